@@ -1,0 +1,1 @@
+//! Delivers the Matrix outbox of Odoo.
