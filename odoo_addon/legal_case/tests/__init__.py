@@ -1,0 +1,2 @@
+from . import test_legal_case
+from . import test_security
