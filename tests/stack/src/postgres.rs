@@ -49,7 +49,7 @@ pub struct Postgres {
 #[derive(Debug)]
 enum Home {
     Given,
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
     Container(#[expect(dead_code, reason = "held: the container ends with it")] Box<Container>),
 }
 
@@ -96,7 +96,7 @@ impl Postgres {
     /// Starts a cluster of the installed binaries, whatever `TEST_DATABASE_URL` says: a test of faults stops it.
     pub async fn cluster(options: Options) -> Result<Self> {
         let cluster = Cluster::start(options).await?;
-        Ok(Self { server: cluster.server().clone(), home: Home::Cluster(cluster) })
+        Ok(Self { server: cluster.server().clone(), home: Home::Cluster(Box::new(cluster)) })
     }
 
     /// Makes an empty database. The name in the server is `name` and a number that makes it unique.

@@ -1,4 +1,9 @@
 //! The throw-away PostgreSQL that all other tests stand on.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failing step fails the test; a child speaks by its output"
+)]
 
 use std::process::Command;
 use std::time::Duration;

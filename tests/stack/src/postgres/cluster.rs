@@ -6,7 +6,6 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +19,8 @@ use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
 use super::{Options, Server, Shutdown};
-use crate::cache;
 use crate::process::{self, Process, Signal, remove_at_exit};
+use crate::{cache, free_port};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The superuser. Odoo refuses the usual name `postgres`.
@@ -60,7 +59,7 @@ impl Cluster {
         settings.extend(options.settings);
 
         let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port()?;
         let server = Server { host: "127.0.0.1".to_owned(), port, role: ROLE.to_owned(), password };
         let cluster = Self { postmaster: Mutex::new(None), server, settings, folder };
         cluster.launch().await?;

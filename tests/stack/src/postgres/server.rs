@@ -5,6 +5,8 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, Config, config::Host};
 
+use crate::percent_encode;
+
 /// Host, port, role and password. `Debug` keeps the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
@@ -33,10 +35,10 @@ impl Server {
     /// A libpq URL of one database.
     pub fn url(&self, database: &str) -> String {
         let credentials = match self.password.as_str() {
-            "" => escape(&self.role),
-            password => format!("{}:{}", escape(&self.role), escape(password)),
+            "" => percent_encode(&self.role),
+            password => format!("{}:{}", percent_encode(&self.role), percent_encode(password)),
         };
-        format!("postgresql://{credentials}@{}:{}/{}", self.host, self.port, escape(database))
+        format!("postgresql://{credentials}@{}:{}/{}", self.host, self.port, percent_encode(database))
     }
 
     /// The same server for another role.
@@ -57,12 +59,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}@{}:{}", self.role, self.host, self.port)
     }
-}
-
-/// Percent-encodes what a URL would read as syntax.
-fn escape(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes().map(|byte| if plain(&byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 #[cfg(test)]

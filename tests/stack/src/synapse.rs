@@ -1,0 +1,106 @@
+//! A real homeserver: Synapse from PyPI on SQLite, with its default rate limits.
+
+mod config;
+mod user;
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Client;
+use serde_json::{Value, json};
+use sha1::Sha1;
+use tempfile::TempDir;
+
+use crate::process::{Process, remove_at_exit};
+use crate::venv::Venv;
+use crate::{free_port, percent_encode, progress};
+pub use user::{Event, User};
+
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const SERVER_NAME: &str = "matrix.localhost";
+
+/// A running homeserver. Dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct Synapse {
+    process: Process,
+    url: String,
+    registration_secret: String,
+    http: Client,
+    _folder: TempDir,
+}
+
+/// What a test may want otherwise than a homeserver comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Let everybody send as fast as they can, instead of 0.2 messages a second after a burst of 10.
+    pub unlimited: bool,
+}
+
+impl Synapse {
+    /// Downloads what is missing; nothing on a second run.
+    pub async fn install() -> Result<Venv> {
+        Venv::get("synapse", include_str!("../../python/synapse.txt")).await
+    }
+
+    /// Starts a homeserver without users on a free port of the loopback interface.
+    pub async fn start(options: Options) -> Result<Self> {
+        let venv = Self::install().await.context("Synapse cannot be had")?;
+        let folder = tempfile::Builder::new().prefix("odoo-matrix-synapse-").tempdir()?;
+        remove_at_exit(folder.path());
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let registration_secret = config::write(folder.path(), port, SERVER_NAME, options)?;
+
+        let mut command = Command::new(venv.program("python"));
+        command.args(["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]).current_dir(folder.path());
+        let process = Process::spawn("Synapse", command, &folder.path().join("synapse.log"))?;
+        let http = crate::http_client()?;
+        let answers = || async {
+            let answer = http.get(format!("{url}/health")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        };
+        process.until("answered", READY_WITHIN, answers).await?;
+        progress::say(format!("Synapse: answers at {url}"));
+        Ok(Self { process, url, registration_secret, http, _folder: folder })
+    }
+
+    /// The base URL for clients.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The part of every user id after the colon.
+    pub fn server_name(&self) -> &'static str {
+        SERVER_NAME
+    }
+
+    /// The running program, to stop and to look at.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Makes a user and logs it in on a device of its own. A server admin may use Synapse's admin API.
+    pub async fn register(&self, name: &str, password: &str, admin: bool) -> Result<User> {
+        let endpoint = format!("{}/_synapse/admin/v1/register", self.url);
+        let nonce: Value = self.http.get(&endpoint).send().await?.error_for_status()?.json().await?;
+        let nonce = nonce["nonce"].as_str().context("Synapse gave no nonce")?;
+        let rank = if admin { "admin" } else { "notadmin" };
+        let mut mac = Hmac::<Sha1>::new_from_slice(self.registration_secret.as_bytes())?;
+        mac.update([nonce, name, password, rank].join("\0").as_bytes());
+        let mac: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = json!({"nonce": nonce, "username": name, "password": password, "admin": admin, "mac": mac});
+        let answer = self.http.post(&endpoint).json(&body).send().await?;
+        let (status, answer) = (answer.status(), answer.json::<Value>().await?);
+        ensure!(status.is_success(), "Synapse does not register {name}: {status} {answer}");
+        User::from_login(self.http.clone(), &self.url, &answer)
+    }
+
+    /// Takes the message limits off one user, as an administrator does for a bot.
+    pub async fn exempt(&self, admin: &User, user: &User) -> Result<()> {
+        let path = format!("/_synapse/admin/v1/users/{}/override_ratelimit", percent_encode(user.id()));
+        admin.post(&path, &json!({"messages_per_second": 0, "burst_count": 0})).await?;
+        Ok(())
+    }
+}

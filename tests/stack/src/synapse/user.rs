@@ -1,0 +1,147 @@
+//! A person (or bot) with an account: what they do and what they see, by the client-server API.
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+
+use crate::percent_encode;
+
+/// A logged-in account.
+#[derive(Clone)]
+pub struct User {
+    http: Client,
+    url: String,
+    id: String,
+    device_id: String,
+    token: String,
+}
+
+/// One event of a room's timeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub event_id: String,
+    pub sender: String,
+    pub kind: String,
+    pub content: Value,
+}
+
+impl Event {
+    /// The text of a message; empty for what is none.
+    pub fn body(&self) -> &str {
+        self.content["body"].as_str().unwrap_or_default()
+    }
+}
+
+impl User {
+    pub(super) fn from_login(http: Client, url: &str, answer: &Value) -> Result<Self> {
+        let text = |name: &str| Ok::<_, anyhow::Error>(answer[name].as_str().context(name.to_owned())?.to_owned());
+        Ok(Self {
+            http,
+            url: url.to_owned(),
+            id: text("user_id")?,
+            device_id: text("device_id")?,
+            token: text("access_token")?,
+        })
+    }
+
+    /// `@name:server`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The device that the token belongs to. Without one a homeserver forgets transaction ids early.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// The access token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Makes a private room and gives back its id.
+    pub async fn create_room(&self, name: &str, invited: &[&User]) -> Result<String> {
+        let invite: Vec<_> = invited.iter().map(|user| user.id()).collect();
+        let body = json!({"name": name, "preset": "private_chat", "invite": invite});
+        let made = self.post("/_matrix/client/v3/createRoom", &body).await?;
+        Ok(made["room_id"].as_str().context("a made room has an id")?.to_owned())
+    }
+
+    /// Invites `other` into a room.
+    pub async fn invite(&self, room: &str, other: &User) -> Result<()> {
+        let path = format!("/_matrix/client/v3/rooms/{}/invite", percent_encode(room));
+        self.post(&path, &json!({"user_id": other.id()})).await.map(drop)
+    }
+
+    /// Accepts an invitation.
+    pub async fn join(&self, room: &str) -> Result<()> {
+        self.post(&format!("/_matrix/client/v3/join/{}", percent_encode(room)), &json!({})).await.map(drop)
+    }
+
+    /// Changes how others see the account.
+    pub async fn set_display_name(&self, name: &str) -> Result<()> {
+        let path = format!("/_matrix/client/v3/profile/{}/displayname", percent_encode(&self.id));
+        self.call(Method::PUT, &path, Some(&json!({"displayname": name}))).await.map(drop)
+    }
+
+    /// All events of a room that this user sees, oldest first.
+    pub async fn timeline(&self, room: &str) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut from = String::new();
+        loop {
+            let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=f&limit=500{from}", percent_encode(room));
+            let page = self.call(Method::GET, &path, None).await?;
+            events.extend(page["chunk"].as_array().into_iter().flatten().map(event));
+            match page["end"].as_str() {
+                Some(end) => from = format!("&from={}", percent_encode(end)),
+                None => return Ok(events),
+            }
+        }
+    }
+
+    /// The messages of a room that this user sees, oldest first.
+    pub async fn messages(&self, room: &str) -> Result<Vec<Event>> {
+        let mut events = self.timeline(room).await?;
+        events.retain(|event| event.kind == "m.room.message");
+        Ok(events)
+    }
+
+    /// What is new in a room after the position `since` (of an earlier call; empty at first), and the next position.
+    /// Waits up to ten seconds for something to happen, as a client does.
+    pub async fn sync(&self, room: &str, since: &str) -> Result<(Vec<Event>, String)> {
+        let from =
+            if since.is_empty() { String::new() } else { format!("&since={}&timeout=10000", percent_encode(since)) };
+        let answer =
+            self.call(Method::GET, &format!("/_matrix/client/v3/sync?set_presence=offline{from}"), None).await?;
+        let events = answer["rooms"]["join"][room]["timeline"]["events"].as_array();
+        let next = answer["next_batch"].as_str().context("a sync answer names the next position")?;
+        Ok((events.into_iter().flatten().map(event).collect(), next.to_owned()))
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let request = self.http.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let request = body.into_iter().fold(request, |request, body| request.json(body));
+        let answer: Response = request.send().await.with_context(|| format!("{method} {path}"))?;
+        let status = answer.status();
+        let body = answer.text().await?;
+        if !status.is_success() {
+            bail!("{method} {path} for {}: {status} {body}", self.id);
+        }
+        serde_json::from_str(&body).with_context(|| format!("{method} {path} gave no JSON"))
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} on {}", self.id, self.device_id)
+    }
+}
+
+fn event(value: &Value) -> Event {
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    Event { event_id: text("event_id"), sender: text("sender"), kind: text("type"), content: value["content"].clone() }
+}

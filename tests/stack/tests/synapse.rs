@@ -1,0 +1,31 @@
+//! The homeserver behaves as the tests that stand on it take for granted.
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
+use stack::synapse::{Options, Synapse};
+
+#[tokio::test]
+async fn a_message_is_seen_by_the_other_member() {
+    let synapse = Synapse::start(Options::default()).await.unwrap();
+    let bot = synapse.register("bot", "secret bot", false).await.unwrap();
+    let lawyer = synapse.register("lawyer", "secret lawyer", false).await.unwrap();
+    assert!(!bot.device_id().is_empty());
+
+    let room = bot.create_room("A case", &[&lawyer]).await.unwrap();
+    lawyer.join(&room).await.unwrap();
+
+    let seen = lawyer.timeline(&room).await.unwrap();
+    let name = seen.iter().find(|event| event.kind == "m.room.name").expect("the name is an event");
+    assert_eq!((name.sender.as_str(), name.content["name"].as_str()), (bot.id(), Some("A case")));
+    assert!(lawyer.messages(&room).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_admin_takes_the_limits_off_a_bot() {
+    let synapse = Synapse::start(Options::default()).await.unwrap();
+    let admin = synapse.register("admin", "secret admin", true).await.unwrap();
+    let bot = synapse.register("bot", "secret bot", false).await.unwrap();
+
+    synapse.exempt(&admin, &bot).await.unwrap();
+
+    synapse.exempt(&bot, &admin).await.expect_err("a bot may not do that");
+}
