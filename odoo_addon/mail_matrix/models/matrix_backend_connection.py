@@ -1,0 +1,139 @@
+import ipaddress
+from urllib.parse import urlsplit
+
+from odoo import models
+from odoo.exceptions import UserError
+
+from ..tools.matrix_client import MatrixClient, MatrixError
+
+
+class MatrixBackend(models.Model):
+    """What a person asks the homeserver for, and waits for."""
+
+    _inherit = "matrix.backend"
+
+    def _client(self):
+        """Return the client of this account. Raises UserError without a token."""
+        self.ensure_one()
+        return MatrixClient(
+            self.env, self.homeserver_url, self._token(), self.verify_ssl
+        )
+
+    def action_test_connection(self):
+        """Show whether the account can be used, and what stands in the way if not."""
+        self.ensure_one()
+        self.check_access("write")
+        try:
+            found, warnings = self._test_connection()
+        except UserError as error:
+            return _notification(
+                "danger", self.env._("Connection failed"), [str(error)]
+            )
+        following = None
+        if warnings:
+            following = _notification(
+                "warning", self.env._("Worth your attention"), warnings
+            )
+        return _notification(
+            "success", self.env._("✓ Connected to Matrix"), found, following
+        )
+
+    def _test_connection(self):
+        """Return what was found and what a manager should know, as lists of texts.
+
+        Raises UserError with the reason where the account cannot be used.
+        """
+        # Without the token first: it is for homeservers only.
+        versions = MatrixClient(
+            self.env, self.homeserver_url, verify_ssl=self.verify_ssl
+        ).versions()
+        client = self._client()
+        account = client.whoami()
+        user_id, device_id = account["user_id"], account.get("device_id")
+        try:
+            server = client.server_version()
+        except MatrixError:
+            # Told by the federation API, which need not stand at this address.
+            server = self.env._("unknown")
+        found = [
+            self.env._("Account: %(user)s", user=user_id),
+            self.env._("Device: %(device)s", device=device_id or "–"),
+            self.env._("Server: %(server)s", server=server),
+            self.env._("Newest specification: %(version)s", version=versions[-1]),
+        ]
+        warnings = [
+            self._warning_about_device(device_id),
+            self._warning_about_encryption(),
+            self._align_displayname(client, user_id),
+            self._hint_about_rate_limits(user_id),
+        ]
+        return found, [warning for warning in warnings if warning]
+
+    def _warning_about_device(self, device_id):
+        if device_id:
+            return None
+        return self.env._(
+            "This token belongs to no device, so the homeserver forgets within an "
+            "hour which messages it has seen: a message that is repeated after a "
+            "crash could arrive twice. Use a token that comes from a login (Element: "
+            "Settings → Help & About → Access Token)."
+        )
+
+    def _warning_about_encryption(self):
+        parts = urlsplit(self.homeserver_url)
+        if parts.scheme == "https" and not self.verify_ssl:
+            return self.env._(
+                "The certificate of the homeserver is not verified: whoever stands in "
+                "between can read the token and the messages."
+            )
+        if parts.scheme == "http" and not _is_this_machine(parts.hostname):
+            return self.env._(
+                "The address begins with http://, and %(host)s is another machine: "
+                "token and messages travel unencrypted. Use https://.",
+                host=parts.hostname,
+            )
+        return None
+
+    def _align_displayname(self, client, user_id):
+        """Give the account the sender name; return why that was not possible, if so."""
+        name = self.default_sender_display
+        try:
+            if name and client.displayname(user_id) != name:
+                client.set_displayname(user_id, name)
+        except MatrixError as error:
+            return self.env._(
+                "The sender name could not be set: %(reason)s", reason=error
+            )
+        return None
+
+    def _hint_about_rate_limits(self, user_id):
+        return self.env._(
+            "Homeservers slow down each account; Synapse lets through a message in "
+            "five seconds after the first ten. Messages wait then, and none is lost. "
+            "To exempt the account, an administrator of a Synapse calls POST "
+            "/_synapse/admin/v1/users/%(user)s/override_ratelimit with "
+            '{"messages_per_second": 0, "burst_count": 0}.',
+            user=user_id,
+        )
+
+
+def _notification(kind, title, lines, following=None):
+    return {
+        "type": "ir.actions.client",
+        "tag": "display_notification",
+        "params": {
+            "type": kind,
+            "title": title,
+            "message": "\n".join(lines),
+            # There is more to read than fits into the usual four seconds.
+            "sticky": True,
+            "next": following or {"type": "ir.actions.act_window_close"},
+        },
+    }
+
+
+def _is_this_machine(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,255 @@
+import json
+import socket
+from unittest.mock import patch
+
+from odoo.tests import TransactionCase
+
+from ..tools import matrix_client
+from ..tools.matrix_client import MatrixClient, MatrixError
+from .homeserver import BOT, TOKEN, Homeserver
+
+ROOM = "!room/with a slash"
+
+
+class TestMatrixClient(TransactionCase):
+    def homeserver(self, **options):
+        homeserver = Homeserver(**options)
+        self.addCleanup(homeserver.stop)
+        return homeserver
+
+    def client(self, homeserver, token=TOKEN, **options):
+        return MatrixClient(self.env, homeserver.url, token, **options)
+
+    def refused(self, call, *args, **kwargs):
+        """Return the text with which ``call`` fails, which never holds the token."""
+        with self.assertRaises(MatrixError) as caught:
+            call(*args, **kwargs)
+        self.assertNotIn(TOKEN, repr(caught.exception))
+        # Nothing that carries the request may hang on the error either.
+        error = caught.exception
+        self.assertTrue(error.__suppress_context__ or not error.__context__)
+        return str(caught.exception)
+
+    def test_the_token_goes_to_those_endpoints_only_that_need_it(self):
+        homeserver = self.homeserver()
+        client = self.client(homeserver)
+
+        self.assertEqual(client.versions(), ["v1.11", "v1.15"])
+        self.assertEqual(client.server_version(), "Synapse 1.163.2")
+        self.assertEqual(client.whoami()["device_id"], "ODOO")
+
+        self.assertEqual(homeserver.tokens, ["", "", TOKEN])
+
+    def test_path_segments_are_quoted(self):
+        homeserver = self.homeserver()
+        homeserver.answers["POST", f"/rooms/{ROOM}/join"] = (200, {})
+
+        self.client(homeserver).join(ROOM)
+
+        self.assertEqual(homeserver.asked("POST", f"/rooms/{ROOM}/join"), [{}])
+
+    def test_nothing_found_is_no_error_where_it_may_be_missing(self):
+        client = self.client(self.homeserver())
+
+        self.assertIsNone(client.account_data(BOT, "m.direct"))
+        self.assertIsNone(client.displayname(BOT))
+        self.assertIsNone(client.state_event(ROOM, "m.room.tombstone"))
+        with self.assertRaises(MatrixError) as caught:
+            client.resolve_alias("#nothing:example.org")
+        self.assertEqual(caught.exception.errcode, "M_NOT_FOUND")
+
+    def test_state_is_read_with_and_without_its_envelope(self):
+        homeserver = self.homeserver()
+        path = f"/rooms/{ROOM}/state/m.room.create/"
+        client = self.client(homeserver)
+
+        homeserver.answers["GET", path] = (
+            200,
+            {"event_id": "$1", "sender": BOT, "content": {"room_version": "12"}},
+        )
+        self.assertEqual(
+            client.state_event(ROOM, "m.room.create"),
+            {"content": {"room_version": "12"}, "sender": BOT},
+        )
+        homeserver.answers["GET", path] = (200, {"room_version": "12"})
+        self.assertEqual(
+            client.state_event(ROOM, "m.room.create"),
+            {"content": {"room_version": "12"}, "sender": None},
+        )
+
+    def test_a_directory_search_tells_whether_there_is_more(self):
+        homeserver = self.homeserver()
+        homeserver.answers["POST", "/user_directory/search"] = (
+            200,
+            {"results": [{"user_id": "@a:b"}, "nonsense"], "limited": True},
+        )
+
+        found = self.client(homeserver).search_users("a", limit=5)
+
+        self.assertEqual(found, ([{"user_id": "@a:b"}], True))
+        self.assertEqual(
+            homeserver.asked("POST", "/user_directory/search"),
+            [{"search_term": "a", "limit": 5}],
+        )
+
+    def test_a_dead_host_is_told_by_its_address(self):
+        homeserver = Homeserver()
+        homeserver.stop()
+
+        text = self.refused(self.client(homeserver).versions)
+
+        self.assertIn(f"Nothing listens at {homeserver.url}", text)
+
+    def test_an_unknown_host_is_told_by_its_name(self):
+        client = MatrixClient(self.env, "http://localhost:1")
+        client.host = "matrix.exmaple.org"
+
+        with patch.object(socket, "getaddrinfo", side_effect=socket.gaierror(-2, "x")):
+            text = self.refused(client.versions)
+
+        self.assertIn("No host of the name matrix.exmaple.org", text)
+
+    def test_an_address_that_cannot_be_called_is_told(self):
+        url = "http://127.0.0.1:99999"
+
+        text = self.refused(MatrixClient(self.env, url).versions)
+
+        self.assertIn(f"“{url}” is no address", text)
+
+    def test_a_certificate_of_its_own_is_refused_unless_told_otherwise(self):
+        homeserver = self.homeserver(certificate=True)
+
+        text = self.refused(self.client(homeserver).versions)
+        self.assertRegex(text, "certificate of 127.0.0.1 .*self.signed.*Verify TLS")
+
+        trusting = self.client(homeserver, verify_ssl=False)
+        self.assertEqual(trusting.whoami()["user_id"], BOT)
+
+    def test_tls_with_a_server_that_has_none_is_told(self):
+        homeserver = self.homeserver()
+        homeserver.url = homeserver.url.replace("http:", "https:")
+
+        text = self.refused(self.client(homeserver).versions)
+
+        self.assertIn("does not speak TLS", text)
+
+    def test_a_wrong_token_is_told_and_not_repeated(self):
+        client = self.client(self.homeserver(), token="syt_other_secret")
+
+        with self.assertRaises(MatrixError) as caught:
+            client.whoami()
+
+        self.assertIn("does not know the access token", str(caught.exception))
+        self.assertNotIn("syt_other_secret", str(caught.exception))
+        self.assertEqual(caught.exception.errcode, "M_UNKNOWN_TOKEN")
+
+    def test_what_a_server_says_loses_the_token_and_is_bounded(self):
+        homeserver = self.homeserver()
+        said = {"errcode": "M_FORBIDDEN", "error": f"no\n{TOKEN} " + "x" * 5000}
+        homeserver.answers["GET", "/joined_rooms"] = (403, said)
+
+        text = self.refused(self.client(homeserver).joined_rooms)
+
+        self.assertIn("(M_FORBIDDEN)", text)
+        self.assertIn("no … x", text)
+        self.assertLess(len(text), 400)
+
+    def test_a_redirect_is_not_followed(self):
+        homeserver = self.homeserver()
+        elsewhere = self.homeserver()
+        homeserver.answers["GET", "/account/whoami"] = (
+            307,
+            {},
+            ("Location", f"{elsewhere.url}/_matrix/client/v3/account/whoami?x={TOKEN}"),
+        )
+
+        text = self.refused(self.client(homeserver).whoami)
+
+        self.assertIn(f"redirects to {elsewhere.url}.", text)
+        self.assertEqual(elsewhere.requests, [])
+
+    def test_another_server_is_not_taken_for_a_homeserver(self):
+        homeserver = self.homeserver()
+        page = b"<html>It works!</html>"
+        for answer in (
+            (200, page),
+            (404, page),
+            (200, []),
+            (200, {"versions": []}),
+            (200, b"[" * 100_000),
+            (404, {"errcode": "M_UNRECOGNIZED", "error": "?"}),
+        ):
+            homeserver.answers["GET", "/_matrix/client/versions"] = answer
+
+            text = self.refused(self.client(homeserver).versions)
+
+            self.assertIn("not like a Matrix homeserver", text)
+
+    def test_a_silent_server_is_not_waited_for(self):
+        homeserver = self.homeserver()
+        homeserver.answers["GET", "/_matrix/client/versions"] = lambda body: None
+
+        text = self.refused(self.client(homeserver, read_timeout=0.2).versions)
+
+        self.assertIn("did not answer in time", text)
+
+    def test_a_dripping_answer_ends_with_the_total_timeout(self):
+        homeserver = self.homeserver()
+        page = (200, b" " * 200_000)
+        homeserver.answers["GET", "/_matrix/client/versions"] = page
+
+        text = self.refused(self.client(homeserver, total_timeout=0).versions)
+
+        self.assertIn("did not answer in time", text)
+
+    def test_an_endless_answer_is_cut_off(self):
+        homeserver = self.homeserver()
+        page = (200, b" " * 100_000)
+        homeserver.answers["GET", "/_matrix/client/versions"] = page
+
+        with patch.object(matrix_client, "MAX_ANSWER_BYTES", 50_000):
+            text = self.refused(self.client(homeserver).versions)
+
+        self.assertIn("answered with more than", text)
+
+    def test_a_broken_connection_is_told(self):
+        homeserver = self.homeserver()
+        homeserver.answers["GET", "/joined_rooms"] = lambda body: (
+            200,
+            b"{",
+            ("Content-Length", "100"),
+        )
+
+        text = self.refused(self.client(homeserver).joined_rooms)
+
+        self.assertIn("broke before an answer came", text)
+
+    def test_a_limited_account_is_told_how_long_to_wait(self):
+        homeserver = self.homeserver()
+        said = {"errcode": "M_LIMIT_EXCEEDED", "error": "!", "retry_after_ms": 4017}
+        homeserver.answers["GET", "/joined_rooms"] = (429, said)
+
+        text = self.refused(self.client(homeserver).joined_rooms)
+
+        self.assertIn("Try again in 4 seconds", text)
+
+    def test_a_proxy_without_its_homeserver_is_told_with_the_status(self):
+        homeserver = self.homeserver()
+        homeserver.answers["GET", "/joined_rooms"] = (502, b"<html>Bad Gateway</html>")
+
+        text = self.refused(self.client(homeserver).joined_rooms)
+
+        self.assertIn("HTTP 502 Bad Gateway", text)
+
+    def test_the_body_of_a_request_is_json(self):
+        homeserver = self.homeserver()
+        homeserver.answers["POST", "/createRoom"] = lambda body: (
+            200,
+            {"room_id": json.dumps(body, sort_keys=True)},
+        )
+
+        room = self.client(homeserver).create_room("case-1", name="Müller ./. Rest")
+
+        self.assertEqual(
+            json.loads(room), {"room_alias_name": "case-1", "name": "Müller ./. Rest"}
+        )
