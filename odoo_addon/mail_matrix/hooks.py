@@ -1,0 +1,36 @@
+"""What XML cannot say on both versions, and what leaving a database takes along."""
+
+
+def post_init_hook(env):
+    """Show the groups as one choice on the user form, and give them to the first users.
+
+    Odoo 18 files groups under ``category_id``, Odoo 19 under ``privilege_id``; neither
+    knows the other's field, so XML data can name neither.
+    """
+    user_group = env.ref("mail_matrix.group_matrix_user")
+    manager_group = env.ref("mail_matrix.group_matrix_manager")
+    groups = user_group | manager_group
+    category = env.ref("mail_matrix.module_category_matrix")
+    if "privilege_id" in groups._fields:
+        groups.privilege_id = env["res.groups.privilege"].create(
+            {"name": category.name, "category_id": category.id}
+        )
+    else:
+        groups.category_id = category
+    members = "user_ids" if "user_ids" in groups._fields else "users"
+    manager_group[members] |= env.ref("base.user_root") | env.ref("base.user_admin")
+
+
+def uninstall_hook(env):
+    """Drop what the contract made, tables included: nothing may fire without the addon.
+
+    The ORM drops no table of a model with ``_auto = False``.
+    """
+    env.cr.execute(
+        """
+        DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
+        DROP TABLE IF EXISTS
+            matrix_outbox, matrix_log, matrix_lane, matrix_backend_status, matrix_worker;
+        DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed();
+        """
+    )

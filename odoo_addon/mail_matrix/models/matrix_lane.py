@@ -1,0 +1,42 @@
+from odoo import fields, models
+from odoo.tools import SQL
+
+
+class MatrixLane(models.Model):
+    """A room or person with waiting messages, and how far the worker is with it."""
+
+    _name = "matrix.lane"
+    _description = "Waiting Matrix Room"
+    _auto = False
+    _log_access = False
+    _order = "oldest_queued_at, id"
+    _rec_name = "target"
+
+    backend_id = fields.Many2one("matrix.backend", readonly=True)
+    target = fields.Char(string="Room or Person", readonly=True)
+    waiting = fields.Integer(readonly=True)
+    oldest_queued_at = fields.Datetime(string="Oldest", readonly=True)
+    leased = fields.Boolean(
+        string="Being Sent", readonly=True, help="A worker sends these just now."
+    )
+    retry_at = fields.Datetime(string="Next Try", readonly=True)
+    attempts = fields.Integer(readonly=True)
+    last_error = fields.Char(readonly=True)
+
+    @property
+    def _table_query(self):
+        """The id of a waiting room is its oldest message's; a lease in the past is none."""
+        return SQL(
+            """
+            SELECT waits.*, COALESCE(lane.lease_until > now() AT TIME ZONE 'UTC', false) AS leased,
+                lane.retry_at, lane.attempts, lane.last_error
+            FROM (
+                SELECT min(id) AS id, lane, min(backend_id) AS backend_id,
+                    min(COALESCE(room_id, matrix_user_id)) AS target,
+                    count(*) AS waiting, min(queued_at) AS oldest_queued_at
+                FROM matrix_outbox
+                GROUP BY lane
+            ) AS waits
+            LEFT JOIN matrix_lane AS lane ON lane.lane = waits.lane
+            """
+        )

@@ -1,0 +1,70 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools import words
+
+_MAX_ERROR_BYTES = 1024
+
+
+class MatrixLog(models.Model):
+    """One row for each outcome. The worker writes it; managers read it."""
+
+    _name = "matrix.log"
+    _inherit = "matrix.message.mixin"
+    _description = "Matrix Delivery"
+    _auto = False
+    _log_access = False
+    _order = "id desc"
+    _rec_name = "payload"
+
+    date = fields.Datetime(readonly=True)
+    outbox_id = fields.Integer(readonly=True)
+    payload = fields.Text(string="Text", readonly=True)
+    status = fields.Selection(words.STATUSES, readonly=True)
+    is_final = fields.Boolean(
+        string="Final",
+        readonly=True,
+        help="Off: failed so far, will be sent when the homeserver is back.",
+    )
+    error_code = fields.Char(readonly=True)
+    error_message = fields.Char(string="Error", readonly=True)
+    attempts = fields.Integer(readonly=True, aggregator="sum")
+    duration_ms = fields.Integer(
+        string="Duration (ms)", readonly=True, aggregator="avg"
+    )
+    matrix_event_id = fields.Char(string="Event ID", readonly=True)
+    worker = fields.Char(readonly=True)
+
+    # status, is_final and date are the same for all rows that Odoo inserts.
+    _INSERTED = (
+        "backend_id",
+        "event_type",
+        "res_model",
+        "res_id",
+        "room_id",
+        "user_id",
+        "error_code",
+        "error_message",
+    )
+
+    @api.model
+    def _insert_failures(self, failures):
+        """Log events that did not become messages, by one statement."""
+        if not failures:
+            return
+        rows = [
+            ("failed", *(failure.get(name) or None for name in self._INSERTED))
+            for failure in map(self._bound, failures)
+        ]
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO matrix_log (status, %s) VALUES %s",
+                SQL(", ").join(map(SQL.identifier, self._INSERTED)),
+                SQL(", ").join(SQL("%s", row) for row in rows),
+            )
+        )
+
+    @api.model
+    def _bound(self, failure):
+        message = failure["error_message"].encode()[:_MAX_ERROR_BYTES]
+        return {**failure, "error_message": message.decode("utf-8", "ignore")}

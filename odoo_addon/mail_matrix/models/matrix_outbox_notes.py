@@ -1,0 +1,181 @@
+import logging
+from collections import defaultdict
+from typing import NamedTuple
+
+import psycopg2
+from psycopg2 import errorcodes
+
+from odoo import api, models
+from odoo.exceptions import UserError
+
+from ..tools import content as contents
+from ..tools import words
+
+_logger = logging.getLogger(__name__)
+
+_NOTES = "mail_matrix.notes"
+
+# Odoo runs the whole request again on these.
+_RUN_AGAIN = {
+    errorcodes.SERIALIZATION_FAILURE,
+    errorcodes.DEADLOCK_DETECTED,
+    errorcodes.LOCK_NOT_AVAILABLE,
+}
+
+
+class Note(NamedTuple):
+    model: str
+    res_id: int
+    event_type: str
+    message_id: int  # of the chatter; 0 for other events
+
+
+class MatrixOutbox(models.Model):
+    """Events of business records become messages at commit, once per transaction.
+
+    A business transaction never fails, waits or changes because of Matrix: what goes wrong
+    here becomes a failed row in the log. The work is done in a precommit callback, because
+    a savepoint in the middle of a transaction would run the callbacks of others too early.
+    """
+
+    _inherit = "matrix.outbox"
+
+    @api.model
+    def _note(self, records, event_type, message_id=0):
+        """Remember that ``event_type`` happened to ``records``."""
+        if self._is_installing():
+            return
+        precommit = self.env.cr.precommit
+        notes = precommit.data.get(_NOTES)
+        if notes is None:
+            notes = precommit.data[_NOTES] = {}
+            precommit.add(self.with_context({})._turn_notes_into_rows)
+        for res_id in records.ids:
+            note = Note(records._name, res_id, event_type, message_id)
+            notes.setdefault(note, self.env.uid)
+
+    @api.model
+    def _is_installing(self):
+        """Whether data of a module is being loaded: that is no event.
+
+        An import by a person runs in the same mode, marked by import_file. Its dry run
+        rolls back what it wrote, rows of the outbox included.
+        """
+        context = self.env.context
+        return bool(context.get("install_mode") and not context.get("import_file"))
+
+    @api.model
+    def _turn_notes_into_rows(self):
+        notes = self.env.cr.precommit.data.pop(_NOTES, None)
+        if not notes:
+            return
+        # What the user wrote must fail, if it fails, as it would without this addon.
+        self.env.flush_all()
+        try:
+            self._insert_for(notes)
+        except Exception as error:
+            self._raise_if_to_run_again(error)
+            self._insert_one_by_one(notes)
+
+    @api.model
+    def _insert_for(self, notes):
+        """Insert the rows of all ``notes`` by one statement, and log what cannot be said."""
+        with self.env.cr.savepoint(flush=False):
+            rows, failures = self._rows_of(notes)
+            self._insert_rows(rows)
+            self.env["matrix.log"]._insert_failures(failures)
+            # A template may have computed a stored field: its write belongs in here.
+            self.env.flush_all()
+
+    @api.model
+    def _insert_one_by_one(self, notes):
+        """Find the notes that the database refused, and log those."""
+        for note, uid in notes.items():
+            # What was rolled back still stands in the cache.
+            self.env.transaction.clear()
+            try:
+                self._insert_for({note: uid})
+            except Exception as error:
+                self._raise_if_to_run_again(error)
+                self._log_refused(note, uid, error)
+        self.env.transaction.clear()
+
+    @api.model
+    def _log_refused(self, note, uid, error):
+        self.env.transaction.clear()
+        try:
+            with self.env.cr.savepoint(flush=False):
+                values = {"res_model": note.model, "res_id": note.res_id}
+                failure = self._failure(note, uid, error, values)
+                self.env["matrix.log"]._insert_failures([failure])
+        except Exception as second_error:
+            self._raise_if_to_run_again(second_error)
+            # Without the texts: an error of the database quotes the row.
+            _logger.error(
+                "An event for Matrix was lost and could not be logged: %s of %s,%s (%s)",
+                note.event_type,
+                note.model,
+                note.res_id,
+                type(second_error).__name__,
+            )
+
+    @api.model
+    def _raise_if_to_run_again(self, error):
+        """Raise the error of the database at the root of ``error`` that Odoo retries."""
+        while error:
+            if isinstance(error, psycopg2.InterfaceError) or (
+                isinstance(error, psycopg2.Error)
+                and (error.pgcode in _RUN_AGAIN or self.env.cr.connection.closed)
+            ):
+                raise error
+            error = error.__cause__ or error.__context__
+
+    @api.model
+    def _rows_of(self, notes):
+        """Return the outbox rows of ``notes`` and the failures, each in their order."""
+        ids = defaultdict(list)
+        for note in notes:
+            ids[note.model].append(note.res_id)
+        existing = {
+            model: self.sudo().env[model].browse(set(res_ids)).exists()
+            for model, res_ids in ids.items()
+            if model in self.env
+        }
+        rows, failures = [], []
+        for note, uid in notes.items():
+            records = existing.get(note.model)
+            if not records or note.res_id not in records._ids:
+                continue
+            record = records.browse(note.res_id).with_prefetch(records._prefetch_ids)
+            # The text is made with all rights, in the name of who caused the event.
+            record = record.with_user(uid).sudo()
+            values = {"res_model": note.model, "res_id": note.res_id}
+            try:
+                target = record._matrix_target(note.event_type)
+                if target:
+                    backend, values = target
+                    rows.append(
+                        record._matrix_row(
+                            note.event_type, backend, values, note.message_id
+                        )
+                    )
+            except Exception as error:
+                self._raise_if_to_run_again(error)
+                if isinstance(error, psycopg2.Error):
+                    raise
+                failures.append(self._failure(note, uid, error, values))
+        return rows, failures
+
+    @api.model
+    def _failure(self, note, uid, error, values):
+        """Return the log row of a note that did not become a message."""
+        cause = error.__cause__ if isinstance(error, UserError) else None
+        return {
+            "event_type": note.event_type,
+            "user_id": uid,
+            "error_code": words.ERROR_TEMPLATE,
+            "error_message": contents.clean(
+                f"{error}" + (f": {cause}" if cause else "")
+            ),
+            **values,
+        }

@@ -1,0 +1,169 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ..tools import content as contents
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """A record with a room of its own in Matrix."""
+
+    _name = "matrix.thread.mixin"
+    _inherit = ["mail.thread", "matrix.event.mixin"]
+    _description = "Record with a Matrix Room"
+
+    matrix_enabled = fields.Boolean(
+        string="Matrix",
+        default=True,
+        help="Off: the room hears nothing of this record.",
+    )
+    matrix_room_id = fields.Char(
+        string="Room ID",
+        copy=False,
+        help="Begins with “!”. Your Matrix client shows it in the room's settings, "
+        "under Advanced.",
+    )
+    matrix_room_alias = fields.Char(
+        string="Room Alias", copy=False, help="For example #case-4711:example.org"
+    )
+    matrix_mirror_chatter = fields.Boolean(
+        string="Mirror Chatter",
+        help="The room reads along what is written to the followers. Internal notes stay "
+        "in Odoo.",
+    )
+    matrix_message = fields.Text(string="Message", copy=False)
+
+    @api.constrains("matrix_room_id")
+    def _check_matrix_room_id(self):
+        for record in self:
+            room = record.matrix_room_id
+            if room and not contents.is_room_id(room):
+                raise ValidationError(
+                    self.env._(
+                        "“%(room)s” is no room ID. A room ID begins with “!”, has no blanks "
+                        "and at most 255 bytes. An alias (“#…”) goes into the field Room Alias.",
+                        room=room[:300],
+                    )
+                )
+
+    @api.constrains("matrix_room_alias")
+    def _check_matrix_room_alias(self):
+        for record in self:
+            alias = record.matrix_room_alias
+            if alias and not contents.is_room_alias(alias):
+                raise ValidationError(
+                    self.env._(
+                        "“%(alias)s” is no room alias. Write it as #name:example.org",
+                        alias=alias[:300],
+                    )
+                )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        return super().create([self._matrix_tidy(vals) for vals in vals_list])
+
+    def write(self, vals):
+        return super().write(self._matrix_tidy(vals))
+
+    @api.model
+    def _matrix_tidy(self, vals):
+        """Return ``vals`` without the blanks that come with pasting."""
+        names = ("matrix_room_id", "matrix_room_alias")
+        pasted = {n: vals[n].strip() for n in names if isinstance(vals.get(n), str)}
+        return {**vals, **pasted} if pasted else vals
+
+    def action_matrix_send_test(self):
+        for record in self:
+            backend = record._matrix_backend()
+            record._matrix_enqueue("test", backend.template_test or "")
+        return self._matrix_queued_notification()
+
+    def action_matrix_send_message(self):
+        for record in self:
+            record._matrix_enqueue("manual", record.matrix_message or "")
+        self.matrix_message = False
+        return self._matrix_queued_notification()
+
+    def _matrix_queued_notification(self):
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "info",
+                "message": self.env._("The message is on its way to Matrix."),
+                # The form shows the emptied text and the new delivery.
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
+    def _matrix_enqueue(self, event_type, body, mentions=None):
+        """Queue what a person wrote and return the transaction id.
+
+        :param str body: plain text; line ends are kept
+        :param dict mentions: name in the text → Matrix user id
+        Raises AccessError where the person may not write the record, UserError where the
+        text cannot be sent.
+        """
+        self.ensure_one()
+        self.check_access("write")
+        backend, values = self._matrix_target_or_raise()
+        outbox = self.env["matrix.outbox"]
+        mentions = mentions or {}
+        text = contents.clean(body)
+        if not text.strip():
+            raise UserError(self.env._("Write a message first: this one is empty."))
+        row = outbox._row(
+            backend,
+            event_type,
+            text,
+            values,
+            links={name: contents.matrix_to(user) for name, user in mentions.items()},
+            mentions=mentions.values(),
+        )
+        row["content"] = self._matrix_bounded(row["content"])
+        outbox._insert_rows([row])
+        return row["txn_id"]
+
+    def _matrix_bounded(self, content):
+        """Return ``content`` if an event can hold it, without its HTML if need be."""
+        if not contents.fits(content):
+            content = contents.without_html(content)
+        if not contents.fits(content):
+            raise UserError(
+                self.env._(
+                    "This message is too long for Matrix: %(size)s KB of text, and %(limit)s KB "
+                    "are allowed. Shorten it, or attach it to the record as a file.",
+                    size=contents.size(content) // 1024 + 1,
+                    limit=contents.MAX_CONTENT_BYTES // 1024,
+                )
+            )
+        return content
+
+    def _matrix_target_or_raise(self):
+        """Return (backend, values of the row), or say what is missing and how to mend it."""
+        room_record = self._matrix_room_record()
+        name = room_record.display_name
+        if not room_record.matrix_enabled:
+            raise UserError(
+                self.env._(
+                    "Matrix is turned off for “%(record)s”. Turn it on first.",
+                    record=name,
+                )
+            )
+        backend = self._matrix_backend()
+        if not backend:
+            raise UserError(
+                self.env._(
+                    "No Matrix backend is active for this company. A Matrix Manager can set "
+                    "one up under Matrix → Backends."
+                )
+            )
+        # With all rights on the backend, whose default room a plain user need not see.
+        room = room_record.matrix_room_id or backend.default_room_id
+        if not room:
+            raise UserError(
+                self.env._(
+                    "“%(record)s” has no Matrix room yet. Enter its room ID first.",
+                    record=name,
+                )
+            )
+        return backend, room_record._matrix_row_values(backend, room)

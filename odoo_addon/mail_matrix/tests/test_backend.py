@@ -1,0 +1,139 @@
+import psycopg2
+
+from odoo.exceptions import AccessError, ValidationError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .common import MatrixCase
+
+
+@tagged("post_install", "-at_install")
+class TestBackend(MatrixCase):
+    def test_a_manager_sets_up_a_backend(self):
+        backend = (
+            self.env["matrix.backend"]
+            .with_user(self.manager)
+            .create(
+                {
+                    "name": "Second",
+                    "homeserver_url": " https://matrix.example.org/base/ ",
+                    "default_room_id": " !new:example.org ",
+                }
+            )
+        )
+
+        self.assertEqual(backend.homeserver_url, "https://matrix.example.org/base")
+        self.assertEqual(backend.default_room_id, "!new:example.org")
+        self.assertEqual(backend.company_id, self.env.company)
+
+    def test_an_address_that_is_none_is_refused_by_name(self):
+        for url in (
+            "matrix.example.org",
+            "ftp://matrix.example.org",
+            "https://",
+            "https://matrix.example.org/?a=1",
+            "https://matrix.example.org/#x",
+            "https://matrix.exa mple.org",
+            "https://matrix.example.org:port",
+        ):
+            with self.assertRaises(ValidationError) as caught:
+                self.backend.homeserver_url = url
+            self.assertIn(url, str(caught.exception))
+
+    def test_credentials_in_the_address_are_refused_and_not_repeated(self):
+        with self.assertRaises(ValidationError) as caught:
+            self.backend.homeserver_url = "https://bot:hunter2@matrix.example.org"
+
+        self.assertNotIn("hunter2", str(caught.exception))
+
+    def test_a_default_room_must_be_a_room_id(self):
+        with self.assertRaisesRegex(ValidationError, "#new:example.org"):
+            self.backend.default_room_id = "#new:example.org"
+
+    def test_expiry_is_bounded(self):
+        for hours in (-1, 10_000):
+            with self.assertRaisesRegex(ValidationError, str(hours)):
+                self.backend.expire_hours = hours
+
+    def test_one_active_backend_for_all_and_one_for_each_company(self):
+        company = self.env.company
+        own = self.backend.create(
+            {
+                "name": "Own",
+                "homeserver_url": "http://localhost",
+                "company_id": company.id,
+            }
+        )
+        self.assertEqual(self.backend._active_for(company), own)
+        own.is_active = False
+        self.assertEqual(self.backend._active_for(company), self.backend)
+        self.backend.is_active = False
+        self.assertFalse(self.backend._active_for(company))
+        own.is_active = True
+
+        for company_id in (company.id, False):
+            self.backend.is_active = True
+            with self.assertRaisesRegex(ValidationError, "Own|Office"):
+                self.backend.create(
+                    {
+                        "name": "Twin",
+                        "homeserver_url": "http://localhost",
+                        "company_id": company_id,
+                    }
+                )
+
+    def test_the_database_keeps_two_transactions_from_activating_two(self):
+        with (
+            self.assertRaises(psycopg2.errors.UniqueViolation),
+            mute_logger("odoo.sql_db"),
+            self.env.cr.savepoint(),
+        ):
+            self.env.cr.execute(
+                "INSERT INTO matrix_backend (name, homeserver_url, is_active, "
+                "message_type_chatter) VALUES ('x', 'http://x', true, 'm.text')"
+            )
+
+    def test_a_change_that_the_worker_must_see_is_counted(self):
+        self.backend.flush_recordset()
+        version = self._version()
+
+        self.backend.name = "Other name"
+        self.backend.flush_recordset()
+        self.assertEqual(self._version(), version)
+
+        self.backend.personal_access_token = "one"
+        self.backend.homeserver_url = "https://other.example.org"
+        self.backend.flush_recordset()
+        self.assertGreater(self._version(), version)
+
+    def _version(self):
+        self.env.cr.execute(
+            "SELECT config_version FROM matrix_backend WHERE id = %s", [self.backend.id]
+        )
+        return self.env.cr.fetchone()[0]
+
+    def test_a_backend_with_waiting_messages_is_not_deleted(self):
+        outbox = self.env["matrix.outbox"]
+        outbox._insert_rows(
+            [
+                outbox._row(
+                    self.backend,
+                    "test",
+                    "Hello",
+                    {"backend_id": self.backend.id, "room_id": "!a"},
+                )
+            ]
+        )
+
+        with self.assertRaisesRegex(ValidationError, "Office"):
+            self.backend.unlink()
+
+    def test_users_do_not_configure(self):
+        backend = self.backend.with_user(self.user)
+        with self.assertRaises(AccessError):
+            backend.name = "Mine"
+        with self.assertRaises(AccessError):
+            backend.unlink()
+        with self.assertRaises(AccessError):
+            backend.read(["homeserver_url"])
+        self.assertEqual(backend.name, "Office")

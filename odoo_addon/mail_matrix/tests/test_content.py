@@ -1,0 +1,96 @@
+import json
+
+from odoo.tests import BaseCase, tagged
+
+from ..tools import content
+
+
+@tagged("post_install", "-at_install")
+class TestContent(BaseCase):
+    def test_what_jsonb_refuses_is_removed_and_the_rest_is_kept(self):
+        text = "a\x00b\ud800c\ud83d\ude00 \U0001f600\n„ö“"
+
+        self.assertEqual(content.clean(text), "abc\U0001f600 \U0001f600\n„ö“")
+
+    def test_html_is_escaped_and_keeps_the_lines(self):
+        html = content.to_html("<b>1</b> & \"2\"\n'3'")
+
+        self.assertEqual(html, "&lt;b&gt;1&lt;/b&gt; &amp; &#34;2&#34;<br/>&#39;3&#39;")
+
+    def test_the_first_mention_of_the_name_links_to_the_record(self):
+        html = content.to_html(
+            "A <x> and A <x>",
+            {"A <x>": "https://o.example/?a=1&b=2"},
+            ("Open", "https://o.example/?a=1&b=2"),
+        )
+
+        self.assertEqual(
+            html,
+            '<a href="https://o.example/?a=1&amp;b=2">A &lt;x&gt;</a> and A &lt;x&gt;',
+        )
+
+    def test_a_text_without_the_name_gets_the_link_below(self):
+        html = content.to_html("Moved", {"A": "https://o"}, ("Open", "https://o"))
+
+        self.assertEqual(html, 'Moved<br/><a href="https://o">Open</a>')
+
+    def test_nobody_is_mentioned_unless_meant(self):
+        message = content.message("Hello @room", "t1")
+
+        self.assertEqual(message["m.mentions"], {})
+        self.assertEqual(message["org.odoo.outbox"], "t1")
+        self.assertEqual(message["msgtype"], "m.text")
+
+    def test_a_mention_names_the_person_in_both_texts(self):
+        message = content.message(
+            "Hello Ann",
+            "t1",
+            links={"Ann": content.matrix_to("@ann:example.org")},
+            mentions=["@ann:example.org"],
+        )
+
+        self.assertEqual(message["m.mentions"], {"user_ids": ["@ann:example.org"]})
+        self.assertEqual(
+            message["formatted_body"],
+            'Hello <a href="https://matrix.to/#/@ann:example.org">Ann</a>',
+        )
+
+    def test_a_long_text_is_cut_to_what_an_event_holds(self):
+        for text in (
+            "a" * 200_000,
+            "ä" * 100_000,
+            '"\n' * 80_000,
+            "\U0001f600" * 40_000,
+        ):
+            cut = content.cut(content.message(text, "t1"))
+
+            compact = json.dumps(cut, ensure_ascii=False, separators=(",", ":"))
+            size = len(compact.encode())
+            self.assertLessEqual(size, 60 * 1024)
+            self.assertGreater(size, 59 * 1024)
+            self.assertTrue(cut["body"].endswith("…"))
+            self.assertTrue(text.startswith(cut["body"][:-1]))
+            self.assertNotIn("formatted_body", cut)
+
+    def test_ids_are_told_from_other_text(self):
+        self.assertTrue(content.is_room_id("!abc:example.org"))
+        self.assertTrue(
+            content.is_room_id("!" + "x" * 43), "Room version 12 names no server"
+        )
+        for value in (
+            "",
+            "!",
+            "#a:b",
+            "abc",
+            "!a b",
+            "!a\n",
+            "!" + "ä" * 130,
+            "!a\ud800",
+        ):
+            self.assertFalse(content.is_room_id(value), value)
+        self.assertTrue(content.is_room_alias("#case:example.org"))
+        for value in ("#", "#case", "case:example.org", "#:b c"):
+            self.assertFalse(content.is_room_alias(value), value)
+        self.assertTrue(content.is_user_id("@ann:example.org:8448"))
+        for value in ("@", "@ann", "ann:example.org"):
+            self.assertFalse(content.is_user_id(value), value)

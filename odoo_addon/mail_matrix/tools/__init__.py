@@ -1,0 +1,1 @@
+from . import content, template, token, words

@@ -1,0 +1,27 @@
+"""The words that the outbox, the log and the worker share."""
+
+# Another addon adds its own by selection_add on matrix.message.mixin.
+EVENT_TYPES = [
+    ("manual", "Manual message"),
+    ("dm", "Direct message"),
+    ("chatter", "Chatter"),
+    ("automation", "Automation"),
+    ("test", "Test message"),
+]
+
+STATUSES = [("ok", "Sent"), ("failed", "Failed")]
+
+BACKEND_STATES = [
+    ("ok", "OK"),
+    ("rate_limited", "Slowed down by the homeserver"),
+    ("down", "Homeserver does not answer"),
+    ("unauthorized", "Account refused"),
+    ("misconfigured", "Misconfigured"),
+    ("paused", "Paused by an operator"),
+]
+
+MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
+
+# Reasons for a failure that Odoo itself writes; the worker's are errcodes of Matrix or its own org.odoo.* codes.
+ERROR_TEMPLATE = "org.odoo.template"
+ERROR_DISCARDED = "org.odoo.discarded"

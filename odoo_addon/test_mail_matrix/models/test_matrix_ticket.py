@@ -1,0 +1,26 @@
+from odoo import api, fields, models
+
+
+class TestMatrixTicket(models.Model):
+    _name = "test.matrix.ticket"
+    _inherit = "matrix.thread.mixin"
+    _description = "Ticket with a Matrix Room"
+
+    name = fields.Char(required=True, tracking=True)
+    stage = fields.Char(default="New", tracking=True)
+    company_id = fields.Many2one("res.company")
+    partner_id = fields.Many2one("res.partner")
+    user_ids = fields.Many2many("res.users")
+    secret = fields.Char(groups="base.group_system")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        tickets = super().create(vals_list)
+        tickets._matrix_note("ticket_created")
+        return tickets
+
+    def write(self, vals):
+        result = super().write(vals)
+        if "stage" in vals:
+            self._matrix_note("ticket_moved")
+        return result

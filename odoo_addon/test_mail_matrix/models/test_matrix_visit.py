@@ -1,0 +1,21 @@
+from odoo import api, fields, models
+
+
+class TestMatrixVisit(models.Model):
+    """An event of its own that the ticket's room hears of."""
+
+    _name = "test.matrix.visit"
+    _inherit = "matrix.event.mixin"
+    _description = "Visit told in the Ticket's Room"
+
+    ticket_id = fields.Many2one("test.matrix.ticket", required=True, ondelete="cascade")
+    date = fields.Datetime()
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        visits = super().create(vals_list)
+        visits._matrix_note("visit_created")
+        return visits
+
+    def _matrix_room_record(self):
+        return self.ticket_id

@@ -1,0 +1,2 @@
+from . import test_enqueue
+from . import test_manual

@@ -1,0 +1,20 @@
+from odoo.addons.mail_matrix.tests.common import MatrixCase
+
+ROOM = "!ticket:example.org"
+
+
+class TicketCase(MatrixCase):
+    """A ticket with a room, written by a plain Matrix user."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ticket = cls.as_user(cls.env["test.matrix.ticket"]).create(
+            {"name": "Leaking tap", "matrix_room_id": ROOM}
+        )
+        cls.commit()
+        cls.clear_outbox()
+
+    @classmethod
+    def as_user(cls, records):
+        return records.with_user(cls.user)

@@ -1,0 +1,78 @@
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import tagged
+
+from .common import ROOM, TicketCase
+
+
+@tagged("post_install", "-at_install")
+class TestManual(TicketCase):
+    def test_the_test_button_says_hello(self):
+        self.as_user(self.ticket).action_matrix_send_test()
+
+        self.assertEqual(self.bodies(), ["Hello from Odoo"])
+        self.assertEqual(self.outbox()[0]["event_type"], "test")
+
+    def test_what_was_typed_is_sent_as_it_is_and_the_field_is_emptied(self):
+        text = 'Line 1\n<b>"Line 2"</b> \U0001f600'
+        ticket = self.as_user(self.ticket)
+        ticket.matrix_message = text
+        ticket.action_matrix_send_message()
+
+        (row,) = self.outbox()
+        self.assertEqual(row["content"]["body"], text)
+        self.assertEqual(row["content"]["msgtype"], "m.text")
+        self.assertEqual(
+            row["content"]["formatted_body"],
+            "Line 1<br/>&lt;b&gt;&#34;Line 2&#34;&lt;/b&gt; \U0001f600",
+        )
+        self.assertEqual(row["room_id"], ROOM)
+        self.assertFalse(ticket.matrix_message)
+
+    def test_what_jsonb_refuses_is_carried_over_unharmed(self):
+        self.ticket._matrix_enqueue("manual", "a\x00b\ud800c")
+
+        self.assertEqual(self.bodies(), ["abc"])
+
+    def test_an_empty_text_is_refused(self):
+        for text in ("", "  \n", "\x00"):
+            with self.assertRaisesRegex(UserError, "empty"):
+                self.ticket._matrix_enqueue("manual", text)
+
+    def test_a_text_that_no_event_holds_is_refused_with_its_size(self):
+        with self.assertRaisesRegex(UserError, "101 KB.*60 KB"):
+            self.ticket._matrix_enqueue("manual", "x" * 100 * 1024)
+
+        self.ticket._matrix_enqueue("manual", "<" * 55 * 1024)
+        self.assertNotIn("formatted_body", self.outbox()[0]["content"])
+
+    def test_what_is_missing_is_said(self):
+        self.ticket.matrix_room_id = False
+        with self.assertRaisesRegex(UserError, "no Matrix room"):
+            self.ticket._matrix_enqueue("manual", "Hello")
+
+        self.backend.default_room_id = "!default:example.org"
+        self.ticket._matrix_enqueue("manual", "Hello")
+        self.assertEqual(self.outbox()[0]["room_id"], "!default:example.org")
+
+        self.backend.is_active = False
+        with self.assertRaisesRegex(UserError, "No Matrix backend"):
+            self.ticket._matrix_enqueue("manual", "Hello")
+
+        self.ticket.matrix_enabled = False
+        with self.assertRaisesRegex(UserError, "turned off"):
+            self.ticket._matrix_enqueue("manual", "Hello")
+
+    def test_only_who_may_write_the_record_speaks_for_it(self):
+        portal = self.make_user("matrix-portal", "base.group_portal")
+        with self.assertRaises(AccessError):
+            self.ticket.with_user(portal).action_matrix_send_test()
+        self.assertEqual(self.outbox(), [])
+
+    def test_a_room_that_is_none_is_refused_by_name(self):
+        for room in ("room", "#a:example.org", "!a b"):
+            with self.assertRaisesRegex(ValidationError, room):
+                self.ticket.matrix_room_id = room
+        with self.assertRaisesRegex(ValidationError, "alias"):
+            self.ticket.matrix_room_alias = "case:example.org"
+        self.ticket.matrix_room_id = "  !" + "x" * 43 + "\n"
+        self.assertEqual(self.ticket.matrix_room_id, "!" + "x" * 43)
