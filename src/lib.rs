@@ -1,1 +1,21 @@
-//! Delivers the Matrix outbox of Odoo.
+//! Delivers the Matrix outbox of Odoo: in order within a room, once, with a log.
+//!
+//! In reading order: [`message`] holds the words; [`config`] what the environment asks for; [`store`] every statement and
+//! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
+//! what is held; [`runner`] joins them. `store` and `matrix` know nothing of each other.
+
+pub mod backend;
+pub mod backoff;
+pub mod claimer;
+pub mod cli;
+pub mod config;
+pub mod flush;
+pub mod lane;
+pub mod leases;
+pub mod matrix;
+pub mod message;
+pub mod runner;
+pub mod seal;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;

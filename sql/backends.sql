@@ -1,0 +1,6 @@
+-- The configuration of every active backend.
+SELECT b.id, b.name, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl,
+    COALESCE(b.hold_on_outage, true) AS hold_on_outage, b.config_version
+FROM matrix_backend AS b
+WHERE b.is_active
+ORDER BY b.id

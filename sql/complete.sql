@@ -1,0 +1,65 @@
+-- Write down what became of messages and settle their lanes, in one fenced statement: whoever lost a lease matches nothing.
+-- May be repeated when the outcome of its COMMIT is unknown: a message that is gone is neither deleted nor logged again.
+--
+-- $1 owner, $2 name of the worker for the log
+-- lanes:   $3 lane, $4 epoch, $5 release it, $6 do not lease it again for so many ms (NULL: at once), $7 the message that is held
+--          (NULL: none), $8 its attempts, $9 its error (NULL: as before), $10 the room found for the lane (NULL: as before)
+-- results: $11 message id, $12 lane, $13 epoch, $14 status, $15 is final, $16 error code, $17 error message, $18 attempts,
+--          $19 duration in ms, $20 Matrix event id, $21 room it went to, $22 age of the answer in ms
+-- Returns the lanes that were still ours.
+WITH own AS MATERIALIZED (
+    SELECT l.lane, l.epoch, l.head_id, l.first_failed_at, u.is_released, u.retry_ms, u.held_id, u.attempts, u.last_error, u.room_id
+    FROM matrix_lane AS l
+    JOIN unnest($3::text[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[])
+        AS u (lane, epoch, is_released, retry_ms, held_id, attempts, last_error, room_id)
+        ON l.lane = u.lane AND l.epoch = u.epoch
+    WHERE l.owner = $1
+    -- All writers lock lanes in this order, so two of them cannot block each other.
+    ORDER BY l.lane
+    FOR UPDATE OF l
+), result AS MATERIALIZED (
+    SELECT r.*, own.head_id
+    FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::boolean[], $16::text[], $17::text[], $18::integer[],
+            $19::integer[], $20::text[], $21::text[], $22::bigint[])
+        AS r (id, lane, epoch, status, is_final, error_code, error_message, attempts, duration_ms, event_id, room_id, age_ms)
+    JOIN own USING (lane, epoch)
+), done AS (
+    DELETE FROM matrix_outbox AS o USING result AS r
+    WHERE o.id = r.id AND r.is_final
+    RETURNING o.*
+), held AS (
+    SELECT o.*
+    FROM result AS r
+    JOIN matrix_outbox AS o ON o.id = r.id
+    -- One failed row per message while it is held.
+    WHERE NOT r.is_final AND r.head_id IS DISTINCT FROM r.id
+), logged AS (
+    INSERT INTO matrix_log (date, backend_id, outbox_id, event_type, res_model, res_id, room_id, matrix_user_id, matrix_type, payload,
+        content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
+        queued_at, user_id, worker)
+    SELECT now() AT TIME ZONE 'UTC' - r.age_ms * interval '1 ms', o.backend_id, o.id, o.event_type, o.res_model, o.res_id,
+        COALESCE(r.room_id, o.room_id), o.matrix_user_id, o.matrix_type, o.content ->> 'body',
+        CASE WHEN r.status = 'failed' THEN o.content END, o.txn_id, o.attachment_id, r.status, r.is_final, r.error_code,
+        r.error_message, r.attempts, r.duration_ms, r.event_id, o.queued_at, o.user_id, $2
+    FROM (SELECT * FROM done UNION ALL SELECT * FROM held) AS o
+    JOIN result AS r ON r.id = o.id
+    ORDER BY o.id
+), settled AS (
+    UPDATE matrix_lane AS l
+    SET lease_until = CASE WHEN own.is_released THEN NULL ELSE l.lease_until END,
+        -- A rest that was set before is not cut short.
+        retry_at = GREATEST(l.retry_at, now() AT TIME ZONE 'UTC' + own.retry_ms * interval '1 ms'),
+        head_id = own.held_id,
+        attempts = COALESCE(own.attempts, 0),
+        first_failed_at = CASE
+            WHEN own.held_id IS NULL THEN NULL
+            WHEN own.held_id = own.head_id AND own.first_failed_at IS NOT NULL THEN own.first_failed_at
+            ELSE now() AT TIME ZONE 'UTC'
+        END,
+        last_error = CASE WHEN own.held_id IS NOT NULL THEN COALESCE(own.last_error, l.last_error) END,
+        room_id = COALESCE(own.room_id, l.room_id)
+    FROM own
+    WHERE l.lane = own.lane
+        AND (own.is_released OR own.room_id IS NOT NULL OR own.head_id IS DISTINCT FROM own.held_id)
+)
+SELECT own.lane, own.epoch FROM own

@@ -1,0 +1,129 @@
+//! The backends that this process knows: how to reach each one's homeserver, and whether its lanes may go on sending.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    matrix::Homeserver,
+    message::{BackendId, Failure, code},
+    seal::Keys,
+    store::{BackendRow, Store, StoreError},
+};
+
+/// One configured homeserver account, at one version of its configuration.
+pub struct Backend {
+    pub id: BackendId,
+    pub config_version: i32,
+    pub hold_on_outage: bool,
+    /// How to reach it, or why its configuration does not let us.
+    pub homeserver: Result<Homeserver, Failure>,
+    gate: Mutex<Gate>,
+    last_sent: Mutex<Option<Instant>>,
+}
+
+/// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
+#[derive(Clone, Default)]
+pub struct Gate {
+    is_closed: Arc<AtomicBool>,
+    /// Set when the database knows why: only then does its word that the backend may send mean anything.
+    is_recorded: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    pub fn recorded(&self) {
+        self.is_recorded.store(true, Ordering::Release);
+    }
+}
+
+impl Backend {
+    /// An unusable URL or token is kept as the reason why nothing can be sent.
+    pub fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
+        let homeserver =
+            keys.open(row.token_sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text)).and_then(|token| {
+                Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
+                    .map_err(|text| Failure::new(code::URL, text))
+            });
+        Self {
+            id: row.id,
+            config_version: row.config_version,
+            hold_on_outage: row.hold_on_outage,
+            homeserver,
+            gate: Mutex::default(),
+            last_sent: Mutex::default(),
+        }
+    }
+
+    /// The gate for lanes that were just claimed: the database says that the backend may send, so a gate that was closed for a
+    /// reason that the database had heard of is replaced by an open one.
+    pub fn gate(&self) -> Gate {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.is_closed() && gate.is_recorded.load(Ordering::Acquire) {
+            *gate = Gate::default();
+        }
+        gate.clone()
+    }
+
+    /// A message got its 200.
+    pub fn sent(&self) {
+        *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether this process got a 200 within the last `time`.
+    pub fn has_sent_within(&self, time: Duration) -> bool {
+        self.last_sent.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|sent| sent.elapsed() < time)
+    }
+}
+
+/// All active backends, read again when a configuration version turns up that is not here.
+pub struct Backends {
+    keys: Keys,
+    timeout: Duration,
+    known: Mutex<HashMap<BackendId, Arc<Backend>>>,
+}
+
+impl Backends {
+    pub fn new(keys: Keys, timeout: Duration) -> Self {
+        Self { keys, timeout, known: Mutex::default() }
+    }
+
+    /// The backend at this version of its configuration; `None` when it is no longer active.
+    pub async fn get(
+        &self,
+        store: &Store,
+        id: BackendId,
+        config_version: i32,
+    ) -> Result<Option<Arc<Backend>>, StoreError> {
+        if let Some(backend) = self.known(id).filter(|backend| backend.config_version == config_version) {
+            return Ok(Some(backend));
+        }
+        let rows = store.backends().await?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = rows
+            .iter()
+            .map(|row| {
+                let same = known.get(&row.id).filter(|backend| backend.config_version == row.config_version);
+                let backend = same.cloned().unwrap_or_else(|| Arc::new(Backend::new(row, &self.keys, self.timeout)));
+                (row.id, backend)
+            })
+            .collect();
+        Ok(known.get(&id).cloned())
+    }
+
+    fn known(&self, id: BackendId) -> Option<Arc<Backend>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}

@@ -1,0 +1,154 @@
+//! Which lanes to send next: walks the lanes of each backend as a ring and leases those that are free.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{
+    backend::{Backend, Backends},
+    leases::Leases,
+    message::{BackendId, Lane},
+    store::{Claim, Standing, Store, StoreError},
+};
+
+/// Messages that one claim of a lane sends before others have their turn.
+const MESSAGES_PER_CLAIM: usize = 32;
+
+/// Lanes that one walk looks at, at least: fewer would make many walks of few free places.
+const LEAST_PROBES: usize = 16;
+
+/// Another worker has the slot of a limited backend: look again soon, when the next one shows.
+const SLOT_POLL: Duration = Duration::from_millis(20);
+
+/// Where the walk over a backend's lanes stands.
+#[derive(Debug, Default)]
+struct Cursor {
+    after: Option<Lane>,
+    /// The pass began at the first lane and has claimed nothing since: when it ends, there is nothing.
+    is_idle_pass: bool,
+    leased_elsewhere: usize,
+}
+
+/// What one round found.
+#[derive(Default)]
+pub struct Round {
+    pub claims: Vec<Claimed>,
+    /// All lanes were looked at, and none was free.
+    pub is_idle: bool,
+    /// Lanes with messages that others hold, and whose leases may end.
+    pub leased_elsewhere: usize,
+    /// Stopped backends that may be asked now whether they are back.
+    pub to_probe: Vec<Arc<Backend>>,
+    /// When a backend that may not send now is to be looked at again.
+    pub next_due: Option<Duration>,
+}
+
+pub struct Claimed {
+    pub claim: Claim,
+    pub backend: Arc<Backend>,
+    /// The backend is limited, and the claim has its slot.
+    pub is_paced: bool,
+}
+
+/// Remembers the cursor of each backend between rounds, so that no lane is looked at twice before all others were.
+pub struct Claimer {
+    backends: Backends,
+    cursors: HashMap<BackendId, Cursor>,
+}
+
+impl Claimer {
+    pub fn new(backends: Backends) -> Self {
+        Self { backends, cursors: HashMap::new() }
+    }
+
+    /// One walk and the claims of what it found, at most `places` of them.
+    pub async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
+        let probes = places.max(LEAST_PROBES);
+        let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
+        let ring = store.ring(&after, probes).await?;
+        let mut lanes: HashMap<BackendId, Vec<Lane>> = HashMap::new();
+        for (backend, lane) in ring.lanes {
+            lanes.entry(backend).or_default().push(lane);
+        }
+        self.cursors.retain(|id, _| ring.backends.iter().any(|(active, ..)| active == id));
+        let mut round = Round { is_idle: true, ..Round::default() };
+        let mut backends_left = ring.backends.len();
+        for (id, config_version, standing) in ring.backends {
+            // Each backend has its share of the free places, so that none starves another.
+            let share = (places - round.claims.len()).div_ceil(backends_left);
+            backends_left -= 1;
+            let candidates = lanes.remove(&id).unwrap_or_default();
+            let is_paced = standing == Standing::Paced;
+            match standing {
+                Standing::Closed { wait } => round.look_again(wait),
+                Standing::Changed => {
+                    store.reset(id, config_version).await?;
+                    round.look_again(Some(Duration::ZERO));
+                }
+                Standing::Probe => round.to_probe.extend(self.backends.get(store, id, config_version).await?),
+                Standing::Paced if candidates.is_empty() => {}
+                Standing::Paced if share == 0 || !store.take_slot(id).await? => round.look_again(Some(SLOT_POLL)),
+                Standing::Open | Standing::Paced => {
+                    let Some(backend) = self.backends.get(store, id, config_version).await? else { continue };
+                    let most = if is_paced { 1 } else { share };
+                    let turn = Turn { store, leases, backend, is_end: candidates.len() < probes, most, is_paced };
+                    self.claim(&turn, candidates, &mut round).await?;
+                }
+            }
+        }
+        Ok(round)
+    }
+
+    async fn claim(&mut self, turn: &Turn<'_>, candidates: Vec<Lane>, round: &mut Round) -> Result<(), StoreError> {
+        let cursor = self.cursors.entry(turn.backend.id).or_default();
+        if cursor.after.is_none() {
+            *cursor = Cursor { is_idle_pass: true, ..Cursor::default() };
+        }
+        cursor.after = candidates.last().cloned();
+        let free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
+        let mut claimed = 0;
+        if !free.is_empty() && turn.most > 0 {
+            let messages = if turn.is_paced { 1 } else { MESSAGES_PER_CLAIM };
+            let claims = turn.store.claim(&free, turn.most, messages).await?;
+            claimed = claims.len();
+            cursor.is_idle_pass &= claimed == 0;
+            if claimed == turn.most {
+                // Those behind the last one were not asked for.
+                cursor.after = claims.last().map(|claim| claim.lane.clone());
+            }
+            round.claims.extend(claims.into_iter().map(|claim| Claimed {
+                claim,
+                backend: turn.backend.clone(),
+                is_paced: turn.is_paced,
+            }));
+        }
+        if claimed == turn.most {
+            round.is_idle = false;
+            return Ok(());
+        }
+        cursor.leased_elsewhere += free.len() - claimed;
+        if turn.is_end {
+            cursor.after = None;
+            round.leased_elsewhere += cursor.leased_elsewhere;
+            round.is_idle &= cursor.is_idle_pass;
+        } else {
+            round.is_idle = false;
+        }
+        Ok(())
+    }
+}
+
+/// One backend's part of a round.
+struct Turn<'a> {
+    store: &'a Store,
+    leases: &'a Leases,
+    backend: Arc<Backend>,
+    /// The walk came to the last of the backend's lanes.
+    is_end: bool,
+    most: usize,
+    is_paced: bool,
+}
+
+impl Round {
+    fn look_again(&mut self, after: Option<Duration>) {
+        self.next_due = self.next_due.into_iter().chain(after).min();
+    }
+}

@@ -1,0 +1,90 @@
+//! `run` and `drain`: the worker with and without an end.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use sd_notify::NotifyState;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::CliError;
+use crate::{
+    config::Config,
+    runner::{self, Until},
+    shutdown::{self, Shutdown},
+    store::{Listener, Store, StoreError},
+};
+
+/// How often `run` looks whether the tables that it needs have come.
+const CONTRACT_POLL: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(config: &Config) -> Result<(), CliError> {
+    let (store, listener) = open(config)?;
+    let (trigger, shutdown) = shutdown::channel();
+    let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
+    info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
+    // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
+    tell(&[NotifyState::Ready]);
+    if wait_for_contract(&store, &shutdown).await {
+        tell(&[NotifyState::Status("Delivering")]);
+        let wakeups = listener.wakeups();
+        let listening = tokio::spawn(listener.run());
+        runner::run(config, store, shutdown, wakeups, Until::Stopped).await;
+        listening.abort();
+    }
+    tell(&[NotifyState::Stopping]);
+    signals.abort();
+    info!("Stopped");
+    Ok(())
+}
+
+pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
+    let (store, listener) = open(config)?;
+    store.check_contract().await?;
+    let (trigger, shutdown) = shutdown::channel();
+    let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
+    let wakeups = listener.wakeups();
+    let listening = tokio::spawn(listener.run());
+    let totals = runner::run(config, store, shutdown, wakeups, Until::Drained).await;
+    listening.abort();
+    signals.abort();
+    let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
+    let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(WAITING_BOUND).await?;
+    let waiting = left + stopped;
+    super::print(&format!("{sent} sent, {failed} failed, {waiting} still waiting"));
+    if failed == 0 && waiting == 0 {
+        return Ok(());
+    }
+    Err(CliError::Failed("not everything went out; matrix_log and matrix_backend_status say why".to_owned()))
+}
+
+/// Counting stops here.
+const WAITING_BOUND: i64 = 10_000;
+
+fn open(config: &Config) -> Result<(Store, Listener), CliError> {
+    let bad = |error| CliError::BadConfig(format!("DATABASE_URL: {error}"));
+    let store = Store::new(config).map_err(bad)?;
+    let listener = store.listener(config).map_err(bad)?;
+    Ok((store, listener))
+}
+
+/// Waits until the database holds the contract; false when the worker was told to stop before.
+async fn wait_for_contract(store: &Store, shutdown: &Shutdown) -> bool {
+    loop {
+        let Err(error) = store.check_contract().await else { return true };
+        warn!(%error, "Waiting for the database");
+        tell(&[NotifyState::Status(&format!("Waiting: {error}"))]);
+        let pause = if matches!(error, StoreError::Unavailable(_)) { Duration::from_secs(3) } else { CONTRACT_POLL };
+        // Waits for the next look, or the end.
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = shutdown.draining() => return false,
+        }
+    }
+}
+
+/// To systemd, when it started us.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "systemd could not be told");
+    }
+}

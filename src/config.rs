@@ -1,0 +1,212 @@
+//! What the environment asks for, checked once.
+//!
+//! | variable | default | |
+//! |---|---|---|
+//! | `DATABASE_URL` | required | libpq URL, direct to PostgreSQL; `sslmode` and `sslrootcert` as libpq means them |
+//! | `MATRIX_TOKEN_KEY_FILE`, `MATRIX_TOKEN_KEY` | none | Fernet keys that open sealed tokens, separated by commas or lines |
+//! | `WORKER_NAME` | host name | who this worker is; two that run at once need two names |
+//! | `WORKER_CONCURRENCY` | 64 | lanes in flight, 1 to 10000 |
+//! | `WORKER_LEASE_SECONDS` | 30 | how long a claim holds without renewal |
+//! | `HTTP_TIMEOUT_SECONDS` | 10 | for each call, from connecting to the last byte; fractions allowed |
+//! | `RETRY_DELAY_MS` | 1000 | pause before the one retry, with jitter |
+//! | `SHUTDOWN_GRACE_SECONDS` | 20 | how long what is in flight may take after SIGTERM |
+//! | `LOG_FORMAT` | `text` | `json` for machines |
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use thiserror::Error;
+
+use crate::seal::Keys;
+
+/// What a lease must outlast beside two HTTP timeouts and the pause between them.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database_url: SecretString,
+    pub token_keys: Keys,
+    pub worker_name: String,
+    pub concurrency: usize,
+    pub lease: Duration,
+    pub http_timeout: Duration,
+    pub retry_delay: Duration,
+    pub shutdown_grace: Duration,
+}
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{variable} is not set; {mend}")]
+    Missing { variable: &'static str, mend: &'static str },
+    #[error("{variable}={value}: {mend}")]
+    Bad { variable: &'static str, value: String, mend: String },
+}
+
+impl Config {
+    /// Reads the variables through `lookup`; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// Names the variable, its value unless it is a secret, and what to write instead.
+    pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let database_url = lookup("DATABASE_URL").ok_or(ConfigError::Missing {
+            variable: "DATABASE_URL",
+            mend: "set it to the database of Odoo, as postgresql://user:password@host:5432/database",
+        })?;
+        let worker_name = lookup("WORKER_NAME").unwrap_or_else(host_name);
+        if worker_name.contains('/') || worker_name.len() > 100 {
+            return Err(bad("WORKER_NAME", &worker_name, "use at most 100 bytes without a slash"));
+        }
+        let config = Self {
+            database_url: database_url.into(),
+            token_keys: token_keys(&lookup)?,
+            worker_name,
+            concurrency: number(&lookup, "WORKER_CONCURRENCY", 64, 1, 10_000)?,
+            lease: seconds(&lookup, "WORKER_LEASE_SECONDS", 30.0, 1.0, 3600.0)?,
+            http_timeout: seconds(&lookup, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 600.0)?,
+            retry_delay: Duration::from_millis(number(&lookup, "RETRY_DELAY_MS", 1000, 0, 600_000)?),
+            shutdown_grace: seconds(&lookup, "SHUTDOWN_GRACE_SECONDS", 20.0, 0.0, 3600.0)?,
+        };
+        config.check_lease()?;
+        Ok(config)
+    }
+
+    /// A lease that could end between two tries of one message would let two workers send it.
+    fn check_lease(&self) -> Result<(), ConfigError> {
+        // The jitter adds up to a quarter to the pause.
+        let needed = 2 * self.http_timeout + self.retry_delay.mul_f64(1.25) + self.lease_margin();
+        if self.lease >= needed {
+            return Ok(());
+        }
+        Err(bad(
+            "WORKER_LEASE_SECONDS",
+            self.lease.as_secs_f64(),
+            format!(
+                "must be at least {:.1}: two HTTP_TIMEOUT_SECONDS, RETRY_DELAY_MS and a margin of {:.1} s",
+                needed.as_secs_f64(),
+                self.lease_margin().as_secs_f64()
+            ),
+        ))
+    }
+
+    /// How much of the lease must be left beyond the timeout for a call to be started: a second, less for very short leases.
+    pub fn lease_margin(&self) -> Duration {
+        LEASE_MARGIN.min(self.lease / 10)
+    }
+}
+
+fn token_keys(lookup: &impl Fn(&str) -> Option<String>) -> Result<Keys, ConfigError> {
+    let (variable, text) = if let Some(path) = lookup("MATRIX_TOKEN_KEY_FILE") {
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            bad(
+                "MATRIX_TOKEN_KEY_FILE",
+                &path,
+                format!("the file cannot be read ({error}); name a file with the key in it"),
+            )
+        })?;
+        ("MATRIX_TOKEN_KEY_FILE", SecretString::from(text))
+    } else {
+        ("MATRIX_TOKEN_KEY", SecretString::from(lookup("MATRIX_TOKEN_KEY").unwrap_or_default()))
+    };
+    Keys::parse(text.expose_secret()).map_err(|position| {
+        bad(
+            variable,
+            "(secret)",
+            format!("key {position} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters"),
+        )
+    })
+}
+
+fn number<T>(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &'static str,
+    default: T,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let Some(text) = lookup(variable) else { return Ok(default) };
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|value| (&least..=&most).contains(&value))
+        .ok_or_else(|| bad(variable, text, format!("must be a number from {least} to {most}")))
+}
+
+fn seconds(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &'static str,
+    default: f64,
+    least: f64,
+    most: f64,
+) -> Result<Duration, ConfigError> {
+    number(lookup, variable, default, least, most).map(Duration::from_secs_f64)
+}
+
+fn bad(variable: &'static str, value: impl Display, mend: impl Into<String>) -> ConfigError {
+    ConfigError::Bad { variable, value: value.to_string(), mend: mend.into() }
+}
+
+/// The kernel's name for this host; without one the worker still needs some name.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "worker".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let lookup = |name: &str| {
+            let set = variables.iter().find(|(variable, _)| *variable == name);
+            set.map(|(_, value)| (*value).to_owned())
+                .or_else(|| (name == "DATABASE_URL").then(|| "postgresql://db".into()))
+        };
+        Config::load(lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let config = load(&[]).unwrap();
+
+        assert_eq!((config.concurrency, config.lease), (64, Duration::from_secs(30)));
+        assert_eq!((config.http_timeout, config.retry_delay), (Duration::from_secs(10), Duration::from_secs(1)));
+        assert_eq!(config.shutdown_grace, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn an_error_names_the_variable_the_value_and_the_mend() {
+        for (variable, value, mend) in [
+            ("WORKER_CONCURRENCY", "many", "1 to 10000"),
+            ("WORKER_CONCURRENCY", "0", "1 to 10000"),
+            ("HTTP_TIMEOUT_SECONDS", "NaN", "0.05 to 600"),
+            ("WORKER_LEASE_SECONDS", "20", "at least"),
+            ("WORKER_NAME", "a/b", "slash"),
+            ("MATRIX_TOKEN_KEY_FILE", "/nonexistent", "cannot be read"),
+        ] {
+            let error = load(&[(variable, value)]).unwrap_err();
+
+            assert!(error.contains(variable) && error.contains(value) && error.contains(mend), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_key_is_told_without_showing_it() {
+        let error = load(&[("MATRIX_TOKEN_KEY", "hunter2")]).unwrap_err();
+
+        assert!(error.contains("MATRIX_TOKEN_KEY") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn without_a_database_the_error_shows_what_one_looks_like() {
+        let error = Config::load(|_| None).unwrap_err().to_string();
+
+        assert!(error.contains("DATABASE_URL") && error.contains("postgresql://"), "{error}");
+    }
+}

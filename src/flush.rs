@@ -1,0 +1,176 @@
+//! Collects what became of messages and writes it in batches. Nothing that was learned is dropped while the process lives.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
+use tracing::{error, warn};
+
+use crate::{
+    backoff::Backoff,
+    leases::Leases,
+    message::{Failure, Lane, code},
+    store::{Batch, Held, Settle, Store, StoreError, Verdict},
+};
+
+/// Written in one statement at most.
+const BATCH: usize = 500;
+
+/// What may wait to be written. A full queue holds back the lanes, and so bounds memory while the database is away.
+const QUEUE: usize = 2 * BATCH;
+
+/// How long a lane rests whose result the database refused for its data.
+const REFUSED_REST: Duration = Duration::from_secs(60);
+
+enum Entry {
+    Verdict(Verdict),
+    Settle(Settle),
+}
+
+/// Where lanes put their results.
+#[derive(Clone)]
+pub struct Completions(mpsc::Sender<Entry>);
+
+impl Completions {
+    pub async fn verdict(&self, verdict: Verdict) {
+        self.put(Entry::Verdict(verdict)).await;
+    }
+
+    pub async fn settle(&self, settle: Settle) {
+        self.put(Entry::Settle(settle)).await;
+    }
+
+    async fn put(&self, entry: Entry) {
+        // The flusher outlives all lanes but for an end at once, when the leases tell the next process what is undone.
+        let _ = self.0.send(entry).await;
+    }
+}
+
+/// What was written since the process began.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub sent: AtomicU64,
+    pub failed: AtomicU64,
+    /// Results that came too late: another worker had taken the lane over.
+    pub fenced: AtomicU64,
+}
+
+/// Writes what lanes put, until the last [`Completions`] is gone.
+pub struct Flusher {
+    queue: mpsc::Receiver<Entry>,
+    pub totals: Arc<Totals>,
+    /// Told after lanes were given back.
+    pub released: Arc<Notify>,
+}
+
+impl Flusher {
+    pub fn new(released: Arc<Notify>) -> (Completions, Self) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        (Completions(sender), Self { queue, totals: Arc::default(), released })
+    }
+
+    pub async fn run(mut self, store: &Store, leases: &Leases) {
+        let mut entries = Vec::with_capacity(BATCH);
+        while self.queue.recv_many(&mut entries, BATCH).await > 0 {
+            let mut batch = Batch::default();
+            for entry in entries.drain(..) {
+                match entry {
+                    Entry::Verdict(verdict) => batch.verdicts.push(verdict),
+                    Entry::Settle(settle) => batch.settles.push(settle),
+                }
+            }
+            self.write(store, leases, batch).await;
+        }
+    }
+
+    /// Writes a batch, again and again until the database has taken it. One that is refused for its data is split, so that one
+    /// bad row does not hold the others.
+    async fn write(&self, store: &Store, leases: &Leases, batch: Batch) {
+        let mut streak = Backoff::new(Duration::from_millis(50), Duration::from_secs(2)).start();
+        let mut work = vec![batch];
+        while let Some(batch) = work.pop() {
+            match store.complete(&batch).await {
+                Ok(owned) => {
+                    streak.reset();
+                    self.written(leases, &batch, &owned);
+                }
+                Err(StoreError::Data(_)) if batch.len() > 1 => work.extend(halves(batch)),
+                Err(StoreError::Data(text)) => work.extend(self.refused(leases, &batch, &text)),
+                Err(error) => {
+                    let pause = streak.next_pause();
+                    warn!(%error, results = batch.len(), pause_ms = pause.as_millis(), "Results could not be written; trying again");
+                    work.push(batch);
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// The one result that the database refuses: its lane rests, then the message is sent again under its own transaction id.
+    fn refused(&self, leases: &Leases, batch: &Batch, text: &str) -> Option<Batch> {
+        let Some(verdict) = batch.verdicts.first() else {
+            for settle in &batch.settles {
+                error!(lane = %settle.lane, error = text, "A lane could not be given back; its lease will end");
+                leases.remove(&settle.lane, settle.epoch);
+            }
+            return None;
+        };
+        error!(message.id = verdict.id, lane = %verdict.lane, error = text, "A result could not be logged");
+        let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
+        let settle = Settle {
+            lane: verdict.lane.clone(),
+            epoch: verdict.epoch,
+            is_released: true,
+            retry_after: Some(REFUSED_REST),
+            held: Some(Held { id: verdict.id, attempts: verdict.attempts, error: Some(failure) }),
+            room: None,
+        };
+        Some(Batch { verdicts: Vec::new(), settles: vec![settle] })
+    }
+
+    fn written(&self, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
+        for verdict in &batch.verdicts {
+            let counter = match (owned.contains(&(verdict.lane.clone(), verdict.epoch)), &verdict.result) {
+                (false, _) => &self.totals.fenced,
+                (true, Ok(_)) => &self.totals.sent,
+                (true, Err(_)) => &self.totals.failed,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        for (lane, epoch) in batch.leases().difference(owned) {
+            warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");
+            leases.remove(lane, *epoch);
+        }
+        let mut released = batch.settles.iter().filter(|settle| settle.is_released).peekable();
+        if released.peek().is_some() {
+            released.for_each(|settle| leases.remove(&settle.lane, settle.epoch));
+            self.released.notify_one();
+        }
+    }
+}
+
+/// Two batches; the settling of a lane goes with the later one, so that it is not released before its results are in.
+fn halves(mut batch: Batch) -> [Batch; 2] {
+    if batch.verdicts.is_empty() {
+        let settles = batch.settles.split_off(batch.settles.len() / 2);
+        return [Batch { verdicts: Vec::new(), settles }, batch];
+    }
+    if batch.verdicts.len() == 1 {
+        // Last in, first out: the result is written before the settling.
+        return [
+            Batch { verdicts: Vec::new(), settles: std::mem::take(&mut batch.settles) },
+            Batch { verdicts: batch.verdicts, settles: Vec::new() },
+        ];
+    }
+    let later = batch.verdicts.split_off(batch.verdicts.len() / 2);
+    [Batch { verdicts: later, settles: batch.settles }, Batch { verdicts: batch.verdicts, settles: Vec::new() }]
+}

@@ -1,0 +1,244 @@
+//! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use crate::{
+    backend::{Backend, Gate},
+    backoff,
+    flush::Completions,
+    leases::Deadline,
+    matrix::Homeserver,
+    message::{EventId, Failure, Message, Outcome, RoomId, State, Target, code},
+    shutdown::Shutdown,
+    store::{Claim, Held, Settle, Store, Verdict},
+};
+
+/// A message that has failed for so long while the homeserver answers is at fault itself.
+const POISON_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// What the lanes of a worker share.
+pub struct Context {
+    pub store: Store,
+    pub shutdown: Shutdown,
+    /// What a lease must still hold for before a call is begun: the call's time limit and a margin.
+    pub call_needs: Duration,
+    pub retry_delay: Duration,
+}
+
+/// One claim, on its way.
+pub struct Delivery<'a> {
+    pub context: &'a Context,
+    pub completions: &'a Completions,
+    pub claim: &'a Claim,
+    pub deadline: Deadline,
+    pub backend: &'a Backend,
+    pub gate: Gate,
+    /// The backend is limited, and this claim took its slot.
+    pub is_paced: bool,
+}
+
+/// What follows a message.
+enum Next {
+    /// The next one of the lane.
+    Message,
+    /// The lane is given back, held at this message if something is known of it.
+    Stop(Option<Held>),
+}
+
+/// One message's tries so far, earlier claims included.
+struct Tries {
+    attempts: i32,
+    failed_before: Duration,
+    since: Instant,
+}
+
+impl Tries {
+    fn failing_for(&self) -> Duration {
+        self.failed_before + self.since.elapsed()
+    }
+}
+
+impl Delivery<'_> {
+    /// Sends the claim's messages and gives the lane back.
+    pub async fn run(&self) {
+        let mut held = None;
+        for message in &self.claim.messages {
+            if let Next::Stop(at) = self.deliver(message).await {
+                held = at;
+                break;
+            }
+        }
+        let settle = Settle {
+            lane: self.claim.lane.clone(),
+            epoch: self.claim.epoch,
+            is_released: true,
+            retry_after: None,
+            held,
+            room: None,
+        };
+        self.completions.settle(settle).await;
+    }
+
+    async fn deliver(&self, message: &Message) -> Next {
+        if !self.may_call() {
+            return self.untouched(message);
+        }
+        let history = self.claim.held.filter(|held| held.id == message.id);
+        let mut tries = Tries {
+            attempts: history.map_or(0, |held| held.attempts),
+            failed_before: history.map_or(Duration::ZERO, |held| held.failing_for),
+            since: Instant::now(),
+        };
+        if message.is_expired {
+            let failure = Failure::new(code::EXPIRED, "not sent: the time until which it was of use had passed");
+            return self.failed(message, &tries, failure).await;
+        }
+        let homeserver = match &self.backend.homeserver {
+            Ok(homeserver) => homeserver,
+            Err(failure) => return self.stop(message, &tries, State::Misconfigured, failure.clone()).await,
+        };
+        let room = match (&self.claim.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => room.clone(),
+            (None, Target::Person(_)) => return self.untouched(message),
+        };
+        self.send(homeserver, &room, message, &mut tries).await
+    }
+
+    async fn send(&self, homeserver: &Homeserver, room: &RoomId, message: &Message, tries: &mut Tries) -> Next {
+        let mut is_retry = false;
+        loop {
+            tries.attempts += 1;
+            let started = Instant::now();
+            let answer = homeserver.send(room, message).await;
+            let failure = match answer.map_or_else(|error| error.outcome(), Outcome::Sent) {
+                Outcome::Sent(event_id) => return self.sent(message, tries, event_id, room, started).await,
+                Outcome::Transient(failure) => failure,
+                Outcome::Limited { pause } => return self.limited(message, pause).await,
+                Outcome::Unauthorized(failure) => return self.stop(message, tries, State::Unauthorized, failure).await,
+                Outcome::Misconfigured(failure) => {
+                    return self.stop(message, tries, State::Misconfigured, failure).await;
+                }
+                Outcome::Forbidden(failure) | Outcome::Rejected(failure) => {
+                    return self.failed(message, tries, failure).await;
+                }
+            };
+            if is_retry {
+                return self.exhausted(homeserver, message, tries, failure).await;
+            }
+            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, %failure, "Not sent; one retry");
+            is_retry = true;
+            // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
+            sleep(backoff::with_jitter(self.context.retry_delay)).await;
+            if !self.may_call() {
+                return self.untouched(message);
+            }
+        }
+    }
+
+    /// Whether one more call may be begun now.
+    fn may_call(&self) -> bool {
+        !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
+    }
+
+    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, room: &RoomId, started: Instant) -> Next {
+        self.backend.sent();
+        let duration = started.elapsed();
+        debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
+        if self.is_paced
+            && let Err(error) = self.context.store.eased(self.backend.id).await
+        {
+            warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
+        }
+        self.verdict(message, tries, Ok(event_id), true, duration, Some(room)).await;
+        Next::Message
+    }
+
+    async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
+        warn!(message.id, lane = %self.claim.lane, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
+        self.verdict(message, tries, Err(failure), true, tries.since.elapsed(), None).await;
+        Next::Message
+    }
+
+    /// The account is limited: it pauses as a whole. No attempt, no failure.
+    async fn limited(&self, message: &Message, pause: Duration) -> Next {
+        self.gate.close();
+        debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
+        let store = &self.context.store;
+        if let Err(error) = store.limited(self.backend.id, self.backend.config_version, pause).await {
+            warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded");
+        }
+        self.gate.recorded();
+        self.untouched(message)
+    }
+
+    /// The retry has failed too: either this message is at fault, or the homeserver is away.
+    async fn exhausted(&self, homeserver: &Homeserver, message: &Message, tries: &Tries, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage || self.is_poison(homeserver, tries).await {
+            return self.failed(message, tries, failure).await;
+        }
+        self.stop(message, tries, State::Down, failure).await
+    }
+
+    async fn is_poison(&self, homeserver: &Homeserver, tries: &Tries) -> bool {
+        let failing_for = tries.failing_for();
+        if self.backend.has_sent_within(failing_for) {
+            return true;
+        }
+        match self.context.store.passed_within(self.backend.id, failing_for).await {
+            Ok(true) => true,
+            Ok(false) => failing_for >= POISON_AFTER && homeserver.whoami().await.is_ok(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "It is not known whether other messages got through");
+                false
+            }
+        }
+    }
+
+    /// Nobody may send until a probe succeeds. The message stays, with one failed row in the log.
+    async fn stop(&self, message: &Message, tries: &Tries, state: State, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, failure).await;
+        }
+        self.gate.close();
+        warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
+        let store = &self.context.store;
+        if let Err(error) = store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
+            warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded");
+        }
+        self.gate.recorded();
+        self.verdict(message, tries, Err(failure.clone()), false, tries.since.elapsed(), None).await;
+        Next::Stop(Some(Held { id: message.id, attempts: tries.attempts, error: Some(failure) }))
+    }
+
+    /// The message waits as it was; what an earlier claim knew of it is not forgotten.
+    fn untouched(&self, message: &Message) -> Next {
+        let history = self.claim.held.filter(|held| held.id == message.id);
+        Next::Stop(history.map(|held| Held { id: held.id, attempts: held.attempts, error: None }))
+    }
+
+    async fn verdict(
+        &self,
+        message: &Message,
+        tries: &Tries,
+        result: Result<EventId, Failure>,
+        is_final: bool,
+        duration: Duration,
+        room: Option<&RoomId>,
+    ) {
+        let verdict = Verdict {
+            id: message.id,
+            lane: self.claim.lane.clone(),
+            epoch: self.claim.epoch,
+            result,
+            is_final,
+            attempts: tries.attempts,
+            duration_ms: duration.as_millis().try_into().unwrap_or(i32::MAX),
+            room: room.cloned(),
+            answered: Instant::now(),
+        };
+        self.completions.verdict(verdict).await;
+    }
+}

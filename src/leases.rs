@@ -1,0 +1,107 @@
+//! The leases that this process holds, and their renewal: one statement each third of a lease.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::{
+    message::Lane,
+    store::{Claim, Store},
+};
+
+/// When a lease ends, by this process' clock. Moved on by the renewal, to now when the lease is lost.
+#[derive(Clone, Debug)]
+pub struct Deadline(Arc<Mutex<Instant>>);
+
+impl Deadline {
+    pub fn new(at: Instant) -> Self {
+        Self(Arc::new(Mutex::new(at)))
+    }
+
+    /// Whether the lease holds for `time` more.
+    pub fn leaves(&self, time: Duration) -> bool {
+        *self.lock() > Instant::now() + time
+    }
+
+    fn set(&self, at: Instant) {
+        *self.lock() = at;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From a claim until its release is in the database.
+#[derive(Debug, Default)]
+pub struct Leases(Mutex<HashMap<Lane, (i64, Deadline)>>);
+
+impl Leases {
+    pub fn add(&self, claim: &Claim) -> Deadline {
+        let deadline = Deadline::new(claim.deadline);
+        self.lock().insert(claim.lane.clone(), (claim.epoch, deadline.clone()));
+        deadline
+    }
+
+    pub fn remove(&self, lane: &Lane, epoch: i64) {
+        let mut leases = self.lock();
+        if leases.get(lane).is_some_and(|(held, _)| *held == epoch) {
+            leases.remove(lane);
+        }
+    }
+
+    pub fn holds(&self, lane: &Lane) -> bool {
+        self.lock().contains_key(lane)
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Renews for ever, each third of a lease. When the database is away the deadlines stay, and lanes stop in time.
+    pub async fn renew(&self, store: &Store) {
+        loop {
+            sleep(store.lease() / 3).await;
+            let held: Vec<_> = self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect();
+            if held.is_empty() {
+                continue;
+            }
+            // Taken before the statement, so that our deadline is never later than the database's.
+            let deadline = Instant::now() + store.lease();
+            match store.renew(&held).await {
+                Ok(renewed) => self.move_on(&held, &renewed, deadline),
+                Err(error) => warn!(%error, lanes = held.len(), "Leases could not be renewed"),
+            }
+        }
+    }
+
+    fn move_on(&self, asked: &[(Lane, i64)], renewed: &[(Lane, i64)], until: Instant) {
+        let leases = self.lock();
+        let mut lost = 0;
+        for lease in asked {
+            let Some((_, deadline)) = leases.get(&lease.0).filter(|(epoch, _)| *epoch == lease.1) else { continue };
+            if renewed.contains(lease) {
+                deadline.set(until);
+            } else {
+                deadline.set(Instant::now());
+                lost += 1;
+            }
+        }
+        if lost > 0 {
+            warn!(lanes = lost, "Leases were taken over by another worker");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, (i64, Deadline)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

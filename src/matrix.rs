@@ -1,0 +1,167 @@
+//! The homeserver's client-server API, as far as the worker speaks it: one method per endpoint.
+
+mod error;
+
+use std::time::Duration;
+
+use reqwest::{Method, header, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+pub use self::error::SendError;
+use crate::message::{EventId, Message, RoomId, UserId};
+
+/// Answers are read up to here; what the worker asks for is far smaller.
+const ANSWER_LIMIT: usize = 4 << 20;
+
+/// The homeserver's words, cut to what a log row holds beside our own.
+const MESSAGE_LIMIT: usize = 500;
+
+/// One account on one homeserver. Cheap to clone; all clones share one connection pool.
+#[derive(Clone)]
+pub struct Homeserver {
+    http: reqwest::Client,
+    base: reqwest::Url,
+    token: SecretString,
+}
+
+/// `GET /account/whoami`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whoami {
+    pub user_id: UserId,
+    /// Without a device the homeserver forgets transaction ids when it restarts.
+    pub device_id: Option<String>,
+}
+
+impl Homeserver {
+    /// `base` as `https://matrix.example.org`; `timeout` bounds every call from connecting to the last byte.
+    ///
+    /// # Errors
+    /// In plain words when the URL, the token or the TLS set-up cannot be used.
+    pub fn new(base: &str, token: SecretString, verify_ssl: bool, timeout: Duration) -> Result<Self, String> {
+        let mut base = reqwest::Url::parse(base)
+            .map_err(|error| format!("homeserver URL «{base}»: {error}; write it as https://matrix.example.org"))?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(format!("homeserver URL «{base}» must begin with https:// or http://"));
+        }
+        base.path_segments_mut().expect("an http URL has a path").pop_if_empty();
+        if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
+            return Err("the access token is empty or has spaces or line breaks in it; set it again".to_owned());
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("odoo-matrix-worker/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .tls_danger_accept_invalid_certs(!verify_ssl)
+            .timeout(timeout)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|error| format!("the HTTP client could not be made: {}", error.without_url()))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}` with the row's own transaction id.
+    pub async fn send(&self, room: &RoomId, message: &Message) -> Result<EventId, SendError> {
+        let path = ["rooms", room.as_str(), "send", &message.matrix_type, message.txn_id.as_str()];
+        let answer = self.call(Method::PUT, &path, &[], Some(message.content.clone())).await?;
+        match answer.get("event_id").and_then(Value::as_str) {
+            Some(event_id) => Ok(EventId::new(event_id)),
+            None => Err(SendError::NotMatrix { status: 200 }),
+        }
+    }
+
+    pub async fn whoami(&self) -> Result<Whoami, SendError> {
+        let answer = self.call(Method::GET, &["account", "whoami"], &[], None).await?;
+        let text = |key| answer.get(key).and_then(Value::as_str);
+        match text("user_id") {
+            Some(user_id) => {
+                Ok(Whoami { user_id: UserId::new(user_id), device_id: text("device_id").map(str::to_owned) })
+            }
+            None => Err(SendError::NotMatrix { status: 200 }),
+        }
+    }
+
+    /// One call below `/_matrix/client/v3`. Path parts are percent-encoded here.
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Value, SendError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("checked when the client was built")
+            .extend(["_matrix", "client", "v3"])
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).bearer_auth(self.token.expose_secret());
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut answer = request.send().await.map_err(SendError::from_transport)?;
+        let status = answer.status().as_u16();
+        let retry_after = answer
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > ANSWER_LIMIT {
+                return Err(SendError::NotMatrix { status });
+            }
+        }
+        read_answer(status, retry_after, &bytes)
+    }
+}
+
+fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Value, SendError> {
+    let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
+        return Err(SendError::NotMatrix { status });
+    };
+    if status == 200 {
+        return Ok(Value::Object(answer));
+    }
+    let Some(errcode) = answer.get("errcode").and_then(Value::as_str) else {
+        return Err(SendError::NotMatrix { status });
+    };
+    let message = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+    Err(SendError::Refused {
+        status,
+        errcode: errcode.chars().take(100).collect(),
+        message: message.chars().take(MESSAGE_LIMIT).collect(),
+        // The body is finer than the header, which counts in whole seconds.
+        retry_after: answer.get("retry_after_ms").and_then(Value::as_u64).map(Duration::from_millis).or(retry_after),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_in_the_body_is_finer_than_the_one_in_the_header() {
+        let header = Some(Duration::from_secs(5));
+        let read = |body: &[u8]| match read_answer(429, header, body) {
+            Err(SendError::Refused { retry_after, .. }) => retry_after,
+            other => panic!("{other:?}"),
+        };
+
+        assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":4017}"#), Some(Duration::from_millis(4017)));
+        assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED"}"#), header);
+    }
+
+    #[test]
+    fn an_unusable_url_or_token_is_told_before_anything_is_sent() {
+        let new = |url: &str, token: &str| Homeserver::new(url, token.into(), true, Duration::from_secs(1)).map(|_| ());
+
+        assert!(new("matrix.example.org", "t").unwrap_err().contains("matrix.example.org"));
+        assert!(new("ftp://matrix.example.org", "t").unwrap_err().contains("https://"));
+        let error = new("https://matrix.example.org", "secret\nline").unwrap_err();
+        assert!(error.contains("line breaks") && !error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The words: what a message is, who it is for, and what became of it. Knows nothing but `std`.
+
+use std::{fmt, time::Duration};
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// Messages of one lane go out one after the other: `<backend id>/<room id>`, or `<backend id>/<@user:server>` for
+    /// a direct message.
+    Lane
+}
+name! {
+    /// Names one message to the homeserver, so that a repeated PUT sends nothing twice.
+    ///
+    /// Stored with the row and kept for its whole life: a new id would be a new message.
+    TxnId
+}
+name! {
+    /// A Matrix room, `!` and at most 254 more bytes. Version 12 rooms have no `:server`.
+    RoomId
+}
+name! {
+    /// A person or bot in Matrix: `@localpart:server`, at most 255 bytes.
+    UserId
+}
+name! {
+    /// What the homeserver calls an event that it has accepted.
+    EventId
+}
+
+/// `matrix_backend.id`: one configured homeserver account.
+pub type BackendId = i32;
+
+/// `matrix_outbox.id`: the order within a lane.
+pub type MessageId = i64;
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Room(RoomId),
+    /// The direct room with this person, which the worker finds or makes.
+    Person(UserId),
+}
+
+/// One outbox row: one event for one room or person.
+#[derive(Clone)]
+pub struct Message {
+    pub id: MessageId,
+    pub target: Target,
+    /// Matrix event type, as `m.room.message`.
+    pub matrix_type: String,
+    /// The event content, a JSON object as text, sent as it is.
+    pub content: String,
+    pub txn_id: TxnId,
+    /// Too late to be of use: logged as failed, not sent.
+    pub is_expired: bool,
+    /// Older than the homeserver's memory of transaction ids can be trusted for.
+    pub is_past_dedup: bool,
+}
+
+impl fmt::Debug for Message {
+    /// Without the content: it is somebody's letter.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("target", &self.target)
+            .field("txn_id", &self.txn_id)
+            .finish()
+    }
+}
+
+/// Why something was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A Matrix errcode as the homeserver gave it, or one of ours from [`code`].
+    pub code: String,
+    /// Plain words for a person, without tokens or addresses.
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.text, self.code)
+    }
+}
+
+/// Error codes of our own, for what Matrix has no errcode for.
+pub mod code {
+    /// `expires_at` had passed before the message could be sent.
+    pub const EXPIRED: &str = "org.odoo.expired";
+    /// No connection to the homeserver: refused, reset, TLS, DNS.
+    pub const UNREACHABLE: &str = "org.odoo.unreachable";
+    /// The homeserver did not answer in time.
+    pub const TIMEOUT: &str = "org.odoo.timeout";
+    /// Something answered, but not in Matrix.
+    pub const NOT_MATRIX: &str = "org.odoo.not_matrix";
+    /// The address answers with a redirect, which is never followed.
+    pub const REDIRECT: &str = "org.odoo.redirect";
+    /// `token_sealed` cannot be opened with the key that the worker has, or there is no token.
+    pub const TOKEN: &str = "org.odoo.token";
+    /// The backend's URL cannot be used.
+    pub const URL: &str = "org.odoo.url";
+    /// The homeserver answered, but the database refuses to log it.
+    pub const NOT_LOGGED: &str = "org.odoo.not_logged";
+    /// The room was replaced by another one that a person has to confirm.
+    pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
+}
+
+/// What an answer of the homeserver means for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The homeserver has it.
+    Sent(EventId),
+    /// Might work the next time: one retry, then poison or outage.
+    Transient(Failure),
+    /// The account sends too fast. No failure and no attempt.
+    Limited { pause: Duration },
+    /// The account is refused, whatever it sends.
+    Unauthorized(Failure),
+    /// The backend's configuration is at fault.
+    Misconfigured(Failure),
+    /// Not allowed in this room: to be diagnosed.
+    Forbidden(Failure),
+    /// This message is at fault and no second try would help.
+    Rejected(Failure),
+}
+
+/// What the worker knows of a backend, in the words of `matrix_backend_status.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Ok,
+    RateLimited,
+    Down,
+    Unauthorized,
+    Misconfigured,
+    Paused,
+}
+
+impl State {
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::RateLimited, Self::Down, Self::Unauthorized, Self::Misconfigured, Self::Paused];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::RateLimited => "rate_limited",
+            Self::Down => "down",
+            Self::Unauthorized => "unauthorized",
+            Self::Misconfigured => "misconfigured",
+            Self::Paused => "paused",
+        }
+    }
+}

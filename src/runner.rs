@@ -1,0 +1,260 @@
+//! The worker: claims lanes while it has places for them, wakes when there is something to do, and ends in order.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::sleep,
+};
+use tracing::{info, warn};
+
+use crate::{
+    backend::{Backend, Backends},
+    backoff::{self, Backoff},
+    claimer::{Claimed, Claimer, Round},
+    config::Config,
+    flush::{Completions, Flusher, Totals},
+    lane::{Context, Delivery},
+    leases::Leases,
+    message::{Failure, Outcome, State},
+    shutdown::Shutdown,
+    store::{Store, StoreError, Wakeups},
+};
+
+/// After a wake-up: a transaction that committed beside the one that notified shows up within moments.
+const DECAY_FROM: Duration = Duration::from_millis(5);
+const DECAY_UNTIL: Duration = Duration::from_secs(1);
+const DECAY_FACTOR: u32 = 4;
+
+/// Without any wake-up.
+const POLL: Duration = Duration::from_secs(15);
+
+/// While lanes with messages are leased by others, who may die.
+const POLL_LEASED: Duration = Duration::from_millis(500);
+
+/// How long to wait when the database is not what the worker needs.
+const CONTRACT_POLL: Duration = Duration::from_secs(30);
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// When to end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    Stopped,
+    /// Nothing is left that could be sent.
+    Drained,
+}
+
+/// What every task of the worker shares.
+struct Shared {
+    context: Context,
+    leases: Leases,
+    /// Something may be claimable: a lane was given back, or a place is free.
+    freed: Arc<Notify>,
+    wakeups: Wakeups,
+}
+
+/// Delivers until it is told to stop, or until nothing is left to send. Returns what was written.
+pub async fn run(config: &Config, store: Store, shutdown: Shutdown, wakeups: Wakeups, until: Until) -> Arc<Totals> {
+    let freed = Arc::new(Notify::new());
+    let (completions, flusher) = Flusher::new(freed.clone());
+    let totals = flusher.totals.clone();
+    let call_needs = config.http_timeout + config.lease_margin();
+    let shared = Arc::new(Shared {
+        context: Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay },
+        leases: Leases::default(),
+        freed,
+        wakeups,
+    });
+    let mut background = JoinSet::new();
+    background.spawn({
+        let shared = shared.clone();
+        async move { shared.leases.renew(&shared.context.store).await }
+    });
+    background.spawn(heartbeat(shared.clone(), totals.clone()));
+    let flushing = tokio::spawn({
+        let shared = shared.clone();
+        async move { flusher.run(&shared.context.store, &shared.leases).await }
+    });
+    let runner = Runner {
+        shared: shared.clone(),
+        claimer: Claimer::new(Backends::new(config.token_keys.clone(), config.http_timeout)),
+        places: Arc::new(Semaphore::new(config.concurrency)),
+        completions,
+        lanes: JoinSet::new(),
+    };
+    let in_order = async {
+        runner.run(until).await;
+        if let Err(error) = flushing.await {
+            warn!(%error, "The flusher ended badly");
+        }
+        if let Err(error) = shared.context.store.worker_gone().await {
+            warn!(%error, "The heartbeat row could not be taken away");
+        }
+    };
+    // At a second signal everything is dropped where it stands.
+    tokio::select! {
+        () = in_order => {}
+        () = shutdown.ended() => {}
+    }
+    totals
+}
+
+/// Claims and sends. Gone when it ends, and with it the last sender to the flusher, which then ends too.
+struct Runner {
+    shared: Arc<Shared>,
+    claimer: Claimer,
+    places: Arc<Semaphore>,
+    completions: Completions,
+    lanes: JoinSet<()>,
+}
+
+impl Runner {
+    async fn run(mut self, until: Until) {
+        let shared = self.shared.clone();
+        let shutdown = &shared.context.shutdown;
+        let mut trouble = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
+        let mut decay = DECAY_FROM;
+        while !shutdown.is_draining() {
+            while self.lanes.try_join_next().is_some() {}
+            let pause = match self.round().await {
+                Ok(Some(round)) => {
+                    trouble.reset();
+                    if until == Until::Drained && self.is_drained(&round).await {
+                        break;
+                    }
+                    pause_after(&round, &mut decay)
+                }
+                // All places are taken: the next lane to end wakes us.
+                Ok(None) => POLL,
+                Err(error) => pause_of_trouble(&error, trouble.next_pause()),
+            };
+            // Waits for a notification, a lane given back, the next poll, or the end.
+            tokio::select! {
+                () = shared.wakeups.next() => decay = DECAY_FROM,
+                () = shared.freed.notified() => {}
+                () = sleep(pause) => {}
+                () = shutdown.draining() => {}
+            }
+        }
+        while self.lanes.join_next().await.is_some() {}
+    }
+
+    /// Looks for lanes once and sets them going; `None` when there is no place for any.
+    async fn round(&mut self) -> Result<Option<Round>, StoreError> {
+        let places = self.places.available_permits();
+        if places == 0 {
+            return Ok(None);
+        }
+        let mut round = self.claimer.round(&self.shared.context.store, &self.shared.leases, places).await?;
+        for backend in round.to_probe.drain(..) {
+            self.lanes.spawn(probe(self.shared.clone(), backend));
+        }
+        for claimed in std::mem::take(&mut round.claims) {
+            self.start(claimed);
+        }
+        Ok(Some(round))
+    }
+
+    fn start(&mut self, Claimed { claim, backend, is_paced }: Claimed) {
+        let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
+        let deadline = self.shared.leases.add(&claim);
+        if claim.is_taken_over {
+            info!(lane = %claim.lane, epoch = claim.epoch, "Took over a lane whose lease had ended");
+        }
+        let (shared, completions) = (self.shared.clone(), self.completions.clone());
+        self.lanes.spawn(async move {
+            let gate = backend.gate();
+            let delivery = Delivery {
+                context: &shared.context,
+                completions: &completions,
+                claim: &claim,
+                deadline,
+                backend: &backend,
+                gate,
+                is_paced,
+            };
+            delivery.run().await;
+            drop(permit);
+            shared.freed.notify_one();
+        });
+    }
+
+    async fn is_drained(&self, round: &Round) -> bool {
+        if !round.is_idle || !self.shared.leases.is_empty() {
+            return false;
+        }
+        // Lanes that others hold, and pauses of limited accounts, are waited for.
+        matches!(self.shared.context.store.waiting(1).await, Ok((0, _)))
+    }
+}
+
+fn pause_after(round: &Round, decay: &mut Duration) -> Duration {
+    if !round.is_idle {
+        *decay = DECAY_FROM;
+        return Duration::ZERO;
+    }
+    let mut pause = if *decay > DECAY_UNTIL { backoff::with_jitter(POLL) } else { *decay };
+    *decay = (*decay * DECAY_FACTOR).min(DECAY_UNTIL * 2);
+    if round.leased_elsewhere > 0 {
+        pause = pause.min(POLL_LEASED);
+    }
+    round.next_due.map_or(pause, |due| pause.min(due))
+}
+
+fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
+    let pause = if error.is_passing() { pause } else { CONTRACT_POLL };
+    warn!(%error, pause_ms = pause.as_millis(), "No messages could be claimed; trying again");
+    pause
+}
+
+/// Asks a stopped backend's homeserver whether it is back, if no other worker does.
+async fn probe(shared: Arc<Shared>, backend: Arc<Backend>) {
+    let store = &shared.context.store;
+    match store.take_probe(backend.id).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => return warn!(%error, backend.id = backend.id, "The turn to probe could not be taken"),
+    }
+    let failure = match &backend.homeserver {
+        Err(failure) => (State::Misconfigured, failure.clone()),
+        Ok(homeserver) => match homeserver.whoami().await {
+            Ok(whoami) => {
+                info!(backend.id = backend.id, "The homeserver is back");
+                if let Err(error) = store.back(backend.id, backend.config_version, &whoami).await {
+                    warn!(%error, backend.id = backend.id, "That a backend is back could not be recorded");
+                }
+                return shared.wakeups.wake();
+            }
+            Err(error) => stopped_state(error.outcome(), error.failure()),
+        },
+    };
+    if let Err(error) = store.stopped(backend.id, backend.config_version, failure.0, &failure.1).await {
+        warn!(%error, backend.id = backend.id, "The state of a stopped backend could not be recorded");
+    }
+}
+
+fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
+    let state = match outcome {
+        Outcome::Unauthorized(_) => State::Unauthorized,
+        Outcome::Misconfigured(_) | Outcome::Rejected(_) | Outcome::Forbidden(_) => State::Misconfigured,
+        Outcome::Sent(_) | Outcome::Transient(_) | Outcome::Limited { .. } => State::Down,
+    };
+    (state, failure)
+}
+
+/// Shows in Odoo that this worker lives.
+async fn heartbeat(shared: Arc<Shared>, totals: Arc<Totals>) {
+    let count =
+        |counter: &std::sync::atomic::AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+    loop {
+        if let Err(error) = shared.context.store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
+            warn!(%error, "The heartbeat could not be written");
+        }
+        sleep(HEARTBEAT).await;
+    }
+}

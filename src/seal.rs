@@ -1,0 +1,85 @@
+//! Opens what Odoo sealed: `fernet:<token>` with one of our keys, `plain:<text>` without.
+
+use std::fmt;
+
+use fernet::Fernet;
+use secrecy::SecretString;
+
+/// The Fernet keys that the worker was given. Several of them while a key is being replaced.
+#[derive(Clone)]
+pub struct Keys(Vec<Fernet>);
+
+impl Keys {
+    /// Keys in URL-safe base64, separated by commas or white space.
+    ///
+    /// # Errors
+    /// The position, counted from 1, of the first that is not a key.
+    pub fn parse(text: &str) -> Result<Self, usize> {
+        text.split([',', '\n', '\r', ' ', '\t'])
+            .filter(|key| !key.is_empty())
+            .enumerate()
+            .map(|(index, key)| Fernet::new(key).ok_or(index + 1))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The token that `sealed` holds.
+    ///
+    /// # Errors
+    /// Says in plain words what is missing.
+    pub fn open(&self, sealed: Option<&str>) -> Result<SecretString, &'static str> {
+        let sealed =
+            sealed.filter(|text| !text.is_empty()).ok_or("the backend has no access token; set one in Odoo")?;
+        if let Some(token) = sealed.strip_prefix("plain:") {
+            return Ok(token.into());
+        }
+        let Some(token) = sealed.strip_prefix("fernet:") else {
+            return Err("the access token is stored in a form that this worker does not know; set it again in Odoo");
+        };
+        if self.0.is_empty() {
+            return Err("the access token is sealed, and the worker has no key: set MATRIX_TOKEN_KEY_FILE or \
+                MATRIX_TOKEN_KEY to the matrix_token_key of odoo.conf");
+        }
+        self.0
+            .iter()
+            .find_map(|key| key.decrypt(token).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .map(SecretString::from)
+            .ok_or("none of the worker's keys opens the access token: give it the matrix_token_key of odoo.conf")
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_token_opens_with_the_old_or_the_new_key_while_both_are_given() {
+        let (old, new) = (Fernet::generate_key(), Fernet::generate_key());
+        let keys = Keys::parse(&format!("{new},{old}\n")).unwrap();
+        let seal = |key: &str| format!("fernet:{}", Fernet::new(key).unwrap().encrypt(b"syt_secret"));
+
+        for sealed in [seal(&old), seal(&new), "plain:syt_secret".to_owned()] {
+            assert_eq!(keys.open(Some(&sealed)).unwrap().expose_secret(), "syt_secret");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_with_the_mend() {
+        let sealed = format!("fernet:{}", Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"x"));
+        let other = Keys::parse(&Fernet::generate_key()).unwrap();
+
+        assert!(Keys::parse("").unwrap().open(Some(&sealed)).unwrap_err().contains("MATRIX_TOKEN_KEY_FILE"));
+        assert!(other.open(Some(&sealed)).unwrap_err().contains("matrix_token_key"));
+        assert!(other.open(None).unwrap_err().contains("no access token"));
+        assert_eq!(Keys::parse("nonsense").unwrap_err(), 1);
+    }
+}

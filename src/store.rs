@@ -1,0 +1,347 @@
+//! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
+
+mod complete;
+mod connect;
+mod error;
+mod listener;
+mod status;
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
+use tokio_postgres::{
+    Row,
+    types::{FromSql, ToSql},
+};
+
+pub use self::{
+    complete::{Batch, Held, Settle, Verdict},
+    error::StoreError,
+    listener::{Listener, Wakeups},
+};
+use crate::{
+    config::Config,
+    message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId},
+};
+
+/// The contract that this worker speaks, as `COMMENT ON TABLE matrix_outbox` carries it.
+pub const CONTRACT: &str = "contract 1";
+
+/// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
+const CONNECTIONS: usize = 4;
+
+/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
+const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
+
+/// The database, as one worker process sees it.
+pub struct Store {
+    pool: Pool,
+    /// `<name>/<incarnation>`: another process of the same name is another owner.
+    owner: String,
+    name: String,
+    lease: Duration,
+}
+
+/// A backend as Odoo has configured it.
+#[derive(Clone, Debug)]
+pub struct BackendRow {
+    pub id: BackendId,
+    pub name: String,
+    pub homeserver_url: String,
+    pub token_sealed: Option<String>,
+    pub verify_ssl: bool,
+    pub hold_on_outage: bool,
+    pub config_version: i32,
+}
+
+/// What a backend may do at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    /// Stopped under a configuration that is no longer the present one.
+    Changed,
+    /// Limited; one slot is free.
+    Paced,
+    /// Stopped; it is time to ask whether the homeserver is back.
+    Probe,
+    /// Nothing before `wait`, or until somebody resumes it.
+    Closed {
+        wait: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Ring {
+    pub backends: Vec<(BackendId, i32, Standing)>,
+    pub lanes: Vec<(BackendId, Lane)>,
+}
+
+/// The right to send the messages of one lane until `deadline`, by this process' own clock.
+#[derive(Debug)]
+pub struct Claim {
+    pub lane: Lane,
+    pub epoch: i64,
+    pub deadline: Instant,
+    pub is_taken_over: bool,
+    /// What the first message has been through already.
+    pub held: Option<HeldSince>,
+    /// The direct message's room, or the one that replaced the lane's own.
+    pub room: Option<RoomId>,
+    /// In the order of their ids.
+    pub messages: Vec<Message>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldSince {
+    pub id: MessageId,
+    pub attempts: i32,
+    pub failing_for: Duration,
+}
+
+impl Store {
+    /// Builds the pool; connects only when the first statement needs it.
+    ///
+    /// # Errors
+    /// In plain words when `DATABASE_URL` cannot be used.
+    pub fn new(config: &Config) -> Result<Self, String> {
+        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
+        let manager = Manager::from_config(settings, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(connect::ANSWER_TIMEOUT))
+            .create_timeout(Some(connect::ANSWER_TIMEOUT))
+            .recycle_timeout(Some(connect::ANSWER_TIMEOUT))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool,
+            owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
+            name: config.worker_name.clone(),
+            lease: config.lease,
+        })
+    }
+
+    /// A listener on a connection of its own, which also holds this worker's name.
+    ///
+    /// # Errors
+    /// As [`Store::new`].
+    pub fn listener(&self, config: &Config) -> Result<Listener, String> {
+        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
+        Ok(Listener::new(settings, tls, self.owner.clone(), self.name.clone()))
+    }
+
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether the database holds the contract that this worker speaks.
+    ///
+    /// # Errors
+    /// [`StoreError::Contract`] says what is there instead and how to mend it.
+    pub async fn check_contract(&self) -> Result<(), StoreError> {
+        let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
+        let found: Option<String> = rows.first().map(|row| value(row, 0)).transpose()?.flatten();
+        match found.as_deref() {
+            Some(CONTRACT) => Ok(()),
+            Some(other) => Err(StoreError::Contract(format!(
+                "the database holds «{other}», this worker speaks «{CONTRACT}»; upgrade mail_matrix in Odoo and the worker to \
+                 versions that belong together"
+            ))),
+            None => Err(StoreError::Contract(
+                "the database has no table matrix_outbox with a contract; install mail_matrix in Odoo, or check that \
+                 DATABASE_URL names Odoo's database"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The rights that the worker needs and its role lacks, each as `table: RIGHT`.
+    pub async fn missing_rights(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.query(include_str!("../sql/missing_rights.sql"), &[]).await?;
+        rows.iter().map(|row| Ok(format!("{}: {}", value::<&str>(row, 0)?, value::<&str>(row, 1)?))).collect()
+    }
+
+    /// All active backends.
+    pub async fn backends(&self) -> Result<Vec<BackendRow>, StoreError> {
+        let rows = self.query(include_str!("../sql/backends.sql"), &[]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(BackendRow {
+                    id: value(row, "id")?,
+                    name: value(row, "name")?,
+                    homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
+                    token_sealed: value(row, "token_sealed")?,
+                    verify_ssl: value(row, "verify_ssl")?,
+                    hold_on_outage: value(row, "hold_on_outage")?,
+                    config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    /// At most `probes` lanes of each backend that may send, after the lane that `cursors` remembers for it.
+    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, probes: usize) -> Result<Ring, StoreError> {
+        let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
+        let rows = self.query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(probes)]).await?;
+        let mut ring = Ring::default();
+        for row in &rows {
+            let backend: BackendId = value(row, "backend_id")?;
+            if let Some(lane) = value::<Option<String>>(row, "lane")? {
+                ring.lanes.push((backend, Lane::new(lane)));
+                continue;
+            }
+            let wait = value::<Option<i64>>(row, "wait_ms")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs()));
+            let standing = match value::<&str>(row, "standing")? {
+                "open" => Standing::Open,
+                "changed" => Standing::Changed,
+                "paced" => Standing::Paced,
+                "probe" => Standing::Probe,
+                _ => Standing::Closed { wait },
+            };
+            ring.backends.push((backend, value::<Option<i32>>(row, "config_version")?.unwrap_or_default(), standing));
+        }
+        Ok(ring)
+    }
+
+    /// Leases at most `most` of `lanes` and reads the first `rows` messages of each.
+    pub async fn claim(&self, lanes: &[Lane], most: usize, rows: usize) -> Result<Vec<Claim>, StoreError> {
+        let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
+        // Taken before the statement is sent, so that our own deadline is never later than the database's.
+        let deadline = Instant::now() + self.lease;
+        let trusted = millis(DEDUP_TRUSTED);
+        let rows = self
+            .query(
+                include_str!("../sql/claim.sql"),
+                &[&self.owner, &names, &int(most), &int(rows), &int(self.lease.as_millis()), &trusted],
+            )
+            .await?;
+        let mut claims: HashMap<Lane, Claim> = HashMap::new();
+        for row in &rows {
+            let lane = Lane::new(value::<&str>(row, "lane")?);
+            let claim = match claims.entry(lane.clone()) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Claim {
+                    lane,
+                    epoch: value(row, "epoch")?,
+                    deadline,
+                    is_taken_over: value(row, "is_taken_over")?,
+                    held: read_held(row)?,
+                    room: value::<Option<String>>(row, "lane_room_id")?.map(RoomId::new),
+                    messages: Vec::new(),
+                }),
+            };
+            if let Some(message) = read_message(row)? {
+                claim.messages.push(message);
+            }
+        }
+        let mut claims: Vec<_> = claims.into_values().collect();
+        for claim in &mut claims {
+            // RETURNING and joins promise no order.
+            claim.messages.sort_unstable_by_key(|message| message.id);
+        }
+        claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
+        Ok(claims)
+    }
+
+    /// Renews leases and returns those that are still ours.
+    pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<Vec<(Lane, i64)>, StoreError> {
+        let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
+        let rows = self
+            .query(include_str!("../sql/renew.sql"), &[&self.owner, &lanes, &epochs, &int(self.lease.as_millis())])
+            .await?;
+        rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
+    }
+
+    /// The heartbeat row of this worker.
+    pub async fn worker_seen(&self, sent: i64, failed: i64) -> Result<(), StoreError> {
+        let (host, pid) = (crate::config::host_name(), int(std::process::id()));
+        self.query(
+            include_str!("../sql/worker_seen.sql"),
+            &[&self.name, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Takes the heartbeat row away at a clean stop.
+    pub async fn worker_gone(&self) -> Result<(), StoreError> {
+        self.query(include_str!("../sql/worker_gone.sql"), &[&self.name, &int(std::process::id())]).await.map(drop)
+    }
+
+    /// Messages that wait, counted up to `bound`: those that could be sent now, and those whose backend is stopped or inactive.
+    pub async fn waiting(&self, bound: i64) -> Result<(i64, i64), StoreError> {
+        let rows = self.query(include_str!("../sql/waiting.sql"), &[&bound]).await?;
+        let mut waiting = (0, 0);
+        for row in &rows {
+            let count = value(row, "messages")?;
+            if value(row, "is_sendable")? { waiting.0 = count } else { waiting.1 = count }
+        }
+        Ok(waiting)
+    }
+
+    /// Runs one statement in its own transaction. A connection that does not answer in time is given up.
+    async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let client = self.pool.get().await?;
+        let run = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        };
+        match timeout(connect::ANSWER_TIMEOUT, run).await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                drop(Object::take(client));
+                Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
+            }
+        }
+    }
+}
+
+fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
+    let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
+    let seconds = value::<Option<f64>>(row, "failing_seconds")?.unwrap_or_default();
+    Ok(Some(HeldSince {
+        id,
+        attempts: value(row, "head_attempts")?,
+        failing_for: Duration::from_secs_f64(seconds.max(0.0)),
+    }))
+}
+
+fn read_message(row: &Row) -> Result<Option<Message>, StoreError> {
+    let Some(id) = value::<Option<i64>>(row, "id")? else { return Ok(None) };
+    let target = match value::<Option<String>>(row, "room_id")? {
+        Some(room) => Target::Room(RoomId::new(room)),
+        None => Target::Person(UserId::new(value::<String>(row, "matrix_user_id")?)),
+    };
+    Ok(Some(Message {
+        id,
+        target,
+        matrix_type: value(row, "matrix_type")?,
+        content: value(row, "content")?,
+        txn_id: TxnId::new(value::<String>(row, "txn_id")?),
+        is_expired: value(row, "is_expired")?,
+        is_past_dedup: value(row, "is_past_dedup")?,
+    }))
+}
+
+fn value<'a, T: FromSql<'a>>(
+    row: &'a Row,
+    column: impl tokio_postgres::row::RowIndex + std::fmt::Display,
+) -> Result<T, StoreError> {
+    row.try_get(column).map_err(StoreError::from)
+}
+
+/// A size or a short time as PostgreSQL's `integer`.
+fn int(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
+/// A time as PostgreSQL's `bigint` of milliseconds.
+fn millis(time: Duration) -> i64 {
+    time.as_millis().try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,216 @@
+//! What became of messages, on its way into the database.
+
+use std::{collections::HashSet, time::Instant};
+
+use super::{Store, StoreError, int, millis, value};
+use crate::message::{EventId, Failure, Lane, MessageId, RoomId};
+
+/// The log keeps an error text up to here, in bytes.
+const ERROR_BYTES: usize = 1024;
+
+/// What became of one message.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub id: MessageId,
+    pub lane: Lane,
+    pub epoch: i64,
+    /// The event, or why there is none.
+    pub result: Result<EventId, Failure>,
+    /// Whether the message is done with. One that failed and is held for a better time is not.
+    pub is_final: bool,
+    pub attempts: i32,
+    pub duration_ms: i32,
+    pub room: Option<RoomId>,
+    pub answered: Instant,
+}
+
+/// What becomes of a lane: given back, held at a message, or bound to a room.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    pub lane: Lane,
+    pub epoch: i64,
+    pub is_released: bool,
+    /// Nobody leases it before this time has passed.
+    pub retry_after: Option<std::time::Duration>,
+    pub held: Option<Held>,
+    pub room: Option<RoomId>,
+}
+
+/// The message at which a lane waits.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub id: MessageId,
+    pub attempts: i32,
+    /// `None`: nothing new since it was held.
+    pub error: Option<Failure>,
+}
+
+/// What one statement writes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub verdicts: Vec<Verdict>,
+    pub settles: Vec<Settle>,
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.verdicts.len() + self.settles.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The lanes and epochs that the batch writes to.
+    pub fn leases(&self) -> HashSet<(Lane, i64)> {
+        let of_verdicts = self.verdicts.iter().map(|verdict| (verdict.lane.clone(), verdict.epoch));
+        of_verdicts.chain(self.settles.iter().map(|settle| (settle.lane.clone(), settle.epoch))).collect()
+    }
+}
+
+impl Store {
+    /// Deletes, logs and settles in one fenced statement, and returns the leases that were still ours.
+    ///
+    /// May be repeated when it is not known whether it was committed.
+    pub async fn complete(&self, batch: &Batch) -> Result<HashSet<(Lane, i64)>, StoreError> {
+        // A lane appears once: with its settling if it has one, else as it is.
+        let settled: HashSet<_> = batch.settles.iter().map(|settle| (&settle.lane, settle.epoch)).collect();
+        let open: HashSet<_> = batch
+            .verdicts
+            .iter()
+            .map(|verdict| (&verdict.lane, verdict.epoch))
+            .filter(|lease| !settled.contains(lease))
+            .collect();
+        let mut lanes = Lanes::default();
+        for settle in &batch.settles {
+            lanes.push(settle);
+        }
+        for (lane, epoch) in open {
+            lanes.push(&Settle {
+                lane: lane.clone(),
+                epoch,
+                is_released: false,
+                retry_after: None,
+                held: None,
+                room: None,
+            });
+        }
+        let mut results = Results::default();
+        for verdict in &batch.verdicts {
+            results.push(verdict);
+        }
+        let rows = self
+            .query(
+                include_str!("../../sql/complete.sql"),
+                &[
+                    &self.owner,
+                    &self.name,
+                    &lanes.lane,
+                    &lanes.epoch,
+                    &lanes.is_released,
+                    &lanes.retry_ms,
+                    &lanes.held_id,
+                    &lanes.attempts,
+                    &lanes.last_error,
+                    &lanes.room_id,
+                    &results.id,
+                    &results.lane,
+                    &results.epoch,
+                    &results.status,
+                    &results.is_final,
+                    &results.error_code,
+                    &results.error_message,
+                    &results.attempts,
+                    &results.duration_ms,
+                    &results.event_id,
+                    &results.room_id,
+                    &results.age_ms,
+                ],
+            )
+            .await?;
+        rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
+    }
+}
+
+#[derive(Default)]
+struct Lanes {
+    lane: Vec<String>,
+    epoch: Vec<i64>,
+    is_released: Vec<bool>,
+    retry_ms: Vec<Option<i64>>,
+    held_id: Vec<Option<i64>>,
+    attempts: Vec<Option<i32>>,
+    last_error: Vec<Option<String>>,
+    room_id: Vec<Option<String>>,
+}
+
+impl Lanes {
+    fn push(&mut self, settle: &Settle) {
+        self.lane.push(settle.lane.as_str().to_owned());
+        self.epoch.push(settle.epoch);
+        self.is_released.push(settle.is_released);
+        self.retry_ms.push(settle.retry_after.map(millis));
+        self.held_id.push(settle.held.as_ref().map(|held| held.id));
+        self.attempts.push(settle.held.as_ref().map(|held| held.attempts));
+        self.last_error.push(settle.held.as_ref().and_then(|held| Some(bounded(&held.error.as_ref()?.to_string()))));
+        self.room_id.push(settle.room.as_ref().map(|room| room.as_str().to_owned()));
+    }
+}
+
+#[derive(Default)]
+struct Results<'a> {
+    id: Vec<i64>,
+    lane: Vec<&'a str>,
+    epoch: Vec<i64>,
+    status: Vec<&'a str>,
+    is_final: Vec<bool>,
+    error_code: Vec<Option<&'a str>>,
+    error_message: Vec<Option<String>>,
+    attempts: Vec<i32>,
+    duration_ms: Vec<i32>,
+    event_id: Vec<Option<&'a str>>,
+    room_id: Vec<Option<&'a str>>,
+    age_ms: Vec<i64>,
+}
+
+impl<'a> Results<'a> {
+    fn push(&mut self, verdict: &'a Verdict) {
+        let failure = verdict.result.as_ref().err();
+        self.id.push(verdict.id);
+        self.lane.push(verdict.lane.as_str());
+        self.epoch.push(verdict.epoch);
+        self.status.push(if failure.is_some() { "failed" } else { "ok" });
+        self.is_final.push(verdict.is_final);
+        self.error_code.push(failure.map(|failure| failure.code.as_str()));
+        self.error_message.push(failure.map(|failure| bounded(&failure.text)));
+        self.attempts.push(verdict.attempts);
+        self.duration_ms.push(verdict.duration_ms);
+        self.event_id.push(verdict.result.as_ref().ok().map(EventId::as_str));
+        self.room_id.push(verdict.room.as_ref().map(RoomId::as_str));
+        self.age_ms.push(int(verdict.answered.elapsed().as_millis()).into());
+    }
+}
+
+/// A text that the log takes: without NUL, which PostgreSQL cannot store, and short enough.
+pub(super) fn bounded(text: &str) -> String {
+    let mut text = text.replace('\0', "");
+    if text.len() > ERROR_BYTES {
+        let end = (0..=ERROR_BYTES - '…'.len_utf8()).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_text_is_cut_between_characters_and_loses_its_nul() {
+        let cut = bounded(&format!("\0{}", "é".repeat(1000)));
+
+        assert!(cut.len() <= ERROR_BYTES && cut.ends_with("é…"), "{} bytes", cut.len());
+        assert_eq!(bounded("short"), "short");
+    }
+}

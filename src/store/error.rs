@@ -1,0 +1,110 @@
+//! What the database's refusals mean for the worker.
+
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The role may not do what the worker needs.
+    #[error("the database role lacks a right: {0}; run `odoo-matrix-worker grants --role ROLE` as the owner")]
+    Privilege(String),
+    /// Tables are missing or other than this worker knows them.
+    #[error("{0}")]
+    Contract(String),
+    /// The data of a statement was refused.
+    #[error("the database refused the data: {0}")]
+    Data(String),
+    /// Nothing that a repetition would mend.
+    #[error("database error: {0}")]
+    Other(String),
+}
+
+impl StoreError {
+    /// Whether the same statement may be repeated on another connection.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// The server's own message without its DETAIL, which may quote a row.
+    fn from_state(state: &SqlState, message: &str) -> Self {
+        let text = format!("{message} (SQLSTATE {})", state.code());
+        match state.code() {
+            "42501" => Self::Privilege(text),
+            "42P01" | "42703" | "42883" | "3F000" => Self::Contract(format!(
+                "the database does not hold the tables that this worker needs: {text}; install or upgrade mail_matrix in Odoo"
+            )),
+            // 25006: after a failover the old address may be a read-only standby for a while.
+            "25006" | "40001" | "40P01" | "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "25P03"
+            | "57P05" => Self::Unavailable(text),
+            // 53: out of memory, disk or connections; 58: I/O of the server; XX: a crash of its process.
+            code if code.starts_with("08") || code.starts_with("53") || code.starts_with("58") => {
+                Self::Unavailable(text)
+            }
+            code if code.starts_with("22") || code.starts_with("23") => Self::Data(text),
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(refusal) = error.as_db_error() {
+            return Self::from_state(refusal.code(), refusal.message());
+        }
+        let text = deepest(&error);
+        // What is neither the server's word nor a lost connection is a mismatch between a statement and our code.
+        if error.is_closed() || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>()) {
+            Self::Unavailable(text)
+        } else {
+            Self::Other(text)
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => match Self::from(error) {
+                // No statement was sent yet: a wrong password today may be right tomorrow, and nothing is lost by asking.
+                Self::Other(text) => Self::Unavailable(text),
+                other => other,
+            },
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    let mut text = error.to_string();
+    while let Some(cause) = error.source() {
+        text = format!("{text}: {cause}");
+        error = cause;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sqlstate_is_retried_or_told() {
+        let judged = |code: &str| StoreError::from_state(&SqlState::from_code(code), "x");
+
+        for code in
+            ["57P01", "57P02", "57P03", "08006", "08001", "53300", "40001", "40P01", "55P03", "57014", "25006", "53100"]
+        {
+            assert!(judged(code).is_passing(), "{code}");
+        }
+        assert!(matches!(judged("42501"), StoreError::Privilege(_)));
+        assert!(matches!(judged("42P01"), StoreError::Contract(_)));
+        assert!(matches!(judged("42703"), StoreError::Contract(_)));
+        assert!(matches!(judged("23514"), StoreError::Data(_)));
+        assert!(matches!(judged("22P05"), StoreError::Data(_)));
+        assert!(matches!(judged("42601"), StoreError::Other(_)));
+    }
+}

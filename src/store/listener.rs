@@ -1,0 +1,164 @@
+//! The wake-up: a connection of its own that LISTENs, proves that it still hears, and holds this worker's name.
+//!
+//! It lives outside the pool, whose connections drop notifications and open transactions.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::{info, warn};
+
+use super::{StoreError, connect};
+use crate::backoff::Backoff;
+
+/// How often the listener asks whether it is still registered.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How soon a name is asked for again that another session still holds.
+const NAME_RETRY: Duration = Duration::from_millis(500);
+
+/// What the listener tells the rest of the worker.
+#[derive(Clone, Debug, Default)]
+pub struct Wakeups {
+    wake: Arc<Notify>,
+    is_up: Arc<AtomicBool>,
+}
+
+impl Wakeups {
+    /// Ends when something may have been queued since the last time. Wake-ups that come together count once.
+    pub async fn next(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Wakes whoever waits, or the next one to wait.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Whether notifications arrive. Without them delivery goes on by polling.
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+}
+
+/// Listens until it is dropped.
+pub struct Listener {
+    settings: Config,
+    tls: MakeRustlsConnect,
+    owner: String,
+    name: String,
+    wakeups: Wakeups,
+}
+
+impl Listener {
+    pub(super) fn new(settings: Config, tls: MakeRustlsConnect, owner: String, name: String) -> Self {
+        Self { settings, tls, owner, name, wakeups: Wakeups::default() }
+    }
+
+    pub fn wakeups(&self) -> Wakeups {
+        self.wakeups.clone()
+    }
+
+    /// Connects, listens and reconnects for ever. Waits for the connection's end; a broken one is noticed by the heartbeat.
+    pub async fn run(self) {
+        // At most some twenty connection attempts a minute.
+        let mut streak = Backoff::new(Duration::from_millis(500), Duration::from_secs(5)).start();
+        loop {
+            let Err(error) = self.session(&mut streak).await;
+            self.wakeups.is_up.store(false, Ordering::Relaxed);
+            let pause = streak.next_pause();
+            warn!(%error, pause_ms = pause.as_millis(), "Listener lost its connection; polling until it is back");
+            sleep(pause).await;
+        }
+    }
+
+    async fn session(&self, streak: &mut crate::backoff::Streak) -> Result<Infallible, StoreError> {
+        let (client, connection) = timeout(connect::ANSWER_TIMEOUT, self.settings.connect(self.tls.clone()))
+            .await
+            .map_err(|_| StoreError::Unavailable("connecting took too long".to_owned()))??;
+        let mut driver = AbortOnDrop(tokio::spawn(drive(connection, self.wakeups.clone())));
+        answered(client.batch_execute("LISTEN matrix_outbox")).await?;
+        streak.reset();
+        self.wakeups.is_up.store(true, Ordering::Relaxed);
+        info!("Listening for new messages");
+        // Whatever was queued while nobody listened.
+        self.wakeups.wake();
+        let mut has_name = self.take_name(&client).await?;
+        if !has_name {
+            warn!(
+                worker.name = self.name,
+                "Another session holds this worker's name; give each worker its own WORKER_NAME"
+            );
+        }
+        loop {
+            tokio::select! {
+                () = sleep(if has_name { HEARTBEAT } else { NAME_RETRY }) => {}
+                _ = &mut driver.0 => return Err(StoreError::Unavailable("the server closed the connection".to_owned())),
+            }
+            if !has_name {
+                has_name = self.take_name(&client).await?;
+            }
+            let rows =
+                answered(client.query("SELECT 1 FROM pg_listening_channels() AS c WHERE c = 'matrix_outbox'", &[]))
+                    .await?;
+            if rows.is_empty() {
+                return Err(StoreError::Unavailable("the channel was no longer registered".to_owned()));
+            }
+        }
+    }
+
+    /// Holds the name as a session lock. Who gets it knows that the previous holder is dead, and frees that one's lanes at once
+    /// instead of waiting for the leases to end.
+    async fn take_name(&self, client: &Client) -> Result<bool, StoreError> {
+        let row = answered(client.query_one(include_str!("../../sql/take_name.sql"), &[&self.name])).await?;
+        if !row.try_get(0)? {
+            return Ok(false);
+        }
+        let prefix = format!("{}/", self.name);
+        let freed = answered(client.query(include_str!("../../sql/take_over.sql"), &[&prefix, &self.owner])).await?;
+        if !freed.is_empty() {
+            info!(lanes = freed.len(), "Took over the lanes of this worker's previous process");
+            self.wakeups.wake();
+        }
+        Ok(true)
+    }
+}
+
+async fn answered<T>(call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+    match timeout(connect::ANSWER_TIMEOUT, call).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(StoreError::Unavailable("a statement was not answered in time".to_owned())),
+    }
+}
+
+/// Moves the connection's bytes and turns notifications into wake-ups, until the connection ends.
+async fn drive(
+    mut connection: Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
+    wakeups: Wakeups,
+) {
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if matches!(message, AsyncMessage::Notification(_)) {
+            wakeups.wake();
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

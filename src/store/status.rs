@@ -1,0 +1,68 @@
+//! The state of backends that all workers share.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, millis, value};
+use crate::{
+    matrix::Whoami,
+    message::{BackendId, Failure, State},
+};
+
+impl Store {
+    /// The homeserver limits the account for `pause`.
+    pub async fn limited(&self, backend: BackendId, config_version: i32, pause: Duration) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_limited.sql"), &[&backend, &config_version, &millis(pause)])
+            .await
+            .map(drop)
+    }
+
+    /// Takes the next slot of a limited backend; false when another worker has it.
+    pub async fn take_slot(&self, backend: BackendId) -> Result<bool, StoreError> {
+        Ok(!self.query(include_str!("../../sql/status_slot.sql"), &[&backend]).await?.is_empty())
+    }
+
+    /// A limited backend took a message.
+    pub async fn eased(&self, backend: BackendId) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_eased.sql"), &[&backend]).await.map(drop)
+    }
+
+    /// The backend may not send until a probe succeeds.
+    pub async fn stopped(
+        &self,
+        backend: BackendId,
+        config_version: i32,
+        state: State,
+        reason: &Failure,
+    ) -> Result<(), StoreError> {
+        let reason = super::complete::bounded(&reason.to_string());
+        self.query(include_str!("../../sql/status_stopped.sql"), &[&backend, &config_version, &state.as_str(), &reason])
+            .await
+            .map(drop)
+    }
+
+    /// Takes the turn to probe a stopped backend; false when another worker has it.
+    pub async fn take_probe(&self, backend: BackendId) -> Result<bool, StoreError> {
+        Ok(!self.query(include_str!("../../sql/status_probe.sql"), &[&backend]).await?.is_empty())
+    }
+
+    /// The homeserver answered.
+    pub async fn back(&self, backend: BackendId, config_version: i32, whoami: &Whoami) -> Result<(), StoreError> {
+        self.query(
+            include_str!("../../sql/status_ok.sql"),
+            &[&backend, &config_version, &whoami.user_id.as_str(), &whoami.device_id],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Forgets a state that was seen with an earlier configuration.
+    pub async fn reset(&self, backend: BackendId, config_version: i32) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_reset.sql"), &[&backend, &config_version]).await.map(drop)
+    }
+
+    /// Whether another message of the backend got through within the last `time`.
+    pub async fn passed_within(&self, backend: BackendId, time: Duration) -> Result<bool, StoreError> {
+        let rows = self.query(include_str!("../../sql/passed_since.sql"), &[&backend, &time.as_secs_f64()]).await?;
+        rows.first().map_or(Ok(false), |row| value(row, 0))
+    }
+}
