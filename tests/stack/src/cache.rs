@@ -70,3 +70,10 @@ async fn lock(name: &str) -> Result<File> {
     })
     .await?
 }
+
+/// A short name for a long text: FNV-1a, the same on every machine and with every compiler, which the standard hasher does
+/// not promise.
+pub fn digest(text: &str) -> String {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("{:08x}", text.bytes().fold(0x811c_9dc5, step))
+}

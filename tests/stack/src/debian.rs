@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{process, progress};
+use crate::{process, progress, scratch};
 
 const FETCH_WITHIN: Duration = Duration::from_secs(20 * 60);
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -80,7 +80,7 @@ pub async fn install(packages: &[&str]) -> Result<()> {
         bail!("{} must be installed; on Debian: sudo {advice}", packages.join(" and "));
     }
     progress::say(format!("Debian's packages: installing {}", packages.join(", ")));
-    let folder = tempfile::Builder::new().prefix("odoo-matrix-apt-").tempdir()?;
+    let folder = scratch("apt")?;
     let _no_service = NoService::begin()?;
     for arguments in [vec!["update"], [&["install", "-y", "--no-install-recommends"], packages].concat()] {
         let mut apt = Command::new("apt-get");

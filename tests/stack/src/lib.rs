@@ -1,24 +1,38 @@
 //! The real parts that tests and demo run on, each started from nothing and gone without a trace afterwards.
 //!
 //! In reading order: [`process`] (a program that never outlives us), [`cache`] (what is downloaded once), [`venv`] and
-//! [`debian`] (how), then the parts: [`postgres`] (a throw-away cluster and a database for each test), [`synapse`].
+//! [`debian`] (how), then the parts: [`postgres`] (a throw-away cluster and a database for each test), [`synapse`],
+//! [`odoo`], [`worker`].
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::Result;
+use tempfile::TempDir;
 
 pub mod cache;
 pub mod debian;
+pub mod odoo;
 pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod synapse;
 pub mod venv;
+pub mod worker;
 
 /// A port of the loopback interface that nobody listens at now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A new folder that only we enter, removed when it is dropped and at the latest when this process is gone.
+fn scratch(purpose: &str) -> Result<TempDir> {
+    let prefix = format!("odoo-matrix-{purpose}-");
+    let folder = tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(0o700)).tempdir()?;
+    process::remove_at_exit(folder.path());
+    Ok(folder)
 }
 
 /// A client for the parts, none of which lies behind a proxy.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
@@ -44,6 +44,13 @@ pub enum Shutdown {
 pub struct Postgres {
     server: Server,
     home: Home,
+    odoo_role: OnceCell<Server>,
+}
+
+impl From<(Server, Home)> for Postgres {
+    fn from((server, home): (Server, Home)) -> Self {
+        Self { server, home, odoo_role: OnceCell::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -58,6 +65,7 @@ enum Home {
 pub struct Database {
     server: Server,
     name: String,
+    roles: Vec<String>,
     dropped_with_server: bool,
 }
 
@@ -77,15 +85,13 @@ impl Postgres {
         if let Ok(url) = env::var("TEST_DATABASE_URL") {
             let server = Server::parse(&url).context("TEST_DATABASE_URL cannot be used")?;
             server.connect("postgres").await.context("no server answers at TEST_DATABASE_URL")?;
-            return Ok(Self { server, home: Home::Given });
+            return Ok((server, Home::Given).into());
         }
         if cluster::binaries().is_some() {
             return Self::cluster(options).await;
         }
         match Container::start().await {
-            Ok(container) => {
-                Ok(Self { server: container.server().clone(), home: Home::Container(Box::new(container)) })
-            }
+            Ok(container) => Ok((container.server().clone(), Home::Container(Box::new(container))).into()),
             Err(error) => bail!(
                 "no PostgreSQL: install its server (on Debian the package postgresql), or start Docker, or set \
                  TEST_DATABASE_URL to a server whose role may create databases and roles (Docker said: {error:#})"
@@ -96,7 +102,7 @@ impl Postgres {
     /// Starts a cluster of the installed binaries, whatever `TEST_DATABASE_URL` says: a test of faults stops it.
     pub async fn cluster(options: Options) -> Result<Self> {
         let cluster = Cluster::start(options).await?;
-        Ok(Self { server: cluster.server().clone(), home: Home::Cluster(Box::new(cluster)) })
+        Ok((cluster.server().clone(), Home::Cluster(Box::new(cluster))).into())
     }
 
     /// Makes an empty database. The name in the server is `name` and a number that makes it unique.
@@ -104,21 +110,41 @@ impl Postgres {
     /// # Panics
     /// When the server refuses.
     pub async fn database(&self, name: &str) -> Database {
-        let made = self.create_database(name, None).await;
+        let made = self.create_database(name, None, &self.server.role).await;
         made.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Makes a database, empty or a copy of the database `template`, to which nobody may be connected meanwhile.
-    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<Database> {
+    /// Makes a database of the role `owner`, empty or a copy of the database `template`, to which nobody may be connected
+    /// meanwhile.
+    pub async fn create_database(&self, name: &str, template: Option<&str>, owner: &str) -> Result<Database> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}_{}_{number}", std::process::id());
         let template = template.unwrap_or("template0");
         let client = self.server.connect("postgres").await?;
-        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" ENCODING 'UTF8'");
+        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" OWNER \"{owner}\" ENCODING 'UTF8'");
         client.batch_execute(&create).await.with_context(|| format!("cannot make the database {name}"))?;
         let dropped_with_server = !matches!(self.home, Home::Given);
-        Ok(Database { server: self.server.clone(), name, dropped_with_server })
+        Ok(Database { server: self.server.clone(), name, roles: Vec::new(), dropped_with_server })
+    }
+
+    /// Who Odoo is on this server: a role that may create databases and is no superuser, as in production. On the server of
+    /// `TEST_DATABASE_URL` it is the role of the URL.
+    pub async fn odoo_role(&self) -> Result<Server> {
+        if matches!(self.home, Home::Given) {
+            ensure!(
+                self.server.role != "postgres",
+                "TEST_DATABASE_URL names the role postgres, which Odoo refuses: name another that may create databases"
+            );
+            return Ok(self.server.clone());
+        }
+        let make = async || {
+            let server = self.server.with_role("odoo", &password());
+            let create = format!("CREATE ROLE odoo LOGIN CREATEDB PASSWORD '{}'", server.password);
+            self.server.connect("postgres").await?.batch_execute(&create).await?;
+            anyhow::Ok(server)
+        };
+        self.odoo_role.get_or_try_init(make).await.cloned()
     }
 
     /// Where the server listens and who we are there.
@@ -161,9 +187,13 @@ impl Database {
         self.server.url(&self.name)
     }
 
-    /// A libpq URL for another role.
-    pub fn url_as(&self, role: &str, password: &str) -> String {
-        self.server.with_role(role, password).url(&self.name)
+    /// Makes a role that may log in and nothing else. Its name begins with `name`; it goes when the database does.
+    pub async fn create_role(&mut self, name: &str) -> Result<Server> {
+        let server = self.server.with_role(&format!("{name}_of_{}", self.name), &password());
+        let create = format!("CREATE ROLE \"{}\" LOGIN PASSWORD '{}'", server.role, server.password);
+        self.connect().await?.batch_execute(&create).await?;
+        self.roles.push(server.role.clone());
+        Ok(server)
     }
 
     /// A connection with the rights of the server's superuser.
@@ -177,13 +207,16 @@ impl Drop for Database {
         if self.dropped_with_server {
             return;
         }
-        let (server, name) = (self.server.clone(), self.name.clone());
+        let (server, name, roles) = (self.server.clone(), self.name.clone(), self.roles.clone());
         // A test's runtime may be the one that drops us, and it must not wait inside itself.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let client = server.connect("postgres").await?;
                 client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await?;
+                for role in roles {
+                    client.batch_execute(&format!("DROP ROLE IF EXISTS \"{role}\"")).await?;
+                }
                 anyhow::Ok(())
             })
         });
@@ -211,4 +244,8 @@ pub(crate) async fn connect(config: &tokio_postgres::Config) -> Result<Client> {
         let _ = connection.await;
     });
     Ok(client)
+}
+
+fn password() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(24).collect()
 }

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process_group};
 
-pub use reaper::remove_at_exit;
+pub(crate) use reaper::remove_at_exit;
 
 /// How often a state that nobody announces (a port that opens, a program that ends) is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use tempfile::TempDir;
 
-use crate::process::{Process, remove_at_exit};
+use crate::process::Process;
 use crate::venv::Venv;
-use crate::{free_port, percent_encode, progress};
+use crate::{free_port, percent_encode, progress, scratch};
 pub use user::{Event, User};
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -47,8 +47,7 @@ impl Synapse {
     /// Starts a homeserver without users on a free port of the loopback interface.
     pub async fn start(options: Options) -> Result<Self> {
         let venv = Self::install().await.context("Synapse cannot be had")?;
-        let folder = tempfile::Builder::new().prefix("odoo-matrix-synapse-").tempdir()?;
-        remove_at_exit(folder.path());
+        let folder = scratch("synapse")?;
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let registration_secret = config::write(folder.path(), port, SERVER_NAME, options)?;

@@ -21,7 +21,7 @@ impl Venv {
     /// The environment `name` with the packages of `requirements` (the text of a requirements file), made if missing.
     pub async fn get(name: &str, requirements: &str) -> Result<Self> {
         let (python, version) = python()?;
-        let entry = format!("{name}-python{version}-{:08x}", digest(requirements));
+        let entry = format!("{name}-python{version}-{}", cache::digest(requirements));
         let folder = cache::in_place(&entry, async |place| {
             progress::say(format!("{name}: installing from PyPI"));
             let log = place.join("install.log");
@@ -64,9 +64,4 @@ fn python() -> Result<(&'static str, String)> {
         }
     }
     bail!("no Python 3.11 or newer on the path (looked for {})", CANDIDATES.join(", "))
-}
-
-/// FNV-1a: the same on every machine and with every compiler, which the standard hasher does not promise.
-fn digest(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

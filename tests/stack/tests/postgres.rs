@@ -30,7 +30,7 @@ async fn a_database_copies_its_template() {
 
     let copy = loop {
         // The session of the line above may still be ending on the server.
-        if let Ok(copy) = server.create_database("copy", Some(template.name())).await {
+        if let Ok(copy) = server.create_database("copy", Some(template.name()), &server.server().role).await {
             break copy;
         }
     };
@@ -59,7 +59,7 @@ async fn a_wrong_password_is_refused() {
     let server = postgres::shared().await;
     let database = server.database("closed").await;
 
-    let refused = server.server().with_role("stack", "guessed").connect(database.name()).await;
+    let refused = server.server().with_role(&server.server().role, "guessed").connect(database.name()).await;
 
     refused.expect_err("TCP asks for the password");
 }

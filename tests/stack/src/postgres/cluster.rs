@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
 use super::{Options, Server, Shutdown};
-use crate::process::{self, Process, Signal, remove_at_exit};
-use crate::{cache, free_port};
+use crate::process::{self, Process, Signal};
+use crate::{cache, free_port, scratch};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The superuser. Odoo refuses the usual name `postgres`.
@@ -39,8 +39,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn start(options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("odoo-matrix-postgres-").tempdir()?;
-        remove_at_exit(folder.path());
+        let folder = scratch("postgres")?;
         copy(&template().await?, &folder.path().join("data")).await?;
 
         let mut settings: Vec<(String, String)> = [
@@ -58,7 +57,7 @@ impl Cluster {
         }
         settings.extend(options.settings);
 
-        let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+        let password = super::password();
         let port = free_port()?;
         let server = Server { host: "127.0.0.1".to_owned(), port, role: ROLE.to_owned(), password };
         let cluster = Self { postmaster: Mutex::new(None), server, settings, folder };
@@ -142,7 +141,7 @@ async fn template() -> Result<PathBuf> {
     let version = String::from_utf8_lossy(&version.stdout).split_whitespace().nth(2).map(str::to_owned);
     let name = format!("postgres-{}", version.context("postgres --version tells no version")?);
     cache::folder(&name, async |place| {
-        let folder = tempfile::Builder::new().prefix("odoo-matrix-initdb-").tempdir()?;
+        let folder = scratch("initdb")?;
         own(folder.path())?;
         let mut initdb = unprivileged(&bin("initdb")?, folder.path());
         initdb.args([

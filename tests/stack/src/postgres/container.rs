@@ -17,7 +17,7 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) async fn start() -> Result<Self> {
-        let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+        let password = super::password();
         // The first time it says so it serves its own set-up, over the socket, and then starts again.
         let ready = WaitFor::message_on_stderr("database system is ready to accept connections");
         let running = GenericImage::new("postgres", "15-alpine")

@@ -33,7 +33,7 @@ printf '%s' "$folders" | while read -r folder; do rm -rf -- "$folder"; done
 "#;
 
 /// Has the folder removed when this process is gone. A path with a line break is not taken.
-pub fn remove_at_exit(folder: &Path) {
+pub(crate) fn remove_at_exit(folder: &Path) {
     if let Some(folder) = folder.to_str().filter(|text| !text.contains('\n')) {
         tell(&format!("folder {folder}\n"));
     }

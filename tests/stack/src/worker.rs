@@ -1,0 +1,95 @@
+//! The built worker, with a role of its own, beside a database that has the contract.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::postgres::{Database, Server};
+use crate::process::Process;
+use crate::{free_port, progress, scratch};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running worker. Dropping it ends it by SIGTERM: it finishes what it has begun.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+    metrics_url: String,
+    _folder: TempDir,
+}
+
+/// How to start workers on one database.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    binary: PathBuf,
+    server: Server,
+    database: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Launch {
+    /// Makes the worker's role in `database` with exactly the rights that `odoo-matrix-worker grants` prints.
+    pub async fn prepare(binary: &Path, database: &mut Database) -> Result<Self> {
+        let server = database.create_role("worker").await?;
+        let grants = Command::new(binary).args(["grants", "--role", &server.role]).output();
+        let grants = grants.with_context(|| format!("cannot start {}", binary.display()))?;
+        if !grants.status.success() {
+            bail!("the worker prints no grants: {}", String::from_utf8_lossy(&grants.stderr));
+        }
+        let granted = database.connect().await?.batch_execute(&String::from_utf8(grants.stdout)?).await;
+        granted.context("the database refuses the worker's grants")?;
+        Ok(Self { binary: binary.to_owned(), server, database: database.name().to_owned(), variables: Vec::new() })
+    }
+
+    /// Sets a variable of the worker's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The database as the worker's role sees it.
+    pub fn url(&self) -> String {
+        self.server.url(&self.database)
+    }
+
+    /// A command of the worker (`check`, `drain`, …) in the same environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env("DATABASE_URL", self.url());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts a worker named `name` and waits until it is ready to deliver.
+    pub async fn start(&self, name: &str) -> Result<Worker> {
+        let folder = scratch("worker")?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut command = self.command(&["run"]);
+        command.env("WORKER_NAME", name).env("METRICS_LISTEN", &address);
+        let process = Process::spawn("the worker", command, &folder.path().join("worker.log"))?;
+        let http = crate::http_client()?;
+        let ready = || async {
+            let answer = http.get(format!("http://{address}/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        };
+        process.until("was ready", READY_WITHIN, ready).await?;
+        progress::say(format!("Worker: {name} delivers"));
+        Ok(Worker { process, metrics_url: format!("http://{address}/metrics"), _folder: folder })
+    }
+}
+
+impl Worker {
+    /// The running program, to stop, to kill and to look at.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_url(&self) -> &str {
+        &self.metrics_url
+    }
+}
