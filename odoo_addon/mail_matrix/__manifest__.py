@@ -1,6 +1,6 @@
 {
     "name": "Matrix Messages",
-    "summary": "Tell Matrix rooms what happens to Odoo's records, without a user waiting",
+    "summary": "Tell Matrix rooms what happens in Odoo; nobody waits for it",
     "version": "18.0.1.0.0",
     "category": "Productivity/Discuss",
     "author": "Odoo Matrix Outbox contributors, Odoo Community Association (OCA)",

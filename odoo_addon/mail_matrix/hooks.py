@@ -30,7 +30,8 @@ def uninstall_hook(env):
         """
         DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
         DROP TABLE IF EXISTS
-            matrix_outbox, matrix_log, matrix_lane, matrix_backend_status, matrix_worker;
+            matrix_outbox, matrix_log, matrix_lane,
+            matrix_backend_status, matrix_worker;
         DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed();
         """
     )

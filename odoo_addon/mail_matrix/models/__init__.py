@@ -1,6 +1,7 @@
 from . import matrix_message_mixin
 from . import matrix_backend
 from . import matrix_backend_token
+from . import matrix_backend_connection
 from . import matrix_outbox
 from . import matrix_outbox_notes
 from . import matrix_log

@@ -6,7 +6,6 @@ from odoo.tools.misc import file_open
 
 from ..tools import content, words
 
-
 # Others see that there is a backend and its name.
 _MANAGER = "mail_matrix.group_matrix_manager"
 
@@ -27,7 +26,8 @@ class MatrixBackend(models.Model):
     )
     homeserver_url = fields.Char(
         required=True,
-        help="Address of the homeserver's client API, for example https://matrix.example.org",
+        help="Address of the homeserver's client API, for example "
+        "https://matrix.example.org",
         groups=_MANAGER,
     )
     default_sender_display = fields.Char(
@@ -112,8 +112,8 @@ class MatrixBackend(models.Model):
             if room and not content.is_room_id(room):
                 raise ValidationError(
                     self.env._(
-                        "“%(room)s” is no room ID. A room ID begins with “!”; your Matrix "
-                        "client shows it in the room's settings under Advanced.",
+                        "“%(room)s” is no room ID. A room ID begins with “!”; your "
+                        "Matrix client shows it in the room's settings under Advanced.",
                         room=room,
                     )
                 )
@@ -124,8 +124,8 @@ class MatrixBackend(models.Model):
             if not 0 <= backend.expire_hours <= 24 * 365:
                 raise ValidationError(
                     self.env._(
-                        "Messages may wait between 0 (for ever) and 8760 hours (a year), "
-                        "not %(hours)s.",
+                        "Messages may wait between 0 (for ever) and 8760 hours (a "
+                        "year), not %(hours)s.",
                         hours=backend.expire_hours,
                     )
                 )
@@ -167,8 +167,8 @@ class MatrixBackend(models.Model):
         if waiting:
             raise ValidationError(
                 self.env._(
-                    "Messages of “%(backend)s” still wait to be sent. Send or discard them "
-                    "first, or deactivate the backend instead.",
+                    "Messages of “%(backend)s” still wait to be sent. Send or discard "
+                    "them first, or deactivate the backend instead.",
                     backend=waiting.backend_id.name,
                 )
             )
@@ -176,9 +176,9 @@ class MatrixBackend(models.Model):
     def _refuse_second_active(self, company_id):
         """Raise ValidationError if another backend than these speaks for the company.
 
-        With two, nobody could tell which one speaks. Checked before the write, because the
-        index matrix_backend_one_active_per_company, which keeps what two transactions at the
-        same time could break, would speak first.
+        With two, nobody could tell which one speaks. Checked before the write, because
+        the index matrix_backend_one_active_per_company, which keeps what two
+        transactions at the same time could break, would speak first.
         """
         twin = self.sudo().search(
             [
@@ -200,15 +200,15 @@ class MatrixBackend(models.Model):
         if twin:
             raise ValidationError(
                 self.env._(
-                    "“%(twin)s” is already the active Matrix backend for all companies. "
-                    "Deactivate it first, or choose a company here.",
+                    "“%(twin)s” is already the active Matrix backend for all "
+                    "companies. Deactivate it first, or choose a company here.",
                     twin=twin.name,
                 )
             )
 
     @api.model
     def _tidy(self, vals):
-        """Return ``vals`` without the blanks and the last slash that come with pasting."""
+        """Return ``vals`` without the blanks and last slash of pasted text."""
         vals = dict(vals)
         for name in ("homeserver_url", "default_room_id"):
             if isinstance(vals.get(name), str):
@@ -232,13 +232,14 @@ class MatrixBackend(models.Model):
             )
         if not parts or parts.scheme not in ("http", "https") or not host:
             return self.env._(
-                "“%(url)s” is no homeserver address. Write it as https://matrix.example.org",
+                "“%(url)s” is no homeserver address. Write it as "
+                "https://matrix.example.org",
                 url=url,
             )
         if parts.query or parts.fragment or any(c.isspace() for c in url):
             return self.env._(
-                "The homeserver address “%(url)s” must end with its host or path: no blanks, "
-                "no “?”, no “#”.",
+                "The homeserver address “%(url)s” must end with its host or path: no "
+                "blanks, no “?”, no “#”.",
                 url=url,
             )
         return None

@@ -16,7 +16,8 @@ class MatrixBackend(models.Model):
         compute="_compute_personal_access_token",
         readonly=False,
         groups="mail_matrix.group_matrix_manager",
-        help="Token of the Matrix account that sends. It is stored sealed and never shown.",
+        help="Token of the Matrix account that sends. It is stored sealed and never "
+        "shown.",
     )
     token_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)
     token_state = fields.Selection(
@@ -85,8 +86,8 @@ class MatrixBackend(models.Model):
             # The token stays out of this text.
             raise ValidationError(
                 self.env._(
-                    "An access token is one word without blanks or line breaks. Copy it "
-                    "again, without what stands around it."
+                    "An access token is one word without blanks or line breaks. Copy "
+                    "it again, without what stands around it."
                 )
             )
         try:
@@ -108,8 +109,9 @@ class MatrixBackend(models.Model):
         except ValueError:
             raise UserError(
                 self.env._(
-                    "The access token of “%(backend)s” was sealed with another key. Put that "
-                    "key back into odoo.conf (%(option)s), or enter the token again.",
+                    "The access token of “%(backend)s” was sealed with another key. "
+                    "Put that key back into odoo.conf (%(option)s), or enter the token "
+                    "again.",
                     backend=self.name,
                     option=tokens.KEY_OPTION,
                 )
@@ -119,8 +121,8 @@ class MatrixBackend(models.Model):
     def _rotate_token_key(self):
         """Seal every token again with the first configured key; return how many.
 
-        To be run in Odoo's shell after a new key was put before the old one. A token that
-        no key opens raises UserError, and nothing changes.
+        To be run in Odoo's shell after a new key was put before the old one. A token
+        that no key opens raises UserError, and nothing changes.
         """
         if not tokens.has_key():
             raise UserError(

@@ -36,7 +36,7 @@ class MatrixEventMixin(models.AbstractModel):
         return backend[f"template_{event_type}"]
 
     def _matrix_lang(self):
-        """Return the language in which the room is spoken to, the company's by default."""
+        """Return the language that the room hears: the company's by default."""
         company = self._matrix_company()
         return company.partner_id.lang or self.env.lang
 
@@ -63,7 +63,7 @@ class MatrixEventMixin(models.AbstractModel):
         return f"{self.get_base_url()}/mail/view?{query}"
 
     def _matrix_target(self, event_type):
-        """Return (backend, values of the row) of an event, or nothing where it is not told.
+        """Return (backend, values of the row), or nothing where this is not told.
 
         The values name the room and the record whose room it is.
         """

@@ -25,11 +25,11 @@ class MatrixLane(models.Model):
 
     @property
     def _table_query(self):
-        """The id of a waiting room is its oldest message's; a lease in the past is none."""
+        """The id is the oldest message's. A lease in the past is none."""
         return SQL(
             """
-            SELECT waits.*, COALESCE(lane.lease_until > now() AT TIME ZONE 'UTC', false) AS leased,
-                lane.retry_at, lane.attempts, lane.last_error
+            SELECT waits.*, lane.retry_at, lane.attempts, lane.last_error,
+                COALESCE(lane.lease_until > now() AT TIME ZONE 'UTC', false) AS leased
             FROM (
                 SELECT min(id) AS id, lane, min(backend_id) AS backend_id,
                     min(COALESCE(room_id, matrix_user_id)) AS target,

@@ -7,9 +7,9 @@ from ..tools import words
 class MatrixTableMixin(models.AbstractModel):
     """A table of the contract, which sql/contract.sql makes and other programs write.
 
-    It has no foreign keys, so a reference may dangle. Each one is read through a LEFT JOIN:
-    what was deleted reads as empty and no list, group or export raises MissingError.
-    PostgreSQL leaves out the joins that a query does not use.
+    It has no foreign keys, so a reference may dangle. Each one is read through a LEFT
+    JOIN: what was deleted reads as empty and no list, group or export raises
+    MissingError. PostgreSQL leaves out the joins that a query does not use.
     """
 
     _name = "matrix.table.mixin"
@@ -58,7 +58,8 @@ class MatrixMessageMixin(models.AbstractModel):
     txn_id = fields.Char(
         string="Transaction ID",
         readonly=True,
-        help="Names this message to the homeserver, so that a repetition sends nothing twice.",
+        help="Names this message to the homeserver, so that a repetition sends "
+        "nothing twice.",
     )
     res_model = fields.Char(string="Record Model", readonly=True)
     res_id = fields.Many2oneReference(

@@ -42,15 +42,15 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _new_txn_id(self):
-        """Return an id that no message had before: a copy of a database must not repeat one."""
+        """Return an id that no message ever had, not even in a copied database."""
         return f"odoo-{uuid.uuid4()}"
 
     @api.model
     def _row(self, backend, event_type, body, values, **dressing):
         """Return the values of a row that says ``body``.
 
-        :param values: dict with ``backend_id``, ``room_id`` or ``matrix_user_id``, and what
-            else the row should hold
+        :param values: dict with ``backend_id``, ``room_id`` or ``matrix_user_id``, and
+            what else the row should hold
         :param dressing: ``links``, ``below`` and ``mentions`` of tools.content.message
         """
         txn_id = self._new_txn_id()

@@ -14,6 +14,7 @@ from ..tools import words
 _logger = logging.getLogger(__name__)
 
 _NOTES = "mail_matrix.notes"
+_TURNING = "mail_matrix.turning"
 
 # Odoo runs the whole request again on these.
 _RUN_AGAIN = {
@@ -33,9 +34,10 @@ class Note(NamedTuple):
 class MatrixOutbox(models.Model):
     """Events of business records become messages at commit, once per transaction.
 
-    A business transaction never fails, waits or changes because of Matrix: what goes wrong
-    here becomes a failed row in the log. The work is done in a precommit callback, because
-    a savepoint in the middle of a transaction would run the callbacks of others too early.
+    A business transaction never fails, waits or changes because of Matrix: what goes
+    wrong here becomes a failed row in the log. The work is done in a precommit
+    callback, because a savepoint in the middle of a transaction would run the callbacks
+    of others too early.
     """
 
     _inherit = "matrix.outbox"
@@ -43,9 +45,9 @@ class MatrixOutbox(models.Model):
     @api.model
     def _note(self, records, event_type, message_id=0):
         """Remember that ``event_type`` happened to ``records``."""
-        if self._is_installing():
-            return
         precommit = self.env.cr.precommit
+        if self._is_installing() or precommit.data.get(_TURNING):
+            return
         notes = precommit.data.get(_NOTES)
         if notes is None:
             notes = precommit.data[_NOTES] = {}
@@ -66,20 +68,25 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _turn_notes_into_rows(self):
-        notes = self.env.cr.precommit.data.pop(_NOTES, None)
+        data = self.env.cr.precommit.data
+        notes = data.pop(_NOTES, None)
         if not notes:
             return
         # What the user wrote must fail, if it fails, as it would without this addon.
         self.env.flush_all()
+        # A text whose expressions write would note its own event for ever.
+        data[_TURNING] = True
         try:
             self._insert_for(notes)
         except Exception as error:
             self._raise_if_to_run_again(error)
             self._insert_one_by_one(notes)
+        finally:
+            data.pop(_TURNING, None)
 
     @api.model
     def _insert_for(self, notes):
-        """Insert the rows of all ``notes`` by one statement, and log what cannot be said."""
+        """Insert the rows of ``notes`` by one statement; log what cannot be said."""
         with self.env.cr.savepoint(flush=False):
             rows, failures = self._rows_of(notes)
             self._insert_rows(rows)
@@ -112,7 +119,8 @@ class MatrixOutbox(models.Model):
             self._raise_if_to_run_again(second_error)
             # Without the texts: an error of the database quotes the row.
             _logger.error(
-                "An event for Matrix was lost and could not be logged: %s of %s,%s (%s)",
+                "An event for Matrix was lost and could not be logged: %s of %s,%s "
+                "(%s)",
                 note.event_type,
                 note.model,
                 note.res_id,
@@ -121,7 +129,7 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _raise_if_to_run_again(self, error):
-        """Raise the error of the database at the root of ``error`` that Odoo retries."""
+        """Raise the database's error behind ``error`` if Odoo retries on it."""
         while error:
             if isinstance(error, psycopg2.InterfaceError) or (
                 isinstance(error, psycopg2.Error)

@@ -27,8 +27,8 @@ class MatrixThreadMixin(models.AbstractModel):
     )
     matrix_mirror_chatter = fields.Boolean(
         string="Mirror Chatter",
-        help="The room reads along what is written to the followers. Internal notes stay "
-        "in Odoo.",
+        help="The room reads along what is written to the followers. Internal notes "
+        "stay in Odoo.",
     )
     matrix_message = fields.Text(string="Message", copy=False)
 
@@ -39,8 +39,9 @@ class MatrixThreadMixin(models.AbstractModel):
             if room and not contents.is_room_id(room):
                 raise ValidationError(
                     self.env._(
-                        "“%(room)s” is no room ID. A room ID begins with “!”, has no blanks "
-                        "and at most 255 bytes. An alias (“#…”) goes into the field Room Alias.",
+                        "“%(room)s” is no room ID. A room ID begins with “!”, has no "
+                        "blanks and at most 255 bytes. An alias (“#…”) goes into the "
+                        "field Room Alias.",
                         room=room[:300],
                     )
                 )
@@ -100,8 +101,8 @@ class MatrixThreadMixin(models.AbstractModel):
 
         :param str body: plain text; line ends are kept
         :param dict mentions: name in the text → Matrix user id
-        Raises AccessError where the person may not write the record, UserError where the
-        text cannot be sent.
+        Raises AccessError where the person may not write the record, UserError where
+        the text cannot be sent.
         """
         self.ensure_one()
         self.check_access("write")
@@ -130,8 +131,9 @@ class MatrixThreadMixin(models.AbstractModel):
         if not contents.fits(content):
             raise UserError(
                 self.env._(
-                    "This message is too long for Matrix: %(size)s KB of text, and %(limit)s KB "
-                    "are allowed. Shorten it, or attach it to the record as a file.",
+                    "This message is too long for Matrix: %(size)s KB of text, and "
+                    "%(limit)s KB are allowed. Shorten it, or attach it to the record "
+                    "as a file.",
                     size=contents.size(content) // 1024 + 1,
                     limit=contents.MAX_CONTENT_BYTES // 1024,
                 )
@@ -139,7 +141,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return content
 
     def _matrix_target_or_raise(self):
-        """Return (backend, values of the row), or say what is missing and how to mend it."""
+        """Return (backend, values of the row), or say what to mend."""
         room_record = self._matrix_room_record()
         name = room_record.display_name
         if not room_record.matrix_enabled:
@@ -153,8 +155,8 @@ class MatrixThreadMixin(models.AbstractModel):
         if not backend:
             raise UserError(
                 self.env._(
-                    "No Matrix backend is active for this company. A Matrix Manager can set "
-                    "one up under Matrix → Backends."
+                    "No Matrix backend is active for this company. A Matrix Manager "
+                    "can set one up under Matrix → Backends."
                 )
             )
         # With all rights on the backend, whose default room a plain user need not see.

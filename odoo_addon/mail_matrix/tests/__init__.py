@@ -1,2 +1,5 @@
 from . import test_backend
+from . import test_connection
 from . import test_content
+from . import test_matrix_client
+from . import test_token

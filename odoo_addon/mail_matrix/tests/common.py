@@ -22,9 +22,6 @@ class MatrixCase(TransactionCase):
 
     @classmethod
     def make_user(cls, login, *groups, **values):
-        groups_field = (
-            "group_ids" if "group_ids" in cls.env["res.users"]._fields else "groups_id"
-        )
         return (
             cls.env["res.users"]
             .with_context(no_reset_password=True)
@@ -33,11 +30,19 @@ class MatrixCase(TransactionCase):
                     "name": login,
                     "login": login,
                     "email": f"{login}@example.org",
-                    groups_field: [(6, 0, [cls.env.ref(group).id for group in groups])],
+                    cls.groups_field(): [
+                        (6, 0, [cls.env.ref(group).id for group in groups])
+                    ],
                     **values,
                 }
             )
         )
+
+    @classmethod
+    def groups_field(cls):
+        """Return what 18.0 and 19.0 call the groups of a user."""
+        users = cls.env["res.users"]
+        return "group_ids" if "group_ids" in users._fields else "groups_id"
 
     @classmethod
     def commit(cls):

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-# A whole event may take 65,536 bytes on the homeserver, signatures and envelope included.
+# A whole event may take 65,536 bytes on the homeserver, signatures and envelope
+# included.
 MAX_CONTENT_BYTES = 60 * 1024
 MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
@@ -37,8 +38,8 @@ def to_html(text, links=None, below=None):
     """Return ``text`` as HTML of Matrix: everything escaped, line ends kept.
 
     ``links`` maps words to addresses; the first occurrence of each becomes a link.
-    ``below`` is a pair of words and address that gets a line of its own, unless a word of
-    ``links`` leads there already.
+    ``below`` is a pair of words and address that gets a line of its own, unless a word
+    of ``links`` leads there already.
     """
     links = {words: url for words, url in (links or {}).items() if words}
     html, reached = Markup(), set()
@@ -66,8 +67,8 @@ def matrix_to(identifier):
 def message(body, txn_id, message_type="m.text", links=None, below=None, mentions=()):
     """Return the content of an ``m.room.message`` that says ``body``.
 
-    ``links`` and ``below`` are those of to_html. ``mentions`` are Matrix user ids; they are
-    always stated, because clients guess from names in the text where they are not.
+    ``links`` and ``below`` are those of to_html. ``mentions`` are Matrix user ids; they
+    are always stated, because clients guess from names in the text where they are not.
     """
     body = clean(body)
     links = {clean(words): url for words, url in (links or {}).items()}
@@ -106,13 +107,13 @@ def cut(content):
     while not fits(content):
         excess = size(content) - MAX_CONTENT_BYTES
         body = content["body"].removesuffix(ELLIPSIS)
-        # A character takes 6 bytes at most in JSON, so this never cuts more than needed sixfold.
+        # A character takes 6 bytes at most in JSON: this never cuts too much.
         content["body"] = body[: -max(1, excess // 6 + 1)] + ELLIPSIS
     return content
 
 
 def is_room_id(value):
-    """Whether ``value`` can name a room: ``!`` and more. Newer ids have no server part."""
+    """Whether ``value`` can name a room. Newer ids have no server part."""
     return len(value) > 1 and value[0] == "!" and _is_id(value)
 
 

@@ -1,4 +1,4 @@
-"""Texts of events: Odoo's inline syntax, ``{{ object.name }}``, rendered with all rights."""
+"""Texts of events in Odoo's inline syntax, ``{{ object.name }}``."""
 
 from functools import partial
 

@@ -68,8 +68,8 @@ def _box():
     try:
         return MultiFernet([Fernet(key) for key in keys])
     except ValueError as error:
-        # The text of a key must not reach a log, and cryptography's error does not hold it.
+        # The text of the key stays out of this; cryptography's error leaves it out too.
         raise BadKeyError(
-            f"{KEY_OPTION} in odoo.conf, or {KEY_VARIABLE}, is no Fernet key: 32 bytes as "
-            "44 characters of URL-safe base64"
+            f"{KEY_OPTION} in odoo.conf, or {KEY_VARIABLE}, is no Fernet key: 32 bytes "
+            "as 44 characters of URL-safe base64"
         ) from error

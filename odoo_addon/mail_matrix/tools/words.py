@@ -22,6 +22,7 @@ BACKEND_STATES = [
 
 MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
 
-# Reasons for a failure that Odoo itself writes; the worker's are errcodes of Matrix or its own org.odoo.* codes.
+# Reasons for a failure that Odoo itself writes; the worker's are errcodes of Matrix or
+# its own org.odoo.* codes.
 ERROR_TEMPLATE = "org.odoo.template"
 ERROR_DISCARDED = "org.odoo.discarded"

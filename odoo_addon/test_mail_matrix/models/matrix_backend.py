@@ -12,5 +12,6 @@ class MatrixBackend(models.Model):
     )
     notify_visit_created = fields.Boolean(default=True)
     template_visit_created = fields.Text(
-        default="Visit of {{ object.ticket_id.name }} on {{ format_datetime(object.date) }}"
+        default="Visit of {{ object.ticket_id.name }} on "
+        "{{ format_datetime(object.date) }}"
     )

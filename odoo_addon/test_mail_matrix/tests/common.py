@@ -9,9 +9,9 @@ class TicketCase(MatrixCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ticket = cls.as_user(cls.env["test.matrix.ticket"]).create(
-            {"name": "Leaking tap", "matrix_room_id": ROOM}
-        )
+        tickets = cls.env["test.matrix.ticket"]
+        values = {"name": "Leaking tap", "matrix_room_id": ROOM}
+        cls.ticket = cls.as_user(tickets).create(values).with_env(cls.env)
         cls.commit()
         cls.clear_outbox()
 

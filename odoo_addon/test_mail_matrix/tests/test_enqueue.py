@@ -1,3 +1,7 @@
+from contextlib import contextmanager
+from datetime import timedelta
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
 from .common import ROOM, TicketCase
@@ -45,32 +49,146 @@ class TestEnqueue(TicketCase):
         self.assertEqual(row["res_id"], self.ticket.id)
         self.assertIn("Jul 1, 2026, 10:00", row["content"]["body"])
 
-    def test_a_failing_text_keeps_the_business_write_and_is_logged(self):
-        self.backend.template_ticket_moved = "{{ object.no_such_field }}"
-        messages = self._tracked("Doing", commit=True)
-
-        failing = self._tracked("Done", commit=True)
-
-        self.assertEqual(self._stage_in_database(), "Done")
-        self.assertEqual(failing, messages)
-        self.assertEqual(self.outbox(), [])
-        failure = self.failures()[-1]
-        self.assertEqual(failure["error_code"], "org.odoo.template")
-        self.assertIn("no_such_field", failure["error_message"])
-        self.assertEqual(failure["room_id"], ROOM)
-        self.assertEqual(failure["backend_id"], self.backend.id)
-        self.assertEqual(failure["res_id"], self.ticket.id)
-
-    def _tracked(self, stage, commit):
-        """Return how many messages the chatter gets by moving the ticket."""
-        before = len(self.ticket.message_ids)
-        self.ticket.stage = stage
-        self.commit()
-        self.ticket.invalidate_recordset()
-        return len(self.ticket.message_ids) - before
-
-    def _stage_in_database(self):
-        self.env.cr.execute(
-            "SELECT stage FROM test_matrix_ticket WHERE id = %s", [self.ticket.id]
+    def test_the_room_reads_the_language_of_the_company(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.env.company.partner_id.lang = "de_DE"
+        self.as_user(self.env["test.matrix.visit"]).create(
+            {"ticket_id": self.ticket.id, "date": "2026-07-01 08:00:00"}
         )
-        return self.env.cr.fetchone()[0]
+        self.commit()
+
+        self.assertIn("01.07.2026", self.bodies()[0])
+
+    def test_names_cannot_inject_html(self):
+        self.ticket.name = "<script>alert(1)</script> & Co"
+        self.ticket.stage = "<b>"
+        self.commit()
+
+        content = self.outbox()[-1]["content"]
+        self.assertIn("<script>alert(1)</script> & Co moved to <b>", content["body"])
+        self.assertNotIn("<script>", content["formatted_body"])
+        self.assertIn("moved to &lt;b&gt;", content["formatted_body"])
+
+    def test_what_jsonb_refuses_breaks_no_transaction(self):
+        self.backend.template_ticket_moved = "a{{ '\\ud800b\\0' }}c{{ object.stage }}"
+        self.ticket.stage = "Done"
+        self.commit()
+
+        self.assertEqual(self.bodies(), ["abcDone"])
+
+    def test_a_long_text_is_cut(self):
+        self.backend.template_ticket_moved = "{{ 'x' * 100000 }}"
+        self.ticket.stage = "Done"
+        self.commit()
+
+        body = self.bodies()[0]
+        self.assertGreater(len(body), 59 * 1024)
+        self.assertTrue(body.endswith("x…"))
+
+    def test_a_row_expires_as_the_backend_says(self):
+        self.backend.expire_hours = 2
+        self.ticket.stage = "Done"
+        self.commit()
+
+        row = self.outbox()[0]
+        self.assertEqual(row["expires_at"] - row["queued_at"], timedelta(hours=2))
+
+    def test_a_mass_edit_of_500_is_one_insert(self):
+        tickets = self.env["test.matrix.ticket"].create(
+            [{"name": f"T{n}", "matrix_room_id": f"!{n}"} for n in range(500)]
+        )
+        self.commit()
+        self.clear_outbox()
+
+        tickets.write({"stage": "Done"})
+        tickets.flush_recordset()
+        with self.statements() as statements:
+            self.commit()
+
+        inserts = [sql for sql in statements if "INSERT INTO matrix_outbox" in sql]
+        self.assertEqual(len(inserts), 1)
+        self.assertEqual(len({row["txn_id"] for row in self.outbox()}), 500)
+        self.assertEqual(self.bodies()[7], "Ticket T7 moved to Done")
+
+    @contextmanager
+    def statements(self):
+        """Collect the SQL that the block executes."""
+        executed, execute = [], type(self.env.cr).execute
+
+        def spy(cursor, query, *args, **kwargs):
+            executed.append(getattr(query, "code", query))
+            return execute(cursor, query, *args, **kwargs)
+
+        with patch.object(type(self.env.cr), "execute", spy):
+            yield executed
+
+    def test_silence_where_it_is_meant(self):
+        def silent():
+            self.ticket.stage = f"{self.ticket.stage}!"
+            self.commit()
+            self.assertEqual(self.outbox() + self.failures(), [])
+
+        self.ticket.matrix_enabled = False
+        silent()
+        self.ticket.write({"matrix_enabled": True, "matrix_room_id": False})
+        silent()
+        self.ticket.matrix_room_id = ROOM
+        self.backend.notify_ticket_moved = False
+        silent()
+        self.backend.write({"notify_ticket_moved": True, "is_active": False})
+        silent()
+        self.backend.is_active = True
+
+        self.ticket.stage = "Told again"
+        self.commit()
+        self.assertEqual(len(self.outbox()), 1)
+
+    def test_the_default_room_hears_of_records_without_a_room(self):
+        self.backend.default_room_id = "!new:example.org"
+        self.env["test.matrix.ticket"].create({"name": "No room"})
+        self.commit()
+
+        self.assertEqual(self.outbox()[0]["room_id"], "!new:example.org")
+
+    def test_the_backend_of_the_record_s_company_speaks(self):
+        company = self.env["res.company"].create({"name": "Branch"})
+        branch = self.backend.copy({"company_id": company.id, "is_active": True})
+        self.ticket.company_id = company
+        self.ticket.stage = "Done"
+        self.commit()
+
+        self.assertEqual(self.outbox()[0]["backend_id"], branch.id)
+
+    def test_loading_data_of_a_module_is_no_event(self):
+        self.env["test.matrix.ticket"]._load_records(
+            [
+                {
+                    "xml_id": "test_mail_matrix.loaded",
+                    "values": {"name": "Loaded", "matrix_room_id": ROOM},
+                }
+            ]
+        )
+        self.commit()
+
+        self.assertEqual(self.outbox(), [])
+
+    def test_an_import_is_told_and_its_dry_run_is_not(self):
+        imports = self.env["test.matrix.ticket"].with_context(import_file=True)
+        fields, rows = ["name", "matrix_room_id"], [["One", ROOM], ["Two", ROOM]]
+
+        with self.env.cr.savepoint(flush=False) as dry_run:
+            imports.load(fields, rows)
+            dry_run.close(rollback=True)
+        self.commit()
+        self.assertEqual(self.outbox(), [])
+
+        self.assertFalse(imports.load(fields, rows)["messages"])
+        self.commit()
+        self.assertEqual(self.bodies(), ["Ticket One created", "Ticket Two created"])
+
+    def test_a_deleted_record_is_not_told_of(self):
+        self.ticket.stage = "Done"
+        self.ticket.unlink()
+        self.commit()
+
+        self.assertEqual(self.outbox() + self.failures(), [])
