@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub mod cache;
 pub mod debian;
+pub mod homeserver;
 pub mod odoo;
 pub mod postgres;
 pub mod process;

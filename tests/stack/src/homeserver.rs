@@ -1,0 +1,313 @@
+//! A double of the homeserver, for faults that a real one does not make on demand.
+//!
+//! It keeps Synapse's semantics where they matter here: the same transaction id on the same path by the same device answers
+//! the same event and stores nothing; failures are not remembered; a limit is per account over all rooms.
+
+mod fault;
+mod http;
+mod rooms;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+pub use self::{fault::Fault, rooms::Room};
+
+/// What the double accepts as access token.
+pub const TOKEN: &str = "syt_double_secret";
+
+/// The account that the token belongs to.
+pub const BOT: &str = "@bot:double.test";
+
+/// An event that a room has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub id: String,
+    pub room: String,
+    pub event_type: String,
+    pub txn_id: String,
+    pub content: Value,
+    pub at: Instant,
+}
+
+impl Event {
+    pub fn body(&self) -> &str {
+        self.content["body"].as_str().unwrap_or_default()
+    }
+}
+
+/// A running double. Dropping it closes its port and all connections.
+pub struct Homeserver {
+    port: u16,
+    shared: Arc<Shared>,
+    _serving: JoinSet<()>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    changed: Notify,
+    /// While true, answers to accepted PUTs are kept back.
+    holding: watch::Sender<bool>,
+}
+
+/// What the homeserver remembers.
+#[derive(Default)]
+struct World {
+    events: Vec<Event>,
+    /// By path and transaction id, as Synapse keeps them for a device.
+    transactions: HashMap<(String, String), String>,
+    faults: VecDeque<(Option<String>, Fault)>,
+    standing_fault: Option<Fault>,
+    limit: Option<Limit>,
+    delay: Duration,
+    device: Option<String>,
+    rooms: HashMap<String, Room>,
+    requests: Vec<Request>,
+    in_flight: usize,
+    direct: Option<Value>,
+}
+
+/// One request, as the tests count them.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Below `/_matrix/client/v3/`, decoded.
+    pub path: Vec<String>,
+    pub at: Instant,
+}
+
+impl Request {
+    pub fn is_send(&self) -> bool {
+        self.path.get(2).is_some_and(|part| part == "send")
+    }
+}
+
+/// A token bucket over all rooms of the account.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    per_second: f64,
+    burst: f64,
+    used: f64,
+    at: Instant,
+}
+
+impl Homeserver {
+    /// Listens on a free port of the loopback interface.
+    pub async fn start() -> Result<Self> {
+        Self::start_at(0).await
+    }
+
+    /// Listens on `port`, as a homeserver that comes back where it was.
+    pub async fn start_at(port: u16) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let port = listener.local_addr()?.port();
+        let world = World { device: Some("DOUBLE".to_owned()), ..World::default() };
+        let shared =
+            Arc::new(Shared { world: Mutex::new(world), changed: Notify::new(), holding: watch::channel(false).0 });
+        let mut serving = JoinSet::new();
+        serving.spawn(http::serve(listener, shared.clone()));
+        Ok(Self { port, shared, _serving: serving })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The next `times` calls meet `fault`.
+    pub fn fail_next(&self, times: usize, fault: Fault) {
+        self.shared.world().faults.extend(std::iter::repeat_n((None, fault), times));
+    }
+
+    /// The next `times` calls for `room` meet `fault`.
+    pub fn fail_room(&self, room: &str, times: usize, fault: Fault) {
+        self.shared.world().faults.extend(std::iter::repeat_n((Some(room.to_owned()), fault), times));
+    }
+
+    /// Every call meets `fault`, until [`Homeserver::heal`].
+    pub fn fail_always(&self, fault: Fault) {
+        self.shared.world().standing_fault = Some(fault);
+    }
+
+    /// No more faults.
+    pub fn heal(&self) {
+        let mut world = self.shared.world();
+        world.faults.clear();
+        world.standing_fault = None;
+        world.limit = None;
+    }
+
+    /// Every answer takes so long.
+    pub fn delay(&self, delay: Duration) {
+        self.shared.world().delay = delay;
+    }
+
+    /// The account may send `per_second` after a burst of `burst`.
+    pub fn limit(&self, per_second: f64, burst: u32) {
+        self.shared.world().limit =
+            Some(Limit { per_second, burst: burst.into(), used: 0.0, at: Instant::now() });
+    }
+
+    /// The token belongs to no device.
+    pub fn forget_device(&self) {
+        self.shared.world().device = None;
+    }
+
+    /// What Synapse does at a restart for tokens without a device, and for all of them after a day.
+    pub fn forget_transactions(&self) {
+        self.shared.world().transactions.clear();
+    }
+
+    /// Accepts messages but keeps the answers back, until [`Homeserver::release`].
+    pub fn hold_answers(&self) {
+        self.shared.holding.send_replace(true);
+    }
+
+    pub fn release(&self) {
+        self.shared.holding.send_replace(false);
+    }
+
+    /// A room with rules of its own; others take everything.
+    pub fn room(&self, id: &str, room: Room) {
+        self.shared.world().rooms.insert(id.to_owned(), room);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// All events of all rooms in the order in which they were taken.
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.world().events.clone()
+    }
+
+    /// The bodies of one room's events, in order.
+    pub fn bodies(&self, room: &str) -> Vec<String> {
+        let world = self.shared.world();
+        world.events.iter().filter(|event| event.room == room).map(|event| event.body().to_owned()).collect()
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.world().requests.clone()
+    }
+
+    /// Calls that have come and not been answered.
+    pub fn in_flight(&self) -> usize {
+        self.shared.world().in_flight
+    }
+
+    /// Waits until `seen` is true of the double; checks again whenever anything happens at it.
+    ///
+    /// # Panics
+    /// After a minute, with what the double has seen.
+    pub async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if seen(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+            let world = self.shared.world();
+            panic!("waited a minute for {what}; {} requests, {} events", world.requests.len(), world.events.len());
+        }
+    }
+
+    /// Waits until so many events have been taken.
+    pub async fn until_events(&self, count: usize) {
+        self.until(&format!("{count} events"), |double| double.shared.world().events.len() >= count).await;
+    }
+}
+
+impl Shared {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// The fault that this call meets, if any.
+    fn take_fault(&mut self, room: Option<&str>) -> Option<Fault> {
+        let at = self.faults.iter().position(|(only, _)| only.is_none() || only.as_deref() == room);
+        at.and_then(|at| self.faults.remove(at)).map(|(_, fault)| fault).or_else(|| self.standing_fault.clone())
+    }
+
+    /// Puts a message into a room, or finds it there.
+    fn accept(&mut self, room: &str, event_type: &str, txn_id: &str, content: Value) -> Answer {
+        let key = (format!("{room}/{event_type}"), txn_id.to_owned());
+        if let Some(event_id) = self.transactions.get(&key) {
+            return Answer::ok(json!({ "event_id": event_id }));
+        }
+        if let Some(retry_after_ms) = self.limit.as_mut().and_then(Limit::take) {
+            return Answer::limited(retry_after_ms);
+        }
+        if let Some(refused) = self.rooms.get(room).and_then(Room::refuses_message) {
+            return refused;
+        }
+        let id = format!("${}", self.events.len());
+        self.transactions.insert(key, id.clone());
+        self.events.push(Event {
+            id: id.clone(),
+            room: room.to_owned(),
+            event_type: event_type.to_owned(),
+            txn_id: txn_id.to_owned(),
+            content,
+            at: Instant::now(),
+        });
+        Answer::ok(json!({ "event_id": id }))
+    }
+}
+
+impl Limit {
+    /// Takes a place, or says in how many ms there is one.
+    fn take(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        self.used = (self.used - now.duration_since(self.at).as_secs_f64() * self.per_second).max(0.0);
+        self.at = now;
+        if self.used + 1.0 <= self.burst {
+            self.used += 1.0;
+            return None;
+        }
+        Some((((self.used + 1.0 - self.burst) / self.per_second) * 1000.0).ceil() as u64)
+    }
+}
+
+/// What goes back.
+#[derive(Clone, Debug)]
+struct Answer {
+    status: u16,
+    body: Value,
+    headers: Vec<(String, String)>,
+}
+
+impl Answer {
+    fn ok(body: Value) -> Self {
+        Self { status: 200, body, headers: Vec::new() }
+    }
+
+    fn refused(status: u16, errcode: &str, error: &str) -> Self {
+        Self { status, body: json!({ "errcode": errcode, "error": error }), headers: Vec::new() }
+    }
+
+    fn limited(retry_after_ms: u64) -> Self {
+        let body = json!({ "errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": retry_after_ms });
+        let seconds = retry_after_ms.div_ceil(1000).to_string();
+        Self { status: 429, body, headers: vec![("Retry-After".to_owned(), seconds)] }
+    }
+}

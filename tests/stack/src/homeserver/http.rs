@@ -1,0 +1,294 @@
+//! The double's side of the wire: HTTP/1.1 by hand, because a fault may end a connection at any byte.
+
+use std::{sync::Arc, time::{Duration, Instant}};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::{Answer, BOT, Fault, Request, Room, Shared, TOKEN, rooms::Membership};
+
+/// A request line, its parts and its body.
+struct Call {
+    method: String,
+    path: Vec<String>,
+    query: String,
+    is_authorized: bool,
+    body: Value,
+}
+
+/// What is done with the connection.
+enum Reply {
+    Whole(Answer),
+    /// Bytes and the pause before each.
+    Slow(Answer, Duration),
+    Cut(Answer),
+    Raw(String),
+    Reset,
+    Silence,
+}
+
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let shared = shared.clone();
+        connections.spawn(async move {
+            // A client that goes away ends its connection, nothing else.
+            let _ = connection(stream, &shared).await;
+        });
+    }
+}
+
+async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    loop {
+        let Some(call) = read_call(&mut stream, &mut buffer).await? else { return Ok(()) };
+        {
+            let mut world = shared.world();
+            world.in_flight += 1;
+            world.requests.push(Request { method: call.method.clone(), path: call.path.clone(), at: Instant::now() });
+        }
+        shared.changed.notify_waiters();
+        let reply = answer(shared, &call).await;
+        let written = write(&mut stream, reply, shared).await;
+        shared.world().in_flight -= 1;
+        shared.changed.notify_waiters();
+        if !written? {
+            return Ok(());
+        }
+    }
+}
+
+/// The next call of a connection; `None` when the client has closed it.
+async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Call>> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut request = httparse::Request::new(&mut headers);
+        if let Ok(httparse::Status::Complete(head)) = request.parse(buffer) {
+            let header = |name: &str| {
+                let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+                found.map(|header| String::from_utf8_lossy(header.value).into_owned())
+            };
+            let length = header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+            if buffer.len() >= head + length {
+                let (path, query) = split_path(request.path.unwrap_or_default());
+                let call = Call {
+                    method: request.method.unwrap_or_default().to_owned(),
+                    path,
+                    query,
+                    is_authorized: header("authorization").is_some_and(|text| text == format!("Bearer {TOKEN}")),
+                    body: serde_json::from_slice(&buffer[head..head + length]).unwrap_or(Value::Null),
+                };
+                buffer.drain(..head + length);
+                return Ok(Some(call));
+            }
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+fn split_path(target: &str) -> (Vec<String>, String) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let below = path.strip_prefix("/_matrix/client/").unwrap_or(path);
+    let below = below.strip_prefix("v3/").unwrap_or(below);
+    (below.split('/').map(decode).collect(), query.to_owned())
+}
+
+fn decode(part: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = part.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, code) {
+            (b'%', Some(code)) => {
+                bytes.push(code);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn answer(shared: &Shared, call: &Call) -> Reply {
+    let room = (call.path.first().is_some_and(|part| part == "rooms")).then(|| call.path.get(1)).flatten();
+    let (fault, delay) = {
+        let mut world = shared.world();
+        (world.take_fault(room.map(String::as_str)), world.delay)
+    };
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let is_done_first = matches!(
+        fault,
+        None | Some(Fault::ResetAccepted | Fault::CutAccepted | Fault::SilenceAccepted | Fault::SlowAccepted(_))
+    );
+    let answer = if is_done_first { handle(shared, call) } else { Answer::ok(Value::Null) };
+    shared.changed.notify_waiters();
+    match fault {
+        None => Reply::Whole(answer),
+        Some(Fault::Refuse { status, errcode }) => Reply::Whole(Answer::refused(status, errcode, "made to fail")),
+        Some(Fault::Limit { retry_after_ms }) => Reply::Whole(Answer::limited(retry_after_ms)),
+        Some(Fault::Reset | Fault::ResetAccepted) => Reply::Reset,
+        Some(Fault::CutAccepted) => Reply::Cut(answer),
+        Some(Fault::Silence | Fault::SilenceAccepted) => Reply::Silence,
+        Some(Fault::SlowAccepted(pause)) => Reply::Slow(answer, pause),
+        Some(Fault::Page { status }) => {
+            let page = "<html>not Matrix</html>";
+            Reply::Raw(format!("HTTP/1.1 {status} Page\r\nContent-Length: {}\r\n\r\n{page}", page.len()))
+        }
+        Some(Fault::Redirect) => Reply::Raw(
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/elsewhere\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        ),
+    }
+}
+
+/// Does what the call asks for.
+fn handle(shared: &Shared, call: &Call) -> Answer {
+    let path: Vec<_> = call.path.iter().map(String::as_str).collect();
+    if path == ["versions"] {
+        return Answer::ok(json!({ "versions": ["v1.11"] }));
+    }
+    if !call.is_authorized {
+        return Answer::refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.");
+    }
+    let mut world = shared.world();
+    match (call.method.as_str(), path.as_slice()) {
+        ("PUT", ["rooms", room, "send", event_type, txn_id]) => world.accept(room, event_type, txn_id, call.body.clone()),
+        ("GET", ["account", "whoami"]) => {
+            let mut body = json!({ "user_id": BOT });
+            if let Some(device) = &world.device {
+                body["device_id"] = json!(device);
+            }
+            Answer::ok(body)
+        }
+        ("GET", ["joined_rooms"]) => {
+            let joined = world.rooms.iter().filter(|(_, room)| room.membership == Membership::Joined);
+            Answer::ok(json!({ "joined_rooms": joined.map(|(id, _)| id).collect::<Vec<_>>() }))
+        }
+        ("GET", ["rooms", room, "state", event_type, ..]) => match world.rooms.get(*room) {
+            Some(room) if room.membership != Membership::Joined => Answer::refused(403, "M_FORBIDDEN", "not in room"),
+            Some(room) => match room.state(event_type) {
+                Some(state) => Answer::ok(state),
+                None => Answer::refused(404, "M_NOT_FOUND", "Event not found."),
+            },
+            None => Answer::refused(403, "M_FORBIDDEN", "not in room"),
+        },
+        ("GET", ["rooms", room, "messages"]) => {
+            let newest = world.events.iter().rev().filter(|event| event.room == **room).take(limit_of(&call.query));
+            let chunk: Vec<_> = newest
+                .map(|event| {
+                    json!({ "event_id": event.id, "type": event.event_type, "sender": BOT, "content": event.content })
+                })
+                .collect();
+            Answer::ok(json!({ "chunk": chunk, "start": "t0" }))
+        }
+        ("POST", ["rooms" | "join", ..]) => join(&mut world.rooms, &path),
+        ("POST", ["createRoom"]) => {
+            let id = format!("!made{}:double.test", world.rooms.len());
+            let invited = call.body["invite"].as_array().into_iter().flatten();
+            let members = invited.filter_map(|user| user.as_str().map(str::to_owned)).collect();
+            world.rooms.insert(id.clone(), Room { members, ..Room::default() });
+            Answer::ok(json!({ "room_id": id }))
+        }
+        ("GET", ["rooms", room, "members"]) => {
+            let members = world.rooms.get(*room).map(|room| room.members.clone()).unwrap_or_default();
+            let chunk: Vec<_> = members
+                .iter()
+                .map(|user| json!({ "type": "m.room.member", "state_key": user, "content": { "membership": "join" } }))
+                .collect();
+            Answer::ok(json!({ "chunk": chunk }))
+        }
+        ("GET", ["user", _, "account_data", "m.direct"]) => match &world.direct {
+            Some(direct) => Answer::ok(direct.clone()),
+            None => Answer::refused(404, "M_NOT_FOUND", "Account data not found"),
+        },
+        ("PUT", ["user", _, "account_data", "m.direct"]) => {
+            world.direct = Some(call.body.clone());
+            Answer::ok(json!({}))
+        }
+        _ => Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
+    }
+}
+
+fn limit_of(query: &str) -> usize {
+    query.split('&').find_map(|pair| pair.strip_prefix("limit=")?.parse().ok()).unwrap_or(10)
+}
+
+fn join(rooms: &mut std::collections::HashMap<String, Room>, path: &[&str]) -> Answer {
+    let id = match path {
+        ["rooms", id, "join"] | ["join", id] => *id,
+        _ => return Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
+    };
+    let Some(room) = rooms.get_mut(id) else { return Answer::refused(404, "M_NOT_FOUND", "No known servers") };
+    if let Some(pause) = room.join_limit_ms.take() {
+        return Answer::limited(pause);
+    }
+    match room.membership {
+        Membership::Banned => Answer::refused(403, "M_BAD_STATE", "You are banned from this room"),
+        Membership::Left if !room.is_public => Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room."),
+        _ => {
+            room.membership = Membership::Joined;
+            Answer::ok(json!({ "room_id": id }))
+        }
+    }
+}
+
+/// Writes the reply; says whether the connection goes on.
+async fn write(stream: &mut TcpStream, reply: Reply, shared: &Shared) -> std::io::Result<bool> {
+    match reply {
+        Reply::Whole(answer) => {
+            // Waits until the test lets answers go.
+            let mut holding = shared.holding.subscribe();
+            let _ = holding.wait_for(|holding| !holding).await;
+            stream.write_all(&bytes(&answer)).await?;
+            Ok(true)
+        }
+        Reply::Raw(text) => {
+            stream.write_all(text.as_bytes()).await?;
+            Ok(true)
+        }
+        Reply::Cut(answer) => {
+            let bytes = bytes(&answer);
+            stream.write_all(&bytes[..bytes.len() - 3]).await?;
+            stream.flush().await?;
+            Ok(false)
+        }
+        Reply::Slow(answer, pause) => {
+            for byte in bytes(&answer) {
+                stream.write_all(&[byte]).await?;
+                tokio::time::sleep(pause).await;
+            }
+            Ok(true)
+        }
+        Reply::Reset => {
+            stream.set_zero_linger()?;
+            Ok(false)
+        }
+        Reply::Silence => {
+            // Waits until the client gives up.
+            let mut sink = [0; 1024];
+            while stream.read(&mut sink).await? > 0 {}
+            Ok(false)
+        }
+    }
+}
+
+fn bytes(answer: &Answer) -> Vec<u8> {
+    let body = answer.body.to_string();
+    let mut head = format!("HTTP/1.1 {} Double\r\nContent-Type: application/json\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}

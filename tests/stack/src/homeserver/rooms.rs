@@ -1,0 +1,67 @@
+//! Rooms with rules: who is in them, who may speak, what replaced them.
+
+use serde_json::{Value, json};
+
+use super::{Answer, BOT};
+
+/// How the bot stands in a room.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Room {
+    pub membership: Membership,
+    /// The bot's power level is below what messages need.
+    pub is_muted: bool,
+    /// The room that replaced this one.
+    pub tombstone: Option<String>,
+    /// The room that this one replaced.
+    pub predecessor: Option<String>,
+    /// Who invited the bot.
+    pub invited_by: Option<String>,
+    pub members: Vec<String>,
+    pub is_public: bool,
+    pub is_encrypted: bool,
+    /// Joining and inviting answer 429 with this pause, once each.
+    pub join_limit_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Membership {
+    #[default]
+    Joined,
+    Invited,
+    Left,
+    Banned,
+}
+
+impl Room {
+    /// As Synapse answers a PUT of somebody who may not: six causes, one errcode.
+    pub(super) fn refuses_message(&self) -> Option<Answer> {
+        let forbidden = |text: &str| Some(Answer::refused(403, "M_FORBIDDEN", text));
+        match self.membership {
+            Membership::Joined if self.is_muted || self.tombstone.is_some() => {
+                forbidden("You don't have permission to post that to the room.")
+            }
+            Membership::Joined => None,
+            Membership::Invited | Membership::Left | Membership::Banned => {
+                forbidden(&format!("User {BOT} not in room"))
+            }
+        }
+    }
+
+    /// `GET …/state/{type}` for somebody in the room.
+    pub(super) fn state(&self, event_type: &str) -> Option<Value> {
+        match event_type {
+            "m.room.tombstone" => self.tombstone.as_ref().map(|room| json!({ "replacement_room": room, "body": "replaced" })),
+            "m.room.create" => Some(match &self.predecessor {
+                Some(room) => json!({ "room_version": "11", "predecessor": { "room_id": room, "event_id": "$last" } }),
+                None => json!({ "room_version": "11" }),
+            }),
+            "m.room.power_levels" => {
+                let needed = if self.is_muted { 50 } else { 0 };
+                Some(json!({ "events_default": needed, "users_default": 0, "users": {}, "events": {} }))
+            }
+            "m.room.join_rules" => Some(json!({ "join_rule": if self.is_public { "public" } else { "invite" } })),
+            "m.room.encryption" => self.is_encrypted.then(|| json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
+            _ => None,
+        }
+    }
+}
