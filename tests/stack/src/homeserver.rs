@@ -157,8 +157,7 @@ impl Homeserver {
 
     /// The account may send `per_second` after a burst of `burst`.
     pub fn limit(&self, per_second: f64, burst: u32) {
-        self.shared.world().limit =
-            Some(Limit { per_second, burst: burst.into(), used: 0.0, at: Instant::now() });
+        self.shared.world().limit = Some(Limit { per_second, burst: burst.into(), used: 0.0, at: Instant::now() });
     }
 
     /// The token belongs to no device.
@@ -306,7 +305,8 @@ impl Answer {
     }
 
     fn limited(retry_after_ms: u64) -> Self {
-        let body = json!({ "errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": retry_after_ms });
+        let body =
+            json!({ "errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": retry_after_ms });
         let seconds = retry_after_ms.div_ceil(1000).to_string();
         Self { status: 429, body, headers: vec![("Retry-After".to_owned(), seconds)] }
     }

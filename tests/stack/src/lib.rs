@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`process`] (a program that never outlives us), [`cache`] (what is downloaded once), [`venv`] and
 //! [`debian`] (how), then the parts: [`postgres`] (a throw-away cluster and a database for each test), [`synapse`],
-//! [`odoo`], [`worker`].
+//! [`odoo`], [`worker`]. [`office`] joins them to a law office that uses Matrix, and [`story`] is a day in it.
 
 use std::fs::Permissions;
 use std::net::TcpListener;
@@ -16,9 +16,11 @@ pub mod cache;
 pub mod debian;
 pub mod homeserver;
 pub mod odoo;
+pub mod office;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+pub mod story;
 pub mod synapse;
 pub mod venv;
 pub mod worker;

@@ -196,6 +196,11 @@ impl Database {
         Ok(server)
     }
 
+    /// The server it is in, and who we are there.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// A connection with the rights of the server's superuser.
     pub async fn connect(&self) -> Result<Client> {
         self.server.connect(&self.name).await

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::postgres::{Database, Server};
 use crate::process::Process;
-use crate::{free_port, progress, scratch};
+use crate::{progress, scratch};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -17,7 +17,6 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
-    metrics_url: String,
     _folder: TempDir,
 }
 
@@ -25,6 +24,7 @@ pub struct Worker {
 #[derive(Clone, Debug)]
 pub struct Launch {
     binary: PathBuf,
+    owner: Server,
     server: Server,
     database: String,
     variables: Vec<(String, String)>,
@@ -41,7 +41,13 @@ impl Launch {
         }
         let granted = database.connect().await?.batch_execute(&String::from_utf8(grants.stdout)?).await;
         granted.context("the database refuses the worker's grants")?;
-        Ok(Self { binary: binary.to_owned(), server, database: database.name().to_owned(), variables: Vec::new() })
+        Ok(Self {
+            binary: binary.to_owned(),
+            owner: database.server().clone(),
+            server,
+            database: database.name().to_owned(),
+            variables: Vec::new(),
+        })
     }
 
     /// Sets a variable of the worker's environment.
@@ -64,21 +70,22 @@ impl Launch {
         command
     }
 
-    /// Starts a worker named `name` and waits until it is ready to deliver.
+    /// Starts a worker named `name` and waits until its heartbeat is in the database.
     pub async fn start(&self, name: &str) -> Result<Worker> {
         let folder = scratch("worker")?;
-        let address = format!("127.0.0.1:{}", free_port()?);
         let mut command = self.command(&["run"]);
-        command.env("WORKER_NAME", name).env("METRICS_LISTEN", &address);
+        command.env("WORKER_NAME", name);
         let process = Process::spawn("the worker", command, &folder.path().join("worker.log"))?;
-        let http = crate::http_client()?;
-        let ready = || async {
-            let answer = http.get(format!("http://{address}/readyz")).send().await.ok()?;
-            answer.status().is_success().then_some(())
+        let owner = self.owner.connect(&self.database).await?;
+        let (name, id) = (name.to_owned(), i32::try_from(process.id())?);
+        let seen = || async {
+            let found =
+                owner.query_opt("SELECT 1 FROM matrix_worker WHERE name = $1 AND pid = $2", &[&name, &id]).await;
+            found.ok().flatten().map(drop)
         };
-        process.until("was ready", READY_WITHIN, ready).await?;
+        process.until("reported itself", READY_WITHIN, seen).await?;
         progress::say(format!("Worker: {name} delivers"));
-        Ok(Worker { process, metrics_url: format!("http://{address}/metrics"), _folder: folder })
+        Ok(Worker { process, _folder: folder })
     }
 }
 
@@ -86,10 +93,5 @@ impl Worker {
     /// The running program, to stop, to kill and to look at.
     pub fn process(&self) -> &Process {
         &self.process
-    }
-
-    /// Where its metrics are.
-    pub fn metrics_url(&self) -> &str {
-        &self.metrics_url
     }
 }

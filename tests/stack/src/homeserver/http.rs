@@ -1,6 +1,9 @@
 //! The double's side of the wire: HTTP/1.1 by hand, because a fault may end a connection at any byte.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -164,7 +167,9 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
     }
     let mut world = shared.world();
     match (call.method.as_str(), path.as_slice()) {
-        ("PUT", ["rooms", room, "send", event_type, txn_id]) => world.accept(room, event_type, txn_id, call.body.clone()),
+        ("PUT", ["rooms", room, "send", event_type, txn_id]) => {
+            world.accept(room, event_type, txn_id, call.body.clone())
+        }
         ("GET", ["account", "whoami"]) => {
             let mut body = json!({ "user_id": BOT });
             if let Some(device) = &world.device {

@@ -50,7 +50,9 @@ impl Room {
     /// `GET …/state/{type}` for somebody in the room.
     pub(super) fn state(&self, event_type: &str) -> Option<Value> {
         match event_type {
-            "m.room.tombstone" => self.tombstone.as_ref().map(|room| json!({ "replacement_room": room, "body": "replaced" })),
+            "m.room.tombstone" => {
+                self.tombstone.as_ref().map(|room| json!({ "replacement_room": room, "body": "replaced" }))
+            }
             "m.room.create" => Some(match &self.predecessor {
                 Some(room) => json!({ "room_version": "11", "predecessor": { "room_id": room, "event_id": "$last" } }),
                 None => json!({ "room_version": "11" }),

@@ -1,0 +1,84 @@
+//! `test`: every check, one after the other, and one line that sums up.
+
+mod step;
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use stack::odoo::{self, Odoo, Report, Site};
+use stack::postgres::{Options, Postgres};
+use stack::progress;
+
+use crate::setup;
+use step::Tally;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Runs everything, also after a failure, so that one run tells all.
+pub(crate) async fn run() -> Result<ExitCode> {
+    setup::everything().await?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tally = Tally::default();
+
+    tally.step("Rust format", cargo_command(&cargo, &["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    tally.step("Rust lint", cargo_command(&cargo, &clippy))?;
+    for (name, command) in python_lint().await? {
+        tally.step(name, command)?;
+    }
+    tally.rust_tests(cargo_command(&cargo, &["test", "--workspace", "--locked", "--no-fail-fast"]))?;
+    match addon_tests(Vec::new()).await {
+        Ok(report) => tally.addon_tests(&report),
+        Err(error) => tally.broken("addon tests", &error),
+    }
+    Ok(tally.sum_up())
+}
+
+/// Runs the addons' tests alone.
+pub(crate) async fn addons(names: Vec<String>) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    tally.addon_tests(&addon_tests(names).await?);
+    Ok(tally.sum_up())
+}
+
+async fn addon_tests(mut names: Vec<String>) -> Result<Report> {
+    if names.is_empty() {
+        names = odoo::addon_names()?;
+    }
+    let postgres = Postgres::start(Options::default()).await?;
+    let odoo = Arc::new(Odoo::install().await?);
+    progress::say(format!("Odoo: {}", odoo.source()));
+    // With demo data, which would otherwise be loaded by nobody before a user does.
+    let site = Site::make(&odoo, &postgres, true).await?;
+    let report = site.test(&names).await?;
+    ensure!(report.ran > 0, "Odoo ran no test of {}", names.join(", "));
+    Ok(report)
+}
+
+async fn python_lint() -> Result<[(&'static str, Command); 3]> {
+    let linters = setup::linters().await?;
+    let config = Path::new(ROOT).join("tests/python/ruff.toml");
+    let at_root = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(linters.program(program));
+        command.args(arguments).current_dir(ROOT);
+        command
+    };
+    let config = config.to_string_lossy();
+    let addons = odoo::addons_folder();
+    let mut pylint = at_root("pylint", &["--rcfile", "tests/python/pylintrc"]);
+    pylint.args(odoo::addon_names()?.iter().map(|name| addons.join(name)));
+    Ok([
+        ("Python lint", at_root("ruff", &["check", "--config", &config, "--no-cache", "odoo_addon"])),
+        ("Python format", at_root("ruff", &["format", "--check", "--config", &config, "--no-cache", "odoo_addon"])),
+        ("Odoo lint", pylint),
+    ])
+}
+
+fn cargo_command(cargo: &std::ffi::OsStr, arguments: &[&str]) -> Command {
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(ROOT);
+    command
+}

@@ -1,0 +1,57 @@
+//! `stack`: sets up what tests and demo need, shows the demo, runs the checks.
+#![expect(clippy::print_stdout, reason = "a program for a terminal")]
+
+mod checks;
+mod demo;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Real parts on this machine: PostgreSQL, Synapse, Odoo and the worker.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Do,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Start everything, play a day in a law office, and stay up to look around
+    Demo {
+        /// End after the story; fails when a message is missing
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Run every check: format, lint, Rust tests, addon tests, the whole path
+    Test,
+    /// Run the addons' tests on Odoo (`ODOO_CMD`, else Debian's packaged 19.0)
+    TestAddons {
+        /// Only these addons
+        names: Vec<String>,
+    },
+    /// Download what the others need, and nothing else
+    Setup,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\nstack: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Do::Demo { exit } => demo::run(exit).await,
+        Do::Test => checks::run().await,
+        Do::TestAddons { names } => checks::addons(names).await,
+        Do::Setup => setup::everything().await.map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,113 @@
+//! A law office that works in Odoo and talks in Matrix: all parts, joined.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tokio::try_join;
+
+use crate::odoo::{self, Client, Odoo, Server, Site};
+use crate::postgres::Postgres;
+use crate::progress;
+use crate::synapse::{Options, Synapse, User};
+use crate::worker::{Launch, Worker};
+
+/// The passwords of a stack that only this machine reaches, for a short time.
+pub const ADMIN_PASSWORD: &str = "admin";
+const MATRIX_PASSWORD: &str = "let me in";
+
+/// Everything that runs. The parts end in the order of the fields.
+#[derive(Debug)]
+pub struct Office {
+    pub worker: Worker,
+    pub launch: Launch,
+    pub server: Server,
+    /// Odoo's administrator, who is Matrix Manager too.
+    pub admin: Client,
+    pub site: Site,
+    pub synapse: Synapse,
+    /// The account that speaks for Odoo.
+    pub bot: User,
+    /// A person who reads along in Matrix.
+    pub lawyer: User,
+    /// The password of both.
+    pub matrix_password: &'static str,
+    /// The room that both are in.
+    pub room: String,
+    /// The id of the `matrix.backend`.
+    pub backend: i64,
+}
+
+impl Office {
+    /// Starts all parts. `binary` is the built worker.
+    pub async fn open(postgres: &Postgres, binary: &Path) -> Result<Self> {
+        let (matrix, odoo) = try_join!(open_matrix(), open_odoo(postgres))?;
+        let Matrix { synapse, bot, lawyer, room } = matrix;
+        let (mut site, server, admin) = odoo;
+        let backend = json!({
+            "name": "Law Office",
+            "homeserver_url": synapse.url(),
+            "personal_access_token": bot.token(),
+            "is_active": true,
+        });
+        let backend = admin.create("matrix.backend", backend).await?;
+        let token_key = site.token_key().to_owned();
+        let launch = Launch::prepare(binary, site.database_mut()).await?.variable("MATRIX_TOKEN_KEY", &token_key);
+        let worker = launch.start("office").await?;
+        let matrix_password = MATRIX_PASSWORD;
+        Ok(Self { worker, launch, server, admin, site, synapse, bot, lawyer, matrix_password, room, backend })
+    }
+
+    /// Makes a client and a case of it, linked to `room`; gives back the id of the case.
+    pub async fn open_case(&self, name: &str, client: &str, room: &str) -> Result<i64> {
+        let partner = self.admin.create("res.partner", json!({"name": client})).await?;
+        let case = json!({"name": name, "partner_id": partner, "matrix_room_id": room});
+        self.admin.create("legal.case", case).await
+    }
+
+    /// The deliveries of Odoo's Logs, oldest first.
+    pub async fn logs(&self) -> Result<Vec<Value>> {
+        let fields = [
+            "date",
+            "status",
+            "is_final",
+            "event_type",
+            "payload",
+            "matrix_event_id",
+            "attempts",
+            "error_code",
+            "error_message",
+        ];
+        self.admin.search_read("matrix.log", json!([["backend_id", "=", self.backend]]), &fields, "id").await
+    }
+}
+
+struct Matrix {
+    synapse: Synapse,
+    bot: User,
+    lawyer: User,
+    room: String,
+}
+
+async fn open_matrix() -> Result<Matrix> {
+    let synapse = Synapse::start(Options::default()).await?;
+    let bot = synapse.register("odoo", MATRIX_PASSWORD, false).await?;
+    let lawyer = synapse.register("lawyer", MATRIX_PASSWORD, false).await?;
+    let room = lawyer.create_room("Cases", &[&bot]).await?;
+    bot.join(&room).await?;
+    progress::say(format!("Matrix: {} and {} are in the room Cases", lawyer.id(), bot.id()));
+    Ok(Matrix { synapse, bot, lawyer, room })
+}
+
+async fn open_odoo(postgres: &Postgres) -> Result<(Site, Server, Client)> {
+    let odoo = Arc::new(Odoo::install().await?);
+    progress::say(format!("Odoo: {}", odoo.source()));
+    let site = Site::make(&odoo, postgres, false).await?;
+    let mut addons = odoo::addon_names()?;
+    addons.retain(|name| !name.starts_with("test_"));
+    site.install(&addons).await?;
+    let server = site.serve().await?;
+    let admin = server.login("admin", ADMIN_PASSWORD).await.context("Odoo's administrator cannot log in")?;
+    Ok((site, server, admin))
+}

@@ -1,0 +1,56 @@
+//! What a fresh machine lacks.
+
+use std::env;
+
+use anyhow::Result;
+use stack::odoo::Odoo;
+use stack::synapse::Synapse;
+use stack::venv::Venv;
+use stack::{debian, postgres};
+use tokio::try_join;
+
+/// What the demo needs: PostgreSQL, Synapse, Odoo.
+pub(crate) async fn parts() -> Result<()> {
+    system(false).await?;
+    try_join!(Synapse::install(), Odoo::install()).map(drop)
+}
+
+/// What the demo and all checks need.
+pub(crate) async fn everything() -> Result<()> {
+    system(true).await?;
+    try_join!(Synapse::install(), Odoo::install(), linters()).map(drop)
+}
+
+/// The environment with ruff and pylint-odoo.
+pub(crate) async fn linters() -> Result<Venv> {
+    Venv::get("lint", include_str!("../../python/lint.txt")).await
+}
+
+/// Installs the programs that only the system's packages give.
+async fn system(browser: bool) -> Result<()> {
+    let mut missing = Vec::new();
+    if env::var_os("TEST_DATABASE_URL").is_none() && postgres::binaries().is_none() && !has("docker") {
+        missing.push("postgresql");
+    }
+    if !has("python3") {
+        missing.push("python3");
+    }
+    if !bundles_pip() {
+        missing.push("python3-venv");
+    }
+    if browser && !["chromium", "google-chrome", "chrome"].into_iter().any(has) {
+        missing.push("chromium");
+    }
+    if missing.is_empty() { Ok(()) } else { debian::install(&missing).await }
+}
+
+fn has(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+/// Whether Python can make an environment with pip in it, which Debian parts off into a package.
+fn bundles_pip() -> bool {
+    let asked = std::process::Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    asked.is_ok_and(|answer| answer.status.success())
+}
