@@ -1,0 +1,61 @@
+from odoo import api, fields, models
+
+
+class LegalCase(models.Model):
+    _name = "legal.case"
+    # The mixin first: it stands above mail.thread, which legal.case brings along.
+    _inherit = ["matrix.thread.mixin", "legal.case"]
+
+    matrix_log_ids = fields.One2many(
+        comodel_name="matrix.log",
+        inverse_name="case_id",
+        string="Matrix Deliveries",
+        groups="mail_matrix.group_matrix_user",
+    )
+    matrix_log_count = fields.Integer(
+        compute="_compute_matrix_log_count", groups="mail_matrix.group_matrix_user"
+    )
+
+    @api.depends("matrix_log_ids")
+    def _compute_matrix_log_count(self):
+        counts = dict(
+            self.env["matrix.log"]._read_group(
+                [("case_id", "in", self.ids)], ["case_id"], ["__count"]
+            )
+        )
+        for case in self:
+            case.matrix_log_count = counts.get(case._origin, 0)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        cases = super().create(vals_list)
+        cases._matrix_note("case_created")
+        return cases
+
+    def write(self, vals):
+        if not {"stage_id", "company_id"} & vals.keys():
+            return super().write(vals)
+        # Another company may bring another stage along.
+        before = {case: case.stage_id for case in self}
+        result = super().write(vals)
+        moved = self.filtered(lambda case: case.stage_id != before[case])
+        moved._matrix_note("stage_changed")
+        return result
+
+    def _matrix_template(self, event_type, backend):
+        # With all rights: the text is the office's, whoever moves the case.
+        own = self.stage_id.sudo().matrix_template
+        if event_type == "stage_changed" and own:
+            return own
+        return super()._matrix_template(
+            event_type, backend.with_context(lang=self.env.lang)
+        )
+
+    def action_view_matrix_log(self):
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_matrix.matrix_log_action"
+        )
+        action["domain"] = [("case_id", "=", self.id)]
+        action["context"] = {}
+        return action

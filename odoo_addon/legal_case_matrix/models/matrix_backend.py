@@ -1,0 +1,61 @@
+from odoo import fields, models
+
+from odoo.addons.mail_matrix.tools.words import MESSAGE_TYPES
+
+# Neither "short", where day and month can be mistaken, nor "medium" with its seconds.
+HEARING = (
+    "on {{ format_datetime(object.date_start, dt_format='EEE, d MMM y, HH:mm') }}"
+    "{{ object.location and ' at ' + object.location }}"
+)
+
+
+class MatrixBackend(models.Model):
+    """Which events of cases and hearings are told, and with which words."""
+
+    _inherit = "matrix.backend"
+
+    notify_case_created = fields.Boolean(string="New Cases", default=True)
+    template_case_created = fields.Text(
+        string="New Case Text",
+        translate=True,
+        default="Case {{ object.name }} created for {{ object.partner_id.name }}",
+    )
+    message_type_case_created = fields.Selection(
+        MESSAGE_TYPES, string="New Case Type", default="m.text", required=True
+    )
+    notify_stage_changed = fields.Boolean(string="Stage Changes", default=True)
+    template_stage_changed = fields.Text(
+        string="Stage Change Text",
+        translate=True,
+        default="Case {{ object.name }} moved to {{ object.stage_id.name }}",
+    )
+    message_type_stage_changed = fields.Selection(
+        MESSAGE_TYPES, string="Stage Change Type", default="m.text", required=True
+    )
+    notify_hearing_created = fields.Boolean(string="New Hearings", default=True)
+    template_hearing_created = fields.Text(
+        string="New Hearing Text",
+        translate=True,
+        default="Hearing {{ object.name }} " + HEARING,
+    )
+    message_type_hearing_created = fields.Selection(
+        MESSAGE_TYPES, string="New Hearing Type", default="m.text", required=True
+    )
+    notify_hearing_changed = fields.Boolean(string="Changed Hearings", default=True)
+    template_hearing_changed = fields.Text(
+        string="Changed Hearing Text",
+        translate=True,
+        default="Hearing {{ object.name }} changed: " + HEARING,
+    )
+    message_type_hearing_changed = fields.Selection(
+        MESSAGE_TYPES, string="Changed Hearing Type", default="m.text", required=True
+    )
+    notify_hearing_cancelled = fields.Boolean(string="Cancelled Hearings", default=True)
+    template_hearing_cancelled = fields.Text(
+        string="Cancelled Hearing Text",
+        translate=True,
+        default="Hearing {{ object.name }} " + HEARING + " is cancelled",
+    )
+    message_type_hearing_cancelled = fields.Selection(
+        MESSAGE_TYPES, string="Cancelled Hearing Type", default="m.text", required=True
+    )

@@ -1,0 +1,3 @@
+from . import test_events
+from . import test_log_case
+from . import test_views

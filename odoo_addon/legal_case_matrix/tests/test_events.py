@@ -1,0 +1,204 @@
+from odoo.tests import tagged
+
+from .common import ROOM, LegalMatrixCase
+
+
+@tagged("post_install", "-at_install")
+class TestCaseEvents(LegalMatrixCase):
+    def test_a_new_case_is_told(self):
+        case = self.create_case(name="Ida v. Moon")
+
+        self.assertEqual(self.said(), ["Case Ida v. Moon created for Ida Client"])
+        (row,) = self.outbox()
+        self.assertEqual(row["event_type"], "case_created")
+        self.assertEqual(row["room_id"], ROOM)
+        self.assertEqual((row["res_model"], row["res_id"]), ("legal.case", case.id))
+        self.assertEqual(row["user_id"], self.lawyer.id)
+
+    def test_a_move_to_another_stage_is_told(self):
+        self.case.stage_id = self.stages[1]
+
+        self.assertEqual(self.said(), ["Case Ida v. Rest moved to Court"])
+        self.assertEqual(self.outbox()[0]["event_type"], "stage_changed")
+
+    def test_staying_in_the_stage_is_not_told(self):
+        self.case.write({"stage_id": self.stages[0].id, "name": "Renamed"})
+
+        self.assertEqual(self.said(), [])
+
+    def test_a_stage_that_comes_with_another_company_is_told(self):
+        other = self.env["res.company"].create({"name": "Other"})
+        own = self.env["legal.case.stage"].create(
+            {"name": "Ours", "company_id": self.env.company.id}
+        )
+        self.case.stage_id = own
+        self.settle()
+
+        self.case.sudo().write({"company_id": other.id, "user_id": False})
+
+        self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
+
+    def test_a_stage_may_have_its_own_words(self):
+        words = "{{ object.name }} is in {{ object.stage_id.name }}"
+        self.stages[1].matrix_template = words
+
+        self.case.stage_id = self.stages[1]
+        self.assertEqual(self.said(), ["Ida v. Rest is in Court"])
+
+        self.clear_outbox()
+        self.case.stage_id = self.stages[0]
+        self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
+
+    def test_the_words_of_a_stage_are_the_managers(self):
+        fields = self.env["legal.case.stage"].with_user(self.lawyer).fields_get()
+
+        self.assertNotIn("matrix_template", fields)
+
+    def test_the_room_is_spoken_to_in_the_language_of_the_company(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.env.company.partner_id.lang = "de_DE"
+        german = {"lang": "de_DE"}
+        self.stages[1].with_context(**german).name = "Gericht"
+        self.backend.with_context(
+            **german
+        ).template_stage_changed = "{{ object.name }} jetzt: {{ object.stage_id.name }}"
+
+        self.case.stage_id = self.stages[1]
+
+        self.assertEqual(self.said(), ["Ida v. Rest jetzt: Gericht"])
+
+    def test_each_flag_silences_its_own_event(self):
+        self.backend.notify_stage_changed = False
+        self.backend.notify_hearing_created = False
+
+        self.case.stage_id = self.stages[1]
+        hearing = self.create_hearing()
+        self.assertEqual(self.said(), [])
+        hearing.action_cancel()
+
+        self.assertEqual(len(self.said()), 1)
+
+    def test_a_notice_stays_silent_in_the_room(self):
+        self.backend.message_type_stage_changed = "m.notice"
+
+        self.case.stage_id = self.stages[1]
+        self.commit()
+
+        self.assertEqual(self.outbox()[0]["content"]["msgtype"], "m.notice")
+
+    def test_names_are_text_and_not_html(self):
+        self.create_case(name='<img src="x"> & {{ 1 + 1 }}')
+        self.commit()
+
+        (row,) = self.outbox()
+        self.assertIn('<img src="x"> & {{ 1 + 1 }}', row["content"]["body"])
+        self.assertIn("&lt;img", row["content"]["formatted_body"])
+        self.assertNotIn("<img", row["content"]["formatted_body"])
+
+    def test_a_rollback_leaves_nothing(self):
+        with self.assertRaises(ZeroDivisionError), self.env.cr.savepoint():
+            self.case.stage_id = self.stages[1]
+            self.create_hearing()
+            self.create_case()
+            raise ZeroDivisionError
+
+        self.assertEqual(self.said(), [])
+        self.assertEqual(self.failures(), [])
+
+    def test_a_mass_edit_is_one_insert(self):
+        cases = self.env["legal.case"].create(
+            [{"name": f"Case {n}", "partner_id": self.partner.id} for n in range(500)]
+        )
+        cases.matrix_room_id = ROOM
+        self.settle()
+        inserts = []
+        execute = type(self.env.cr).execute
+
+        def counting(cr, query, *args, **kwargs):
+            text = getattr(query, "code", query)
+            if "INSERT INTO matrix_outbox" in str(text):
+                inserts.append(text)
+            return execute(cr, query, *args, **kwargs)
+
+        cases.stage_id = self.stages[1]
+        self.patch(type(self.env.cr), "execute", counting)
+        self.commit()
+
+        self.assertEqual(len(inserts), 1)
+        self.assertEqual(len(self.outbox()), 500)
+
+
+@tagged("post_install", "-at_install")
+class TestHearingEvents(LegalMatrixCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.env.company.partner_id.tz = "Europe/Vienna"
+        cls.hearing = cls.create_hearing()
+        cls.settle()
+
+    def test_a_new_hearing_is_told_in_the_room_of_its_case(self):
+        self.create_hearing(name="Verdict")
+
+        self.assertEqual(
+            self.said(),
+            ["Hearing Verdict on Wed, 1 May 2030, 09:00 at Room 204"],
+        )
+        (row,) = self.outbox()
+        self.assertEqual(row["event_type"], "hearing_created")
+        self.assertEqual(row["room_id"], ROOM)
+        self.assertEqual(
+            (row["res_model"], row["res_id"]), ("legal.case", self.case.id)
+        )
+
+    def test_a_hearing_without_a_place_is_told_without_one(self):
+        self.create_hearing(location=False)
+
+        self.assertEqual(
+            self.said(), ["Hearing Oral hearing on Wed, 1 May 2030, 09:00"]
+        )
+
+    def test_another_time_or_place_is_told(self):
+        self.hearing.write({"date_start": "2030-05-02 08:30:00", "location": "Room 1"})
+
+        self.assertEqual(
+            self.said(),
+            ["Hearing Oral hearing changed: on Thu, 2 May 2030, 10:30 at Room 1"],
+        )
+
+    def test_what_the_room_need_not_know_is_not_told(self):
+        self.hearing.write(
+            {"judge": "N.N.", "location": "Room 204", "note": "<p>x</p>"}
+        )
+        self.hearing.action_hold()
+        self.hearing.location = "Archive"
+
+        self.assertEqual(self.said(), [])
+
+    def test_a_cancelled_hearing_is_told_once(self):
+        self.hearing.write({"state": "cancelled", "location": "Nowhere"})
+        self.hearing.location = "Elsewhere"
+
+        self.assertEqual(
+            self.said(),
+            [
+                "Hearing Oral hearing on Wed, 1 May 2030, 09:00 at Elsewhere"
+                + " is cancelled"
+            ],
+        )
+
+    def test_a_hearing_that_takes_place_after_all_is_told(self):
+        self.hearing.action_cancel()
+        self.settle()
+
+        self.hearing.action_plan()
+
+        self.assertEqual(
+            self.said(),
+            ["Hearing Oral hearing changed: on Wed, 1 May 2030, 09:00 at Room 204"],
+        )
+
+    def test_archiving_a_case_says_nothing_of_its_hearings(self):
+        self.case.active = False
+
+        self.assertEqual(self.said(), [])
