@@ -1,0 +1,100 @@
+//! What the worker says when its surroundings are not what it needs.
+
+use std::process::Command;
+
+use crate::world::{BINARY, World};
+
+#[tokio::test]
+async fn a_database_without_the_addon_is_told_and_run_waits_for_it() {
+    let world = World::new().await;
+    world.client.batch_execute("ALTER TABLE matrix_outbox RENAME TO away").await.unwrap();
+
+    for command in ["check", "drain"] {
+        let output = world.command(&[command]).await;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{command}: {error}");
+        assert!(error.contains("install mail_matrix"), "{error}");
+    }
+
+    world.client.batch_execute("ALTER TABLE away RENAME TO matrix_outbox").await.unwrap();
+    world.client.batch_execute("COMMENT ON TABLE matrix_outbox IS 'contract 99'").await.unwrap();
+    let output = world.command(&["drain"]).await;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(error.contains("contract 99") && error.contains("upgrade"), "{error}");
+}
+
+#[tokio::test]
+async fn bad_configuration_names_variable_and_value_and_exits_78() {
+    for (variable, value) in
+        [("WORKER_LEASE_SECONDS", "1"), ("HTTP_TIMEOUT_SECONDS", "fast"), ("LOG_FORMAT", "xml"), ("RUST_LOG", "a=b=c")]
+    {
+        let output = Command::new(BINARY)
+            .args(["drain"])
+            .env("DATABASE_URL", "postgresql://nobody:hunter2@127.0.0.1:1/none")
+            .env(variable, value)
+            .output()
+            .unwrap();
+
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{error}");
+        assert!(error.contains(&format!("{variable}={value}")) && !error.contains("hunter2"), "{error}");
+    }
+    let output = Command::new(BINARY).arg("run").env_remove("DATABASE_URL").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("DATABASE_URL is not set"));
+}
+
+#[tokio::test]
+async fn check_says_what_is_well_and_what_is_not() {
+    let world = World::new().await;
+
+    let output = world.command(&["check"]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("@bot:double.test, device DOUBLE"), "{text}");
+
+    world.homeserver.forget_device();
+    let output = world.command(&["check"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no device id"));
+
+    let role = world.launch.url().split("//").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    world.client.batch_execute(&format!("REVOKE DELETE ON matrix_outbox FROM \"{role}\"")).await.unwrap();
+    let output = world.command(&["check"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("lacks matrix_outbox: DELETE"));
+}
+
+/// The worker's role can do its work, which every other test shows, and nothing else.
+#[tokio::test]
+async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
+    let world = World::new().await;
+    world.enqueue("!case:double.test", "x").await;
+    world.client.batch_execute("CREATE TABLE res_users (id serial, password text)").await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&world.launch.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+
+    for statement in [
+        "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id) VALUES (1, 'x', '!x', '{}', 'x')",
+        "UPDATE matrix_outbox SET txn_id = 'x'",
+        "TRUNCATE matrix_outbox",
+        "UPDATE matrix_log SET status = 'ok'",
+        "DELETE FROM matrix_log",
+        "TRUNCATE matrix_log",
+        "INSERT INTO matrix_backend (name, homeserver_url) VALUES ('x', 'https://x')",
+        "UPDATE matrix_backend SET homeserver_url = 'https://x'",
+        "DELETE FROM matrix_backend",
+        "SELECT password FROM res_users",
+        "CREATE TABLE mine (id integer)",
+        "DROP TABLE matrix_lane",
+        "ALTER TABLE matrix_outbox DISABLE TRIGGER ALL",
+        "SELECT nextval('matrix_outbox_id_seq')",
+        "CREATE ROLE other",
+        "COPY matrix_log TO PROGRAM 'true'",
+    ] {
+        let refused = client.batch_execute(statement).await.expect_err(statement);
+        let state = refused.code().expect(statement).code();
+        assert_eq!(state, "42501", "{statement}: {refused}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The homeserver is away, refuses the account, or a single message is poison.
+
+use stack::homeserver::Fault;
+
+use crate::world::World;
+
+const ROOM: &str = "!case:double.test";
+const OTHER: &str = "!other:double.test";
+
+#[tokio::test]
+async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back() {
+    let world = World::new().await;
+    world.homeserver.fail_always(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let _worker = world.worker("w1");
+    let ids = world.enqueue_many(&[ROOM], "message", 3).await;
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'failed')").await;
+    let held = world.log().await;
+    assert_eq!((held.len(), held[0].outbox_id, held[0].is_final, held[0].attempts), (1, ids[0], false, 2));
+    assert_eq!(held[0].error_code.as_deref(), Some("M_UNKNOWN"));
+    assert_eq!(world.state().await.as_deref(), Some("down"));
+    world.homeserver.heal();
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&[ROOM], "message", 3);
+    let log = world.log().await;
+    assert_eq!(log.len(), 4, "one failed row, then one ok row each");
+    assert_eq!((log[1].outbox_id, log[1].status.as_str(), log[1].attempts), (ids[0], "ok", 3));
+    assert_eq!(world.state().await.as_deref(), Some("ok"));
+}
+
+#[tokio::test]
+async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
+    let world = World::new().await;
+    world.client.execute("UPDATE matrix_backend SET token_sealed = 'plain:wrong'", &[]).await.unwrap();
+    let _worker = world.worker("w1");
+    let id = world.enqueue(ROOM, "secret").await;
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'unauthorized')").await;
+    world.until("SELECT count(*) = 1 FROM matrix_log WHERE NOT is_final AND error_code = 'M_UNKNOWN_TOKEN'").await;
+    let token = format!("plain:{}", stack::homeserver::TOKEN);
+    world.client.execute("UPDATE matrix_backend SET token_sealed = $1", &[&token]).await.unwrap();
+
+    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", std::time::Duration::from_secs(2)).await;
+    world.assert_settled(&[id]).await;
+    assert!(!world.worker_logs().contains(stack::homeserver::TOKEN));
+}
+
+#[tokio::test]
+async fn a_sealed_token_without_a_key_is_told_with_the_mend() {
+    let world = World::new().await;
+    world.client.execute("UPDATE matrix_backend SET token_sealed = 'fernet:gAAAAA'", &[]).await.unwrap();
+    let _worker = world.worker("w1");
+    world.enqueue(ROOM, "sealed").await;
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'misconfigured')").await;
+
+    world.until("SELECT count(*) = 1 FROM matrix_log WHERE error_message LIKE '%MATRIX_TOKEN_KEY%'").await;
+    assert_eq!(world.log().await[0].error_code.as_deref(), Some("org.odoo.token"));
+}
+
+#[tokio::test]
+async fn without_holding_an_outage_fails_each_message_after_its_retry() {
+    let world = World::new().await;
+    world.client.execute("UPDATE matrix_backend SET hold_on_outage = false", &[]).await.unwrap();
+    world.homeserver.fail_always(Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
+    let _worker = world.worker("w1");
+
+    let ids = world.enqueue_many(&[ROOM], "message", 2).await;
+
+    world.assert_settled(&ids).await;
+    assert!(world.log().await.iter().all(|row| row.status == "failed" && row.is_final && row.attempts == 2));
+}
+
+/// The homeserver answers 500 for one message whatever is tried, while other rooms get through.
+#[tokio::test]
+async fn a_poisonous_message_fails_for_good_as_soon_as_another_room_gets_through() {
+    let world = World::new().await;
+    world.homeserver.fail_room(ROOM, 4, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    let _worker = world.worker("w1");
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+
+    let other = world.enqueue(OTHER, "fine").await;
+
+    world.assert_settled(&[ids[0], ids[1], other]).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["message 2"]);
+    let poison: Vec<_> = world.log().await.into_iter().filter(|row| row.outbox_id == ids[0]).collect();
+    assert_eq!(poison.iter().map(|row| (row.is_final, row.attempts)).collect::<Vec<_>>(), [(false, 2), (true, 4)]);
+}
+
+#[tokio::test]
+async fn a_homeserver_that_is_away_is_probed_and_everything_waits_in_order() {
+    let world = World::new().await;
+    let port = world.homeserver.port();
+    let World { homeserver, .. } = world;
+    drop(homeserver);
+    let mut world = World::new().await;
+    let url = format!("http://127.0.0.1:{port}");
+    world.client.execute("UPDATE matrix_backend SET homeserver_url = $1", &[&url]).await.unwrap();
+    let _worker = world.worker("w1");
+    let ids = world.enqueue_many(&[ROOM, OTHER], "message", 3).await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE error_code = 'org.odoo.unreachable')").await;
+
+    world.homeserver = stack::homeserver::Homeserver::start_at(port).await.unwrap();
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&[ROOM, OTHER], "message", 3);
+}
