@@ -84,7 +84,10 @@ impl Claimer {
                     round.look_again(Some(Duration::ZERO));
                 }
                 Standing::Probe => round.to_probe.extend(self.backends.get(store, id, config_version).await?),
-                Standing::Paced if candidates.is_empty() => {}
+                // A slot is taken only for a lane that is there. The end of the lanes was reached: on from the first.
+                Standing::Paced if candidates.is_empty() => {
+                    round.is_idle &= self.cursors.remove(&id).is_none_or(|cursor| cursor.after.is_none());
+                }
                 Standing::Paced if share == 0 || !store.take_slot(id).await? => round.look_again(Some(SLOT_POLL)),
                 Standing::Open | Standing::Paced => {
                     let Some(backend) = self.backends.get(store, id, config_version).await? else { continue };

@@ -2,11 +2,13 @@
 
 use std::process::Command;
 
-use crate::world::{BINARY, World};
+use stack::world::World;
+
+use crate::BINARY;
 
 #[tokio::test]
 async fn a_database_without_the_addon_is_told_and_run_waits_for_it() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.client.batch_execute("ALTER TABLE matrix_outbox RENAME TO away").await.unwrap();
 
     for command in ["check", "drain"] {
@@ -47,7 +49,7 @@ async fn bad_configuration_names_variable_and_value_and_exits_78() {
 
 #[tokio::test]
 async fn check_says_what_is_well_and_what_is_not() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
 
     let output = world.command(&["check"]).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -69,7 +71,7 @@ async fn check_says_what_is_well_and_what_is_not() {
 /// The worker's role can do its work, which every other test shows, and nothing else.
 #[tokio::test]
 async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.enqueue("!case:double.test", "x").await;
     world.client.batch_execute("CREATE TABLE res_users (id serial, password text)").await.unwrap();
     let (client, connection) = tokio_postgres::connect(&world.launch.url(), tokio_postgres::NoTls).await.unwrap();

@@ -1,14 +1,18 @@
 //! One message at a time: sent, retried, failed, and the next one after it.
 
-use stack::{homeserver::Fault, process::Signal};
+use stack::{
+    homeserver::Fault,
+    process::Signal,
+    world::{World, kill},
+};
 
-use crate::world::{World, kill};
+use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 
 #[tokio::test]
 async fn a_message_arrives_and_leaves_one_ok_row() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     let _worker = world.worker("w1");
 
     let id = world.enqueue(ROOM, "Hello from Odoo").await;
@@ -22,7 +26,7 @@ async fn a_message_arrives_and_leaves_one_ok_row() {
 
 #[tokio::test]
 async fn a_homeserver_error_is_retried_once_under_the_same_transaction_id() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_next(1, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let _worker = world.worker("w1");
 
@@ -38,7 +42,7 @@ async fn a_homeserver_error_is_retried_once_under_the_same_transaction_id() {
 /// A message that waits for its retry holds back its own room, or the room would read out of order.
 #[tokio::test]
 async fn a_retry_holds_back_its_own_lane() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_room(ROOM, 1, Fault::Refuse { status: 502, errcode: "M_UNKNOWN" });
 
     let ids = world.enqueue_many(&[ROOM], "message", 3).await;
@@ -50,7 +54,7 @@ async fn a_retry_holds_back_its_own_lane() {
 
 #[tokio::test]
 async fn a_message_that_is_at_fault_fails_for_good_and_the_next_one_goes_out() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_room(ROOM, 1, Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
 
     let bad = world.enqueue(ROOM, "bad").await;
@@ -67,7 +71,7 @@ async fn a_message_that_is_at_fault_fails_for_good_and_the_next_one_goes_out() {
 #[tokio::test]
 async fn an_answer_that_was_lost_after_the_message_was_taken_makes_no_second_message() {
     for fault in [Fault::ResetAccepted, Fault::CutAccepted, Fault::SilenceAccepted] {
-        let world = World::new().await;
+        let world = World::new(BINARY).await;
         world.homeserver.fail_next(1, fault.clone());
         let _worker = world.worker("w1");
 
@@ -81,7 +85,7 @@ async fn an_answer_that_was_lost_after_the_message_was_taken_makes_no_second_mes
 
 #[tokio::test]
 async fn a_worker_that_dies_between_the_answer_and_the_log_leaves_one_message_and_one_row() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.hold_answers();
     let worker = world.worker("w1");
     let ids = world.enqueue_many(&[ROOM], "message", 3).await;
@@ -97,7 +101,7 @@ async fn a_worker_that_dies_between_the_answer_and_the_log_leaves_one_message_an
 
 #[tokio::test]
 async fn a_message_past_its_time_is_logged_and_not_sent() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     let id = world.enqueue(ROOM, "reminder").await;
     let past = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s'";
     world.client.execute(past, &[]).await.unwrap();
@@ -111,7 +115,7 @@ async fn a_message_past_its_time_is_logged_and_not_sent() {
 
 #[tokio::test]
 async fn texts_of_any_kind_arrive_as_they_were_written() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     let text = "«quotes» \"'\n<b>not bold</b> & 👩‍⚖️ \\u0041 % $1 {{ x }}\u{202e}";
     let _worker = world.worker("w1");
 
@@ -124,7 +128,7 @@ async fn texts_of_any_kind_arrive_as_they_were_written() {
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.hold_answers();
     let worker = world.worker("w1");
     let id = world.enqueue(ROOM, "in flight").await;
@@ -142,7 +146,7 @@ async fn a_stop_finishes_what_is_in_flight() {
 
 #[tokio::test]
 async fn drain_sends_what_waits_and_says_how_it_went() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     let first = world.enqueue_many(&[ROOM, "!other:double.test"], "message", 5).await;
 
     let output = world.command(&["drain"]).await;

@@ -1,12 +1,12 @@
 //! 429 is no failure: the account pauses, the messages wait.
 
-use stack::homeserver::Fault;
+use stack::{homeserver::Fault, world::World};
 
-use crate::world::World;
+use crate::BINARY;
 
 #[tokio::test]
 async fn a_limited_account_pauses_and_every_message_arrives_without_a_failed_row() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.limit(5.0, 10);
     let rooms = ["!a:double.test", "!b:double.test", "!c:double.test"];
     let _worker = world.worker("w1");
@@ -21,7 +21,7 @@ async fn a_limited_account_pauses_and_every_message_arrives_without_a_failed_row
 
 #[tokio::test]
 async fn all_workers_keep_the_pause_that_one_of_them_met() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 1500 });
     let _workers = [world.worker("w1"), world.worker("w2"), world.worker("w3")];
     world.until("SELECT count(*) = 3 FROM matrix_worker").await;

@@ -1,8 +1,11 @@
 //! The worker on a real PostgreSQL, against a homeserver that fails on demand.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod contract;
 mod delivery;
 mod limits;
 mod outage;
 mod several;
-mod world;
+
+/// The worker under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

@@ -1,15 +1,15 @@
 //! The homeserver is away, refuses the account, or a single message is poison.
 
-use stack::homeserver::Fault;
+use stack::{homeserver::Fault, world::World};
 
-use crate::world::World;
+use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 const OTHER: &str = "!other:double.test";
 
 #[tokio::test]
 async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_always(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let _worker = world.worker("w1");
     let ids = world.enqueue_many(&[ROOM], "message", 3).await;
@@ -31,7 +31,7 @@ async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back
 
 #[tokio::test]
 async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET token_sealed = 'plain:wrong'", &[]).await.unwrap();
     let _worker = world.worker("w1");
     let id = world.enqueue(ROOM, "secret").await;
@@ -48,7 +48,7 @@ async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
 
 #[tokio::test]
 async fn a_sealed_token_without_a_key_is_told_with_the_mend() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET token_sealed = 'fernet:gAAAAA'", &[]).await.unwrap();
     let _worker = world.worker("w1");
     world.enqueue(ROOM, "sealed").await;
@@ -61,7 +61,7 @@ async fn a_sealed_token_without_a_key_is_told_with_the_mend() {
 
 #[tokio::test]
 async fn without_holding_an_outage_fails_each_message_after_its_retry() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET hold_on_outage = false", &[]).await.unwrap();
     world.homeserver.fail_always(Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
     let _worker = world.worker("w1");
@@ -75,7 +75,7 @@ async fn without_holding_an_outage_fails_each_message_after_its_retry() {
 /// The homeserver answers 500 for one message whatever is tried, while other rooms get through.
 #[tokio::test]
 async fn a_poisonous_message_fails_for_good_as_soon_as_another_room_gets_through() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     world.homeserver.fail_room(ROOM, 4, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let ids = world.enqueue_many(&[ROOM], "message", 2).await;
     let _worker = world.worker("w1");
@@ -91,11 +91,11 @@ async fn a_poisonous_message_fails_for_good_as_soon_as_another_room_gets_through
 
 #[tokio::test]
 async fn a_homeserver_that_is_away_is_probed_and_everything_waits_in_order() {
-    let world = World::new().await;
+    let world = World::new(BINARY).await;
     let port = world.homeserver.port();
     let World { homeserver, .. } = world;
     drop(homeserver);
-    let mut world = World::new().await;
+    let mut world = World::new(BINARY).await;
     let url = format!("http://127.0.0.1:{port}");
     world.client.execute("UPDATE matrix_backend SET homeserver_url = $1", &[&url]).await.unwrap();
     let _worker = world.worker("w1");

@@ -24,6 +24,7 @@ pub mod story;
 pub mod synapse;
 pub mod venv;
 pub mod worker;
+pub mod world;
 
 /// A port of the loopback interface that nobody listens at now.
 pub fn free_port() -> Result<u16> {

@@ -1,4 +1,6 @@
-//! What each test stands on: a database with the contract, a worker role with its grants, a backend, a homeserver double.
+//! What each test of the worker stands on: a database with the contract, a worker role with its grants, a backend, and the
+//! double of the homeserver.
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose footing gives way must panic there")]
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,101 +9,102 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stack::{
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use crate::{
     homeserver::{Homeserver, TOKEN},
     postgres::{Database, Postgres, shared},
     process::{Process, Signal},
     worker::Launch,
 };
-use tempfile::TempDir;
-use tokio_postgres::Client;
-
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
 
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct World {
-    pub(crate) homeserver: Homeserver,
-    pub(crate) client: Client,
-    pub(crate) backend: i32,
-    pub(crate) launch: Launch,
+pub struct World {
+    pub homeserver: Homeserver,
+    pub client: Client,
+    pub backend: i32,
+    pub launch: Launch,
     logs: TempDir,
     // Last: the database goes when its connections are gone.
-    pub(crate) database: Database,
+    pub database: Database,
 }
 
 /// A row of `matrix_log`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LogRow {
-    pub(crate) outbox_id: i64,
-    pub(crate) status: String,
-    pub(crate) is_final: bool,
-    pub(crate) attempts: i32,
-    pub(crate) error_code: Option<String>,
-    pub(crate) error_message: Option<String>,
-    pub(crate) event_id: Option<String>,
-    pub(crate) body: String,
+pub struct LogRow {
+    pub outbox_id: i64,
+    pub status: String,
+    pub is_final: bool,
+    pub attempts: i32,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub event_id: Option<String>,
+    pub body: String,
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
-        Self::on(shared().await).await
+    /// `binary` is the built worker.
+    pub async fn new(binary: &str) -> Self {
+        Self::on(shared().await, binary).await
     }
 
-    pub(crate) async fn on(postgres: &Postgres) -> Self {
+    /// On a server of one's own, for tests that stop it.
+    pub async fn on(postgres: &Postgres, binary: &str) -> Self {
         let mut database = postgres.database("worker").await;
         let client = database.connect().await.unwrap();
-        let schema = Command::new(BINARY).arg("schema").output().unwrap();
+        let schema = Command::new(binary).arg("schema").output().unwrap();
         client.batch_execute(&String::from_utf8(schema.stdout).unwrap()).await.unwrap();
         let homeserver = Homeserver::start().await.unwrap();
-        let launch = Launch::prepare(Path::new(BINARY), &mut database)
+        let launch = Launch::prepare(Path::new(binary), &mut database)
             .await
             .unwrap()
             .variable("WORKER_LEASE_SECONDS", "3")
             .variable("HTTP_TIMEOUT_SECONDS", "0.5")
             .variable("RETRY_DELAY_MS", "50")
-            .variable("RUST_LOG", "debug");
+            .variable("RUST_LOG", "odoo_matrix_worker=debug");
         let mut world = Self { homeserver, client, backend: 0, launch, logs: TempDir::new().unwrap(), database };
         world.backend = world.add_backend(&world.homeserver.url(), &format!("plain:{TOKEN}")).await;
         world
     }
 
-    pub(crate) async fn add_backend(&self, url: &str, token_sealed: &str) -> i32 {
+    pub async fn add_backend(&self, url: &str, token_sealed: &str) -> i32 {
         let sql =
             "INSERT INTO matrix_backend (name, homeserver_url, token_sealed) VALUES ('test', $1, $2) RETURNING id";
         self.client.query_one(sql, &[&url, &token_sealed]).await.unwrap().get(0)
     }
 
     /// Starts a worker. It ends with the value.
-    pub(crate) fn worker(&self, name: &str) -> Process {
+    pub fn worker(&self, name: &str) -> Process {
         self.worker_with(name, &[])
     }
 
-    pub(crate) fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
+    pub fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let mut command = self.launch.command(&["run"]);
         command.env("WORKER_NAME", name).envs(variables.iter().copied());
         Process::spawn("the worker", command, &self.logs.path().join(format!("{name}.log"))).unwrap()
     }
 
     /// What the workers have logged so far.
-    pub(crate) fn worker_logs(&self) -> String {
+    pub fn worker_logs(&self) -> String {
         let files = std::fs::read_dir(self.logs.path()).unwrap();
         files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
     }
 
-    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+    pub async fn command(&self, arguments: &[&str]) -> Output {
         let mut command = tokio::process::Command::from(self.launch.command(arguments));
         command.kill_on_drop(true).output().await.unwrap()
     }
 
     /// Queues one message in a transaction of its own.
-    pub(crate) async fn enqueue(&self, room: &str, body: &str) -> i64 {
+    pub async fn enqueue(&self, room: &str, body: &str) -> i64 {
         self.enqueue_many(&[room], body, 1).await[0]
     }
 
     /// Queues `count` messages for each of `rooms`, round after round; bodies are `body` and the number of the round.
-    pub(crate) async fn enqueue_many(&self, rooms: &[&str], body: &str, count: i32) -> Vec<i64> {
+    pub async fn enqueue_many(&self, rooms: &[&str], body: &str, count: i32) -> Vec<i64> {
         let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
             SELECT $1, 'manual', room, jsonb_build_object('msgtype', 'm.text', 'body', CASE WHEN $4 = 1 THEN $3 ELSE $3 || ' ' || n END),
                 gen_random_uuid()::text
@@ -111,7 +114,7 @@ impl World {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    pub(crate) async fn log(&self) -> Vec<LogRow> {
+    pub async fn log(&self) -> Vec<LogRow> {
         let sql = "SELECT outbox_id, status, is_final, attempts, error_code, error_message, matrix_event_id, payload
             FROM matrix_log ORDER BY id";
         let rows = self.client.query(sql, &[]).await.unwrap();
@@ -130,11 +133,11 @@ impl World {
     }
 
     /// Looks at the database until `sql`, which gives one boolean, says true.
-    pub(crate) async fn until(&self, sql: &str) {
+    pub async fn until(&self, sql: &str) {
         self.until_within(sql, PATIENCE).await;
     }
 
-    pub(crate) async fn until_within(&self, sql: &str, limit: Duration) {
+    pub async fn until_within(&self, sql: &str, limit: Duration) {
         let deadline = Instant::now() + limit;
         while !self.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
             assert!(Instant::now() < deadline, "not within {limit:?}: {sql}\n{}", self.worker_logs());
@@ -142,18 +145,18 @@ impl World {
         }
     }
 
-    pub(crate) async fn until_empty(&self) {
+    pub async fn until_empty(&self) {
         self.until("SELECT NOT EXISTS (SELECT FROM matrix_outbox)").await;
     }
 
-    pub(crate) async fn state(&self) -> Option<String> {
+    pub async fn state(&self) -> Option<String> {
         let sql = "SELECT state FROM matrix_backend_status WHERE backend_id = $1";
         self.client.query_opt(sql, &[&self.backend]).await.unwrap().map(|row| row.get(0))
     }
 
     /// What must be true after every delivery, whatever went wrong on the way: nothing is lost or doubled, every message has
     /// one final row, and nobody holds a lane. `ids` are all messages that were committed.
-    pub(crate) async fn assert_settled(&self, ids: &[i64]) {
+    pub async fn assert_settled(&self, ids: &[i64]) {
         self.until_empty().await;
         self.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
         let mut finals: HashMap<i64, usize> = HashMap::new();
@@ -173,7 +176,7 @@ impl World {
     }
 
     /// Messages of [`World::enqueue_many`] stand in each room in the order of their rounds.
-    pub(crate) fn assert_in_order(&self, rooms: &[&str], body: &str, count: i32) {
+    pub fn assert_in_order(&self, rooms: &[&str], body: &str, count: i32) {
         let wanted: Vec<_> = (1..=count).map(|round| format!("{body} {round}")).collect();
         for room in rooms {
             assert_eq!(self.homeserver.bodies(room), wanted, "{room}");
@@ -182,6 +185,6 @@ impl World {
 }
 
 /// Kills a worker as `kill -9` does.
-pub(crate) async fn kill(worker: &Process) {
+pub async fn kill(worker: &Process) {
     worker.stop(Signal::KILL).await.unwrap();
 }
