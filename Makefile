@@ -1,0 +1,26 @@
+# Two commands do all the set-up that they need: downloads go to $XDG_CACHE_HOME/odoo-matrix (else ~/.cache/odoo-matrix).
+#   make demo               everything from nothing, a story, and a place to look around until Ctrl-C
+#   make demo DEMO_EXIT=1   the same, ending after the story; fails when a message is missing
+#   make test               every check
+#   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
+
+CARGO ?= cargo
+# One build for all: the same crates with the same features as the tests use.
+STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
+
+.PHONY: build demo setup test test-addons
+
+build:
+	$(CARGO) build --workspace --locked
+
+demo: build
+	@$(STACK) demo $(if $(filter-out 0,$(DEMO_EXIT)),--exit)
+
+test: build
+	@$(STACK) test
+
+test-addons: build
+	@$(STACK) test-addons
+
+setup: build
+	@$(STACK) setup
