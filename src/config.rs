@@ -10,9 +10,10 @@
 //! | `HTTP_TIMEOUT_SECONDS` | 10 | for each call, from connecting to the last byte; fractions allowed |
 //! | `RETRY_DELAY_MS` | 1000 | pause before the one retry, with jitter |
 //! | `SHUTDOWN_GRACE_SECONDS` | 20 | how long what is in flight may take after SIGTERM |
+//! | `METRICS_LISTEN` | none | address and port for `/metrics`, `/healthz`, `/readyz`, as `127.0.0.1:9184` |
 //! | `LOG_FORMAT` | `text` | `json` for machines |
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
@@ -32,6 +33,7 @@ pub struct Config {
     pub http_timeout: Duration,
     pub retry_delay: Duration,
     pub shutdown_grace: Duration,
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Error)]
@@ -66,6 +68,7 @@ impl Config {
             http_timeout: seconds(&lookup, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 600.0)?,
             retry_delay: Duration::from_millis(number(&lookup, "RETRY_DELAY_MS", 1000, 0, 600_000)?),
             shutdown_grace: seconds(&lookup, "SHUTDOWN_GRACE_SECONDS", 20.0, 0.0, 3600.0)?,
+            metrics_listen: address(&lookup, "METRICS_LISTEN")?,
         };
         config.check_lease()?;
         Ok(config)
@@ -145,7 +148,18 @@ fn seconds(
     number(lookup, variable, default, least, most).map(Duration::from_secs_f64)
 }
 
-fn bad(variable: &'static str, value: impl Display, mend: impl Into<String>) -> ConfigError {
+fn address(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &'static str,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = lookup(variable) else { return Ok(None) };
+    let parsed = text.trim().parse();
+    parsed.map(Some).map_err(|_| {
+        bad(variable, text, "must be an address and a port, as 127.0.0.1:9184, [::1]:9184 or 0.0.0.0:9184 for all")
+    })
+}
+
+pub(crate) fn bad(variable: &'static str, value: impl Display, mend: impl Into<String>) -> ConfigError {
     ConfigError::Bad { variable, value: value.to_string(), mend: mend.into() }
 }
 
@@ -188,6 +202,8 @@ mod tests {
             ("HTTP_TIMEOUT_SECONDS", "NaN", "0.05 to 600"),
             ("WORKER_LEASE_SECONDS", "20", "at least"),
             ("WORKER_NAME", "a/b", "slash"),
+            ("METRICS_LISTEN", "9184", "address and a port"),
+            ("METRICS_LISTEN", "localhost:9184", "127.0.0.1:9184"),
             ("MATRIX_TOKEN_KEY_FILE", "/nonexistent", "cannot be read"),
         ] {
             let error = load(&[(variable, value)]).unwrap_err();

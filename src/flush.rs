@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use crate::{
     backoff::Backoff,
+    health::Pulse,
     leases::Leases,
     message::{Failure, Lane, code},
     store::{Batch, Held, Settle, Store, StoreError, Verdict},
@@ -70,17 +71,18 @@ pub struct Flusher {
     pub totals: Arc<Totals>,
     /// Told after lanes were given back.
     pub released: Arc<Notify>,
+    pulse: Pulse,
 }
 
 impl Flusher {
-    pub fn new(released: Arc<Notify>) -> (Completions, Self) {
+    pub fn new(released: Arc<Notify>, pulse: Pulse) -> (Completions, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Completions(sender), Self { queue, totals: Arc::default(), released })
+        (Completions(sender), Self { queue, totals: Arc::default(), released, pulse })
     }
 
     pub async fn run(mut self, store: &Store, leases: &Leases) {
         let mut entries = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut entries, BATCH).await > 0 {
+        while self.pulse.beat_while(self.queue.recv_many(&mut entries, BATCH)).await > 0 {
             let mut batch = Batch::default();
             for entry in entries.drain(..) {
                 match entry {
@@ -98,6 +100,7 @@ impl Flusher {
         let mut streak = Backoff::new(Duration::from_millis(50), Duration::from_secs(2)).start();
         let mut work = vec![batch];
         while let Some(batch) = work.pop() {
+            self.pulse.beat();
             match store.complete(&batch).await {
                 Ok(owned) => {
                     streak.reset();

@@ -2,18 +2,22 @@
 //!
 //! In reading order: [`message`] holds the words; [`config`] what the environment asks for; [`store`] every statement and
 //! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
-//! what is held; [`runner`] joins them. `store` and `matrix` know nothing of each other.
+//! what is held; [`runner`] joins them. [`health`] and [`metrics`] are what others may know of the process, [`endpoint`] tells it.
+//! `store` and `matrix` know nothing of each other.
 
 pub mod backend;
 pub mod backoff;
 pub mod claimer;
 pub mod cli;
 pub mod config;
+pub mod endpoint;
 pub mod flush;
+pub mod health;
 pub mod lane;
 pub mod leases;
 pub mod matrix;
 pub mod message;
+pub mod metrics;
 pub mod runner;
 pub mod seal;
 pub mod shutdown;

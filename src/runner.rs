@@ -18,6 +18,7 @@ use crate::{
     claimer::{Claimed, Claimer, Round},
     config::Config,
     flush::{Completions, Flusher, Totals},
+    health::Health,
     lane::{Context, Delivery},
     leases::Leases,
     message::{Failure, Outcome, State},
@@ -56,12 +57,20 @@ struct Shared {
     /// Something may be claimable: a lane was given back, or a place is free.
     freed: Arc<Notify>,
     wakeups: Wakeups,
+    health: Health,
 }
 
 /// Delivers until it is told to stop, or until nothing is left to send. Returns what was written.
-pub async fn run(config: &Config, store: Store, shutdown: Shutdown, wakeups: Wakeups, until: Until) -> Arc<Totals> {
+pub async fn run(
+    config: &Config,
+    store: Store,
+    shutdown: Shutdown,
+    wakeups: Wakeups,
+    health: Health,
+    until: Until,
+) -> Arc<Totals> {
     let freed = Arc::new(Notify::new());
-    let (completions, flusher) = Flusher::new(freed.clone());
+    let (completions, flusher) = Flusher::new(freed.clone(), health.flushing.clone());
     let totals = flusher.totals.clone();
     let call_needs = config.http_timeout + config.lease_margin();
     let shared = Arc::new(Shared {
@@ -69,6 +78,7 @@ pub async fn run(config: &Config, store: Store, shutdown: Shutdown, wakeups: Wak
         leases: Leases::default(),
         freed,
         wakeups,
+        health,
     });
     let mut background = JoinSet::new();
     background.spawn({
@@ -117,6 +127,7 @@ impl Runner {
     async fn run(mut self, until: Until) {
         let shared = self.shared.clone();
         let shutdown = &shared.context.shutdown;
+        let health = &shared.health;
         let mut trouble = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
         let mut decay = DECAY_FROM;
         while !shutdown.is_draining() {
@@ -124,6 +135,7 @@ impl Runner {
             let pause = match self.round().await {
                 Ok(Some(round)) => {
                     trouble.reset();
+                    health.ready();
                     if until == Until::Drained && self.is_drained(&round).await {
                         break;
                     }
@@ -131,17 +143,24 @@ impl Runner {
                 }
                 // All places are taken: the next lane to end wakes us.
                 Ok(None) => POLL,
-                Err(error) => pause_of_trouble(&error, trouble.next_pause()),
+                Err(error) => {
+                    health.not_ready(&error);
+                    pause_of_trouble(&error, trouble.next_pause())
+                }
             };
             // Waits for a notification, a lane given back, the next poll, or the end.
-            tokio::select! {
-                () = shared.wakeups.next() => decay = DECAY_FROM,
-                () = shared.freed.notified() => {}
-                () = sleep(pause) => {}
-                () = shutdown.draining() => {}
-            }
+            let waiting = async {
+                tokio::select! {
+                    () = shared.wakeups.next() => decay = DECAY_FROM,
+                    () = shared.freed.notified() => {}
+                    () = sleep(pause) => {}
+                    () = shutdown.draining() => {}
+                }
+            };
+            health.claiming.beat_while(waiting).await;
         }
-        while self.lanes.join_next().await.is_some() {}
+        health.not_ready(&"stopping");
+        health.claiming.beat_while(async { while self.lanes.join_next().await.is_some() {} }).await;
     }
 
     /// Looks for lanes once and sets them going; `None` when there is no place for any.

@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     config::Config,
     message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId},
+    metrics::Metrics,
 };
 
 /// The contract that this worker speaks, as `COMMENT ON TABLE matrix_outbox` carries it.
@@ -45,6 +46,7 @@ pub struct Store {
     owner: String,
     name: String,
     lease: Duration,
+    metrics: Metrics,
 }
 
 /// A backend as Odoo has configured it.
@@ -124,6 +126,7 @@ impl Store {
             owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
             name: config.worker_name.clone(),
             lease: config.lease,
+            metrics: Metrics::default(),
         })
     }
 
@@ -138,6 +141,11 @@ impl Store {
 
     pub fn lease(&self) -> Duration {
         self.lease
+    }
+
+    /// What this process counts. It begins here, because the connections count too.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether the database holds the contract that this worker speaks.

@@ -3,12 +3,14 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use sd_notify::NotifyState;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
 use super::CliError;
 use crate::{
-    config::Config,
+    config::{self, Config},
+    endpoint::Endpoint,
+    health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
     store::{Listener, Store, StoreError},
@@ -19,20 +21,23 @@ const CONTRACT_POLL: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let (store, listener) = open(config)?;
+    let health = Health::default();
+    let watchers = watchers(config, &store, &health).await?;
     let (trigger, shutdown) = shutdown::channel();
     let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
     tell(&[NotifyState::Ready]);
-    if wait_for_contract(&store, &shutdown).await {
+    if wait_for_contract(&store, &shutdown, &health).await {
         tell(&[NotifyState::Status("Delivering")]);
         let wakeups = listener.wakeups();
         let listening = tokio::spawn(listener.run());
-        runner::run(config, store, shutdown, wakeups, Until::Stopped).await;
+        runner::run(config, store, shutdown, wakeups, health, Until::Stopped).await;
         listening.abort();
     }
     tell(&[NotifyState::Stopping]);
     signals.abort();
+    drop(watchers);
     info!("Stopped");
     Ok(())
 }
@@ -44,7 +49,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
     let wakeups = listener.wakeups();
     let listening = tokio::spawn(listener.run());
-    let totals = runner::run(config, store, shutdown, wakeups, Until::Drained).await;
+    let totals = runner::run(config, store, shutdown, wakeups, Health::default(), Until::Drained).await;
     listening.abort();
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
@@ -67,17 +72,39 @@ fn open(config: &Config) -> Result<(Store, Listener), CliError> {
     Ok((store, listener))
 }
 
+/// What answers those who watch the process, until it is dropped.
+async fn watchers(config: &Config, store: &Store, health: &Health) -> Result<JoinSet<()>, CliError> {
+    let mut watchers = JoinSet::new();
+    if let Some(address) = config.metrics_listen {
+        let endpoint = Endpoint::bind(address).await.map_err(|error| {
+            config::bad(
+                "METRICS_LISTEN",
+                address,
+                format!("nothing can listen there ({error}); name an address of this host and a port that is free"),
+            )
+        })?;
+        watchers.spawn(endpoint.serve(health.clone(), store.metrics().clone()));
+    }
+    Ok(watchers)
+}
+
 /// Waits until the database holds the contract; false when the worker was told to stop before.
-async fn wait_for_contract(store: &Store, shutdown: &Shutdown) -> bool {
+async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) -> bool {
     loop {
         let Err(error) = store.check_contract().await else { return true };
         warn!(%error, "Waiting for the database");
+        health.not_ready(&error);
         tell(&[NotifyState::Status(&format!("Waiting: {error}"))]);
         let pause = if matches!(error, StoreError::Unavailable(_)) { Duration::from_secs(3) } else { CONTRACT_POLL };
-        // Waits for the next look, or the end.
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = shutdown.draining() => return false,
+        // Waits for the next look, or the end. Both loops begin after it: until then this one moves for them.
+        let waiting = async {
+            tokio::select! {
+                () = sleep(pause) => false,
+                () = shutdown.draining() => true,
+            }
+        };
+        if health.claiming.beat_while(health.flushing.beat_while(waiting)).await {
+            return false;
         }
     }
 }

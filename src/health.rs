@@ -1,0 +1,158 @@
+//! Whether this process does its work: what `/healthz`, `/readyz` and systemd's watchdog go by.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+
+/// How often a loop that waits shows that it still runs.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A loop that has not moved for so long hangs. Longer than its slowest turn: a connection and a statement that both run into
+/// their time limits.
+const HANGS_AFTER: Duration = Duration::from_secs(45);
+
+/// Shows that one loop moves.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    pub fn beat(&self) {
+        *self.lock() = Instant::now();
+    }
+
+    /// Waits for `idle`, beating all the while: a loop that waits for work is as alive as one that works.
+    pub async fn beat_while<T>(&self, idle: impl Future<Output = T>) -> T {
+        let mut idle = pin!(idle);
+        loop {
+            self.beat();
+            // Waits for `idle`, or the next beat.
+            tokio::select! {
+                done = &mut idle => {
+                    self.beat();
+                    return done;
+                }
+                () = sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Time since the last beat.
+    pub fn age(&self) -> Duration {
+        self.lock().elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the process knows of its own state. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    pub claiming: Pulse,
+    pub flushing: Pulse,
+    readiness: Arc<Mutex<Result<(), String>>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let readiness = Err("starting".to_owned());
+        Self { claiming: Pulse::default(), flushing: Pulse::default(), readiness: Arc::new(Mutex::new(readiness)) }
+    }
+}
+
+impl Health {
+    /// The worker claims lanes.
+    pub fn ready(&self) {
+        let mut readiness = self.readiness();
+        if readiness.is_err() {
+            *readiness = Ok(());
+        }
+    }
+
+    /// It does not, in one line for a person.
+    pub fn not_ready(&self, reason: &impl std::fmt::Display) {
+        *self.readiness() = Err(reason.to_string().replace(['\n', '\r'], " "));
+    }
+
+    /// # Errors
+    /// Why nothing is claimed, in one line.
+    pub fn is_ready(&self) -> Result<(), String> {
+        self.is_alive()?;
+        self.readiness().clone()
+    }
+
+    /// # Errors
+    /// Names the loop that hangs.
+    pub fn is_alive(&self) -> Result<(), String> {
+        for (name, pulse) in [("claim", &self.claiming), ("flush", &self.flushing)] {
+            let age = pulse.age();
+            if age > HANGS_AFTER {
+                return Err(format!("the {name} loop has not moved for {} s", age.as_secs()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both loops moved within the last `time`.
+    pub fn moved_within(&self, time: Duration) -> bool {
+        self.claiming.age() < time && self.flushing.age() < time
+    }
+
+    fn readiness(&self) -> MutexGuard<'_, Result<(), String>> {
+        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let health = Health::default();
+        assert_eq!(health.is_ready(), Err("starting".to_owned()));
+
+        health.not_ready(&"no\ntables");
+        assert_eq!(health.is_ready(), Err("no tables".to_owned()));
+
+        health.ready();
+        assert_eq!(health.is_ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_named_and_one_that_moved_is_not() {
+        let health = Health::default();
+        let long_ago = Instant::now().checked_sub(HANGS_AFTER * 2).expect("the clock began earlier");
+        *health.flushing.lock() = long_ago;
+        health.ready();
+
+        let told = health.is_ready().unwrap_err();
+        assert!(told.contains("flush loop"), "{told}");
+        assert!(!health.moved_within(HANGS_AFTER));
+
+        health.flushing.beat();
+        assert_eq!(health.is_ready(), Ok(()));
+        assert!(health.moved_within(HANGS_AFTER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_work_counts_as_moving() {
+        let pulse = Pulse::default();
+        *pulse.lock() = Instant::now().checked_sub(HANGS_AFTER).expect("the clock began earlier");
+
+        pulse.beat_while(sleep(TICK * 3)).await;
+
+        assert!(pulse.age() < HANGS_AFTER);
+    }
+}

@@ -1,0 +1,141 @@
+//! What this process counts, in the form that Prometheus reads. Knows nothing of where the numbers come from.
+//!
+//! Names and labels are a promise: alert rules and dashboards (`deploy/alerts.yml`) stand on them.
+
+use std::{sync::Arc, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// From a homeserver next door to one that runs into the time limit.
+const DELIVERY_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// From a message that went out at once to one that waited for a homeserver over the weekend.
+const QUEUED_BUCKETS: [f64; 14] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86_400.0];
+
+/// What became of a message of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Delivery {
+    pub event_type: String,
+    /// `ok`, `failed` for good, or `held` until the homeserver is back.
+    pub status: &'static str,
+}
+
+/// One backend, by the id that Odoo shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfBackend {
+    pub backend: i32,
+}
+
+/// Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    pub pending: Gauge,
+    pub oldest_age_seconds: Gauge<f64, AtomicU64>,
+    pub deliveries: Family<Delivery, Counter>,
+    pub delivery_duration_seconds: Histogram,
+    pub queued_to_sent_seconds: Histogram,
+    pub rate_limited: Counter,
+    pub backend_up: Family<OfBackend, Gauge>,
+    pub lanes_held: Gauge,
+    pub leases_taken_over: Counter,
+    pub fenced_completions: Counter,
+    pub db_reconnects: Counter,
+    pub listener_up: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            pending: Gauge::default(),
+            oldest_age_seconds: Gauge::default(),
+            deliveries: Family::default(),
+            delivery_duration_seconds: Histogram::new(DELIVERY_BUCKETS),
+            queued_to_sent_seconds: Histogram::new(QUEUED_BUCKETS),
+            rate_limited: Counter::default(),
+            backend_up: Family::default(),
+            lanes_held: Gauge::default(),
+            leases_taken_over: Counter::default(),
+            fenced_completions: Counter::default(),
+            db_reconnects: Counter::default(),
+            listener_up: Gauge::default(),
+        };
+        metrics.registry = Arc::new(metrics.register());
+        metrics
+    }
+}
+
+impl Metrics {
+    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All of it as one page of text.
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("writing to a string cannot fail");
+        page
+    }
+
+    /// The names under which the numbers are read. The format appends `_total` to counters.
+    fn register(&self) -> Registry {
+        let mut all = Registry::with_prefix("matrix");
+        all.register(
+            "outbox_pending",
+            "Messages that wait, counted up to 10000: 10001 means more",
+            self.pending.clone(),
+        );
+        all.register(
+            "outbox_oldest_age_seconds",
+            "Since when the oldest of the counted messages waits",
+            self.oldest_age_seconds.clone(),
+        );
+        all.register(
+            "deliveries",
+            "Messages whose outcome was written: ok, failed for good, or held until the homeserver is back",
+            self.deliveries.clone(),
+        );
+        all.register(
+            "delivery_duration_seconds",
+            "From the last request for a message to the homeserver's 200",
+            self.delivery_duration_seconds.clone(),
+        );
+        all.register(
+            "queued_to_sent_seconds",
+            "From the moment when Odoo queued a message to the homeserver's 200",
+            self.queued_to_sent_seconds.clone(),
+        );
+        all.register(
+            "rate_limited",
+            "Answers by which the homeserver slowed the account down",
+            self.rate_limited.clone(),
+        );
+        all.register(
+            "backend_up",
+            "1 while messages of the backend are sent, 0 while it is stopped",
+            self.backend_up.clone(),
+        );
+        all.register("lanes_held", "Lanes that this worker has leased", self.lanes_held.clone());
+        all.register(
+            "leases_taken_over",
+            "Lanes taken from a worker that died or hung",
+            self.leases_taken_over.clone(),
+        );
+        all.register(
+            "fenced_completions",
+            "Results dropped because another worker had taken the lane over",
+            self.fenced_completions.clone(),
+        );
+        all.register("db_reconnects", "Connections to the database that were found broken", self.db_reconnects.clone());
+        all.register(
+            "listener_up",
+            "1 while notifications of new messages arrive, 0 while the worker polls",
+            self.listener_up.clone(),
+        );
+        all
+    }
+}
