@@ -18,6 +18,7 @@ pub mod leases;
 pub mod matrix;
 pub mod message;
 pub mod metrics;
+pub mod rooms;
 pub mod runner;
 pub mod seal;
 pub mod shutdown;

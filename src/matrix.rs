@@ -1,6 +1,7 @@
 //! The homeserver's client-server API, as far as the worker speaks it: one method per endpoint.
 
 mod error;
+mod rooms;
 
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use reqwest::{Method, header, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-pub use self::error::SendError;
+pub use self::{
+    error::SendError,
+    rooms::{DirectRooms, Membership, state_among},
+};
 use crate::message::{EventId, Message, RoomId, UserId};
 
 /// Answers are read up to here; what the worker asks for is far smaller.

@@ -1,0 +1,146 @@
+//! Rooms: who is in them, what replaced them, how to come in, and direct rooms.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Homeserver, SendError};
+use crate::message::{EventId, RoomId, UserId};
+
+/// How this account stands in a room, as far as the homeserver tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Membership {
+    Joined,
+    /// Invited by this person; the homeserver shows a part of the room's state with it.
+    Invited { by: UserId, state: Vec<Value> },
+    Banned,
+    /// Never in it, left, or removed.
+    Outside,
+}
+
+/// `m.direct`: the direct rooms that this account knows, by person.
+pub type DirectRooms = BTreeMap<String, Vec<String>>;
+
+impl Homeserver {
+    /// `GET /joined_rooms`.
+    pub async fn joined_rooms(&self) -> Result<Vec<RoomId>, SendError> {
+        let answer = self.call(Method::GET, &["joined_rooms"], &[], None).await?;
+        let rooms = answer.get("joined_rooms").and_then(Value::as_array).ok_or(SendError::NotMatrix { status: 200 })?;
+        Ok(rooms.iter().filter_map(Value::as_str).map(RoomId::new).collect())
+    }
+
+    /// How we stand in `room`: one `GET /sync` that looks at nothing else.
+    pub async fn membership(&self, me: &UserId, room: &RoomId) -> Result<Membership, SendError> {
+        let nothing = json!({ "types": [] });
+        let filter = json!({
+            "presence": nothing,
+            "account_data": nothing,
+            "room": {
+                "rooms": [room.as_str()],
+                "include_leave": true,
+                "ephemeral": nothing,
+                "account_data": nothing,
+                "state": { "types": ["m.room.member"] },
+                "timeline": { "types": ["m.room.member"], "limit": 10 },
+            },
+        })
+        .to_string();
+        let answer = self.call(Method::GET, &["sync"], &[("timeout", "0"), ("filter", &filter)], None).await?;
+        Ok(read_membership(&answer, me, room))
+    }
+
+    /// `POST /rooms/{roomId}/join`.
+    pub async fn join(&self, room: &RoomId) -> Result<(), SendError> {
+        self.call(Method::POST, &["rooms", room.as_str(), "join"], &[], Some("{}".to_owned())).await.map(drop)
+    }
+
+    /// `POST /rooms/{roomId}/leave`.
+    pub async fn leave(&self, room: &RoomId) -> Result<(), SendError> {
+        self.call(Method::POST, &["rooms", room.as_str(), "leave"], &[], Some("{}".to_owned())).await.map(drop)
+    }
+
+    /// The content of a room's state event; `None` when there is none.
+    pub async fn state(&self, room: &RoomId, event_type: &str) -> Result<Option<Value>, SendError> {
+        let path = ["rooms", room.as_str(), "state", event_type, ""];
+        none_if_not_found(self.call(Method::GET, &path, &[], None).await)
+    }
+
+    /// Whether `user` is in `room` or invited to it.
+    pub async fn has_member(&self, room: &RoomId, user: &UserId) -> Result<bool, SendError> {
+        let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
+        let member = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
+        let membership = member.as_ref().and_then(|content| content.get("membership")).and_then(Value::as_str);
+        Ok(matches!(membership, Some("join" | "invite")))
+    }
+
+    /// `POST /createRoom`: a private room with one person, marked as direct for them.
+    pub async fn create_direct_room(&self, user: &UserId) -> Result<RoomId, SendError> {
+        // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
+        let body = json!({ "preset": "private_chat", "is_direct": true, "invite": [user.as_str()] }).to_string();
+        let answer = self.call(Method::POST, &["createRoom"], &[], Some(body)).await?;
+        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::NotMatrix { status: 200 })?;
+        Ok(RoomId::new(room))
+    }
+
+    /// The direct rooms in this account's data. Only a 404 means that there are none.
+    pub async fn direct_rooms(&self, me: &UserId) -> Result<DirectRooms, SendError> {
+        let path = ["user", me.as_str(), "account_data", "m.direct"];
+        let content = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
+        Ok(content.map(|content| serde_json::from_value(content).unwrap_or_default()).unwrap_or_default())
+    }
+
+    /// Writes the direct rooms, all of them: the homeserver replaces what it had.
+    pub async fn set_direct_rooms(&self, me: &UserId, rooms: &DirectRooms) -> Result<(), SendError> {
+        let path = ["user", me.as_str(), "account_data", "m.direct"];
+        self.call(Method::PUT, &path, &[], Some(json!(rooms).to_string())).await.map(drop)
+    }
+
+    /// The markers of Odoo's messages among the last hundred events of a room, with the event that carries each.
+    pub async fn recent_markers(&self, room: &RoomId) -> Result<BTreeMap<String, EventId>, SendError> {
+        let path = ["rooms", room.as_str(), "messages"];
+        let answer = self.call(Method::GET, &path, &[("dir", "b"), ("limit", "100")], None).await?;
+        let events = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::NotMatrix { status: 200 })?;
+        let marker = |event: &Value| {
+            let marker = event.pointer("/content/org.odoo.outbox")?.as_str()?;
+            Some((marker.to_owned(), EventId::new(event.get("event_id")?.as_str()?)))
+        };
+        Ok(events.iter().filter_map(marker).collect())
+    }
+}
+
+fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Option<Value>, SendError> {
+    match answer {
+        Ok(content) => Ok(Some(content)),
+        Err(SendError::Refused { status: 404, errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
+    let rooms = sync.get("rooms");
+    let part = |kind: &str| rooms?.get(kind)?.get(room.as_str());
+    let is_mine = |event: &&Value| {
+        event.get("type").and_then(Value::as_str) == Some("m.room.member")
+            && event.get("state_key").and_then(Value::as_str) == Some(me.as_str())
+    };
+    if part("join").is_some() {
+        return Membership::Joined;
+    }
+    if let Some(state) = part("invite").and_then(|invite| invite.pointer("/invite_state/events")).and_then(Value::as_array) {
+        let sender = state.iter().find(is_mine).and_then(|event| event.get("sender")).and_then(Value::as_str);
+        return Membership::Invited { by: UserId::new(sender.unwrap_or_default()), state: state.clone() };
+    }
+    let gone = part("leave").into_iter().flat_map(|left| {
+        let events = |pointer| left.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        events("/state/events").chain(events("/timeline/events"))
+    });
+    let last = gone.filter(is_mine).last().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
+    if last == Some("ban") { Membership::Banned } else { Membership::Outside }
+}
+
+/// The content of an event among a part of a room's state.
+pub fn state_among<'a>(events: &'a [Value], event_type: &str) -> Option<&'a Map<String, Value>> {
+    let event = events.iter().find(|event| event.get("type").and_then(Value::as_str) == Some(event_type))?;
+    event.get("content")?.as_object()
+}

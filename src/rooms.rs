@@ -1,0 +1,4 @@
+//! Which room a message really goes to, and why a room refuses one. Asks the homeserver; sends no message.
+
+pub mod diagnosis;
+pub mod direct;

@@ -1,0 +1,121 @@
+//! Why a room answers 403: six causes behind one errcode, and those that can be mended.
+
+use serde_json::Value;
+
+use crate::{
+    matrix::{Homeserver, Membership, SendError, state_among},
+    message::{Failure, RoomId, UserId, code},
+};
+
+/// What there is to do about a 403.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Diagnosis {
+    /// We were invited and are in the room now: send again.
+    Joined,
+    /// The room was replaced, and it is safe to follow: send to this one.
+    Moved(RoomId),
+    /// No message can pass; in plain words why.
+    Closed(Failure),
+}
+
+/// Finds out why `room` refused a message of `matrix_type`, and mends what may be mended.
+///
+/// # Errors
+/// When the homeserver does not let us find out; a 429 among them is about this room, not about the account.
+pub async fn diagnose(
+    homeserver: &Homeserver,
+    me: &UserId,
+    room: &RoomId,
+    matrix_type: &str,
+    refusal: &Failure,
+) -> Result<Diagnosis, SendError> {
+    match homeserver.membership(me, room).await? {
+        Membership::Invited { .. } => {
+            // A record or a person names this room, so the invitation is wanted.
+            homeserver.join(room).await?;
+            return Ok(Diagnosis::Joined);
+        }
+        Membership::Banned => return Ok(closed(refusal, format!("{me} is banned from this room"))),
+        Membership::Outside => {
+            return Ok(closed(refusal, format!("{me} is not in this room; invite it, then send the message again")));
+        }
+        Membership::Joined => {}
+    }
+    if let Some(tombstone) = homeserver.state(room, "m.room.tombstone").await? {
+        return replaced(homeserver, me, room, &tombstone).await;
+    }
+    let levels = homeserver.state(room, "m.room.power_levels").await?.unwrap_or_default();
+    let (has, needs) = (power_of(&levels, me), power_needed(&levels, matrix_type));
+    if has < needs {
+        let text = format!("{me} may not speak in this room: it has power level {has}, messages need {needs}");
+        return Ok(closed(refusal, text));
+    }
+    Ok(Diagnosis::Closed(refusal.clone()))
+}
+
+/// Who rules the old room must not be able to redirect messages: the new one has to name the old one, somebody from the old
+/// one must have invited us, and it may be neither public nor encrypted.
+async fn replaced(
+    homeserver: &Homeserver,
+    me: &UserId,
+    old: &RoomId,
+    tombstone: &Value,
+) -> Result<Diagnosis, SendError> {
+    let confirm = |why: &str| {
+        let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
+        Ok(Diagnosis::Closed(Failure::new(code::ROOM_REPLACED, text)))
+    };
+    let Some(new) = tombstone.get("replacement_room").and_then(Value::as_str).map(RoomId::new) else {
+        return confirm("the old one does not name it");
+    };
+    let by = match homeserver.membership(me, &new).await? {
+        Membership::Invited { by, state } => {
+            if state_among(&state, "m.room.encryption").is_some() {
+                return confirm("it is encrypted");
+            }
+            by
+        }
+        Membership::Joined => return confirm("nobody of the old room has invited this account to it"),
+        Membership::Banned | Membership::Outside => return confirm("this account is not invited to it"),
+    };
+    if !homeserver.has_member(old, &by).await? {
+        return confirm("who invited this account is not in the old room");
+    }
+    homeserver.join(&new).await?;
+    // What an invitation shows is the inviter's word; the room's own state is known only inside.
+    if let Some(why) = unsafe_to_follow(homeserver, old, &new).await? {
+        homeserver.leave(&new).await?;
+        return confirm(why);
+    }
+    Ok(Diagnosis::Moved(new))
+}
+
+async fn unsafe_to_follow(homeserver: &Homeserver, old: &RoomId, new: &RoomId) -> Result<Option<&'static str>, SendError> {
+    let create = homeserver.state(new, "m.room.create").await?.unwrap_or_default();
+    if create.pointer("/predecessor/room_id").and_then(Value::as_str) != Some(old.as_str()) {
+        return Ok(Some("it does not name the old one as its predecessor"));
+    }
+    let rules = homeserver.state(new, "m.room.join_rules").await?.unwrap_or_default();
+    if rules.get("join_rule").and_then(Value::as_str) == Some("public") {
+        return Ok(Some("it is public"));
+    }
+    if homeserver.state(new, "m.room.encryption").await?.is_some() {
+        return Ok(Some("it is encrypted"));
+    }
+    Ok(None)
+}
+
+fn closed(refusal: &Failure, text: String) -> Diagnosis {
+    Diagnosis::Closed(Failure { code: refusal.code.clone(), text })
+}
+
+/// Client-server API, section `m.room.power_levels`: the person's level, else the default, else 0.
+fn power_of(levels: &Value, user: &UserId) -> i64 {
+    let own = levels.get("users").and_then(|users| users.get(user.as_str()));
+    own.or_else(|| levels.get("users_default")).and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn power_needed(levels: &Value, matrix_type: &str) -> i64 {
+    let own = levels.get("events").and_then(|events| events.get(matrix_type));
+    own.or_else(|| levels.get("events_default")).and_then(Value::as_i64).unwrap_or(0)
+}
