@@ -1,0 +1,100 @@
+//! The whole path on real parts: Odoo, PostgreSQL, the worker, Synapse.
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use stack::office::Office;
+use stack::synapse::Event;
+use stack::{postgres, story};
+
+async fn open_office() -> Office {
+    let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
+    Office::open(postgres::shared().await, binary).await.unwrap()
+}
+
+fn bodies(messages: &[Event]) -> Vec<&str> {
+    messages.iter().map(Event::body).collect()
+}
+
+#[tokio::test]
+async fn what_happens_to_a_case_is_read_in_its_room_and_in_logs() {
+    let office = open_office().await;
+
+    let texts = story::play(&office).await.unwrap();
+
+    story::check(&office, &texts).await.unwrap();
+}
+
+/// Synapse takes ten messages at once and then one in five seconds.
+#[tokio::test]
+async fn more_messages_than_the_homeserver_takes_at_once_all_arrive() {
+    let office = open_office().await;
+    let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
+    let mut texts = vec!["Case Doe against Acme created for Jane Doe".to_owned()];
+    let began = Instant::now();
+
+    for number in 2..=15 {
+        texts.push(format!("Message {number}"));
+        office.admin.write("legal.case", case, json!({"matrix_message": texts.last()})).await.unwrap();
+        office.admin.press("legal.case", case, "action_matrix_send_message").await.unwrap();
+    }
+
+    let messages = story::arrived(&office, &office.room, texts.len(), Duration::from_secs(180)).await.unwrap();
+    assert_eq!(bodies(&messages), texts, "{}", office.worker.process().tail());
+    assert!(began.elapsed() > Duration::from_secs(10), "the homeserver limited nobody: {:?}", began.elapsed());
+    assert_eq!(office.logs().await.unwrap().iter().filter(|row| row["status"] != "ok").count(), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_that_odoo_rolls_back_sends_nothing() {
+    let office = open_office().await;
+    let client = office.admin.create("res.partner", json!({"name": "Jane Doe"})).await.unwrap();
+    let case = |name: &str, client| json!({"name": name, "partner_id": client, "matrix_room_id": office.room});
+
+    let both = json!([[case("Rolled back", client), case("No such client", 0x7fff_ffff)]]);
+    office.admin.execute_kw("legal.case", "create", both, json!({})).await.expect_err("there is no such client");
+    office.admin.create("legal.case", case("Kept", client)).await.unwrap();
+
+    let messages = story::arrived(&office, &office.room, 1, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(bodies(&messages), ["Case Kept created for Jane Doe"]);
+    let database = office.site.database().connect().await.unwrap();
+    let waiting = database.query_one("SELECT count(*) FROM matrix_outbox", &[]).await.unwrap();
+    assert_eq!(waiting.get::<_, i64>(0), 0);
+}
+
+/// Not asserted: it is the homeserver's time for the most part.
+#[tokio::test]
+async fn the_time_from_commit_to_arrival_is_told() {
+    const EVENTS: usize = 40;
+    let office = open_office().await;
+    let caretaker = office.synapse.register("caretaker", "let me in", true).await.unwrap();
+    office.synapse.exempt(&caretaker, &office.bot).await.unwrap();
+    let backend = i32::try_from(office.backend).unwrap();
+    let database = office.site.database().connect().await.unwrap();
+    let insert = "INSERT INTO matrix_outbox (backend_id, room_id, event_type, content, txn_id) VALUES ($1, $2, 'manual', $3, $4)";
+    let (_, mut since) = office.lawyer.sync(&office.room, "").await.unwrap();
+    let mut times = Vec::new();
+
+    for number in 0..EVENTS {
+        let content = json!({"msgtype": "m.text", "body": format!("Event {number}")});
+        let began = Instant::now();
+        database.execute(insert, &[&backend, &office.room, &content, &format!("timed-{number}")]).await.unwrap();
+        loop {
+            let (events, next) = office.lawyer.sync(&office.room, &since).await.unwrap();
+            since = next;
+            if events.iter().any(|event| event.content == content) {
+                break;
+            }
+        }
+        times.push(began.elapsed());
+    }
+
+    times.sort();
+    let (median, slow) = (times[EVENTS / 2], times[EVENTS * 95 / 100]);
+    let figure = format!("commit → seen in Synapse: median {median:.1?}, 95 % {slow:.1?} (of {EVENTS} single events)");
+    // Past the capture of the test harness: a figure is there to be read.
+    writeln!(std::io::stderr(), "{figure}").unwrap();
+}
