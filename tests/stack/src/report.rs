@@ -1,0 +1,55 @@
+//! What a fault cost, as measured: one file per row of the reliability table, overwritten by each run.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+/// `short` in an ordinary test run, `long` with `SOAK=1`: the same code with greater numbers.
+pub fn scale<T>(short: T, long: T) -> T {
+    if env::var_os("SOAK").is_some_and(|value| value == "1") { long } else { short }
+}
+
+/// Writes one row: the fault, the numbers that it was tried with and the line that it had to pass, and what was measured.
+///
+/// # Panics
+/// When the row cannot be written.
+#[expect(clippy::print_stdout, reason = "the figure is also for who watches the run")]
+pub fn record(fault: &str, numbers: &str, figure: &str) {
+    println!("{fault}: {figure} ({numbers})");
+    let row = json!({ "fault": fault, "numbers": numbers, "figure": figure });
+    let folder = folder();
+    let written = fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(folder.join(slug(fault)).with_extension("json"), format!("{row}\n")));
+    written.unwrap_or_else(|error| panic!("the row cannot be written to {}: {error}", folder.display()));
+}
+
+/// Where the rows lie.
+pub fn folder() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    target.join("reliability")
+}
+
+fn slug(fault: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    fault
+        .chars()
+        .map(plain)
+        .collect::<String>()
+        .split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_file_with_a_plain_name() {
+        assert_eq!(slug("kill -9 at each of 8 points"), "kill-9-at-each-of-8-points");
+    }
+}
