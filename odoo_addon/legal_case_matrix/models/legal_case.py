@@ -51,6 +51,9 @@ class LegalCase(models.Model):
             event_type, backend.with_context(lang=self.env.lang)
         )
 
+    def _matrix_room_people(self):
+        return super()._matrix_room_people() | self.lawyer_ids
+
     def action_view_matrix_log(self):
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id(

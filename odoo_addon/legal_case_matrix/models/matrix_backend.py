@@ -21,7 +21,7 @@ class MatrixBackend(models.Model):
         default="Case {{ object.name }} created for {{ object.partner_id.name }}",
     )
     message_type_case_created = fields.Selection(
-        MESSAGE_TYPES, string="New Case Type", default="m.text", required=True
+        MESSAGE_TYPES, string="New Case Type", default="m.text"
     )
     notify_stage_changed = fields.Boolean(string="Stage Changes", default=True)
     template_stage_changed = fields.Text(
@@ -30,7 +30,7 @@ class MatrixBackend(models.Model):
         default="Case {{ object.name }} moved to {{ object.stage_id.name }}",
     )
     message_type_stage_changed = fields.Selection(
-        MESSAGE_TYPES, string="Stage Change Type", default="m.text", required=True
+        MESSAGE_TYPES, string="Stage Change Type", default="m.text"
     )
     notify_hearing_created = fields.Boolean(string="New Hearings", default=True)
     template_hearing_created = fields.Text(
@@ -39,7 +39,7 @@ class MatrixBackend(models.Model):
         default="Hearing {{ object.name }} " + HEARING,
     )
     message_type_hearing_created = fields.Selection(
-        MESSAGE_TYPES, string="New Hearing Type", default="m.text", required=True
+        MESSAGE_TYPES, string="New Hearing Type", default="m.text"
     )
     notify_hearing_changed = fields.Boolean(string="Changed Hearings", default=True)
     template_hearing_changed = fields.Text(
@@ -48,7 +48,7 @@ class MatrixBackend(models.Model):
         default="Hearing {{ object.name }} changed: " + HEARING,
     )
     message_type_hearing_changed = fields.Selection(
-        MESSAGE_TYPES, string="Changed Hearing Type", default="m.text", required=True
+        MESSAGE_TYPES, string="Changed Hearing Type", default="m.text"
     )
     notify_hearing_cancelled = fields.Boolean(string="Cancelled Hearings", default=True)
     template_hearing_cancelled = fields.Text(
@@ -57,5 +57,5 @@ class MatrixBackend(models.Model):
         default="Hearing {{ object.name }} " + HEARING + " is cancelled",
     )
     message_type_hearing_cancelled = fields.Selection(
-        MESSAGE_TYPES, string="Cancelled Hearing Type", default="m.text", required=True
+        MESSAGE_TYPES, string="Cancelled Hearing Type", default="m.text"
     )

@@ -45,11 +45,11 @@ class TestLogCase(LegalMatrixCase):
         logs = self.env["matrix.log"].with_user(exporter)
         specification = {"payload": {}, "case_id": {"fields": {"display_name": {}}}}
         found = logs.web_search_read([("id", "=", log.id)], specification)
-        groups = logs.read_group([("id", "=", log.id)], ["__count"], ["case_id"])
+        groups = logs._read_group([("id", "=", log.id)], ["case_id"], ["__count"])
         exported = logs.browse(log.id).export_data(["payload", "case_id"])
 
         self.assertEqual(found["records"][0]["case_id"], False)
-        self.assertEqual(groups[0]["case_id"], False)
+        self.assertEqual(groups, [(self.env["legal.case"], 1)])
         self.assertEqual(exported["datas"], [["Moved", ""]])
 
     def test_a_delivery_may_come_after_the_case_was_deleted(self):

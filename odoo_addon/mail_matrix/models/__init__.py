@@ -10,4 +10,6 @@ from . import matrix_backend_status
 from . import matrix_worker
 from . import matrix_event_mixin
 from . import matrix_thread_mixin
+from . import matrix_thread_room
+from . import res_users
 from . import mail_message

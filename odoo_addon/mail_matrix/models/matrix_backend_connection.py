@@ -26,15 +26,13 @@ class MatrixBackend(models.Model):
         try:
             found, warnings = self._test_connection()
         except UserError as error:
-            return _notification(
-                "danger", self.env._("Connection failed"), [str(error)]
-            )
+            return notification("danger", self.env._("Connection failed"), [str(error)])
         following = None
         if warnings:
-            following = _notification(
+            following = notification(
                 "warning", self.env._("Worth your attention"), warnings
             )
-        return _notification(
+        return notification(
             "success", self.env._("✓ Connected to Matrix"), found, following
         )
 
@@ -117,7 +115,11 @@ class MatrixBackend(models.Model):
         )
 
 
-def _notification(kind, title, lines, following=None):
+def notification(kind, title, lines, following=None):
+    """Return the action that shows ``lines`` until they are clicked away.
+
+    ``following`` is shown next; at the end the form reads its record again.
+    """
     return {
         "type": "ir.actions.client",
         "tag": "display_notification",
