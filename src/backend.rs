@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OnceCell;
+
 use crate::{
-    matrix::Homeserver,
-    message::{BackendId, Failure, code},
+    matrix::{Homeserver, SendError},
+    message::{BackendId, Failure, UserId, code},
     seal::Keys,
     store::{BackendRow, Store, StoreError},
 };
@@ -23,6 +25,7 @@ pub struct Backend {
     pub hold_on_outage: bool,
     /// How to reach it, or why its configuration does not let us.
     pub homeserver: Result<Homeserver, Failure>,
+    me: OnceCell<UserId>,
     gate: Mutex<Gate>,
     last_sent: Mutex<Option<Instant>>,
 }
@@ -62,9 +65,15 @@ impl Backend {
             config_version: row.config_version,
             hold_on_outage: row.hold_on_outage,
             homeserver,
+            me: OnceCell::new(),
             gate: Mutex::default(),
             last_sent: Mutex::default(),
         }
+    }
+
+    /// Who the account is; asked once.
+    pub async fn me(&self, homeserver: &Homeserver) -> Result<UserId, SendError> {
+        self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
     }
 
     /// The gate for lanes that were just claimed: the database says that the backend may send, so a gate that was closed for a

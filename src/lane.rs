@@ -1,17 +1,20 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod route;
+
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use self::route::{Route, Step};
 use crate::{
     backend::{Backend, Gate},
     backoff,
     flush::Completions,
     leases::Deadline,
     matrix::Homeserver,
-    message::{EventId, Failure, Message, Outcome, RoomId, State, Target, code},
+    message::{EventId, Failure, Message, Outcome, RoomId, State, code},
     shutdown::Shutdown,
     store::{Claim, Held, Settle, Store, Verdict},
 };
@@ -44,8 +47,16 @@ pub struct Delivery<'a> {
 enum Next {
     /// The next one of the lane.
     Message,
-    /// The lane is given back, held at this message if something is known of it.
-    Stop(Option<Held>),
+    /// The lane is given back.
+    Stop(Stop),
+}
+
+/// How a lane is given back.
+#[derive(Default)]
+struct Stop {
+    /// The message at which it waits, if something is known of it.
+    held: Option<Held>,
+    retry_after: Option<Duration>,
 }
 
 /// One message's tries so far, earlier claims included.
@@ -64,10 +75,11 @@ impl Tries {
 impl Delivery<'_> {
     /// Sends the claim's messages and gives the lane back.
     pub async fn run(&self) {
-        let mut held = None;
+        let mut route = Route::new(self);
+        let mut stop = Stop::default();
         for message in &self.claim.messages {
-            if let Next::Stop(at) = self.deliver(message).await {
-                held = at;
+            if let Next::Stop(why) = self.deliver(message, &mut route).await {
+                stop = why;
                 break;
             }
         }
@@ -75,17 +87,14 @@ impl Delivery<'_> {
             lane: self.claim.lane.clone(),
             epoch: self.claim.epoch,
             is_released: true,
-            retry_after: None,
-            held,
+            retry_after: stop.retry_after,
+            held: stop.held,
             room: None,
         };
         self.completions.settle(settle).await;
     }
 
-    async fn deliver(&self, message: &Message) -> Next {
-        if !self.may_call() {
-            return self.untouched(message);
-        }
+    async fn deliver(&self, message: &Message, route: &mut Route) -> Next {
         let history = self.claim.held.filter(|held| held.id == message.id);
         let mut tries = Tries {
             attempts: history.map_or(0, |held| held.attempts),
@@ -96,45 +105,44 @@ impl Delivery<'_> {
             let failure = Failure::new(code::EXPIRED, "not sent: the time until which it was of use had passed");
             return self.failed(message, &tries, failure).await;
         }
+        if let Some(failure) = route.closed() {
+            return self.failed(message, &tries, failure.clone()).await;
+        }
         let homeserver = match &self.backend.homeserver {
             Ok(homeserver) => homeserver,
             Err(failure) => return self.stop(message, &tries, State::Misconfigured, failure.clone()).await,
         };
-        let room = match (&self.claim.room, &message.target) {
-            (Some(room), _) | (None, Target::Room(room)) => room.clone(),
-            (None, Target::Person(_)) => return self.untouched(message),
-        };
-        self.send(homeserver, &room, message, &mut tries).await
-    }
-
-    async fn send(&self, homeserver: &Homeserver, room: &RoomId, message: &Message, tries: &mut Tries) -> Next {
         let mut is_retry = false;
         loop {
-            tries.attempts += 1;
+            if !self.may_call() {
+                return self.untouched(message);
+            }
             let started = Instant::now();
-            let answer = homeserver.send(room, message).await;
-            let failure = match answer.map_or_else(|error| error.outcome(), Outcome::Sent) {
-                Outcome::Sent(event_id) => return self.sent(message, tries, event_id, room, started).await,
-                Outcome::Transient(failure) => failure,
-                Outcome::Limited { pause } => return self.limited(message, pause).await,
-                Outcome::Unauthorized(failure) => return self.stop(message, tries, State::Unauthorized, failure).await,
-                Outcome::Misconfigured(failure) => {
-                    return self.stop(message, tries, State::Misconfigured, failure).await;
+            let failure = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
+                Step::Answered(Outcome::Sent(event_id)) => {
+                    return self.sent(message, &tries, event_id, route, started).await;
                 }
-                Outcome::Forbidden(failure) | Outcome::Rejected(failure) => {
-                    return self.failed(message, tries, failure).await;
+                Step::Answered(Outcome::Limited { pause }) => return self.limited(message, pause).await,
+                Step::Answered(Outcome::Unauthorized(failure)) => {
+                    return self.stop(message, &tries, State::Unauthorized, failure).await;
                 }
+                Step::Answered(Outcome::Misconfigured(failure)) => {
+                    return self.stop(message, &tries, State::Misconfigured, failure).await;
+                }
+                Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
+                    return self.failed(message, &tries, failure).await;
+                }
+                Step::LaneLimited(pause) => return self.rest(message, pause),
+                Step::Fenced => return self.untouched(message),
+                Step::Answered(Outcome::Transient(failure)) => failure,
             };
             if is_retry {
-                return self.exhausted(homeserver, message, tries, failure).await;
+                return self.exhausted(homeserver, message, &tries, failure).await;
             }
             debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, %failure, "Not sent; one retry");
             is_retry = true;
             // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
-            if !self.may_call() {
-                return self.untouched(message);
-            }
         }
     }
 
@@ -143,7 +151,7 @@ impl Delivery<'_> {
         !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
     }
 
-    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, room: &RoomId, started: Instant) -> Next {
+    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route, started: Instant) -> Next {
         self.backend.sent();
         let duration = started.elapsed();
         debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
@@ -152,7 +160,7 @@ impl Delivery<'_> {
         {
             warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
         }
-        self.verdict(message, tries, Ok(event_id), true, duration, Some(room)).await;
+        self.verdict(message, tries, Ok(event_id), true, duration, route.known()).await;
         Next::Message
     }
 
@@ -167,6 +175,7 @@ impl Delivery<'_> {
         self.gate.close();
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
         let store = &self.context.store;
+        store.metrics().rate_limited.inc();
         if let Err(error) = store.limited(self.backend.id, self.backend.config_version, pause).await {
             warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded");
         }
@@ -210,13 +219,24 @@ impl Delivery<'_> {
         }
         self.gate.recorded();
         self.verdict(message, tries, Err(failure.clone()), false, tries.since.elapsed(), None).await;
-        Next::Stop(Some(Held { id: message.id, attempts: tries.attempts, error: Some(failure) }))
+        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        Next::Stop(Stop { held: Some(held), retry_after: None })
     }
 
     /// The message waits as it was; what an earlier claim knew of it is not forgotten.
     fn untouched(&self, message: &Message) -> Next {
-        let history = self.claim.held.filter(|held| held.id == message.id);
-        Next::Stop(history.map(|held| Held { id: held.id, attempts: held.attempts, error: None }))
+        Next::Stop(Stop { held: self.held_before(message), retry_after: None })
+    }
+
+    /// The homeserver limits what this room needs, an invitation or a join: other rooms go on.
+    fn rest(&self, message: &Message, pause: Duration) -> Next {
+        debug!(lane = %self.claim.lane, pause_ms = pause.as_millis(), "The homeserver limits this room");
+        Next::Stop(Stop { held: self.held_before(message), retry_after: Some(pause) })
+    }
+
+    fn held_before(&self, message: &Message) -> Option<Held> {
+        let history = self.claim.held.filter(|held| held.id == message.id)?;
+        Some(Held { id: history.id, attempts: history.attempts, error: None })
     }
 
     async fn verdict(
@@ -238,6 +258,8 @@ impl Delivery<'_> {
             duration_ms: duration.as_millis().try_into().unwrap_or(i32::MAX),
             room: room.cloned(),
             answered: Instant::now(),
+            event_type: message.event_type.clone(),
+            queued_for: message.queued_for + self.claim.claimed.elapsed(),
         };
         self.completions.verdict(verdict).await;
     }

@@ -13,7 +13,10 @@ use crate::message::{EventId, RoomId, UserId};
 pub enum Membership {
     Joined,
     /// Invited by this person; the homeserver shows a part of the room's state with it.
-    Invited { by: UserId, state: Vec<Value> },
+    Invited {
+        by: UserId,
+        state: Vec<Value>,
+    },
     Banned,
     /// Never in it, left, or removed.
     Outside,
@@ -127,7 +130,9 @@ fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
     if part("join").is_some() {
         return Membership::Joined;
     }
-    if let Some(state) = part("invite").and_then(|invite| invite.pointer("/invite_state/events")).and_then(Value::as_array) {
+    if let Some(state) =
+        part("invite").and_then(|invite| invite.pointer("/invite_state/events")).and_then(Value::as_array)
+    {
         let sender = state.iter().find(is_mine).and_then(|event| event.get("sender")).and_then(Value::as_str);
         return Membership::Invited { by: UserId::new(sender.unwrap_or_default()), state: state.clone() };
     }
@@ -135,7 +140,8 @@ fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
         let events = |pointer| left.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         events("/state/events").chain(events("/timeline/events"))
     });
-    let last = gone.filter(is_mine).last().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
+    let last =
+        gone.filter(is_mine).last().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
     if last == Some("ban") { Membership::Banned } else { Membership::Outside }
 }
 

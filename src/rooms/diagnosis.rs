@@ -90,7 +90,11 @@ async fn replaced(
     Ok(Diagnosis::Moved(new))
 }
 
-async fn unsafe_to_follow(homeserver: &Homeserver, old: &RoomId, new: &RoomId) -> Result<Option<&'static str>, SendError> {
+async fn unsafe_to_follow(
+    homeserver: &Homeserver,
+    old: &RoomId,
+    new: &RoomId,
+) -> Result<Option<&'static str>, SendError> {
     let create = homeserver.state(new, "m.room.create").await?.unwrap_or_default();
     if create.pointer("/predecessor/room_id").and_then(Value::as_str) != Some(old.as_str()) {
         return Ok(Some("it does not name the old one as its predecessor"));

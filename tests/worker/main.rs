@@ -3,8 +3,10 @@
 
 mod contract;
 mod delivery;
+mod direct;
 mod limits;
 mod outage;
+mod rooms;
 mod several;
 
 /// The worker under test.

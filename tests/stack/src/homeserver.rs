@@ -21,7 +21,10 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::{fault::Fault, rooms::Room};
+pub use self::{
+    fault::Fault,
+    rooms::{Membership, Room},
+};
 
 /// What the double accepts as access token.
 pub const TOKEN: &str = "syt_double_secret";
@@ -75,6 +78,7 @@ struct World {
     requests: Vec<Request>,
     in_flight: usize,
     direct: Option<Value>,
+    create_limit_ms: Option<u64>,
 }
 
 /// One request, as the tests count them.
@@ -183,6 +187,30 @@ impl Homeserver {
     pub fn room(&self, id: &str, room: Room) {
         self.shared.world().rooms.insert(id.to_owned(), room);
         self.shared.changed.notify_waiters();
+    }
+
+    /// The room as it is now.
+    pub fn room_now(&self, id: &str) -> Option<Room> {
+        self.shared.world().rooms.get(id).cloned()
+    }
+
+    /// The ids of the rooms that were made through `createRoom`.
+    pub fn rooms_made(&self) -> Vec<String> {
+        self.shared.world().rooms.keys().filter(|id| id.starts_with("!made")).cloned().collect()
+    }
+
+    /// The bot's `m.direct`, if it has any.
+    pub fn direct(&self) -> Option<Value> {
+        self.shared.world().direct.clone()
+    }
+
+    pub fn set_direct(&self, direct: Value) {
+        self.shared.world().direct = Some(direct);
+    }
+
+    /// The next room that is to be made answers 429 with this pause.
+    pub fn limit_next_room(&self, retry_after_ms: u64) {
+        self.shared.world().create_limit_ms = Some(retry_after_ms);
     }
 
     /// All events of all rooms in the order in which they were taken.

@@ -114,6 +114,13 @@ impl World {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Queues one direct message.
+    pub async fn enqueue_direct(&self, person: &str, body: &str) -> i64 {
+        let sql = "INSERT INTO matrix_outbox (backend_id, event_type, matrix_user_id, content, txn_id)
+            VALUES ($1, 'dm', $2, jsonb_build_object('msgtype', 'm.text', 'body', $3::text), gen_random_uuid()::text) RETURNING id";
+        self.client.query_one(sql, &[&self.backend, &person, &body]).await.unwrap().get(0)
+    }
+
     pub async fn log(&self) -> Vec<LogRow> {
         let sql = "SELECT outbox_id, status, is_final, attempts, error_code, error_message, matrix_event_id, payload
             FROM matrix_log ORDER BY id";

@@ -12,7 +12,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Answer, BOT, Fault, Request, Room, Shared, TOKEN, rooms::Membership};
+use super::{
+    Answer, BOT, Fault, Request, Room, Shared, TOKEN,
+    rooms::{self, Membership},
+};
 
 /// A request line, its parts and its body.
 struct Call {
@@ -181,6 +184,14 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             let joined = world.rooms.iter().filter(|(_, room)| room.membership == Membership::Joined);
             Answer::ok(json!({ "joined_rooms": joined.map(|(id, _)| id).collect::<Vec<_>>() }))
         }
+        ("GET", ["sync"]) => Answer::ok(rooms::sync(&world.rooms)),
+        ("GET", ["rooms", room, "state", "m.room.member", user]) => {
+            match world.rooms.get(*room).map(|room| room.member(user)) {
+                Some(Some(membership)) => Answer::ok(json!({ "membership": membership })),
+                Some(None) => Answer::refused(404, "M_NOT_FOUND", "Event not found."),
+                None => Answer::refused(403, "M_FORBIDDEN", "not in room"),
+            }
+        }
         ("GET", ["rooms", room, "state", event_type, ..]) => match world.rooms.get(*room) {
             Some(room) if room.membership != Membership::Joined => Answer::refused(403, "M_FORBIDDEN", "not in room"),
             Some(room) => match room.state(event_type) {
@@ -198,21 +209,22 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
                 .collect();
             Answer::ok(json!({ "chunk": chunk, "start": "t0" }))
         }
-        ("POST", ["rooms" | "join", ..]) => join(&mut world.rooms, &path),
+        ("POST", ["rooms", room, "leave"]) => {
+            if let Some(room) = world.rooms.get_mut(*room) {
+                room.membership = Membership::Left;
+            }
+            Answer::ok(json!({}))
+        }
+        ("POST", ["rooms", room, "join"]) => join(&mut world.rooms, room),
         ("POST", ["createRoom"]) => {
+            if let Some(pause) = world.create_limit_ms.take() {
+                return Answer::limited(pause);
+            }
             let id = format!("!made{}:double.test", world.rooms.len());
             let invited = call.body["invite"].as_array().into_iter().flatten();
             let members = invited.filter_map(|user| user.as_str().map(str::to_owned)).collect();
             world.rooms.insert(id.clone(), Room { members, ..Room::default() });
             Answer::ok(json!({ "room_id": id }))
-        }
-        ("GET", ["rooms", room, "members"]) => {
-            let members = world.rooms.get(*room).map(|room| room.members.clone()).unwrap_or_default();
-            let chunk: Vec<_> = members
-                .iter()
-                .map(|user| json!({ "type": "m.room.member", "state_key": user, "content": { "membership": "join" } }))
-                .collect();
-            Answer::ok(json!({ "chunk": chunk }))
         }
         ("GET", ["user", _, "account_data", "m.direct"]) => match &world.direct {
             Some(direct) => Answer::ok(direct.clone()),
@@ -230,11 +242,7 @@ fn limit_of(query: &str) -> usize {
     query.split('&').find_map(|pair| pair.strip_prefix("limit=")?.parse().ok()).unwrap_or(10)
 }
 
-fn join(rooms: &mut std::collections::HashMap<String, Room>, path: &[&str]) -> Answer {
-    let id = match path {
-        ["rooms", id, "join"] | ["join", id] => *id,
-        _ => return Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
-    };
+fn join(rooms: &mut std::collections::HashMap<String, Room>, id: &str) -> Answer {
     let Some(room) = rooms.get_mut(id) else { return Answer::refused(404, "M_NOT_FOUND", "No known servers") };
     if let Some(pause) = room.join_limit_ms.take() {
         return Answer::limited(pause);

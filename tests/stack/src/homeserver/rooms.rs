@@ -1,5 +1,7 @@
 //! Rooms with rules: who is in them, who may speak, what replaced them.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::{Answer, BOT};
@@ -16,10 +18,11 @@ pub struct Room {
     pub predecessor: Option<String>,
     /// Who invited the bot.
     pub invited_by: Option<String>,
+    /// Besides the bot.
     pub members: Vec<String>,
     pub is_public: bool,
     pub is_encrypted: bool,
-    /// Joining and inviting answer 429 with this pause, once each.
+    /// The next attempt to join answers 429 with this pause.
     pub join_limit_ms: Option<u64>,
 }
 
@@ -47,6 +50,11 @@ impl Room {
         }
     }
 
+    /// How `user` stands in the room, in Matrix' words.
+    pub(super) fn member(&self, user: &str) -> Option<&'static str> {
+        (self.members.iter().any(|member| member == user)).then_some("join")
+    }
+
     /// `GET …/state/{type}` for somebody in the room.
     pub(super) fn state(&self, event_type: &str) -> Option<Value> {
         match event_type {
@@ -66,4 +74,29 @@ impl Room {
             _ => None,
         }
     }
+}
+
+/// `GET /sync` without a since-token, as far as memberships go.
+pub(super) fn sync(rooms: &HashMap<String, Room>) -> Value {
+    let mut answer = json!({ "next_batch": "s1", "rooms": { "join": {}, "invite": {}, "leave": {} } });
+    for (id, room) in rooms {
+        let member = |membership: &str, sender: &str| json!({ "type": "m.room.member", "state_key": BOT, "sender": sender, "content": { "membership": membership } });
+        let admin = "@admin:double.test";
+        let (part, content) = match room.membership {
+            Membership::Joined => ("join", json!({})),
+            Membership::Invited => {
+                let mut events = vec![member("invite", room.invited_by.as_deref().unwrap_or(admin))];
+                if let Some(encryption) = room.state("m.room.encryption") {
+                    events.push(
+                        json!({ "type": "m.room.encryption", "state_key": "", "sender": admin, "content": encryption }),
+                    );
+                }
+                ("invite", json!({ "invite_state": { "events": events } }))
+            }
+            Membership::Left => ("leave", json!({ "timeline": { "events": [member("leave", admin)] } })),
+            Membership::Banned => ("leave", json!({ "timeline": { "events": [member("ban", admin)] } })),
+        };
+        answer["rooms"][part][id] = content;
+    }
+    answer
 }

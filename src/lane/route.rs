@@ -1,0 +1,198 @@
+//! Where a lane's messages really go: the room itself, the one that replaced it, or the direct room with a person.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tracing::{info, warn};
+
+use super::Delivery;
+use crate::{
+    matrix::{Homeserver, SendError},
+    message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId},
+    rooms::{
+        diagnosis::{self, Diagnosis},
+        direct,
+    },
+    store::{Batch, Settle},
+};
+
+/// What one claim of a lane knows of its room. Each look is taken once per claim.
+#[derive(Default)]
+pub(super) struct Route {
+    /// Another room than the one that the messages name, or a person's.
+    room: Option<RoomId>,
+    is_diagnosed: bool,
+    /// No message of this claim can pass.
+    closed: Option<Failure>,
+    markers: Option<BTreeMap<String, EventId>>,
+}
+
+/// What came of one attempt.
+pub(super) enum Step {
+    Answered(Outcome),
+    /// This lane is limited, other rooms go on.
+    LaneLimited(Duration),
+    /// Another worker has the lane now, or may have it.
+    Fenced,
+}
+
+impl From<SendError> for Step {
+    /// A 429 from anything but the sending of a message limits the lane, not the account.
+    fn from(error: SendError) -> Self {
+        match error.outcome() {
+            Outcome::Limited { pause } => Self::LaneLimited(pause),
+            other => Self::Answered(other),
+        }
+    }
+}
+
+impl Route {
+    pub(super) fn new(delivery: &Delivery<'_>) -> Self {
+        Self { room: delivery.claim.room.clone(), ..Self::default() }
+    }
+
+    /// The room that is not the one in the row, if there is one.
+    pub(super) fn known(&self) -> Option<&RoomId> {
+        self.room.as_ref()
+    }
+
+    /// Why no message of this claim can pass.
+    pub(super) fn closed(&self) -> Option<&Failure> {
+        self.closed.as_ref()
+    }
+
+    /// Sends `message` once; a 403 is diagnosed and, where it could be mended, followed by one more try.
+    pub(super) async fn attempt(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        attempts: &mut i32,
+    ) -> Step {
+        loop {
+            match self.try_once(delivery, homeserver, message, attempts).await {
+                Ok(Some(outcome)) => return Step::Answered(outcome),
+                Ok(None) => {}
+                Err(step) => return step,
+            }
+        }
+    }
+
+    /// `None`: something was mended, to be tried again. Ends, because there is one diagnosis per claim.
+    async fn try_once(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        attempts: &mut i32,
+    ) -> Result<Option<Outcome>, Step> {
+        let room = match (&self.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => room.clone(),
+            (None, Target::Person(person)) => {
+                let room = direct_room(delivery, homeserver, person).await?;
+                self.room.insert(room).clone()
+            }
+        };
+        if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
+            return Ok(Some(Outcome::Sent(event_id)));
+        }
+        let answer = homeserver.send(&room, message).await;
+        let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
+        // A limit is no attempt.
+        *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
+        let Outcome::Forbidden(refusal) = outcome else { return Ok(Some(outcome)) };
+        if std::mem::replace(&mut self.is_diagnosed, true) {
+            return Ok(Some(Outcome::Forbidden(refusal)));
+        }
+        self.diagnose(delivery, homeserver, message, &room, refusal).await
+    }
+
+    async fn diagnose(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        room: &RoomId,
+        refusal: Failure,
+    ) -> Result<Option<Outcome>, Step> {
+        let lane = &delivery.claim.lane;
+        let me = delivery.backend.me(homeserver).await?;
+        match diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await? {
+            Diagnosis::Joined => {
+                info!(%lane, "Joined the room that the account was invited to");
+                Ok(None)
+            }
+            Diagnosis::Moved(new) => {
+                info!(%lane, "The room was replaced; following to the new one");
+                keep(delivery, &new).await?;
+                self.room = Some(new);
+                Ok(None)
+            }
+            // The person or we have left the direct room: there is to be another one.
+            Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
+                self.room = None;
+                Ok(None)
+            }
+            Diagnosis::Closed(failure) => {
+                self.closed = Some(failure.clone());
+                Ok(Some(Outcome::Rejected(failure)))
+            }
+        }
+    }
+
+    /// The event that a message of a day ago already made, if the room's recent events have it.
+    async fn already_sent(
+        &mut self,
+        homeserver: &Homeserver,
+        room: &RoomId,
+        message: &Message,
+    ) -> Result<Option<EventId>, Step> {
+        if !message.is_past_dedup {
+            return Ok(None);
+        }
+        if self.markers.is_none() {
+            self.markers = Some(match homeserver.recent_markers(room).await {
+                Ok(markers) => markers,
+                // Who may not read the room may not send to it either: the PUT tells, and is diagnosed.
+                Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
+                Err(error) => return Err(error.into()),
+            });
+        }
+        Ok(self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str())).cloned())
+    }
+}
+
+async fn direct_room(delivery: &Delivery<'_>, homeserver: &Homeserver, person: &UserId) -> Result<RoomId, Step> {
+    let me = delivery.backend.me(homeserver).await?;
+    let room = match direct::find(homeserver, &me, person).await? {
+        Some(room) => room,
+        // Not by a worker whose lease may have gone: its successor makes the room.
+        None if !delivery.may_call() => return Err(Step::Fenced),
+        None => homeserver.create_direct_room(person).await?,
+    };
+    // Stored before anything else is tried with it: a second createRoom would make a second room.
+    keep(delivery, &room).await?;
+    if let Err(error) = direct::remember(homeserver, &me, person, &room).await {
+        warn!(%error, lane = %delivery.claim.lane, "The direct room could not be put into the account's m.direct");
+    }
+    Ok(room)
+}
+
+/// Stores the lane's room.
+async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
+    let settle = Settle {
+        lane: delivery.claim.lane.clone(),
+        epoch: delivery.claim.epoch,
+        is_released: false,
+        retry_after: None,
+        held: None,
+        room: Some(room.clone()),
+    };
+    match delivery.context.store.complete(&Batch { verdicts: Vec::new(), settles: vec![settle] }).await {
+        Ok(owned) if owned.is_empty() => Err(Step::Fenced),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            warn!(%error, lane = %delivery.claim.lane, "The lane's room could not be stored");
+            Err(Step::Fenced)
+        }
+    }
+}

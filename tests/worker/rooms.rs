@@ -1,0 +1,132 @@
+//! 403 has six causes: each is mended or told in plain words, once.
+
+use stack::{
+    homeserver::{BOT, Membership, Room},
+    world::{LogRow, World},
+};
+
+use crate::BINARY;
+
+const ROOM: &str = "!case:double.test";
+const NEW: &str = "!new:double.test";
+
+/// Queues two messages for `ROOM`, lets a worker deal with them and returns the log.
+async fn deliver(world: &World) -> Vec<LogRow> {
+    let ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    let _worker = world.worker("w1");
+    world.assert_settled(&ids).await;
+    world.log().await
+}
+
+/// Both messages failed for good, each with one row that says `text`, and the room was asked once.
+async fn assert_refused(world: &World, code: &str, text: &str) {
+    let log = deliver(world).await;
+    assert_eq!(log.len(), 2);
+    for row in &log {
+        assert_eq!((row.status.as_str(), row.error_code.as_deref()), ("failed", Some(code)), "{row:?}");
+        assert!(row.error_message.as_ref().unwrap().contains(text), "{row:?}");
+    }
+    let sends = world.homeserver.requests().iter().filter(|request| request.is_send()).count();
+    assert_eq!(sends, 1, "one 403 closes the claim");
+}
+
+#[tokio::test]
+async fn a_room_that_the_bot_is_not_in_is_told() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Left, ..Room::default() });
+
+    assert_refused(&world, "M_FORBIDDEN", "is not in this room; invite it").await;
+}
+
+#[tokio::test]
+async fn a_ban_is_told() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Banned, ..Room::default() });
+
+    assert_refused(&world, "M_FORBIDDEN", &format!("{BOT} is banned")).await;
+}
+
+#[tokio::test]
+async fn a_missing_power_level_is_told_with_both_numbers() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { is_muted: true, ..Room::default() });
+
+    assert_refused(&world, "M_FORBIDDEN", "it has power level 0, messages need 50").await;
+}
+
+#[tokio::test]
+async fn an_invitation_to_a_room_that_messages_name_is_taken() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
+
+    let log = deliver(&world).await;
+
+    assert!(log.iter().all(|row| row.status == "ok"), "{log:?}");
+    world.assert_in_order(&[ROOM], "message", 2);
+}
+
+#[tokio::test]
+async fn a_limit_on_joining_holds_that_room_and_no_other() {
+    let world = World::new(BINARY).await;
+    let invited = Room { membership: Membership::Invited, join_limit_ms: Some(2_000), ..Room::default() };
+    world.homeserver.room(ROOM, invited);
+    let _worker = world.worker("w1");
+
+    let held = world.enqueue(ROOM, "after the join").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE retry_at IS NOT NULL)").await;
+    let other = world.enqueue("!other:double.test", "at once").await;
+    world.homeserver.until_events(1).await;
+
+    assert_eq!(world.homeserver.events()[0].body(), "at once");
+    world.assert_settled(&[held, other]).await;
+    assert!(world.log().await.iter().all(|row| row.status == "ok"));
+    assert_ne!(world.state().await.as_deref(), Some("rate_limited"));
+}
+
+fn replaced() -> Room {
+    let members = vec!["@lawyer:double.test".to_owned()];
+    Room { tombstone: Some(NEW.to_owned()), members, ..Room::default() }
+}
+
+fn successor() -> Room {
+    Room {
+        membership: Membership::Invited,
+        predecessor: Some(ROOM.to_owned()),
+        invited_by: Some("@lawyer:double.test".to_owned()),
+        ..Room::default()
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_room_is_followed_when_a_member_invited_the_bot_to_its_successor() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, replaced());
+    world.homeserver.room(NEW, successor());
+
+    let log = deliver(&world).await;
+
+    assert!(log.iter().all(|row| row.status == "ok"), "{log:?}");
+    assert_eq!(world.homeserver.bodies(NEW), ["message 1", "message 2"]);
+    let kept: String = world.client.query_one("SELECT room_id FROM matrix_lane", &[]).await.unwrap().get(0);
+    assert_eq!(kept, NEW);
+}
+
+#[tokio::test]
+async fn who_rules_the_old_room_cannot_redirect_its_messages() {
+    for (why, new) in [
+        ("does not name the old one", Room { predecessor: None, ..successor() }),
+        ("is not in the old room", Room { invited_by: Some("@stranger:double.test".to_owned()), ..successor() }),
+        ("it is public", Room { is_public: true, ..successor() }),
+        ("it is encrypted", Room { is_encrypted: true, ..successor() }),
+        ("is not invited", Room { membership: Membership::Left, ..successor() }),
+    ] {
+        let world = World::new(BINARY).await;
+        world.homeserver.room(ROOM, replaced());
+        world.homeserver.room(NEW, new);
+
+        assert_refused(&world, "org.odoo.room_replaced", why).await;
+
+        assert_eq!(world.homeserver.bodies(NEW), [""; 0], "{why}");
+        assert_ne!(world.homeserver.room_now(NEW).unwrap().membership, Membership::Joined, "{why}");
+    }
+}
