@@ -39,7 +39,7 @@ impl Base {
         let database = postgres.create_database("odoo_base", None, &owner.role).await?;
         let cached = cache::folder(&entry(odoo, postgres, demo).await?, async |place| {
             progress::say(format!("Odoo {}: making its first database", odoo.series));
-            let conf = site::write_config(folder.path(), &owner, database.name(), None)?;
+            let conf = site::write_config(folder.path(), &owner, database.name())?;
             let mut init = odoo.command();
             init.arg("-c").arg(conf).args(["-i", MODULES, "--stop-after-init", "--no-http"]);
             init.args(odoo.demo_switch(demo));

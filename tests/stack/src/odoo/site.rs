@@ -50,7 +50,7 @@ impl Site {
         // Odoo looks there by itself, whatever addons path it is otherwise told.
         addons::copy(addons_folder(), &folder.path().join("data/addons").join(odoo.series()), odoo.series())?;
         let token_key = fernet_key();
-        let conf = write_config(folder.path(), &owner, database.name(), Some(&token_key))?;
+        let conf = write_config(folder.path(), &owner, database.name())?;
         Ok(Self { odoo: Arc::clone(odoo), database, conf, token_key, demo, folder })
     }
 
@@ -64,7 +64,7 @@ impl Site {
         &mut self.database
     }
 
-    /// The key that seals the access tokens of this site, as the worker wants it.
+    /// The key that seals the access tokens while the site is served, as the worker wants it.
     pub fn token_key(&self) -> &str {
         &self.token_key
     }
@@ -100,7 +100,7 @@ impl Site {
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let mut command = self.command();
-        command.args(["--http-port", &port.to_string()]);
+        command.args(["--http-port", &port.to_string()]).env("ODOO_MATRIX_TOKEN_KEY", &self.token_key);
         let process = Process::spawn("Odoo", command, &self.folder.path().join("odoo.log"))?;
         let http = crate::http_client()?;
         let answers = || async {
@@ -137,19 +137,13 @@ impl Server {
 }
 
 /// Writes `odoo.conf` into `folder`, whose sub-folder `data` becomes Odoo's data folder; gives back its path.
-pub(super) fn write_config(
-    folder: &Path,
-    owner: &postgres::Server,
-    database: &str,
-    token_key: Option<&str>,
-) -> Result<PathBuf> {
+pub(super) fn write_config(folder: &Path, owner: &postgres::Server, database: &str) -> Result<PathBuf> {
     let path = folder.join("odoo.conf");
-    let key = token_key.map(|key| format!("matrix_token_key = {key}\n")).unwrap_or_default();
     let text = format!(
         "[options]\n\
          db_host = {}\ndb_port = {}\ndb_user = {}\ndb_password = {}\ndb_name = {database}\ndbfilter = ^{database}$\n\
          list_db = False\ndata_dir = {}\nhttp_interface = 127.0.0.1\nhttp_port = {}\n\
-         workers = 0\nmax_cron_threads = 0\nlimit_time_real = 3600\nlimit_time_cpu = 3600\n{key}",
+         workers = 0\nmax_cron_threads = 0\nlimit_time_real = 3600\nlimit_time_cpu = 3600\n",
         owner.host,
         owner.port,
         owner.role,
