@@ -23,12 +23,14 @@ WITH pick AS MATERIALIZED (
 )
 SELECT leased.lane, leased.epoch, leased.is_taken_over, leased.head_id, leased.attempts AS head_attempts,
     leased.failing_seconds, leased.room_id AS lane_room_id,
-    o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.txn_id, o.is_expired, o.is_past_dedup
+    o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.txn_id, o.is_expired, o.is_past_dedup,
+    o.event_type, o.queued_seconds
 FROM leased
 LEFT JOIN LATERAL (
     SELECT o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
         COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
-        o.queued_at < now() AT TIME ZONE 'UTC' - $6::bigint * interval '1 ms' AS is_past_dedup
+        o.queued_at < now() AT TIME ZONE 'UTC' - $6::bigint * interval '1 ms' AS is_past_dedup,
+        o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds
     FROM matrix_outbox AS o
     WHERE o.lane = leased.lane
     ORDER BY o.id

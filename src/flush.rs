@@ -20,6 +20,7 @@ use crate::{
     health::Pulse,
     leases::Leases,
     message::{Failure, Lane, code},
+    metrics::{Delivery, Metrics},
     store::{Batch, Held, Settle, Store, StoreError, Verdict},
 };
 
@@ -61,8 +62,6 @@ impl Completions {
 pub struct Totals {
     pub sent: AtomicU64,
     pub failed: AtomicU64,
-    /// Results that came too late: another worker had taken the lane over.
-    pub fenced: AtomicU64,
 }
 
 /// Writes what lanes put, until the last [`Completions`] is gone.
@@ -104,7 +103,7 @@ impl Flusher {
             match store.complete(&batch).await {
                 Ok(owned) => {
                     streak.reset();
-                    self.written(leases, &batch, &owned);
+                    self.written(store.metrics(), leases, &batch, &owned);
                 }
                 Err(StoreError::Data(_)) if batch.len() > 1 => work.extend(halves(batch)),
                 Err(StoreError::Data(text)) => work.extend(self.refused(leases, &batch, &text)),
@@ -140,14 +139,15 @@ impl Flusher {
         Some(Batch { verdicts: Vec::new(), settles: vec![settle] })
     }
 
-    fn written(&self, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
+    fn written(&self, metrics: &Metrics, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
         for verdict in &batch.verdicts {
-            let counter = match (owned.contains(&(verdict.lane.clone(), verdict.epoch)), &verdict.result) {
-                (false, _) => &self.totals.fenced,
-                (true, Ok(_)) => &self.totals.sent,
-                (true, Err(_)) => &self.totals.failed,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
+            if !owned.contains(&(verdict.lane.clone(), verdict.epoch)) {
+                metrics.fenced_completions.inc();
+                continue;
+            }
+            let total = if verdict.result.is_ok() { &self.totals.sent } else { &self.totals.failed };
+            total.fetch_add(1, Ordering::Relaxed);
+            count(metrics, verdict);
         }
         for (lane, epoch) in batch.leases().difference(owned) {
             warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");
@@ -158,6 +158,19 @@ impl Flusher {
             released.for_each(|settle| leases.remove(&settle.lane, settle.epoch));
             self.released.notify_one();
         }
+    }
+}
+
+fn count(metrics: &Metrics, verdict: &Verdict) {
+    let status = match (&verdict.result, verdict.is_final) {
+        (Ok(_), _) => "ok",
+        (Err(_), true) => "failed",
+        (Err(_), false) => "held",
+    };
+    metrics.deliveries.get_or_create(&Delivery { event_type: verdict.event_type.clone(), status }).inc();
+    if verdict.result.is_ok() {
+        metrics.delivery_duration_seconds.observe(f64::from(verdict.duration_ms) / 1000.0);
+        metrics.queued_to_sent_seconds.observe(verdict.queued_for.as_secs_f64());
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -39,12 +40,22 @@ impl Deadline {
 
 /// From a claim until its release is in the database.
 #[derive(Debug, Default)]
-pub struct Leases(Mutex<HashMap<Lane, (i64, Deadline)>>);
+pub struct Leases {
+    held: Mutex<HashMap<Lane, (i64, Deadline)>>,
+    count: Gauge,
+}
 
 impl Leases {
+    /// `count` shows how many are held.
+    pub fn new(count: Gauge) -> Self {
+        Self { held: Mutex::default(), count }
+    }
+
     pub fn add(&self, claim: &Claim) -> Deadline {
         let deadline = Deadline::new(claim.deadline);
-        self.lock().insert(claim.lane.clone(), (claim.epoch, deadline.clone()));
+        let mut held = self.lock();
+        held.insert(claim.lane.clone(), (claim.epoch, deadline.clone()));
+        self.count.set(held.len() as i64);
         deadline
     }
 
@@ -52,6 +63,7 @@ impl Leases {
         let mut leases = self.lock();
         if leases.get(lane).is_some_and(|(held, _)| *held == epoch) {
             leases.remove(lane);
+            self.count.set(leases.len() as i64);
         }
     }
 
@@ -102,6 +114,6 @@ impl Leases {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Lane, (i64, Deadline)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`message`] holds the words; [`config`] what the environment asks for; [`store`] every statement and
 //! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
-//! what is held; [`runner`] joins them. [`health`] and [`metrics`] are what others may know of the process, [`endpoint`] tells it.
+//! what is held; [`runner`] joins them. [`health`] and [`metrics`] are what others may know of the process, [`endpoint`] and [`systemd`] tell it,
+//! [`survey`] looks at what waits.
 //! `store` and `matrix` know nothing of each other.
 
 pub mod backend;
@@ -10,6 +11,7 @@ pub mod backoff;
 pub mod claimer;
 pub mod cli;
 pub mod config;
+pub mod duration;
 pub mod endpoint;
 pub mod flush;
 pub mod health;
@@ -23,4 +25,6 @@ pub mod runner;
 pub mod seal;
 pub mod shutdown;
 pub mod store;
+pub mod survey;
+pub mod systemd;
 pub mod telemetry;

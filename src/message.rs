@@ -74,6 +74,10 @@ pub struct Message {
     /// The event content, a JSON object as text, sent as it is.
     pub content: String,
     pub txn_id: TxnId,
+    /// What made Odoo queue it, as `stage_changed`.
+    pub event_type: String,
+    /// How long it had waited when it was claimed, by the database's clock.
+    pub queued_for: Duration,
     /// Too late to be of use: logged as failed, not sent.
     pub is_expired: bool,
     /// Older than the homeserver's memory of transaction ids can be trusted for.
@@ -177,5 +181,10 @@ impl State {
             Self::Misconfigured => "misconfigured",
             Self::Paused => "paused",
         }
+    }
+
+    /// Whether messages go out, if slowly.
+    pub fn may_send(self) -> bool {
+        matches!(self, Self::Ok | Self::RateLimited)
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     message::{Failure, Outcome, State},
     shutdown::Shutdown,
     store::{Store, StoreError, Wakeups},
+    survey,
 };
 
 /// After a wake-up: a transaction that committed beside the one that notified shows up within moments.
@@ -74,8 +75,8 @@ pub async fn run(
     let totals = flusher.totals.clone();
     let call_needs = config.http_timeout + config.lease_margin();
     let shared = Arc::new(Shared {
+        leases: Leases::new(store.metrics().lanes_held.clone()),
         context: Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay },
-        leases: Leases::default(),
         freed,
         wakeups,
         health,
@@ -84,6 +85,10 @@ pub async fn run(
     background.spawn({
         let shared = shared.clone();
         async move { shared.leases.renew(&shared.context.store).await }
+    });
+    background.spawn({
+        let shared = shared.clone();
+        async move { survey::watch(&shared.context.store).await }
     });
     background.spawn(heartbeat(shared.clone(), totals.clone()));
     let flushing = tokio::spawn({
@@ -183,6 +188,7 @@ impl Runner {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
         if claim.is_taken_over {
+            self.shared.context.store.metrics().leases_taken_over.inc();
             info!(lane = %claim.lane, epoch = claim.epoch, "Took over a lane whose lease had ended");
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());

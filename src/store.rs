@@ -1,5 +1,6 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
+mod backlog;
 mod complete;
 mod connect;
 mod error;
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 use tokio_postgres::{
@@ -20,6 +21,7 @@ use tokio_postgres::{
 };
 
 pub use self::{
+    backlog::{Backlog, COUNTED, counted},
     complete::{Batch, Held, Settle, Verdict},
     error::StoreError,
     listener::{Listener, Wakeups},
@@ -88,6 +90,7 @@ pub struct Ring {
 pub struct Claim {
     pub lane: Lane,
     pub epoch: i64,
+    pub claimed: Instant,
     pub deadline: Instant,
     pub is_taken_over: bool,
     /// What the first message has been through already.
@@ -111,6 +114,7 @@ impl Store {
     /// # Errors
     /// In plain words when `DATABASE_URL` cannot be used.
     pub fn new(config: &Config) -> Result<Self, String> {
+        let metrics = Metrics::default();
         let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
         let manager = Manager::from_config(settings, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)
@@ -119,6 +123,15 @@ impl Store {
             .wait_timeout(Some(connect::ANSWER_TIMEOUT))
             .create_timeout(Some(connect::ANSWER_TIMEOUT))
             .recycle_timeout(Some(connect::ANSWER_TIMEOUT))
+            .pre_recycle(Hook::sync_fn({
+                let reconnects = metrics.db_reconnects.clone();
+                move |client, _| {
+                    if client.is_closed() {
+                        reconnects.inc();
+                    }
+                    Ok(())
+                }
+            }))
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self {
@@ -126,7 +139,7 @@ impl Store {
             owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
             name: config.worker_name.clone(),
             lease: config.lease,
-            metrics: Metrics::default(),
+            metrics,
         })
     }
 
@@ -136,7 +149,7 @@ impl Store {
     /// As [`Store::new`].
     pub fn listener(&self, config: &Config) -> Result<Listener, String> {
         let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
-        Ok(Listener::new(settings, tls, self.owner.clone(), self.name.clone()))
+        Ok(Listener::new(settings, tls, self.owner.clone(), self.name.clone(), self.metrics.clone()))
     }
 
     pub fn lease(&self) -> Duration {
@@ -221,7 +234,8 @@ impl Store {
     pub async fn claim(&self, lanes: &[Lane], most: usize, rows: usize) -> Result<Vec<Claim>, StoreError> {
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
-        let deadline = Instant::now() + self.lease;
+        let claimed = Instant::now();
+        let deadline = claimed + self.lease;
         let trusted = millis(DEDUP_TRUSTED);
         let rows = self
             .query(
@@ -237,6 +251,7 @@ impl Store {
                 std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Claim {
                     lane,
                     epoch: value(row, "epoch")?,
+                    claimed,
                     deadline,
                     is_taken_over: value(row, "is_taken_over")?,
                     held: read_held(row)?,
@@ -304,6 +319,7 @@ impl Store {
             Ok(result) => Ok(result?),
             Err(_) => {
                 drop(Object::take(client));
+                self.metrics.db_reconnects.inc();
                 Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
             }
         }
@@ -332,6 +348,8 @@ fn read_message(row: &Row) -> Result<Option<Message>, StoreError> {
         matrix_type: value(row, "matrix_type")?,
         content: value(row, "content")?,
         txn_id: TxnId::new(value::<String>(row, "txn_id")?),
+        event_type: value(row, "event_type")?,
+        queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),
         is_expired: value(row, "is_expired")?,
         is_past_dedup: value(row, "is_past_dedup")?,
     }))

@@ -2,7 +2,6 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use sd_notify::NotifyState;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
@@ -13,7 +12,8 @@ use crate::{
     health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{Listener, Store, StoreError},
+    store::{COUNTED, Listener, Store, StoreError},
+    systemd,
 };
 
 /// How often `run` looks whether the tables that it needs have come.
@@ -27,15 +27,14 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
-    tell(&[NotifyState::Ready]);
+    systemd::ready();
     if wait_for_contract(&store, &shutdown, &health).await {
-        tell(&[NotifyState::Status("Delivering")]);
         let wakeups = listener.wakeups();
         let listening = tokio::spawn(listener.run());
         runner::run(config, store, shutdown, wakeups, health, Until::Stopped).await;
         listening.abort();
     }
-    tell(&[NotifyState::Stopping]);
+    systemd::stopping();
     signals.abort();
     drop(watchers);
     info!("Stopped");
@@ -53,7 +52,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     listening.abort();
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
-    let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(WAITING_BOUND).await?;
+    let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await?;
     let waiting = left + stopped;
     super::print(&format!("{sent} sent, {failed} failed, {waiting} still waiting"));
     if failed == 0 && waiting == 0 {
@@ -62,9 +61,6 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     Err(CliError::Failed("not everything went out; matrix_log and matrix_backend_status say why".to_owned()))
 }
 
-/// Counting stops here.
-const WAITING_BOUND: i64 = 10_000;
-
 fn open(config: &Config) -> Result<(Store, Listener), CliError> {
     let bad = |error| CliError::BadConfig(format!("DATABASE_URL: {error}"));
     let store = Store::new(config).map_err(bad)?;
@@ -72,9 +68,10 @@ fn open(config: &Config) -> Result<(Store, Listener), CliError> {
     Ok((store, listener))
 }
 
-/// What answers those who watch the process, until it is dropped.
+/// What answers those who watch the process, people and systemd, until it is dropped.
 async fn watchers(config: &Config, store: &Store, health: &Health) -> Result<JoinSet<()>, CliError> {
     let mut watchers = JoinSet::new();
+    watchers.spawn(systemd::watchdog(health.clone()));
     if let Some(address) = config.metrics_listen {
         let endpoint = Endpoint::bind(address).await.map_err(|error| {
             config::bad(
@@ -94,7 +91,7 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
         let Err(error) = store.check_contract().await else { return true };
         warn!(%error, "Waiting for the database");
         health.not_ready(&error);
-        tell(&[NotifyState::Status(&format!("Waiting: {error}"))]);
+        systemd::status(&format!("Waiting: {error}"));
         let pause = if matches!(error, StoreError::Unavailable(_)) { Duration::from_secs(3) } else { CONTRACT_POLL };
         // Waits for the next look, or the end. Both loops begin after it: until then this one moves for them.
         let waiting = async {
@@ -106,12 +103,5 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
         if health.claiming.beat_while(health.flushing.beat_while(waiting)).await {
             return false;
         }
-    }
-}
-
-/// To systemd, when it started us.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd could not be told");
     }
 }

@@ -1,6 +1,9 @@
 //! What became of messages, on its way into the database.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use super::{Store, StoreError, int, millis, value};
 use crate::message::{EventId, Failure, Lane, MessageId, RoomId};
@@ -22,6 +25,9 @@ pub struct Verdict {
     pub duration_ms: i32,
     pub room: Option<RoomId>,
     pub answered: Instant,
+    pub event_type: String,
+    /// From the moment when it was queued to the answer.
+    pub queued_for: Duration,
 }
 
 /// What becomes of a lane: given back, held at a message, or bound to a room.
@@ -31,7 +37,7 @@ pub struct Settle {
     pub epoch: i64,
     pub is_released: bool,
     /// Nobody leases it before this time has passed.
-    pub retry_after: Option<std::time::Duration>,
+    pub retry_after: Option<Duration>,
     pub held: Option<Held>,
     pub room: Option<RoomId>,
 }

@@ -2,16 +2,9 @@
 //!
 //! It lives outside the pool, whose connections drop notifications and open transactions.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -21,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
 
 use super::{StoreError, connect};
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, metrics::Metrics};
 
 /// How often the listener asks whether it is still registered.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -33,7 +26,7 @@ const NAME_RETRY: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default)]
 pub struct Wakeups {
     wake: Arc<Notify>,
-    is_up: Arc<AtomicBool>,
+    is_up: Gauge,
 }
 
 impl Wakeups {
@@ -49,7 +42,7 @@ impl Wakeups {
 
     /// Whether notifications arrive. Without them delivery goes on by polling.
     pub fn is_up(&self) -> bool {
-        self.is_up.load(Ordering::Relaxed)
+        self.is_up.get() == 1
     }
 }
 
@@ -60,11 +53,13 @@ pub struct Listener {
     owner: String,
     name: String,
     wakeups: Wakeups,
+    metrics: Metrics,
 }
 
 impl Listener {
-    pub(super) fn new(settings: Config, tls: MakeRustlsConnect, owner: String, name: String) -> Self {
-        Self { settings, tls, owner, name, wakeups: Wakeups::default() }
+    pub(super) fn new(settings: Config, tls: MakeRustlsConnect, owner: String, name: String, metrics: Metrics) -> Self {
+        let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone() };
+        Self { settings, tls, owner, name, wakeups, metrics }
     }
 
     pub fn wakeups(&self) -> Wakeups {
@@ -77,7 +72,9 @@ impl Listener {
         let mut streak = Backoff::new(Duration::from_millis(500), Duration::from_secs(5)).start();
         loop {
             let Err(error) = self.session(&mut streak).await;
-            self.wakeups.is_up.store(false, Ordering::Relaxed);
+            if self.wakeups.is_up.set(0) == 1 {
+                self.metrics.db_reconnects.inc();
+            }
             let pause = streak.next_pause();
             warn!(%error, pause_ms = pause.as_millis(), "Listener lost its connection; polling until it is back");
             sleep(pause).await;
@@ -91,7 +88,7 @@ impl Listener {
         let mut driver = AbortOnDrop(tokio::spawn(drive(connection, self.wakeups.clone())));
         answered(client.batch_execute("LISTEN matrix_outbox")).await?;
         streak.reset();
-        self.wakeups.is_up.store(true, Ordering::Relaxed);
+        self.wakeups.is_up.set(1);
         info!("Listening for new messages");
         // Whatever was queued while nobody listened.
         self.wakeups.wake();
@@ -129,6 +126,7 @@ impl Listener {
         let prefix = format!("{}/", self.name);
         let freed = answered(client.query(include_str!("../../sql/take_over.sql"), &[&prefix, &self.owner])).await?;
         if !freed.is_empty() {
+            self.metrics.leases_taken_over.inc_by(freed.len() as u64);
             info!(lanes = freed.len(), "Took over the lanes of this worker's previous process");
             self.wakeups.wake();
         }

@@ -1,0 +1,61 @@
+//! How much waits, counted in a bounded way and never where messages are sent.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, value};
+use crate::message::{BackendId, State};
+
+/// Counting stops here.
+pub const COUNTED: i64 = 10_000;
+
+/// Messages that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Backlog {
+    /// One more than [`COUNTED`] when there are more.
+    pub messages: i64,
+    /// How long the oldest of the counted ones has waited; zero when nothing waits.
+    pub oldest: Duration,
+}
+
+impl Store {
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let rows = self.query(include_str!("../../sql/backlog.sql"), &[&(COUNTED + 1)]).await?;
+        let Some(row) = rows.first() else { return Ok(Backlog::default()) };
+        let oldest = seconds(value::<Option<f64>>(row, "oldest_seconds")?);
+        Ok(Backlog { messages: value(row, "messages")?, oldest: oldest.unwrap_or_default() })
+    }
+
+    /// The active backends and what each may do.
+    pub async fn backend_states(&self) -> Result<Vec<(BackendId, State)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/backend_states.sql"), &[]).await?;
+        rows.iter().map(|row| Ok((value(row, "id")?, state(value(row, "state")?)))).collect()
+    }
+}
+
+/// A count for people: exact up to [`COUNTED`], then "10,000+".
+pub fn counted(messages: i64) -> String {
+    if messages > COUNTED { "10,000+".to_owned() } else { messages.to_string() }
+}
+
+/// A time of the database, where a clock that was set back makes a negative one.
+pub(super) fn seconds(seconds: Option<f64>) -> Option<Duration> {
+    seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
+}
+
+/// A state that the constraint of the contract lets in.
+pub(super) fn state(word: &str) -> State {
+    State::ALL.into_iter().find(|state| state.as_str() == word).unwrap_or(State::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_beyond_the_bound_is_no_number() {
+        assert_eq!(
+            (counted(0).as_str(), counted(10_000).as_str(), counted(10_001).as_str()),
+            ("0", "10000", "10,000+")
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! Looks now and then at what waits, for the metrics and for `systemctl status`. Never part of sending.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::{
+    duration,
+    message::{BackendId, State},
+    metrics::{Metrics, OfBackend},
+    store::{Backlog, Store, StoreError, counted},
+    systemd,
+};
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Looks for ever.
+pub async fn watch(store: &Store) {
+    let mut shown = HashSet::new();
+    loop {
+        match look(store, &mut shown).await {
+            Ok(line) => systemd::status(&line),
+            // Whoever sends meets the same trouble and tells it.
+            Err(error) => {
+                debug!(%error, "What waits could not be counted");
+                systemd::status(&format!("Waiting: {error}"));
+            }
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+/// Brings the gauges up to date and says it in one line. `shown` are the backends that have a gauge.
+async fn look(store: &Store, shown: &mut HashSet<BackendId>) -> Result<String, StoreError> {
+    let metrics = store.metrics();
+    let backlog = store.backlog().await?;
+    metrics.pending.set(backlog.messages);
+    metrics.oldest_age_seconds.set(backlog.oldest.as_secs_f64());
+    let states = store.backend_states().await?;
+    show(metrics, &states, shown);
+    Ok(line(backlog, &states))
+}
+
+fn show(metrics: &Metrics, states: &[(BackendId, State)], shown: &mut HashSet<BackendId>) {
+    let active: HashSet<_> = states.iter().map(|(id, _)| *id).collect();
+    for backend in shown.difference(&active) {
+        metrics.backend_up.remove(&OfBackend { backend: *backend });
+    }
+    for (backend, state) in states {
+        metrics.backend_up.get_or_create(&OfBackend { backend: *backend }).set(i64::from(state.may_send()));
+    }
+    *shown = active;
+}
+
+fn line(backlog: Backlog, states: &[(BackendId, State)]) -> String {
+    let mut line = match backlog.messages {
+        0 => "Delivering: nothing waits".to_owned(),
+        1 => format!("Delivering: 1 message waits for {}", duration::words(backlog.oldest)),
+        many => {
+            format!("Delivering: {} messages wait, the oldest for {}", counted(many), duration::words(backlog.oldest))
+        }
+    };
+    for (backend, state) in states {
+        if *state != State::Ok {
+            line.push_str(&format!("; backend {backend} is {}", state.as_str().replace('_', " ")));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_tells_what_waits_and_who_is_stopped() {
+        let backlog = Backlog { messages: 10_001, oldest: Duration::from_secs(200) };
+
+        assert_eq!(
+            line(backlog, &[(1, State::Ok), (2, State::RateLimited), (3, State::Down)]),
+            "Delivering: 10,000+ messages wait, the oldest for 3 min; backend 2 is rate limited; backend 3 is down"
+        );
+        assert_eq!(line(Backlog::default(), &[(1, State::Ok)]), "Delivering: nothing waits");
+    }
+
+    #[test]
+    fn a_backend_that_is_no_longer_active_has_no_gauge() {
+        let metrics = Metrics::default();
+        let mut shown = HashSet::new();
+
+        show(&metrics, &[(1, State::Ok), (2, State::Paused)], &mut shown);
+        let before = metrics.encode();
+        show(&metrics, &[(2, State::Ok)], &mut shown);
+        let after = metrics.encode();
+
+        assert!(before.contains("matrix_backend_up{backend=\"1\"} 1\n"), "{before}");
+        assert!(before.contains("matrix_backend_up{backend=\"2\"} 0\n"), "{before}");
+        assert!(!after.contains("backend=\"1\"") && after.contains("matrix_backend_up{backend=\"2\"} 1\n"), "{after}");
+    }
+}
