@@ -4,7 +4,11 @@ from . import matrix_backend_token
 from . import matrix_backend_connection
 from . import matrix_outbox
 from . import matrix_outbox_notes
+from . import matrix_outbox_discard
 from . import matrix_log
+from . import matrix_log_access
+from . import matrix_log_requeue
+from . import matrix_log_retention
 from . import matrix_lane
 from . import matrix_backend_status
 from . import matrix_worker

@@ -54,7 +54,7 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
     )
     default_room_id = fields.Char(
-        string="Default Room",
+        string="Default Room ID",
         help="Room ID that hears of records without a room of their own. "
         "Empty: such records are not told of.",
         groups=_MANAGER,

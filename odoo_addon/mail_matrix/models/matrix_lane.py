@@ -12,6 +12,7 @@ class MatrixLane(models.Model):
     _order = "oldest_queued_at, id"
     _rec_name = "target"
 
+    lane = fields.Char(readonly=True)
     backend_id = fields.Many2one("matrix.backend", readonly=True)
     target = fields.Char(string="Room or Person", readonly=True)
     waiting = fields.Integer(readonly=True)
@@ -40,3 +41,9 @@ class MatrixLane(models.Model):
             LEFT JOIN matrix_lane AS lane ON lane.lane = waits.lane
             """
         )
+
+    def action_discard(self):
+        """Give up all that waits for these rooms; see matrix.outbox."""
+        self.check_access("read")
+        outbox = self.env["matrix.outbox"].search([("lane", "in", self.mapped("lane"))])
+        return outbox.action_discard()

@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools import words
@@ -34,6 +35,20 @@ class MatrixLog(models.Model):
     )
     matrix_event_id = fields.Char(string="Event ID", readonly=True)
     worker = fields.Char(readonly=True)
+    outcome = fields.Selection(
+        [
+            ("ok", "Sent"),
+            ("failed", "Failed"),
+            ("held", "Failed, will be sent when the homeserver is back"),
+        ],
+        compute="_compute_outcome",
+    )
+    record_ref = fields.Reference(
+        selection="_selection_record_ref",
+        string="Record",
+        compute="_compute_record_ref",
+    )
+    hint = fields.Char(string="What to Do", compute="_compute_hint")
 
     # status, is_final and date are the same for all rows that Odoo inserts.
     _INSERTED = (
@@ -46,6 +61,76 @@ class MatrixLog(models.Model):
         "error_code",
         "error_message",
     )
+
+    @api.depends("status", "is_final")
+    def _compute_outcome(self):
+        for row in self:
+            row.outcome = row.status if row.is_final else "held"
+
+    @api.model
+    def _selection_record_ref(self):
+        models = self.env["ir.model"].sudo().search([("transient", "=", False)])
+        return [(model.model, model.name) for model in models]
+
+    @api.depends("res_model", "res_id")
+    @api.depends_context("uid")
+    def _compute_record_ref(self):
+        """Name the record only where it exists and this user may read it."""
+        for model, rows in self.grouped("res_model").items():
+            readable = set(self._readable_ids(model, rows.mapped("res_id")))
+            for row in rows:
+                found = row.res_id in readable
+                row.record_ref = f"{model},{row.res_id}" if found else False
+
+    @api.depends("error_code", "is_final")
+    def _compute_hint(self):
+        hints = self._hints()
+        for row in self:
+            row.hint = hints.get(row.error_code) if row.is_final else False
+
+    @api.model
+    def _hints(self):
+        """Return by error code what a manager can do about it."""
+        backend = self.env._("Mend the backend, test the connection, then retry.")
+        return {
+            "M_FORBIDDEN": self.env._(
+                "Invite the account into the room and let it write there, then retry."
+            ),
+            "M_TOO_LARGE": self.env._("Shorten the text and send it again."),
+            "M_UNKNOWN_TOKEN": backend,
+            "org.odoo.token": backend,
+            "org.odoo.url": backend,
+            "org.odoo.redirect": backend,
+            "org.odoo.not_matrix": backend,
+            "org.odoo.unreachable": self.env._(
+                "Test the connection on the backend, then retry."
+            ),
+            "org.odoo.timeout": self.env._(
+                "Test the connection on the backend, then retry."
+            ),
+            "org.odoo.expired": self.env._(
+                "It waited longer than the backend allows. Send it again if it still "
+                "matters."
+            ),
+            "org.odoo.room_replaced": self.env._(
+                "The room was replaced. Enter the new room on the record, then send "
+                "again."
+            ),
+            words.ERROR_ROOM: self.env._(
+                "Mend the room on the record. This event is not told any more."
+            ),
+            words.ERROR_TEMPLATE: self.env._(
+                "Mend the text on the backend. This event is not told any more."
+            ),
+        }
+
+    def action_open_record(self):
+        self.ensure_one()
+        if not self.record_ref:
+            raise UserError(
+                self.env._("This record was deleted, or you may not read it.")
+            )
+        return self.record_ref.get_formview_action()
 
     @api.model
     def _insert_failures(self, failures):

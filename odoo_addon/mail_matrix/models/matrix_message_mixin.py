@@ -51,7 +51,7 @@ class MatrixMessageMixin(models.AbstractModel):
 
     backend_id = fields.Many2one("matrix.backend", readonly=True)
     event_type = fields.Selection(words.EVENT_TYPES, string="Event", readonly=True)
-    room_id = fields.Char(string="Room", readonly=True)
+    room_id = fields.Char(string="Room ID", readonly=True)
     matrix_user_id = fields.Char(string="Person", readonly=True)
     matrix_type = fields.Char(readonly=True)
     content = fields.Json(readonly=True)

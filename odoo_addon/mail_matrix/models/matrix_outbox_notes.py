@@ -51,7 +51,7 @@ class MatrixOutbox(models.Model):
         notes = precommit.data.get(_NOTES)
         if notes is None:
             notes = precommit.data[_NOTES] = {}
-            precommit.add(self.with_context({})._turn_notes_into_rows)
+            precommit.add(self.with_env(self.env(context={}))._turn_notes_into_rows)
         for res_id in records.ids:
             note = Note(records._name, res_id, event_type, message_id)
             notes.setdefault(note, self.env.uid)
@@ -113,7 +113,8 @@ class MatrixOutbox(models.Model):
         try:
             with self.env.cr.savepoint(flush=False):
                 values = {"res_model": note.model, "res_id": note.res_id}
-                failure = self._failure(note, uid, error, values)
+                code = words.ERROR_TEMPLATE
+                failure = self._failure(note, uid, error, code, values)
                 self.env["matrix.log"]._insert_failures([failure])
         except Exception as second_error:
             self._raise_if_to_run_again(second_error)
@@ -158,32 +159,32 @@ class MatrixOutbox(models.Model):
             # The text is made with all rights, in the name of who caused the event.
             record = record.with_user(uid).sudo()
             values = {"res_model": note.model, "res_id": note.res_id}
+            code = words.ERROR_ROOM
             try:
                 target = record._matrix_target(note.event_type)
                 if target:
                     backend, values = target
-                    rows.append(
-                        record._matrix_row(
-                            note.event_type, backend, values, note.message_id
-                        )
+                    code = words.ERROR_TEMPLATE
+                    row = record._matrix_row(
+                        note.event_type, backend, values, note.message_id
                     )
+                    rows.append(row)
             except Exception as error:
                 self._raise_if_to_run_again(error)
                 if isinstance(error, psycopg2.Error):
                     raise
-                failures.append(self._failure(note, uid, error, values))
+                failures.append(self._failure(note, uid, error, code, values))
         return rows, failures
 
     @api.model
-    def _failure(self, note, uid, error, values):
+    def _failure(self, note, uid, error, code, values):
         """Return the log row of a note that did not become a message."""
         cause = error.__cause__ if isinstance(error, UserError) else None
+        text = f"{error}: {cause}" if cause else str(error)
         return {
             "event_type": note.event_type,
             "user_id": uid,
-            "error_code": words.ERROR_TEMPLATE,
-            "error_message": contents.clean(
-                f"{error}" + (f": {cause}" if cause else "")
-            ),
+            "error_code": code,
+            "error_message": contents.clean(text),
             **values,
         }

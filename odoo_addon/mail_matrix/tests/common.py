@@ -1,4 +1,8 @@
+from psycopg2.extras import Json
+
+from odoo import Command
 from odoo.tests import TransactionCase
+from odoo.tools import SQL
 
 
 class MatrixCase(TransactionCase):
@@ -45,6 +49,20 @@ class MatrixCase(TransactionCase):
         return "group_ids" if "group_ids" in users._fields else "groups_id"
 
     @classmethod
+    def let_export(cls, user):
+        exporter = cls.env.ref("base.group_allow_export")
+        user.write({cls.groups_field(): [Command.link(exporter.id)]})
+
+    def counts_by(self, records, group, domain=()):
+        """Return the counts of ``records`` by ``group``, as a grouped list shows
+        them."""
+        if hasattr(records, "formatted_read_group"):
+            groups = records.formatted_read_group(list(domain), [group], ["__count"])
+        else:
+            groups = records.read_group(list(domain), [], [group], lazy=False)
+        return [found["__count"] for found in groups]
+
+    @classmethod
     def commit(cls):
         """Do what a commit does before it reaches the database."""
         cls.env.cr.flush()
@@ -53,13 +71,65 @@ class MatrixCase(TransactionCase):
     def clear_outbox(cls):
         cls.env.cr.execute("DELETE FROM matrix_outbox; DELETE FROM matrix_log")
 
-    def outbox(self):
+    @classmethod
+    def outbox(cls):
         """Return the waiting rows as the worker sees them, the oldest first."""
-        self.env.cr.execute("SELECT * FROM matrix_outbox ORDER BY id")
-        return self.env.cr.dictfetchall()
+        cls.env.cr.execute("SELECT * FROM matrix_outbox ORDER BY id")
+        return cls.env.cr.dictfetchall()
 
     def bodies(self):
         return [row["content"]["body"] for row in self.outbox()]
+
+    @classmethod
+    def log_row(cls, **values):
+        """Insert a row of the log as the worker does."""
+        values = {"status": "ok", "is_final": True, **values}
+        if "content" in values:
+            values["content"] = values["content"] and Json(values["content"])
+        cls.env.cr.execute(
+            SQL(
+                "INSERT INTO matrix_log (%s) VALUES %s RETURNING id",
+                SQL(", ").join(map(SQL.identifier, values)),
+                tuple(values.values()),
+            )
+        )
+        return cls.env["matrix.log"].browse(cls.env.cr.fetchone()[0])
+
+    @classmethod
+    def log_all(cls):
+        """Let the worker send what waits; return the log rows."""
+        rows = cls.env["matrix.log"]
+        for row in cls.outbox():
+            rows |= cls.log(row, status="ok")
+        return rows
+
+    @classmethod
+    def log(cls, row, status="failed", **values):
+        """Complete the outbox row ``row``: it goes if the outcome is final."""
+        kept = {
+            name: row[name]
+            for name in (
+                "backend_id",
+                "event_type",
+                "res_model",
+                "res_id",
+                "room_id",
+                "matrix_user_id",
+                "matrix_type",
+                "txn_id",
+                "attachment_id",
+                "queued_at",
+                "user_id",
+            )
+        }
+        if values.get("is_final", True):
+            cls.env.cr.execute("DELETE FROM matrix_outbox WHERE id = %s", [row["id"]])
+        return cls.log_row(
+            outbox_id=row["id"],
+            payload=row["content"] and row["content"]["body"],
+            content=row["content"] if status == "failed" else None,
+            **{**kept, "status": status, **values},
+        )
 
     def failures(self):
         self.env.cr.execute(

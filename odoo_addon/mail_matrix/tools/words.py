@@ -25,4 +25,5 @@ MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (sil
 # Reasons for a failure that Odoo itself writes; the worker's are errcodes of Matrix or
 # its own org.odoo.* codes.
 ERROR_TEMPLATE = "org.odoo.template"
+ERROR_ROOM = "org.odoo.room"
 ERROR_DISCARDED = "org.odoo.discarded"

@@ -69,7 +69,7 @@ class TestManual(TicketCase):
         self.assertEqual(self.outbox(), [])
 
     def test_a_room_that_is_none_is_refused_by_name(self):
-        for room in ("room", "#a:example.org", "!a b"):
+        for room in ("room", "@a:example.org", "!a b"):
             with self.assertRaisesRegex(ValidationError, room):
                 self.ticket.matrix_room_id = room
         with self.assertRaisesRegex(ValidationError, "alias"):

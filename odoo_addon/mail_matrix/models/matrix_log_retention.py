@@ -1,0 +1,36 @@
+from datetime import timedelta
+
+from odoo import api, models
+from odoo.tools import SQL
+
+_PARAMETER = "mail_matrix.log_retention_days"
+_DEFAULT_DAYS = 365
+_BATCH = 10_000
+
+
+class MatrixLog(models.Model):
+    """Old deliveries go, a batch at a time."""
+
+    _inherit = "matrix.log"
+
+    @api.autovacuum
+    def _gc_deliveries(self):
+        """Delete one batch of old rows, and call the vacuum again while there are
+        more."""
+        text = self.env["ir.config_parameter"].sudo().get_param(_PARAMETER, "")
+        days = int(text) if text.isdecimal() else _DEFAULT_DAYS
+        if not days:
+            return
+        self.env.cr.execute(
+            SQL(
+                """
+                DELETE FROM matrix_log WHERE id IN (
+                    SELECT id FROM matrix_log WHERE date < %s ORDER BY date LIMIT %s
+                )
+                """,
+                self.env.cr.now() - timedelta(days=days),
+                _BATCH,
+            )
+        )
+        if self.env.cr.rowcount == _BATCH:
+            self.env.ref("base.autovacuum_job")._trigger()

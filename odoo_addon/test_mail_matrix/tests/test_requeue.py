@@ -1,0 +1,185 @@
+from datetime import datetime, timedelta
+
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from .common import ROOM, TicketCase
+
+
+@tagged("post_install", "-at_install")
+class TestRequeue(TicketCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.backend.expire_hours = 1
+
+    def fail(self, **values):
+        """Let the worker fail the one waiting message, as complete.sql does."""
+        return self.log(
+            self.outbox()[-1],
+            **{"error_code": "M_FORBIDDEN", "error_message": "Not in this room"},
+            **values,
+        )
+
+    def failed_message(self, text="Hello", **values):
+        self.ticket._matrix_enqueue("manual", text)
+        return self.fail(**values).with_user(self.manager)
+
+    def test_retry_keeps_the_transaction_id_and_the_queue_time(self):
+        log = self.failed_message(queued_at=datetime(2026, 1, 2, 3, 4, 5))
+
+        log.action_retry()
+
+        (row,) = self.outbox()
+        self.assertEqual(row["txn_id"], log.txn_id)
+        self.assertEqual(row["queued_at"], datetime(2026, 1, 2, 3, 4, 5))
+        self.assertEqual(row["content"], log.content)
+        self.assertEqual(row["room_id"], ROOM)
+        self.assertEqual(row["user_id"], self.env.uid)
+        self.assertIsNone(row["expires_at"], "It had expired before it was sent")
+
+    def test_a_second_retry_answers_already_queued(self):
+        log = self.failed_message()
+        log.action_retry()
+
+        with self.assertRaisesRegex(UserError, "Already queued"):
+            log.action_retry()
+        self.assertEqual(len(self.outbox()), 1)
+
+    def test_a_retry_after_it_was_sent_sends_nothing(self):
+        log = self.failed_message()
+        log.action_retry()
+        self.log(self.outbox()[0], status="ok")
+
+        with self.assertRaisesRegex(UserError, "sent since"):
+            log.action_retry()
+        self.assertEqual(self.outbox(), [])
+
+    def test_send_again_makes_a_new_message(self):
+        log = self.failed_message()
+
+        log.action_send_again()
+        log.action_send_again()
+
+        rows = self.outbox()
+        self.assertEqual(len({row["txn_id"] for row in rows} | {log.txn_id}), 3)
+        for row in rows:
+            self.assertEqual(row["content"]["body"], "Hello")
+            self.assertEqual(row["content"]["org.odoo.outbox"], row["txn_id"])
+            self.assertGreater(row["expires_at"], row["queued_at"])
+
+    def test_a_bulk_retry_queues_each_message_once_and_in_order(self):
+        logs = self.env["matrix.log"]
+        for number in range(3):
+            logs |= self.failed_message(f"Number {number}")
+        first = self.outbox_row_of(logs[0])
+        again = self.log(first, error_message="Failed once more").with_user(
+            self.manager
+        )
+
+        answer = (again | logs.sorted("id", reverse=True)).action_retry()
+
+        self.assertEqual(self.bodies(), ["Number 0", "Number 1", "Number 2"])
+        self.assertIn("3 queued", answer["params"]["message"])
+
+    def outbox_row_of(self, log):
+        """Return the row that ``log`` tells of, as if it waited still."""
+        self.env.cr.execute("SELECT * FROM matrix_log WHERE id = %s", [log.id])
+        return dict(self.env.cr.dictfetchone(), id=log.outbox_id)
+
+    def test_what_cannot_be_queued_is_said(self):
+        self.ticket._matrix_enqueue("manual", "Hello")
+        sent = self.log(self.outbox()[0], status="ok").with_user(self.manager)
+        held = self.failed_message(is_final=False)
+        for method in ("action_retry", "action_send_again"):
+            with self.assertRaisesRegex(UserError, "Only failed"):
+                getattr(sent, method)()
+            with self.assertRaisesRegex(UserError, "when the homeserver is back"):
+                getattr(held, method)()
+
+        self.backend.template_ticket_moved = "{{ 1 / 0 }}"
+        self.ticket.stage = "Done"
+        self.commit()
+        textless = self.env["matrix.log"].search([], limit=1).with_user(self.manager)
+        self.assertEqual(textless.error_code, "org.odoo.template")
+        self.assertIn("Mend the text", textless.hint)
+        with self.assertRaisesRegex(UserError, "no text"):
+            textless.action_retry()
+
+        final = self.failed_message()
+        self.backend.is_active = False
+        with self.assertRaisesRegex(UserError, "Office"):
+            final.action_retry()
+
+    def test_only_managers_queue_again_and_discard(self):
+        log = self.failed_message()
+        self.ticket._matrix_enqueue("manual", "Waiting")
+        waiting = self.env["matrix.outbox"].search([])
+        for records, method in (
+            (log, "action_retry"),
+            (log, "action_send_again"),
+            (waiting, "action_discard"),
+        ):
+            with self.assertRaises(AccessError):
+                getattr(records.with_user(self.user), method)()
+        self.assertEqual(self.bodies(), ["Waiting"])
+
+    def test_a_discarded_message_is_deleted_and_logged(self):
+        self.ticket._matrix_enqueue("manual", "Hello")
+        self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
+
+        self.assertEqual(self.outbox(), [])
+        (failure,) = self.failures()
+        self.assertEqual(failure["error_code"], "org.odoo.discarded")
+        self.assertIn("matrix-manager", failure["error_message"])
+        self.assertEqual(failure["payload"], "Hello")
+        self.assertTrue(failure["is_final"])
+        log = self.env["matrix.log"].browse(failure["id"]).with_user(self.manager)
+        log.action_retry()
+        self.assertEqual(self.bodies(), ["Hello"])
+
+    def test_what_a_worker_holds_is_not_discarded(self):
+        self.ticket._matrix_enqueue("manual", "Being sent")
+        lane = self.outbox()[0]["lane"]
+        self.env.cr.execute(
+            "INSERT INTO matrix_lane (lane, owner, lease_until) "
+            "VALUES (%s, 'w', now() AT TIME ZONE 'UTC' + interval '30 s')",
+            [lane],
+        )
+        waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
+        with self.assertRaisesRegex(UserError, "just now"):
+            waiting.action_discard()
+        self.assertEqual(self.bodies(), ["Being sent"])
+
+        self.ticket.matrix_room_id = "!free"
+        self.ticket._matrix_enqueue("manual", "Free")
+        waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
+        waiting.action_discard()
+        self.assertEqual(self.bodies(), ["Being sent"])
+
+    def test_waiting_rooms_tell_how_much_and_how_far(self):
+        self.ticket._matrix_enqueue("manual", "One")
+        self.ticket._matrix_enqueue("manual", "Two")
+        lanes = self.env["matrix.lane"].with_user(self.manager)
+
+        lane = lanes.search([])
+        self.assertEqual((lane.target, lane.waiting, lane.leased), (ROOM, 2, False))
+        self.assertEqual(lane.backend_id, self.backend)
+
+        lane.action_discard()
+        self.assertEqual(self.outbox(), [])
+        self.assertFalse(lanes.search([]))
+
+    def test_old_deliveries_go_in_batches(self):
+        log = self.failed_message()
+        old = datetime.now() - timedelta(days=40)
+        self.env.cr.execute("UPDATE matrix_log SET date = %s", [old])
+        parameters = self.env["ir.config_parameter"]
+        for kept in ("", "0", "50", "for ever"):
+            parameters.set_param("mail_matrix.log_retention_days", kept)
+            self.env["matrix.log"]._gc_deliveries()
+            self.assertTrue(log.exists(), kept)
+
+        parameters.set_param("mail_matrix.log_retention_days", "30")
+        self.env["matrix.log"]._gc_deliveries()
+        self.assertFalse(log.exists())
