@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use crate::{
     backoff::Backoff,
+    failpoint::{self, Point},
     health::Pulse,
     leases::Leases,
     message::{Failure, Lane, code},
@@ -89,6 +90,7 @@ impl Flusher {
                     Entry::Settle(settle) => batch.settles.push(settle),
                 }
             }
+            failpoint::reach(Point::BeforeFlush).await;
             self.write(store, leases, batch).await;
         }
     }
@@ -102,6 +104,7 @@ impl Flusher {
             self.pulse.beat();
             match store.complete(&batch).await {
                 Ok(owned) => {
+                    failpoint::reach(Point::AfterCommit).await;
                     streak.reset();
                     self.written(store.metrics(), leases, &batch, &owned);
                 }

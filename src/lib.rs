@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod duration;
 pub mod endpoint;
+pub mod failpoint;
 pub mod flush;
 pub mod health;
 pub mod lane;

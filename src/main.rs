@@ -6,7 +6,7 @@ use clap::Parser as _;
 use odoo_matrix_worker::{cli::Cli, telemetry};
 
 #[tokio::main]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     let cli = Cli::parse();
     let lookup = |name: &str| std::env::var(name).ok();
     if let Err(error) = telemetry::start(lookup("LOG_FORMAT").as_deref(), lookup("RUST_LOG").as_deref()) {

@@ -13,7 +13,10 @@ pub use self::{
     error::SendError,
     rooms::{DirectRooms, Membership, state_among},
 };
-use crate::message::{EventId, Message, RoomId, UserId};
+use crate::{
+    failpoint::{self, Point},
+    message::{EventId, Message, RoomId, UserId},
+};
 
 /// Answers are read up to here; what the worker asks for is far smaller.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -106,6 +109,7 @@ impl Homeserver {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         }
         let mut answer = request.send().await.map_err(SendError::from_transport)?;
+        failpoint::reach(Point::PutSent).await;
         let status = answer.status().as_u16();
         let retry_after = answer
             .headers()

@@ -17,6 +17,7 @@ use crate::{
     backoff::{self, Backoff},
     claimer::{Claimed, Claimer, Round},
     config::Config,
+    failpoint::{self, Point},
     flush::{Completions, Flusher, Totals},
     health::Health,
     lane::{Context, Delivery},
@@ -179,6 +180,7 @@ impl Runner {
             self.lanes.spawn(probe(self.shared.clone(), backend));
         }
         for claimed in std::mem::take(&mut round.claims) {
+            failpoint::reach(Point::AfterClaim).await;
             self.start(claimed);
         }
         Ok(Some(round))

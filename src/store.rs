@@ -28,12 +28,15 @@ pub use self::{
 };
 use crate::{
     config::Config,
+    failpoint::{self, Point},
     message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId},
     metrics::Metrics,
 };
 
 /// The contract that this worker speaks, as `COMMENT ON TABLE matrix_outbox` carries it.
 pub const CONTRACT: &str = "contract 1";
+
+const RENEW: &str = include_str!("../sql/renew.sql");
 
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
@@ -275,9 +278,7 @@ impl Store {
     /// Renews leases and returns those that are still ours.
     pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<Vec<(Lane, i64)>, StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
-        let rows = self
-            .query(include_str!("../sql/renew.sql"), &[&self.owner, &lanes, &epochs, &int(self.lease.as_millis())])
-            .await?;
+        let rows = self.query(RENEW, &[&self.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
         rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
     }
 
@@ -313,7 +314,7 @@ impl Store {
         let client = self.pool.get().await?;
         let run = async {
             let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, params).await
+            failpoint::in_flight(failpoint_of(sql), client.query(&statement, params)).await
         };
         match timeout(connect::ANSWER_TIMEOUT, run).await {
             Ok(result) => Ok(result?),
@@ -323,6 +324,15 @@ impl Store {
                 Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
             }
         }
+    }
+}
+
+/// The statements at which a test may stop.
+fn failpoint_of(sql: &str) -> Option<Point> {
+    match sql {
+        complete::COMPLETE => Some(Point::InCommit),
+        RENEW => Some(Point::InRenewal),
+        _ => None,
     }
 }
 

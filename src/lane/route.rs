@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::Delivery;
 use crate::{
+    failpoint::{self, Point},
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId},
     rooms::{
@@ -95,7 +96,9 @@ impl Route {
         if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
             return Ok(Some(Outcome::Sent(event_id)));
         }
+        failpoint::reach(Point::BeforePut).await;
         let answer = homeserver.send(&room, message).await;
+        failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limit is no attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));

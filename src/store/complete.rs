@@ -8,6 +8,8 @@ use std::{
 use super::{Store, StoreError, int, millis, value};
 use crate::message::{EventId, Failure, Lane, MessageId, RoomId};
 
+pub(super) const COMPLETE: &str = include_str!("../../sql/complete.sql");
+
 /// The log keeps an error text up to here, in bytes.
 const ERROR_BYTES: usize = 1024;
 
@@ -107,7 +109,7 @@ impl Store {
         }
         let rows = self
             .query(
-                include_str!("../../sql/complete.sql"),
+                COMPLETE,
                 &[
                     &self.owner,
                     &self.name,
