@@ -4,10 +4,13 @@
 mod contract;
 mod delivery;
 mod direct;
+mod endpoint;
 mod limits;
+mod metrics;
 mod outage;
 mod rooms;
 mod several;
+mod watched;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
