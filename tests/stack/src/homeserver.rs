@@ -71,6 +71,9 @@ struct World {
     transactions: HashMap<(String, String), String>,
     faults: VecDeque<(Option<String>, Fault)>,
     standing_fault: Option<Fault>,
+    send_fault: Option<Fault>,
+    /// By body: whatever is tried with this message.
+    poison: HashMap<String, Fault>,
     limit: Option<Limit>,
     delay: Duration,
     device: Option<String>,
@@ -146,11 +149,23 @@ impl Homeserver {
         self.shared.world().standing_fault = Some(fault);
     }
 
+    /// Every message meets `fault` while all other calls are answered, until [`Homeserver::heal`].
+    pub fn fail_sends(&self, fault: Fault) {
+        self.shared.world().send_fault = Some(fault);
+    }
+
+    /// The message with this body meets `fault` whenever it is sent, until [`Homeserver::heal`].
+    pub fn poison(&self, body: &str, fault: Fault) {
+        self.shared.world().poison.insert(body.to_owned(), fault);
+    }
+
     /// No more faults.
     pub fn heal(&self) {
         let mut world = self.shared.world();
         world.faults.clear();
         world.standing_fault = None;
+        world.send_fault = None;
+        world.poison.clear();
         world.limit = None;
     }
 
@@ -269,10 +284,12 @@ impl Shared {
 }
 
 impl World {
-    /// The fault that this call meets, if any.
-    fn take_fault(&mut self, room: Option<&str>) -> Option<Fault> {
+    /// The fault that a call meets, if any. `sent` is the body of the message that it sends.
+    fn take_fault(&mut self, room: Option<&str>, sent: Option<&str>) -> Option<Fault> {
         let at = self.faults.iter().position(|(only, _)| only.is_none() || only.as_deref() == room);
-        at.and_then(|at| self.faults.remove(at)).map(|(_, fault)| fault).or_else(|| self.standing_fault.clone())
+        let next = at.and_then(|at| self.faults.remove(at)).map(|(_, fault)| fault);
+        let of_message = || sent.and_then(|body| self.poison.get(body).or(self.send_fault.as_ref()));
+        next.or_else(|| of_message().or(self.standing_fault.as_ref()).cloned())
     }
 
     /// Puts a message into a room, or finds it there.

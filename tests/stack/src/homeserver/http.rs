@@ -130,7 +130,9 @@ async fn answer(shared: &Shared, call: &Call) -> Reply {
     let room = (call.path.first().is_some_and(|part| part == "rooms")).then(|| call.path.get(1)).flatten();
     let (fault, delay) = {
         let mut world = shared.world();
-        (world.take_fault(room.map(String::as_str)), world.delay)
+        let is_send = call.path.get(2).is_some_and(|part| part == "send");
+        let sent = is_send.then(|| call.body["body"].as_str().unwrap_or_default());
+        (world.take_fault(room.map(String::as_str), sent), world.delay)
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
