@@ -27,7 +27,8 @@ pub struct Backend {
     pub homeserver: Result<Homeserver, Failure>,
     me: OnceCell<UserId>,
     gate: Mutex<Gate>,
-    last_sent: Mutex<Option<Instant>>,
+    /// When the call began that is the latest to have got its 200.
+    last_passed: Mutex<Option<Instant>>,
 }
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
@@ -67,7 +68,7 @@ impl Backend {
             homeserver,
             me: OnceCell::new(),
             gate: Mutex::default(),
-            last_sent: Mutex::default(),
+            last_passed: Mutex::default(),
         }
     }
 
@@ -86,14 +87,15 @@ impl Backend {
         gate.clone()
     }
 
-    /// A message got its 200.
-    pub fn sent(&self) {
-        *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// A message got its 200. The call had begun at `began`.
+    pub fn passed(&self, began: Instant) {
+        let mut last = self.last_passed.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max(Some(began));
     }
 
-    /// Whether this process got a 200 within the last `time`.
-    pub fn has_sent_within(&self, time: Duration) -> bool {
-        self.last_sent.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|sent| sent.elapsed() < time)
+    /// Whether this process has begun a call after `moment` that got its 200.
+    pub fn has_passed_since(&self, moment: Instant) -> bool {
+        self.last_passed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|began| began > moment)
     }
 }
 

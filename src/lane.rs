@@ -16,7 +16,7 @@ use crate::{
     matrix::Homeserver,
     message::{EventId, Failure, Message, Outcome, RoomId, State, code},
     shutdown::Shutdown,
-    store::{Claim, Held, Settle, Store, Verdict},
+    store::{Claim, Held, HeldSince, Settle, Store, Verdict},
 };
 
 /// A message that has failed for so long while the homeserver answers is at fault itself.
@@ -62,13 +62,30 @@ struct Stop {
 /// One message's tries so far, earlier claims included.
 struct Tries {
     attempts: i32,
-    failed_before: Duration,
     since: Instant,
+    first_failed: Option<Instant>,
+    /// When the last try began.
+    began: Instant,
+    /// Another message was tried after the first failure and got through before the last try. One that was under way at either
+    /// says nothing: the homeserver may have gone away or come back in between.
+    is_overtaken: bool,
 }
 
 impl Tries {
-    fn failing_for(&self) -> Duration {
-        self.failed_before + self.since.elapsed()
+    fn new(history: Option<HeldSince>) -> Self {
+        let now = Instant::now();
+        Self {
+            attempts: history.map_or(0, |held| held.attempts),
+            since: now,
+            first_failed: history.map(|held| now.checked_sub(held.failing_for).unwrap_or(now)),
+            began: now,
+            is_overtaken: false,
+        }
+    }
+
+    fn begin(&mut self, backend: &Backend) {
+        self.began = Instant::now();
+        self.is_overtaken = self.first_failed.is_some_and(|at| backend.has_passed_since(at));
     }
 }
 
@@ -96,11 +113,7 @@ impl Delivery<'_> {
 
     async fn deliver(&self, message: &Message, route: &mut Route) -> Next {
         let history = self.claim.held.filter(|held| held.id == message.id);
-        let mut tries = Tries {
-            attempts: history.map_or(0, |held| held.attempts),
-            failed_before: history.map_or(Duration::ZERO, |held| held.failing_for),
-            since: Instant::now(),
-        };
+        let mut tries = Tries::new(history);
         if message.is_expired {
             let failure = Failure::new(code::EXPIRED, "not sent: the time until which it was of use had passed");
             return self.failed(message, &tries, failure).await;
@@ -117,10 +130,10 @@ impl Delivery<'_> {
             if !self.may_call() {
                 return self.untouched(message);
             }
-            let started = Instant::now();
+            tries.begin(self.backend);
             let failure = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
                 Step::Answered(Outcome::Sent(event_id)) => {
-                    return self.sent(message, &tries, event_id, route, started).await;
+                    return self.sent(message, &tries, event_id, route).await;
                 }
                 Step::Answered(Outcome::Limited { pause }) => return self.limited(message, pause).await,
                 Step::Answered(Outcome::Unauthorized(failure)) => {
@@ -136,6 +149,7 @@ impl Delivery<'_> {
                 Step::Fenced => return self.untouched(message),
                 Step::Answered(Outcome::Transient(failure)) => failure,
             };
+            tries.first_failed.get_or_insert_with(Instant::now);
             if is_retry {
                 return self.exhausted(homeserver, message, &tries, failure).await;
             }
@@ -151,9 +165,9 @@ impl Delivery<'_> {
         !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
     }
 
-    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route, started: Instant) -> Next {
-        self.backend.sent();
-        let duration = started.elapsed();
+    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route) -> Next {
+        self.backend.passed(tries.began);
+        let duration = tries.began.elapsed();
         debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
         if self.is_paced
             && let Err(error) = self.context.store.eased(self.backend.id).await
@@ -192,11 +206,11 @@ impl Delivery<'_> {
     }
 
     async fn is_poison(&self, homeserver: &Homeserver, tries: &Tries) -> bool {
-        let failing_for = tries.failing_for();
-        if self.backend.has_sent_within(failing_for) {
+        if tries.is_overtaken {
             return true;
         }
-        match self.context.store.passed_within(self.backend.id, failing_for).await {
+        let failing_for = tries.first_failed.map_or(Duration::ZERO, |at| at.elapsed());
+        match self.context.store.passed_between(self.backend.id, failing_for, tries.began.elapsed()).await {
             Ok(true) => true,
             Ok(false) => failing_for >= POISON_AFTER && homeserver.whoami().await.is_ok(),
             Err(error) => {

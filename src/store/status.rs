@@ -60,9 +60,15 @@ impl Store {
         self.query(include_str!("../../sql/status_reset.sql"), &[&backend, &config_version]).await.map(drop)
     }
 
-    /// Whether another message of the backend got through within the last `time`.
-    pub async fn passed_within(&self, backend: BackendId, time: Duration) -> Result<bool, StoreError> {
-        let rows = self.query(include_str!("../../sql/passed_since.sql"), &[&backend, &time.as_secs_f64()]).await?;
+    /// Whether a message of the backend was tried and got through between two moments, each so long ago, and is logged.
+    pub async fn passed_between(
+        &self,
+        backend: BackendId,
+        from_ago: Duration,
+        until_ago: Duration,
+    ) -> Result<bool, StoreError> {
+        let (from, until) = (from_ago.as_secs_f64(), until_ago.as_secs_f64());
+        let rows = self.query(include_str!("../../sql/passed_between.sql"), &[&backend, &from, &until]).await?;
         rows.first().map_or(Ok(false), |row| value(row, 0))
     }
 }

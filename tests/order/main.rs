@@ -5,6 +5,7 @@
 mod answers;
 mod commits;
 mod forgetful;
+mod outage;
 mod turn;
 
 /// The worker under test.

@@ -1,0 +1,12 @@
+-- Whether another message of the backend was tried and got through while one was failing: then that one is at fault.
+--
+-- $1 backend, $2 seconds since its first failure, $3 seconds since its last try began
+SELECT EXISTS (
+    SELECT FROM matrix_log
+    WHERE backend_id = $1 AND status = 'ok'
+        AND date > now() AT TIME ZONE 'UTC' - $2::double precision * interval '1 s'
+        AND date < now() AT TIME ZONE 'UTC' - $3::double precision * interval '1 s'
+        -- Dates run late by what the way into the database took: one just behind the failure may have been before it.
+        AND date - duration_ms * interval '1 ms'
+            > now() AT TIME ZONE 'UTC' - $2::double precision * interval '1 s' + interval '100 ms'
+)

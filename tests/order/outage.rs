@@ -1,0 +1,122 @@
+//! Messages that fail while the homeserver answers: the homeserver may be at fault, or the message.
+
+use std::time::{Duration, Instant};
+
+use stack::{
+    homeserver::{Event, Fault},
+    report,
+    world::World,
+};
+
+use crate::{BINARY, turn};
+
+const ROOM: &str = "!case:double.test";
+const OTHER: &str = "!other:double.test";
+const BROKEN: Fault = Fault::Refuse { status: 500, errcode: "M_UNKNOWN" };
+
+/// `whoami` answers, so each probe says that all is well, and each time the first message says that it is not.
+#[tokio::test]
+async fn a_homeserver_that_only_refuses_messages_loses_none() {
+    let _turn = turn::beside().await;
+    let world = World::new(BINARY).await;
+    let lasts = Duration::from_secs(10);
+    world.homeserver.fail_sends(BROKEN);
+    let _worker = world.worker("w1");
+    let ids = world.enqueue_many(&[ROOM, OTHER], "message", 5).await;
+    let broken_until = Instant::now() + lasts;
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    // The fault lasts as long as the row of the table says.
+    tokio::time::sleep_until(broken_until.into()).await;
+    world.homeserver.heal();
+    let healed = Instant::now();
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&[ROOM, OTHER], "message", 5);
+    let back = world.homeserver.events().iter().map(|event| event.at).min().unwrap().duration_since(healed);
+    let failed: Vec<_> = world.log().await.into_iter().filter(|row| row.status == "failed").collect();
+    assert!(failed.iter().all(|row| !row.is_final), "{failed:?}");
+    assert!(failed.len() <= 2, "more than one row for each message that was tried: {failed:?}");
+    report::record(
+        "partial outage",
+        "`/versions` and `whoami` answer, every message gets 500 for 10 s, two rooms; nothing final, all delivered after",
+        &format!("0 final, 10 of 10 delivered, the first {:.1} s after the end", back.as_secs_f64()),
+    );
+}
+
+fn at(world: &World, body: &str) -> Instant {
+    let found = world.homeserver.events().into_iter().find(|event| event.body() == body);
+    found.map(|Event { at, .. }| at).unwrap_or_else(|| panic!("{body} has not arrived"))
+}
+
+#[tokio::test]
+async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() {
+    let _turn = turn::alone().await;
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("message 3", Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
+    let _worker = world.worker("w1");
+
+    let ids = world.enqueue_many(&[ROOM], "message", 5).await;
+
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["message 1", "message 2", "message 4", "message 5"]);
+    let held = at(&world, "message 4").duration_since(at(&world, "message 2"));
+    assert!(held < Duration::from_secs(1), "{held:?}");
+    report::record(
+        "poison row in the middle of a room, 4xx",
+        "the next row ≤ 1 s later",
+        &format!("{} ms later", held.as_millis()),
+    );
+}
+
+#[tokio::test]
+async fn a_poisonous_message_with_a_5xx_holds_its_room_until_another_room_gets_through() {
+    let _turn = turn::alone().await;
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("message 3", BROKEN);
+    let _worker = world.worker("w1");
+    let mut ids = world.enqueue_many(&[ROOM], "message", 5).await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+
+    ids.push(world.enqueue(OTHER, "from elsewhere").await);
+
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["message 1", "message 2", "message 4", "message 5"]);
+    let passed = at(&world, "from elsewhere");
+    let held = at(&world, "message 4").saturating_duration_since(passed);
+    assert!(held < Duration::from_secs(1), "{held:?}");
+    let poison: Vec<_> = world.log().await.into_iter().filter(|row| row.outbox_id == ids[2]).collect();
+    let finals: Vec<_> = poison.iter().map(|row| (row.status.as_str(), row.is_final)).collect();
+    assert_eq!(finals, [("failed", false), ("failed", true)]);
+    report::record(
+        "poison row in the middle of a room, 5xx",
+        "the next row as soon as another room's message has passed (≤ 1 s)",
+        &format!("{} ms after it", held.as_millis()),
+    );
+}
+
+/// The homeserver goes away and comes back in the middle of traffic. Whoever got through before or afterwards proves nothing
+/// against those who did not.
+#[tokio::test]
+async fn a_homeserver_that_comes_and_goes_makes_no_message_poison() {
+    let _turn = turn::beside().await;
+    let world = World::new(BINARY).await;
+    let rooms: Vec<_> = (0..20).map(|number| format!("!room{number}:double.test")).collect();
+    let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
+    let _workers = [world.worker("w1"), world.worker("w2")];
+    world.homeserver.delay(Duration::from_millis(5));
+
+    let ids = world.enqueue_many(&rooms, "message", 40).await;
+    for away in 1..=3 {
+        world.homeserver.until_events(away * 150).await;
+        world.homeserver.fail_sends(BROKEN);
+        world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+        world.homeserver.heal();
+        world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'ok')").await;
+    }
+
+    world.assert_settled(&ids).await;
+    let failed: Vec<_> = world.log().await.into_iter().filter(|row| row.status == "failed").collect();
+    assert!(failed.iter().all(|row| !row.is_final), "{failed:#?}\n{}", world.worker_logs());
+    world.assert_in_order(&rooms, "message", 40);
+}
