@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::OnceCell;
+use tracing::info;
 
 use crate::{
     matrix::{Homeserver, SendError},
@@ -132,6 +133,17 @@ impl Backends {
             })
             .collect();
         Ok(known.get(&id).cloned())
+    }
+
+    /// An operator has paused the backend: no lane of it that is on its way sends another message.
+    pub fn pause(&self, id: BackendId) {
+        let Some(backend) = self.known(id) else { return };
+        let gate = backend.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gate.is_closed() {
+            info!(backend.id = id, "Paused by an operator");
+            gate.close();
+        }
+        gate.recorded();
     }
 
     fn known(&self, id: BackendId) -> Option<Arc<Backend>> {

@@ -78,7 +78,13 @@ impl Claimer {
             let candidates = lanes.remove(&id).unwrap_or_default();
             let is_paced = standing == Standing::Paced;
             match standing {
-                Standing::Closed { wait } => round.look_again(wait),
+                Standing::Closed { wait } => {
+                    // Until somebody resumes it: what is claimed already stops before its next message.
+                    if wait.is_none() {
+                        self.backends.pause(id);
+                    }
+                    round.look_again(wait);
+                }
                 Standing::Changed => {
                     store.reset(id, config_version).await?;
                     round.look_again(Some(Duration::ZERO));

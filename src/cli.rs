@@ -1,15 +1,25 @@
 //! The command line: one file per subcommand that does more than print.
 
+mod backends;
 mod check;
 mod deliver;
 mod grants;
+mod lanes;
+mod pause;
+mod resume;
+mod status;
+mod table;
 
-use clap::{Parser, Subcommand};
+use std::io::{ErrorKind, Write as _};
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
     config::{Config, ConfigError},
-    store::StoreError,
+    message::BackendId,
+    store::{Store, StoreError},
 };
 
 /// The tables of the contract for a database without Odoo: what its ORM makes, then the addon's own file.
@@ -35,6 +45,44 @@ enum Command {
     Drain,
     /// Look whether everything is ready: database, tables, rights, homeservers. Changes nothing.
     Check,
+    /// Show how delivery goes: what waits for each backend and what stops it, the workers, and what slows the database down.
+    ///
+    /// Exits 0 whatever it shows; `check` and `/readyz` judge.
+    Status {
+        /// For a program: one JSON object. Ages and times to come are in seconds.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the rooms and people that wait for messages, those in trouble first, and who is sending to them.
+    ///
+    /// A lane is `<backend>/<room id>` or `<backend>/<@user:server>`. Its messages go out one after the other; HEAD is the next one.
+    Lanes {
+        /// Only lanes of the backend with this id.
+        #[arg(long, value_name = "ID")]
+        backend: Option<BackendId>,
+        /// Show at most so many lanes.
+        #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// For a program: one JSON object. Ages and times to come are in seconds.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop sending for a backend, or for all, until it is resumed. Odoo goes on queueing, and nothing is lost.
+    ///
+    /// Use it before work on the homeserver. What is in flight is finished. The pause outlasts restarts of the worker and changes of
+    /// the backend in Odoo.
+    Pause {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for those who will wonder; `status` and Odoo show it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let a backend, or all, send again at once, whatever stopped it: a pause, a limit, an outage.
+    Resume {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Print the SQL that gives a database role the rights of the worker, no more. Run it as the owner of Odoo's database.
     Grants {
         /// The role, which must exist.
@@ -43,6 +91,18 @@ enum Command {
     },
     /// Print the SQL of the tables, for a database without Odoo.
     Schema,
+}
+
+/// The backends that a command is about.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The backend with this id, as `status` and Odoo show it.
+    #[arg(long, value_name = "ID")]
+    backend: Option<BackendId>,
+    /// Every backend.
+    #[arg(long)]
+    all: bool,
 }
 
 /// Why a command ends badly. The exit codes are those of sysexits.h.
@@ -54,6 +114,9 @@ pub enum CliError {
     BadConfig(String),
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The command line names something that is not there.
+    #[error("{0}")]
+    Usage(String),
     /// Something failed and has been told.
     #[error("{0}")]
     Failed(String),
@@ -64,6 +127,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::BadConfig(_) => 78,
             Self::Store(_) => 69,
+            Self::Usage(_) => 64,
             Self::Failed(_) => 1,
         }
     }
@@ -76,6 +140,10 @@ impl Cli {
             Command::Run => deliver::run(&Config::load(lookup)?).await,
             Command::Drain => deliver::drain(&Config::load(lookup)?).await,
             Command::Check => check::check(&Config::load(lookup)?).await,
+            Command::Status { json } => status::status(&Config::load(lookup)?, json).await,
+            Command::Lanes { backend, limit, json } => lanes::lanes(&Config::load(lookup)?, backend, limit, json).await,
+            Command::Pause { which, reason } => pause::pause(&Config::load(lookup)?, which.backend, &reason).await,
+            Command::Resume { which } => resume::resume(&Config::load(lookup)?, which.backend).await,
             Command::Grants { role } => {
                 print(&grants::sql(&role));
                 Ok(())
@@ -88,7 +156,17 @@ impl Cli {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn open(config: &Config) -> Result<Store, CliError> {
+    Store::new(config).map_err(|error| CliError::BadConfig(format!("DATABASE_URL: {error}")))
+}
+
+fn json(report: &impl Serialize) -> Result<String, CliError> {
+    serde_json::to_string_pretty(report).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// The answer of a command. A reader that has seen enough, as `head`, may go before its end.
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    if let Err(error) = writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe, "standard output cannot be written");
+    }
 }

@@ -5,6 +5,7 @@ mod complete;
 mod connect;
 mod error;
 mod listener;
+mod report;
 mod status;
 
 use std::{
@@ -25,6 +26,7 @@ pub use self::{
     complete::{Batch, Held, Settle, Verdict},
     error::StoreError,
     listener::{Listener, Wakeups},
+    report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
 };
 use crate::{
     config::Config,

@@ -1,10 +1,10 @@
 //! `check`: looks at everything that delivery needs, and changes nothing.
 
-use super::{CliError, print};
-use crate::{backend::Backend, config::Config, message::Failure, store::Store};
+use super::{CliError, open, print};
+use crate::{backend::Backend, config::Config, message::Failure};
 
 pub(super) async fn check(config: &Config) -> Result<(), CliError> {
-    let store = Store::new(config).map_err(|error| CliError::BadConfig(format!("DATABASE_URL: {error}")))?;
+    let store = open(config)?;
     store.check_contract().await?;
     print("ok       database: reached, and its tables are those that this worker knows");
     let mut problems = 0;

@@ -60,6 +60,18 @@ impl Store {
         self.query(include_str!("../../sql/status_reset.sql"), &[&backend, &config_version]).await.map(drop)
     }
 
+    /// Nobody sends for these backends before they are resumed. Returns each with the state that it had.
+    pub async fn pause(&self, backends: &[BackendId], reason: &str) -> Result<Vec<(BackendId, String)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/status_paused.sql"), &[&backends, &reason]).await?;
+        rows.iter().map(|row| Ok((value(row, 0)?, value(row, 1)?))).collect()
+    }
+
+    /// These backends may send again, whatever stopped them. Returns those that were stopped, each with the state that it had.
+    pub async fn resume(&self, backends: &[BackendId]) -> Result<Vec<(BackendId, String)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/status_resumed.sql"), &[&backends]).await?;
+        rows.iter().map(|row| Ok((value(row, 0)?, value(row, 1)?))).collect()
+    }
+
     /// Whether a message of the backend was tried and got through between two moments, each so long ago, and is logged.
     pub async fn passed_between(
         &self,

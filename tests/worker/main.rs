@@ -5,11 +5,14 @@ mod contract;
 mod delivery;
 mod direct;
 mod endpoint;
+mod lanes;
 mod limits;
 mod metrics;
 mod outage;
+mod pause;
 mod rooms;
 mod several;
+mod status;
 mod watched;
 
 /// The worker under test.

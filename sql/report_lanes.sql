@@ -1,0 +1,47 @@
+-- What `lanes` shows: lanes that have messages, the first so many of each backend in byte order, and all that are leased or held.
+-- Those in trouble come first, then the ones that have waited longest.
+--
+-- $1 the one backend, or NULL for all, $2 lanes of each backend at most, $3 count at most so many messages of a lane
+WITH RECURSIVE waiting (lane, ends_before, n) AS (
+    SELECT first.lane, b.id || '0', 1
+    FROM matrix_backend AS b
+    CROSS JOIN LATERAL (
+        SELECT o.lane FROM matrix_outbox AS o
+        -- '0' follows '/' in byte order, so this is the range of all lanes of the backend.
+        WHERE o.lane > b.id || '/' AND o.lane < b.id || '0'
+        ORDER BY o.lane LIMIT 1
+    ) AS first
+    WHERE $1::integer IS NULL OR b.id = $1
+    UNION ALL
+    SELECT next.lane, waiting.ends_before, waiting.n + 1
+    FROM waiting
+    CROSS JOIN LATERAL (
+        SELECT o.lane FROM matrix_outbox AS o
+        WHERE o.lane > waiting.lane AND o.lane < waiting.ends_before
+        ORDER BY o.lane LIMIT 1
+    ) AS next
+    WHERE waiting.n < $2::integer
+), shown AS (
+    SELECT waiting.lane FROM waiting
+    UNION
+    SELECT l.lane FROM matrix_lane AS l
+    WHERE (l.lease_until IS NOT NULL OR l.head_id IS NOT NULL)
+        AND ($1::integer IS NULL OR (l.lane > $1 || '/' AND l.lane < $1 || '0'))
+)
+SELECT shown.lane, counted.messages, head.id AS head_id,
+    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - head.queued_at)::double precision AS head_seconds,
+    CASE WHEN l.head_id = head.id THEN l.attempts ELSE 0 END AS attempts,
+    CASE WHEN l.head_id = head.id THEN l.last_error END AS last_error,
+    EXTRACT(EPOCH FROM l.retry_at - now() AT TIME ZONE 'UTC')::double precision AS retry_seconds,
+    CASE WHEN l.lease_until IS NOT NULL THEN l.owner END AS owner,
+    EXTRACT(EPOCH FROM l.lease_until - now() AT TIME ZONE 'UTC')::double precision AS lease_seconds
+FROM shown
+LEFT JOIN matrix_lane AS l ON l.lane = shown.lane
+LEFT JOIN LATERAL (
+    SELECT o.id, o.queued_at FROM matrix_outbox AS o WHERE o.lane = shown.lane ORDER BY o.id LIMIT 1
+) AS head ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages FROM (SELECT FROM matrix_outbox AS o WHERE o.lane = shown.lane LIMIT $3::bigint) AS o
+) AS counted
+ORDER BY last_error IS NULL, head.queued_at NULLS LAST, shown.lane
+LIMIT $2::integer

@@ -1,0 +1,75 @@
+//! `lanes`: which rooms and people wait for messages, and why.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    CliError, backends, json, open, print,
+    table::{Align, Table},
+};
+use crate::{
+    config::Config,
+    duration::words,
+    message::BackendId,
+    store::{COUNTED_OF_LANE, LaneReport},
+};
+
+#[derive(Serialize)]
+struct Report {
+    lanes: Vec<LaneReport>,
+    /// Not all lanes are shown.
+    is_cut: bool,
+}
+
+pub(super) async fn lanes(config: &Config, only: Option<BackendId>, most: u16, as_json: bool) -> Result<(), CliError> {
+    let store = open(config)?;
+    store.check_contract().await?;
+    if let Some(id) = only {
+        backends::chosen(&store, Some(id)).await?;
+    }
+    // One more than is shown tells whether there are more.
+    let mut lanes = store.report_lanes(only, i32::from(most) + 1).await?;
+    let is_cut = lanes.len() > usize::from(most);
+    lanes.truncate(most.into());
+    let report = Report { lanes, is_cut };
+    print(&if as_json { json(&report)? } else { text(&report) });
+    Ok(())
+}
+
+fn text(report: &Report) -> String {
+    if report.lanes.is_empty() {
+        return "No lane waits, and none is leased.".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("LANE", Align::Left),
+        ("WAITING", Align::Right),
+        ("HEAD", Align::Right),
+        ("FOR", Align::Right),
+        ("ATTEMPTS", Align::Right),
+        ("RETRY IN", Align::Right),
+        ("LEASED BY", Align::Left),
+        ("LEASE LEFT", Align::Right),
+    ]);
+    for lane in &report.lanes {
+        table.row(cells(lane), lane.last_error.clone());
+    }
+    let more = if report.is_cut { "There are more lanes: see --limit and --backend.\n" } else { "" };
+    format!("{table}{more}")
+}
+
+fn cells(lane: &LaneReport) -> Vec<String> {
+    let seconds =
+        |seconds: Option<f64>| seconds.map(|s| words(Duration::from_secs_f64(s.max(0.0)))).unwrap_or_default();
+    let waiting = if lane.has_more { format!("{COUNTED_OF_LANE}+") } else { lane.waiting.to_string() };
+    vec![
+        lane.lane.clone(),
+        waiting,
+        lane.head_id.map(|id| id.to_string()).unwrap_or_default(),
+        seconds(lane.head_seconds),
+        if lane.attempts == 0 { String::new() } else { lane.attempts.to_string() },
+        seconds(lane.retry_seconds),
+        lane.owner.clone().unwrap_or_default(),
+        seconds(lane.lease_seconds),
+    ]
+}
