@@ -141,7 +141,7 @@ fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
         events("/state/events").chain(events("/timeline/events"))
     });
     let last =
-        gone.filter(is_mine).last().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
+        gone.filter(is_mine).next_back().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
     if last == Some("ban") { Membership::Banned } else { Membership::Outside }
 }
 
