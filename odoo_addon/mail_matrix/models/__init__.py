@@ -3,6 +3,7 @@ from . import matrix_backend
 from . import matrix_backend_token
 from . import matrix_backend_connection
 from . import matrix_outbox
+from . import matrix_outbox_text
 from . import matrix_outbox_notes
 from . import matrix_outbox_discard
 from . import matrix_log
@@ -17,3 +18,9 @@ from . import matrix_thread_mixin
 from . import matrix_thread_room
 from . import res_users
 from . import mail_message
+from . import matrix_thread_chatter
+from . import matrix_thread_deliveries
+from . import ir_actions_server
+from . import matrix_backend_templates
+from . import matrix_backend_health
+from . import res_config_settings

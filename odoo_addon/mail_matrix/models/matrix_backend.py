@@ -156,6 +156,15 @@ class MatrixBackend(models.Model):
         self.env.registry.clear_cache()
         return result
 
+    def copy_data(self, default=None):
+        """A copy is inactive: two active ones are refused."""
+        default = {"is_active": False, **(default or {})}
+        vals_list = super().copy_data(default)
+        if "name" not in default:
+            for vals in vals_list:
+                vals["name"] = self.env._("%(name)s (copy)", name=vals["name"])
+        return vals_list
+
     @api.ondelete(at_uninstall=False)
     def _unlink_except_waiting(self):
         """The database refuses it too, in words that help nobody."""
@@ -259,6 +268,13 @@ class MatrixBackend(models.Model):
         It is the company's own, else the one that serves all.
         """
         return self.sudo().browse(self._active_id_for(company.id or False))
+
+    @api.model
+    def _active_for_record(self, record):
+        """Return the backend that speaks for the company of ``record``, or none."""
+        if "company_id" in record._fields:
+            return self._active_for(record.company_id)
+        return self._active_for(self.env["res.company"])
 
     def _message_type(self, event_type):
         """Return the ``msgtype`` of this event: ``m.text`` unless told otherwise."""

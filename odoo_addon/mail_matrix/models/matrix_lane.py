@@ -42,6 +42,14 @@ class MatrixLane(models.Model):
             """
         )
 
+    def action_view_messages(self):
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_matrix.matrix_outbox_action"
+        )
+        action["domain"] = [("lane", "=", self.lane)]
+        return action
+
     def action_discard(self):
         """Give up all that waits for these rooms; see matrix.outbox."""
         self.check_access("read")

@@ -4,7 +4,6 @@ from odoo import api, models
 from odoo.tools import SQL
 
 _PARAMETER = "mail_matrix.log_retention_days"
-_DEFAULT_DAYS = 365
 _BATCH = 10_000
 
 
@@ -17,8 +16,9 @@ class MatrixLog(models.Model):
     def _gc_deliveries(self):
         """Delete one batch of old rows, and call the vacuum again while there are
         more."""
-        text = self.env["ir.config_parameter"].sudo().get_param(_PARAMETER, "")
-        days = int(text) if text.isdecimal() else _DEFAULT_DAYS
+        text = self.env["ir.config_parameter"].sudo().get_param(_PARAMETER) or ""
+        # The settings delete the parameter where 0 was entered.
+        days = int(text) if text.isdecimal() else 0
         if not days:
             return
         self.env.cr.execute(

@@ -28,7 +28,7 @@ class Note(NamedTuple):
     model: str
     res_id: int
     event_type: str
-    message_id: int  # of the chatter; 0 for other events
+    cause_id: int  # the message of the chatter or the server action, else 0
 
 
 class MatrixOutbox(models.Model):
@@ -43,7 +43,7 @@ class MatrixOutbox(models.Model):
     _inherit = "matrix.outbox"
 
     @api.model
-    def _note(self, records, event_type, message_id=0):
+    def _note(self, records, event_type, cause_id=0):
         """Remember that ``event_type`` happened to ``records``."""
         precommit = self.env.cr.precommit
         if self._is_installing() or precommit.data.get(_TURNING):
@@ -53,7 +53,7 @@ class MatrixOutbox(models.Model):
             notes = precommit.data[_NOTES] = {}
             precommit.add(self.with_env(self.env(context={}))._turn_notes_into_rows)
         for res_id in records.ids:
-            note = Note(records._name, res_id, event_type, message_id)
+            note = Note(records._name, res_id, event_type, cause_id)
             notes.setdefault(note, self.env.uid)
 
     @api.model
@@ -161,13 +161,12 @@ class MatrixOutbox(models.Model):
             values = {"res_model": note.model, "res_id": note.res_id}
             code = words.ERROR_ROOM
             try:
-                target = record._matrix_target(note.event_type)
+                event = self._event_of(note, record)
+                target = event._matrix_target(note.event_type)
                 if target:
                     backend, values = target
                     code = words.ERROR_TEMPLATE
-                    row = record._matrix_row(
-                        note.event_type, backend, values, note.message_id
-                    )
+                    row = event._matrix_row(note.event_type, backend, values)
                     rows.append(row)
             except Exception as error:
                 self._raise_if_to_run_again(error)
@@ -175,6 +174,14 @@ class MatrixOutbox(models.Model):
                     raise
                 failures.append(self._failure(note, uid, error, code, values))
         return rows, failures
+
+    @api.model
+    def _event_of(self, note, record):
+        """Return who tells this event: the record, or the server action about it."""
+        if note.event_type == "automation":
+            action = record.env["ir.actions.server"].browse(note.cause_id)
+            return action.with_context(matrix_record=record)
+        return record.with_context(matrix_message_id=note.cause_id)
 
     @api.model
     def _failure(self, note, uid, error, code, values):

@@ -1,4 +1,6 @@
-from odoo import fields, models
+from datetime import timedelta
+
+from odoo import api, fields, models
 
 
 class MatrixWorker(models.Model):
@@ -17,5 +19,23 @@ class MatrixWorker(models.Model):
     version = fields.Char(readonly=True)
     started_at = fields.Datetime(string="Started", readonly=True)
     last_seen = fields.Datetime(readonly=True)
+    silent = fields.Boolean(
+        compute="_compute_silent", help="It showed no sign of life for two minutes."
+    )
     sent_total = fields.Integer(string="Sent", readonly=True)
     failed_total = fields.Integer(string="Failed", readonly=True)
+
+    # The worker writes its heartbeat every few seconds.
+    _SILENT_AFTER = timedelta(minutes=2)
+
+    @api.depends("last_seen")
+    def _compute_silent(self):
+        limit = self.env.cr.now() - self._SILENT_AFTER
+        for worker in self:
+            worker.silent = not worker.last_seen or worker.last_seen < limit
+
+    @api.model
+    def _all_silent(self):
+        """Whether no worker at all showed a sign of life lately."""
+        latest = self.sudo().search([], limit=1)
+        return not latest or latest.silent

@@ -1,1 +1,1 @@
-from . import content, template, token, words
+from . import content, template, template_check, token, words

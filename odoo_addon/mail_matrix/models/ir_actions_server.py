@@ -1,0 +1,102 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ..tools import content as contents
+from ..tools import words
+from ..tools.template import render
+
+
+class IrActionsServer(models.Model):
+    """A server action that tells a room, for any model; it needs no mixin.
+
+    Like every event it becomes a message at commit, and never fails what it is part of.
+    """
+
+    _inherit = "ir.actions.server"
+
+    state = fields.Selection(
+        selection_add=[("matrix", "Send Matrix Message"), ("webhook",)],
+        ondelete={"matrix": "cascade"},
+    )
+    matrix_backend_id = fields.Many2one(
+        "matrix.backend",
+        ondelete="restrict",
+        help="Empty: the active backend of the record's company.",
+    )
+    matrix_room = fields.Char(
+        string="Room in Matrix",
+        help="Room ID, or an expression for it such as {{ object.project_id.room }}. "
+        "Empty: the room of the record, else the backend's default room.",
+    )
+    matrix_template = fields.Text(
+        string="Matrix Text",
+        help="For example: {{ object.name }} is due on {{ object.date }}",
+    )
+    matrix_message_type = fields.Selection(words.MESSAGE_TYPES, default="m.text")
+
+    @api.constrains("state", "model_id", "matrix_room", "matrix_template")
+    def _check_matrix(self):
+        for action in self.filtered(lambda action: action.state == "matrix"):
+            if not action.matrix_template:
+                raise ValidationError(
+                    self.env._("Enter the text that is sent to Matrix.")
+                )
+            backends = self.env["matrix.backend"]
+            for source in (action.matrix_room, action.matrix_template):
+                backends._check_template(source, [action.model_id.model])
+            room = action.matrix_room
+            if room and "{{" not in room and not contents.is_room_id(room):
+                raise ValidationError(
+                    self.env._(
+                        "“%(room)s” is no room ID: it begins with “!”.", room=room
+                    )
+                )
+
+    def _run_action_matrix_multi(self, eval_context=None):
+        context = eval_context or {}
+        records = context.get("records") or context.get("record")
+        if records:
+            self.env["matrix.outbox"]._note(records, "automation", self.id)
+        return False
+
+    def _matrix_target(self, event_type):
+        """See matrix.event.mixin; the record stands in the context."""
+        record = self.env.context["matrix_record"]
+        has_room = hasattr(record, "_matrix_room_record")
+        room_record = record._matrix_room_record() if has_room else record
+        if has_room and not room_record.matrix_enabled:
+            return None
+        backend = self.matrix_backend_id or self.env[
+            "matrix.backend"
+        ]._active_for_record(room_record)
+        if not backend.is_active:
+            return None
+        own_room = has_room and room_record.matrix_room_id
+        room = (
+            render(self.matrix_room, record).strip()
+            if self.matrix_room
+            else own_room or backend.default_room_id
+        )
+        if not room:
+            return None
+        if not contents.is_room_id(room):
+            raise UserError(self.env._("“%(room)s” is no room ID.", room=room[:300]))
+        if has_room:
+            return backend, room_record._matrix_row_values(backend, room)
+        return backend, {
+            "backend_id": backend.id,
+            "room_id": room,
+            "res_model": record._name,
+            "res_id": record.id,
+        }
+
+    def _matrix_row(self, event_type, backend, values):
+        """See matrix.event.mixin."""
+        outbox = self.env["matrix.outbox"]
+        record = self.env.context["matrix_record"]
+        record = outbox._in_language_of(record, record)
+        row = outbox._rendered_row(
+            backend, event_type, self.matrix_template, record, values, {}
+        )
+        row["content"]["msgtype"] = self.matrix_message_type or "m.text"
+        return row

@@ -1,0 +1,94 @@
+from datetime import datetime, timedelta
+
+from odoo.exceptions import AccessError
+from odoo.tests import tagged
+
+from .common import TicketCase
+
+
+@tagged("post_install", "-at_install")
+class TestDeliveries(TicketCase):
+    def outcomes(self):
+        rows = self.as_user(self.ticket).get_matrix_deliveries()
+        return [(row["text"], row["outcome"]) for row in rows]
+
+    def test_a_message_is_followed_until_it_is_sent(self):
+        self.assertEqual(self.outcomes(), [])
+        self.ticket._matrix_enqueue("manual", "Hello")
+        self.assertEqual(self.outcomes(), [("Hello", "waiting")])
+
+        row = self.outbox()[0]
+        self.log(row, is_final=False, error_message="No answer")
+        self.assertEqual(self.outcomes(), [("Hello", "held")])
+        shown = self.ticket.get_matrix_deliveries()[0]
+        self.assertEqual(shown["error"], "No answer")
+        self.assertIn("when the homeserver is back", shown["outcome_text"])
+
+        self.log(row, status="ok")
+        self.assertEqual(self.outcomes(), [("Hello", "ok")])
+
+    def test_the_last_ones_are_shown_the_newest_first(self):
+        for number in range(7):
+            self.ticket._matrix_enqueue("manual", str(number))
+        for row in self.outbox()[:4]:
+            self.log(row, status="failed" if row["id"] % 2 else "ok")
+
+        texts = [text for text, _outcome in self.outcomes()]
+        self.assertEqual(texts, ["6", "5", "4", "3", "2"])
+
+    def test_who_may_not_read_the_record_does_not_read_its_messages(self):
+        portal = self.make_user("matrix-portal", "base.group_portal")
+        with self.assertRaises(AccessError):
+            self.ticket.with_user(portal).get_matrix_deliveries()
+
+    def test_the_backend_tells_how_it_is(self):
+        self.ticket._matrix_enqueue("manual", "One")
+        self.ticket._matrix_enqueue("manual", "Two")
+        self.log(self.outbox()[0], status="ok")
+        self.env.cr.execute(
+            "INSERT INTO matrix_backend_status (backend_id, state, reason) "
+            "VALUES (%s, 'down', 'No answer')",
+            [self.backend.id],
+        )
+        backend = self.backend.with_user(self.manager)
+
+        self.assertEqual(backend.waiting_count, 1)
+        self.assertTrue(backend.oldest_queued_at)
+        self.assertEqual((backend.sent_count, backend.failed_count), (1, 0))
+        self.assertEqual((backend.state, backend.state_reason), ("down", "No answer"))
+        for method in ("action_view_waiting", "action_view_log", "action_view_failed"):
+            self.assertIn(self.backend.id, getattr(backend, method)()["domain"][0])
+
+    def test_a_red_banner_shows_when_no_worker_runs(self):
+        def seen(ago):
+            self.env.cr.execute(
+                "DELETE FROM matrix_worker; "
+                "INSERT INTO matrix_worker (name, last_seen) VALUES ('w', %s)",
+                [datetime.now() - timedelta(seconds=ago)],
+            )
+            self.env.invalidate_all()
+
+        self.env.cr.execute("DELETE FROM matrix_worker")
+        backend = self.backend.with_user(self.manager)
+        self.assertTrue(backend.worker_missing)
+        self.assertIn("No worker", backend.get_worker_alert())
+        seen(121)
+        self.assertTrue(backend.worker_missing)
+        self.assertTrue(self.env["matrix.worker"].search([]).silent)
+        seen(60)
+        self.assertFalse(backend.worker_missing)
+        self.assertFalse(backend.get_worker_alert())
+        seen(121)
+        self.backend.is_active = False
+        self.assertFalse(backend.get_worker_alert(), "Nothing waits without a backend")
+
+    def test_settings_lead_to_the_backend_and_keep_the_log(self):
+        action = self.env["res.config.settings"].create({}).action_open_matrix_backend()
+        self.assertEqual(action["res_id"], self.backend.id)
+
+        settings = self.env["res.config.settings"].create(
+            {"matrix_log_retention_days": 0}
+        )
+        settings.execute()
+        parameters = self.env["ir.config_parameter"]
+        self.assertFalse(parameters.get_param("mail_matrix.log_retention_days"))
