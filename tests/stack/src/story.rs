@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::office::Office;
 use crate::progress;
@@ -68,18 +68,24 @@ pub async fn check(office: &Office, texts: &[String; 4]) -> Result<Vec<Event>> {
         let seen: Vec<_> = messages.iter().map(Event::body).collect();
         bail!("the room should show {texts:?} and shows {seen:?}\n{}", office.worker.process().tail());
     }
-    // The log row is written after the homeserver's answer, so it may come a moment after the message.
-    let deadline = Instant::now() + ARRIVES_WITHIN;
+    let logs = logged(office, texts.len(), ARRIVES_WITHIN).await?;
+    let delivered: Vec<_> =
+        logs.iter().filter(|row| row["status"] == "ok").map(|row| &row["matrix_event_id"]).collect();
+    let sent: Vec<_> = messages.iter().map(|event| event.event_id.as_str()).collect();
+    if delivered.len() != logs.len() || delivered != sent {
+        bail!("Logs should show {sent:?} and shows {logs:?}\n{}", office.worker.process().tail());
+    }
+    Ok(messages)
+}
+
+/// Waits until Logs has `count` rows; gives back what it has in the end, oldest first. A row is written after the
+/// homeserver's answer, so it may come a moment after the message.
+pub async fn logged(office: &Office, count: usize, within: Duration) -> Result<Vec<Value>> {
+    let deadline = Instant::now() + within;
     loop {
         let logs = office.logs().await?;
-        let delivered: Vec<_> =
-            logs.iter().filter(|row| row["status"] == "ok").map(|row| &row["matrix_event_id"]).collect();
-        let sent: Vec<_> = messages.iter().map(|event| event.event_id.as_str()).collect();
-        if delivered.len() == logs.len() && delivered == sent {
-            return Ok(messages);
-        }
-        if Instant::now() > deadline {
-            bail!("Logs should show {sent:?} and shows {logs:?}\n{}", office.worker.process().tail());
+        if logs.len() >= count || Instant::now() > deadline {
+            return Ok(logs);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -56,7 +56,7 @@ async fn a_stopped_cluster_comes_back_at_its_port_with_its_data() {
 
 #[tokio::test]
 async fn a_wrong_password_is_refused() {
-    let server = postgres::shared().await;
+    let server = Postgres::cluster(Options::default()).await.unwrap();
     let database = server.database("closed").await;
 
     let refused = server.server().with_role(&server.server().role, "guessed").connect(database.name()).await;

@@ -1,6 +1,7 @@
 //! Debian's packaged Odoo, unpacked into the cache, on a Python environment of its own.
 
 use anyhow::Result;
+use tokio::try_join;
 
 use super::Odoo;
 use crate::debian::Suite;
@@ -22,13 +23,13 @@ const PACKAGES: [&str; 9] = [
 ];
 
 pub(super) async fn install() -> Result<Odoo> {
-    let venv = Venv::get("odoo-19.0", include_str!("../../../python/odoo-19.0.txt")).await?;
+    let venv = Venv::get("odoo-19.0", include_str!("../../../python/odoo-19.0.txt"));
     let unpacked = cache::folder("odoo-19.0-debian-sid", async |place| {
         progress::say("Odoo 19.0: fetching Debian's package (120 MB)");
         let lists = scratch("apt")?;
         Suite::open("sid", lists.path()).await?.unpack(&PACKAGES, place).await
-    })
-    .await?;
+    });
+    let (venv, unpacked) = try_join!(venv, unpacked)?;
     let command = vec![venv.program("python").into(), unpacked.join("usr/bin/odoo").into()];
     let modules = unpacked.join("usr/lib/python3/dist-packages");
     Ok(Odoo::new(command, Some(modules), SERIES.to_owned(), "Debian's packaged Odoo 19.0".to_owned()))
