@@ -2,9 +2,9 @@
 //!
 //! In reading order: [`message`] holds the words; [`config`] what the environment asks for; [`store`] every statement and
 //! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
-//! what is held; [`runner`] joins them. [`health`] and [`metrics`] are what others may know of the process, [`endpoint`] and [`systemd`] tell it,
-//! [`survey`] looks at what waits.
-//! `store` and `matrix` know nothing of each other.
+//! what is held; [`runner`] joins them. [`survey`] looks at what waits; [`health`] and [`metrics`] are what others may know of the
+//! process, [`endpoint`] and [`systemd`] tell it. `store` and `matrix` know nothing of each other.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 pub mod backend;
 pub mod backoff;

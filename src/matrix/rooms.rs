@@ -136,12 +136,11 @@ fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
         let sender = state.iter().find(is_mine).and_then(|event| event.get("sender")).and_then(Value::as_str);
         return Membership::Invited { by: UserId::new(sender.unwrap_or_default()), state: state.clone() };
     }
-    let gone = part("leave").into_iter().flat_map(|left| {
+    let mut gone = part("leave").into_iter().flat_map(|left| {
         let events = |pointer| left.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         events("/state/events").chain(events("/timeline/events"))
     });
-    let last =
-        gone.filter(is_mine).next_back().and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
+    let last = gone.rfind(is_mine).and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
     if last == Some("ban") { Membership::Banned } else { Membership::Outside }
 }
 

@@ -1,4 +1,5 @@
 //! The homeserver behaves as the tests that stand on it take for granted.
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use stack::synapse::{Options, Synapse};
 
