@@ -1,6 +1,7 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
 mod backlog;
+mod claim;
 mod complete;
 mod connect;
 mod error;
@@ -8,14 +9,11 @@ mod listener;
 mod report;
 mod status;
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tokio_postgres::{
     Row,
     types::{FromSql, ToSql},
@@ -23,6 +21,7 @@ use tokio_postgres::{
 
 pub use self::{
     backlog::{Backlog, COUNTED, counted},
+    claim::{Claim, HeldSince},
     complete::{Batch, Held, Settle, Verdict},
     error::StoreError,
     listener::{Listener, Wakeups},
@@ -31,7 +30,7 @@ pub use self::{
 use crate::{
     config::Config,
     failpoint::{self, Point},
-    message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId},
+    message::{BackendId, Lane},
     metrics::Metrics,
 };
 
@@ -42,9 +41,6 @@ const RENEW: &str = include_str!("../sql/renew.sql");
 
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
-
-/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
-const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
 
 /// The database, as one worker process sees it.
 pub struct Store {
@@ -88,29 +84,6 @@ pub enum Standing {
 pub struct Ring {
     pub backends: Vec<(BackendId, i32, Standing)>,
     pub lanes: Vec<(BackendId, Lane)>,
-}
-
-/// The right to send the messages of one lane until `deadline`, by this process' own clock.
-#[derive(Debug)]
-pub struct Claim {
-    pub lane: Lane,
-    pub epoch: i64,
-    pub claimed: Instant,
-    pub deadline: Instant,
-    pub is_taken_over: bool,
-    /// What the first message has been through already.
-    pub held: Option<HeldSince>,
-    /// The direct message's room, or the one that replaced the lane's own.
-    pub room: Option<RoomId>,
-    /// In the order of their ids.
-    pub messages: Vec<Message>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeldSince {
-    pub id: MessageId,
-    pub attempts: i32,
-    pub failing_for: Duration,
 }
 
 impl Store {
@@ -235,48 +208,6 @@ impl Store {
         Ok(ring)
     }
 
-    /// Leases at most `most` of `lanes` and reads the first `rows` messages of each.
-    pub async fn claim(&self, lanes: &[Lane], most: usize, rows: usize) -> Result<Vec<Claim>, StoreError> {
-        let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
-        // Taken before the statement is sent, so that our own deadline is never later than the database's.
-        let claimed = Instant::now();
-        let deadline = claimed + self.lease;
-        let trusted = millis(DEDUP_TRUSTED);
-        let rows = self
-            .query(
-                include_str!("../sql/claim.sql"),
-                &[&self.owner, &names, &int(most), &int(rows), &int(self.lease.as_millis()), &trusted],
-            )
-            .await?;
-        let mut claims: HashMap<Lane, Claim> = HashMap::new();
-        for row in &rows {
-            let lane = Lane::new(value::<&str>(row, "lane")?);
-            let claim = match claims.entry(lane.clone()) {
-                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Claim {
-                    lane,
-                    epoch: value(row, "epoch")?,
-                    claimed,
-                    deadline,
-                    is_taken_over: value(row, "is_taken_over")?,
-                    held: read_held(row)?,
-                    room: value::<Option<String>>(row, "lane_room_id")?.map(RoomId::new),
-                    messages: Vec::new(),
-                }),
-            };
-            if let Some(message) = read_message(row)? {
-                claim.messages.push(message);
-            }
-        }
-        let mut claims: Vec<_> = claims.into_values().collect();
-        for claim in &mut claims {
-            // RETURNING and joins promise no order.
-            claim.messages.sort_unstable_by_key(|message| message.id);
-        }
-        claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
-        Ok(claims)
-    }
-
     /// Renews leases and returns those that are still ours.
     pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<Vec<(Lane, i64)>, StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
@@ -318,14 +249,20 @@ impl Store {
             let statement = client.prepare_cached(sql).await?;
             failpoint::in_flight(failpoint_of(sql), client.query(&statement, params)).await
         };
-        match timeout(connect::ANSWER_TIMEOUT, run).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
-                drop(Object::take(client));
-                self.metrics.db_reconnects.inc();
-                Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
-            }
+        self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)
+    }
+
+    fn answered<T>(
+        &self,
+        answer: Result<Result<T, tokio_postgres::Error>, Elapsed>,
+        client: Object,
+    ) -> Result<T, StoreError> {
+        if let Ok(result) = answer {
+            return Ok(result?);
         }
+        drop(Object::take(client));
+        self.metrics.db_reconnects.inc();
+        Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
     }
 }
 
@@ -336,35 +273,6 @@ fn failpoint_of(sql: &str) -> Option<Point> {
         RENEW => Some(Point::InRenewal),
         _ => None,
     }
-}
-
-fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
-    let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
-    let seconds = value::<Option<f64>>(row, "failing_seconds")?.unwrap_or_default();
-    Ok(Some(HeldSince {
-        id,
-        attempts: value(row, "head_attempts")?,
-        failing_for: Duration::from_secs_f64(seconds.max(0.0)),
-    }))
-}
-
-fn read_message(row: &Row) -> Result<Option<Message>, StoreError> {
-    let Some(id) = value::<Option<i64>>(row, "id")? else { return Ok(None) };
-    let target = match value::<Option<String>>(row, "room_id")? {
-        Some(room) => Target::Room(RoomId::new(room)),
-        None => Target::Person(UserId::new(value::<String>(row, "matrix_user_id")?)),
-    };
-    Ok(Some(Message {
-        id,
-        target,
-        matrix_type: value(row, "matrix_type")?,
-        content: value(row, "content")?,
-        txn_id: TxnId::new(value::<String>(row, "txn_id")?),
-        event_type: value(row, "event_type")?,
-        queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),
-        is_expired: value(row, "is_expired")?,
-        is_past_dedup: value(row, "is_past_dedup")?,
-    }))
 }
 
 fn value<'a, T: FromSql<'a>>(

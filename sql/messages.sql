@@ -1,0 +1,19 @@
+-- The first messages of those lanes that the owner holds.
+--
+-- $1 owner, $2 lanes, $3 messages per lane at most,
+-- $4 age in ms beyond which the homeserver's memory of transaction ids is not trusted
+-- Rows come in no order: sort by id.
+SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.txn_id, o.is_expired, o.is_past_dedup,
+    o.event_type, o.queued_seconds
+FROM matrix_lane AS l
+CROSS JOIN LATERAL (
+    SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
+        COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
+        o.queued_at < now() AT TIME ZONE 'UTC' - $4::bigint * interval '1 ms' AS is_past_dedup,
+        o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds
+    FROM matrix_outbox AS o
+    WHERE o.lane = l.lane
+    ORDER BY o.id
+    LIMIT $3::integer
+) AS o
+WHERE l.lane = ANY ($2::text[]) AND l.owner = $1 AND l.lease_until IS NOT NULL

@@ -1,0 +1,115 @@
+//! Leasing lanes and reading what they hold.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use tokio::time::timeout;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{Store, StoreError, backlog, connect, int, millis, value};
+use crate::message::{Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
+
+/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
+const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
+
+/// The right to send the messages of one lane until `deadline`, by this process' own clock.
+#[derive(Debug)]
+pub struct Claim {
+    pub lane: Lane,
+    pub epoch: i64,
+    pub claimed: Instant,
+    pub deadline: Instant,
+    pub is_taken_over: bool,
+    /// What the first message has been through already.
+    pub held: Option<HeldSince>,
+    /// The direct message's room, or the one that replaced the lane's own.
+    pub room: Option<RoomId>,
+    /// In the order of their ids.
+    pub messages: Vec<Message>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldSince {
+    pub id: MessageId,
+    pub attempts: i32,
+    pub failing_for: Duration,
+}
+
+impl Store {
+    /// Leases at most `most` of `lanes` and reads the first `rows` messages of each.
+    pub async fn claim(&self, lanes: &[Lane], most: usize, rows: usize) -> Result<Vec<Claim>, StoreError> {
+        let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
+        // Taken before the statement is sent, so that our own deadline is never later than the database's.
+        let claimed = Instant::now();
+        let deadline = claimed + self.lease;
+        let (most, rows, lease, trusted) = (int(most), int(rows), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
+        let client = self.pool.get().await?;
+        let run = async {
+            let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
+            let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
+            // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
+            let leased: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &most, &lease];
+            let read: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &rows, &trusted];
+            tokio::try_join!(biased; client.query(&lease_them, &leased), client.query(&read_them, &read))
+        };
+        let (leased, messages) = self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)?;
+        let mut claims = HashMap::with_capacity(leased.len());
+        for row in &leased {
+            let lane = Lane::new(value::<&str>(row, "lane")?);
+            let claim = Claim {
+                lane: lane.clone(),
+                epoch: value(row, "epoch")?,
+                claimed,
+                deadline,
+                is_taken_over: value(row, "is_taken_over")?,
+                held: read_held(row)?,
+                room: value::<Option<String>>(row, "room_id")?.map(RoomId::new),
+                messages: Vec::new(),
+            };
+            claims.insert(lane, claim);
+        }
+        for row in &messages {
+            // A lane that was leased by a claim whose answer was lost is not of this one: its lease will end.
+            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(row, "lane")?)) {
+                claim.messages.push(read_message(row)?);
+            }
+        }
+        let mut claims: Vec<_> = claims.into_values().collect();
+        for claim in &mut claims {
+            // A join promises no order.
+            claim.messages.sort_unstable_by_key(|message| message.id);
+        }
+        claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
+        Ok(claims)
+    }
+}
+
+fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
+    let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
+    let seconds = value::<Option<f64>>(row, "failing_seconds")?.unwrap_or_default();
+    Ok(Some(HeldSince {
+        id,
+        attempts: value(row, "attempts")?,
+        failing_for: Duration::from_secs_f64(seconds.max(0.0)),
+    }))
+}
+
+fn read_message(row: &Row) -> Result<Message, StoreError> {
+    let target = match value::<Option<String>>(row, "room_id")? {
+        Some(room) => Target::Room(RoomId::new(room)),
+        None => Target::Person(UserId::new(value::<String>(row, "matrix_user_id")?)),
+    };
+    Ok(Message {
+        id: value(row, "id")?,
+        target,
+        matrix_type: value(row, "matrix_type")?,
+        content: value(row, "content")?,
+        txn_id: TxnId::new(value::<String>(row, "txn_id")?),
+        event_type: value(row, "event_type")?,
+        queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),
+        is_expired: value(row, "is_expired")?,
+        is_past_dedup: value(row, "is_past_dedup")?,
+    })
+}
