@@ -73,10 +73,15 @@ impl Suite {
     }
 }
 
+/// Whether we are root on a machine with apt.
+pub fn may_install() -> bool {
+    rustix::process::geteuid().is_root() && Command::new("apt-get").arg("--version").output().is_ok()
+}
+
 /// Installs `packages` on the system, as root and without starting any service; else an error that says what to type.
 pub async fn install(packages: &[&str]) -> Result<()> {
     let advice = format!("apt-get install --no-install-recommends {}", packages.join(" "));
-    if !rustix::process::geteuid().is_root() || Command::new("apt-get").arg("--version").output().is_err() {
+    if !may_install() {
         bail!("{} must be installed; on Debian: sudo {advice}", packages.join(" and "));
     }
     progress::say(format!("Debian's packages: installing {}", packages.join(", ")));

@@ -9,7 +9,7 @@ mod container;
 mod server;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -238,7 +238,7 @@ pub fn tool(name: &str) -> Command {
 }
 
 /// The folder of the installed server binaries, if there are any.
-pub fn binaries() -> Option<&'static Path> {
+pub fn binaries() -> Option<PathBuf> {
     cluster::binaries()
 }
 

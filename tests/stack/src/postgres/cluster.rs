@@ -10,7 +10,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -111,23 +110,18 @@ impl Cluster {
     }
 }
 
-/// The folder of the newest server binaries: that on the path, else that of Debian's packages.
-pub(super) fn binaries() -> Option<&'static Path> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || {
-        let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
-        let on_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).find(complete);
-        // A link to the server alone leads to the folder that has the other commands too.
-        let on_path =
-            on_path.and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_owned));
-        let version = |folder: &PathBuf| folder.file_name().and_then(OsStr::to_str)?.parse::<u32>().ok();
-        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut packaged: Vec<_> =
-            versions.filter_map(|folder| Some((version(&folder)?, folder.join("bin")))).collect();
-        packaged.sort();
-        on_path.or_else(|| packaged.into_iter().map(|(_, folder)| folder).rev().find(complete))
-    };
-    FOUND.get_or_init(find).as_deref()
+/// The folder of the server binaries: those on the path, else the newest of Debian's packages. Looked for each time: they
+/// may be installed while we run.
+pub(super) fn binaries() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let on_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).find(complete);
+    // A link to the server alone leads to the folder that has the other commands too.
+    let on_path = on_path.and_then(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_owned));
+    let version = |folder: &PathBuf| folder.file_name().and_then(OsStr::to_str)?.parse::<u32>().ok();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut packaged: Vec<_> = versions.filter_map(|folder| Some((version(&folder)?, folder.join("bin")))).collect();
+    packaged.sort();
+    on_path.or_else(|| packaged.into_iter().map(|(_, folder)| folder).rev().find(complete))
 }
 
 fn bin(name: &str) -> Result<PathBuf> {
