@@ -58,7 +58,9 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     if failed == 0 && waiting == 0 {
         return Ok(());
     }
-    Err(CliError::Failed("not everything went out; matrix_log and matrix_backend_status say why".to_owned()))
+    Err(CliError::Failed(
+        "not everything went out; `odoo-matrix-worker status` and Matrix > Logs in Odoo say why".to_owned(),
+    ))
 }
 
 fn open(config: &Config) -> Result<(Store, Listener), CliError> {

@@ -13,6 +13,7 @@ mod pause;
 mod rooms;
 mod several;
 mod status;
+mod systemd;
 mod watched;
 
 /// The worker under test.

@@ -1,0 +1,131 @@
+//! The worker as a service of systemd: what it tells, and what stands in `deploy/`.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use odoo_matrix_worker::metrics::{Delivery, Metrics, OfBackend};
+use stack::{homeserver::Fault, process::Signal, world::World};
+use tempfile::TempDir;
+use tokio::{net::UnixDatagram, time::timeout};
+
+use crate::BINARY;
+
+/// The socket that systemd gives a service of `Type=notify`.
+struct Manager {
+    socket: UnixDatagram,
+    path: String,
+    _folder: TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        Self { socket, path: path.to_str().unwrap().to_owned(), _folder: folder }
+    }
+
+    /// Reads until a message has a line that begins with `wanted`, and returns the line.
+    async fn hears(&self, wanted: &str) -> String {
+        let mut heard = Vec::new();
+        let reading = async {
+            loop {
+                let mut buffer = [0; 4096];
+                let length = self.socket.recv(&mut buffer).await.unwrap();
+                let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+                if let Some(line) = message.lines().find(|line| line.starts_with(wanted)) {
+                    return line.to_owned();
+                }
+                heard.push(message);
+            }
+        };
+        let found = timeout(Duration::from_secs(30), reading).await;
+        found.unwrap_or_else(|_| panic!("no {wanted} among {heard:?}"))
+    }
+}
+
+#[tokio::test]
+async fn it_tells_that_it_runs_what_waits_that_it_moves_and_that_it_stops() {
+    let world = World::new(BINARY).await;
+    let manager = Manager::new();
+    let worker = world.worker_with("w1", &[("NOTIFY_SOCKET", &manager.path), ("WATCHDOG_USEC", "4000000")]);
+
+    manager.hears("READY=1").await;
+    assert_eq!(manager.hears("STATUS=").await, "STATUS=Delivering: nothing waits");
+    manager.hears("WATCHDOG=1").await;
+    manager.hears("WATCHDOG=1").await;
+    worker.signal(Signal::TERM).unwrap();
+    manager.hears("STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn its_status_line_names_the_backlog_and_the_backend_that_is_stopped() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_always(Fault::Refuse { status: 401, errcode: "M_UNKNOWN_TOKEN" });
+    world.enqueue_many(&["!case:double.test"], "message", 2).await;
+    let manager = Manager::new();
+
+    let _worker = world.worker_with("w1", &[("NOTIFY_SOCKET", &manager.path)]);
+
+    // The first look may come before the first answer of the homeserver, the second one does not.
+    let looks = [manager.hears("STATUS=").await, manager.hears("STATUS=").await];
+    assert!(looks[1].starts_with("STATUS=Delivering: 2 messages wait, the oldest for"), "{looks:?}");
+    assert!(looks[1].ends_with(&format!("; backend {} is unauthorized", world.backend)), "{looks:?}");
+}
+
+/// The watchdog must not kill a service that waits for an upgrade of Odoo, and its status must say what it waits for.
+#[tokio::test]
+async fn without_its_tables_it_is_started_pings_and_says_what_it_waits_for() {
+    let world = World::new(BINARY).await;
+    world.client.batch_execute("ALTER TABLE matrix_outbox RENAME TO away").await.unwrap();
+    let manager = Manager::new();
+
+    let _worker = world.worker_with("w1", &[("NOTIFY_SOCKET", &manager.path), ("WATCHDOG_USEC", "4000000")]);
+
+    manager.hears("READY=1").await;
+    let status = manager.hears("STATUS=Waiting").await;
+    assert!(status.contains("install mail_matrix"), "{status}");
+    manager.hears("WATCHDOG=1").await;
+    manager.hears("WATCHDOG=1").await;
+}
+
+/// Whoever fills in the example finds every variable that the worker reads, and none that it does not.
+#[test]
+fn the_example_environment_has_every_variable() {
+    let config = include_str!("../../src/config.rs");
+    let documented = config.lines().filter(|line| line.starts_with("//! | `")).flat_map(|line| {
+        let names = line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    });
+    let mut documented: BTreeSet<_> = documented.collect();
+    documented.insert("RUST_LOG".to_owned());
+
+    let example = include_str!("../../deploy/worker.env.example");
+    let assigned = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
+    let is_name = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let shown: BTreeSet<_> = assigned.map(|(name, _)| name).filter(is_name).map(str::to_owned).collect();
+
+    assert_eq!(shown, documented);
+}
+
+/// An alert on a name that does not exist would never fire.
+#[test]
+fn every_alert_stands_on_metrics_that_exist() {
+    let metrics = Metrics::default();
+    metrics.backend_up.get_or_create(&OfBackend { backend: 1 }).set(1);
+    metrics.deliveries.get_or_create(&Delivery { event_type: "manual".to_owned(), status: "failed" }).inc();
+    let page = metrics.encode();
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+
+    let rules = include_str!("../../deploy/alerts.yml");
+    let expressions = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let names: BTreeSet<_> = expressions
+        .flat_map(|expression| expression.split(|c| !is_part(c)))
+        .filter(|word| word.starts_with("matrix_"))
+        .collect();
+
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        let samples: Vec<_> = page.lines().filter(|line| line.split([' ', '{']).next() == Some(name)).collect();
+        assert!(!samples.is_empty(), "{name} is not on the page:\n{page}");
+    }
+}
