@@ -91,7 +91,8 @@ pub async fn run(
         let shared = shared.clone();
         async move { survey::watch(&shared.context.store).await }
     });
-    background.spawn(heartbeat(shared.clone(), totals.clone()));
+    let is_over = Arc::new(Notify::new());
+    let heartbeat = tokio::spawn(heartbeat(shared.clone(), totals.clone(), is_over.clone()));
     let flushing = tokio::spawn({
         let shared = shared.clone();
         async move { flusher.run(&shared.context.store, &shared.leases).await }
@@ -108,8 +109,9 @@ pub async fn run(
         if let Err(error) = flushing.await {
             warn!(%error, "The flusher ended badly");
         }
-        if let Err(error) = shared.context.store.worker_gone().await {
-            warn!(%error, "The heartbeat row could not be taken away");
+        is_over.notify_one();
+        if let Err(error) = heartbeat.await {
+            warn!(%error, "The heartbeat ended badly");
         }
     };
     // At a second signal everything is dropped where it stands.
@@ -274,14 +276,23 @@ fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
     (state, failure)
 }
 
-/// Shows in Odoo that this worker lives.
-async fn heartbeat(shared: Arc<Shared>, totals: Arc<Totals>) {
+/// Shows in Odoo that this worker lives, until `is_over`. Only the task that writes the row takes it away: another one's DELETE
+/// could come before a heartbeat that is still on its way.
+async fn heartbeat(shared: Arc<Shared>, totals: Arc<Totals>, is_over: Arc<Notify>) {
+    let store = &shared.context.store;
     let count =
         |counter: &std::sync::atomic::AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
     loop {
-        if let Err(error) = shared.context.store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
+        if let Err(error) = store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
             warn!(%error, "The heartbeat could not be written");
         }
-        sleep(HEARTBEAT).await;
+        // Waits for the next heartbeat, or the end.
+        tokio::select! {
+            () = sleep(HEARTBEAT) => {}
+            () = is_over.notified() => break,
+        }
+    }
+    if let Err(error) = store.worker_gone().await {
+        warn!(%error, "The heartbeat row could not be taken away");
     }
 }
