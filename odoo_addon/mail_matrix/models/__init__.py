@@ -13,6 +13,7 @@ from . import matrix_log_retention
 from . import matrix_lane
 from . import matrix_backend_status
 from . import matrix_worker
+from . import matrix_overview
 from . import matrix_event_mixin
 from . import matrix_thread_mixin
 from . import matrix_thread_room

@@ -1,29 +1,34 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.tools import SQL, format_datetime, formatLang
 
 from ..tools import words
+
+# Counting goes no further: a long queue must not make a screen slow.
+COUNT_AT_MOST = 10_000
 
 _MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class MatrixBackend(models.Model):
-    """How the backend is, as far as workers told."""
+    """How the backend is: what waits, since when, and who could send it."""
 
     _inherit = "matrix.backend"
 
     state = fields.Selection(
-        words.BACKEND_STATES, compute="_compute_status", groups=_MANAGER
+        words.BACKEND_STATES, compute="_compute_state", groups=_MANAGER
     )
-    state_reason = fields.Char(compute="_compute_status", groups=_MANAGER)
-    state_since = fields.Datetime(compute="_compute_status", groups=_MANAGER)
-    paused_until = fields.Datetime(compute="_compute_status", groups=_MANAGER)
-    account = fields.Char(compute="_compute_status", groups=_MANAGER)
-    waiting_count = fields.Integer(
-        string="Waiting", compute="_compute_waiting", groups=_MANAGER
+    state_note = fields.Char(compute="_compute_state", groups=_MANAGER)
+    account = fields.Char(compute="_compute_state", groups=_MANAGER)
+    waiting_count = fields.Char(
+        string="Waiting",
+        compute="_compute_state",
+        groups=_MANAGER,
+        help="Messages that no worker has sent yet.",
     )
     oldest_queued_at = fields.Datetime(
-        string="Oldest Waiting", compute="_compute_waiting", groups=_MANAGER
+        string="Oldest Waiting", compute="_compute_state", groups=_MANAGER
     )
     sent_count = fields.Integer(
         string="Sent in 24 Hours", compute="_compute_delivered", groups=_MANAGER
@@ -34,32 +39,87 @@ class MatrixBackend(models.Model):
     worker_last_seen = fields.Datetime(compute="_compute_worker", groups=_MANAGER)
     worker_missing = fields.Boolean(compute="_compute_worker", groups=_MANAGER)
 
-    @api.depends_context("uid")
-    def _compute_status(self):
-        statuses = self.env["matrix.backend.status"].search(
-            [("backend_id", "in", self.ids)]
-        )
-        by_backend = {status.backend_id: status for status in statuses}
+    @api.depends_context("lang", "tz")
+    @api.depends("is_active", "homeserver_url", "token_sealed")
+    def _compute_state(self):
+        found = self._read_state()
         for backend in self:
-            status = by_backend.get(backend._origin, statuses.browse())
-            backend.state = status.state
-            backend.state_reason = status.reason
-            backend.state_since = status.since
-            backend.paused_until = status.paused_until
-            backend.account = status.matrix_user_id
+            row = found.get(backend._origin.id, {})
+            backend.state = row.get("state")
+            backend.state_note = self._state_note(row)
+            backend.account = row.get("matrix_user_id")
+            backend.waiting_count = count_text(self.env, row.get("waiting") or 0)
+            backend.oldest_queued_at = row.get("oldest_queued_at")
 
-    @api.depends_context("uid")
-    def _compute_waiting(self):
-        groups = self.env["matrix.outbox"]._read_group(
-            [("backend_id", "in", self.ids)],
-            ["backend_id"],
-            ["__count", "queued_at:min"],
+    def _read_state(self):
+        """Return by id what the workers know of these backends, and what waits.
+
+        A state that was seen with another configuration says nothing any more.
+        """
+        rows = self.env.execute_query_dict(
+            SQL(
+                """
+                SELECT b.id, s.state, s.reason, s.paused_until, s.matrix_user_id,
+                    w.waiting, o.queued_at AS oldest_queued_at
+                FROM matrix_backend AS b
+                LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
+                    AND (s.config_version >= b.config_version OR s.state = 'paused')
+                CROSS JOIN LATERAL (
+                    SELECT count(*) AS waiting
+                    FROM (
+                        SELECT FROM matrix_outbox
+                        -- '0' follows '/': the lanes of this backend
+                        WHERE lane >= b.id::text || '/' AND lane < b.id::text || '0'
+                        LIMIT %(bound)s
+                    ) AS bounded
+                ) AS w
+                LEFT JOIN LATERAL (
+                    SELECT queued_at FROM matrix_outbox
+                    WHERE backend_id = b.id ORDER BY id LIMIT 1
+                ) AS o ON true
+                WHERE b.id = ANY(%(ids)s)
+                """,
+                bound=COUNT_AT_MOST + 1,
+                ids=self._origin.ids,
+            )
         )
-        found = {backend: (count, oldest) for backend, count, oldest in groups}
-        for backend in self:
-            count, oldest = found.get(backend._origin, (0, False))
-            backend.waiting_count = count
-            backend.oldest_queued_at = oldest
+        return {row["id"]: row for row in rows}
+
+    @api.model
+    def _state_note(self, row):
+        """Return in plain words what the state means and how it ends, or nothing."""
+        state, reason = row.get("state"), row.get("reason")
+        if state in (None, "ok"):
+            return False
+        if state == "rate_limited":
+            parts = [
+                self.env._("All messages will arrive, but slowly."),
+                self._next_one_note(row["paused_until"]),
+            ]
+        else:
+            ends = {
+                "down": self.env._("Workers ask again every minute at the latest."),
+                "unauthorized": self.env._("Enter a token that it accepts."),
+                "misconfigured": self.env._(
+                    "Mend the address or the token; Test Connection tells more."
+                ),
+                "paused": self.env._(
+                    "An operator ends this with: odoo-matrix-worker resume"
+                ),
+            }
+            parts = [
+                reason and f"{reason[0].upper()}{reason[1:].rstrip('.')}.",
+                self.env._("Messages wait."),
+                ends.get(state),
+            ]
+        return " ".join(part for part in parts if part)
+
+    @api.model
+    def _next_one_note(self, until):
+        if not until or until <= self.env.cr.now():
+            return None
+        time = format_datetime(self.env, until, dt_format="HH:mm:ss")
+        return self.env._("The next one leaves at %(time)s.", time=time)
 
     @api.depends_context("uid")
     def _compute_delivered(self):
@@ -81,18 +141,6 @@ class MatrixBackend(models.Model):
             backend.worker_last_seen = latest.last_seen
             backend.worker_missing = backend.is_active and workers._all_silent()
 
-    @api.model
-    def get_worker_alert(self):
-        """Return what the red banner of the Overview says, or nothing."""
-        self.browse().check_access("read")
-        active = self.sudo().search_count([("is_active", "=", True)], limit=1)
-        if not active or not self.env["matrix.worker"]._all_silent():
-            return False
-        return self.env._(
-            "No worker was seen for 2 minutes: messages wait and nothing is sent. "
-            "Start odoo-matrix-worker, or ask who runs it."
-        )
-
     def action_view_waiting(self):
         return self._open("mail_matrix.matrix_lane_action")
 
@@ -109,3 +157,9 @@ class MatrixBackend(models.Model):
         action = self.env["ir.actions.act_window"]._for_xml_id(xmlid)
         action["domain"] = [("backend_id", "=", self.id)]
         return action
+
+
+def count_text(env, count):
+    """Return ``count`` as people read it: ``9,999``, and ``10,000+`` beyond."""
+    text = formatLang(env, min(count, COUNT_AT_MOST), digits=0)
+    return text + ("+" if count > COUNT_AT_MOST else "")

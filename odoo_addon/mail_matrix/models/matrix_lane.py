@@ -20,6 +20,7 @@ class MatrixLane(models.Model):
     leased = fields.Boolean(
         string="Being Sent", readonly=True, help="A worker sends these just now."
     )
+    owner = fields.Char(string="Worker", readonly=True)
     retry_at = fields.Datetime(string="Next Try", readonly=True)
     attempts = fields.Integer(readonly=True)
     last_error = fields.Char(readonly=True)
@@ -29,7 +30,8 @@ class MatrixLane(models.Model):
         """The id is the oldest message's. A lease in the past is none."""
         return SQL(
             """
-            SELECT waits.*, lane.retry_at, lane.attempts, lane.last_error,
+            SELECT waits.*, lane.owner, lane.retry_at, lane.attempts,
+                lane.last_error,
                 COALESCE(lane.lease_until > now() AT TIME ZONE 'UTC', false) AS leased
             FROM (
                 SELECT min(id) AS id, lane, min(backend_id) AS backend_id,

@@ -131,6 +131,67 @@ class MatrixCase(TransactionCase):
             **{**kept, "status": status, **values},
         )
 
+    @classmethod
+    def enqueue(cls, count=1, backend=None, **values):
+        """Insert messages that wait; return the first one's id."""
+        cls.env.cr.execute(
+            """
+            INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id,
+                res_model, res_id, user_id, queued_at)
+            SELECT %(backend)s, 'manual', %(room_id)s, %(content)s,
+                'odoo-test-' || gen_random_uuid(), %(res_model)s, %(res_id)s,
+                %(user_id)s, COALESCE(%(queued_at)s, now() AT TIME ZONE 'UTC')
+            FROM generate_series(1, %(count)s) RETURNING id
+            """,
+            {
+                "room_id": "!room:example.org",
+                "res_model": None,
+                "res_id": None,
+                "user_id": cls.env.uid,
+                "queued_at": None,
+                **values,
+                "backend": (backend or cls.backend).id,
+                "content": Json({"msgtype": "m.text", "body": "Hello"}),
+                "count": count,
+            },
+        )
+        return cls.env.cr.fetchone()[0]
+
+    @classmethod
+    def worker_seen(cls, ago="0 seconds", name="worker-1"):
+        """Write a worker's heartbeat."""
+        cls.env.cr.execute(
+            """
+            INSERT INTO matrix_worker (name, last_seen)
+            VALUES (%s, now() AT TIME ZONE 'UTC' - %s::interval)
+            ON CONFLICT (name) DO UPDATE SET last_seen = excluded.last_seen
+            """,
+            [name, ago],
+        )
+
+    @classmethod
+    def backend_state(cls, state, backend=None, **values):
+        """Write what the worker knows of a backend."""
+        backend = backend or cls.backend
+        values = {
+            "backend_id": backend.id,
+            "state": state,
+            "config_version": backend.config_version,
+            **values,
+        }
+        cls.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO matrix_backend_status (%s) VALUES %s
+                ON CONFLICT (backend_id) DO UPDATE SET (%s) = %s
+                """,
+                SQL(", ").join(map(SQL.identifier, values)),
+                tuple(values.values()),
+                SQL(", ").join(map(SQL.identifier, values)),
+                tuple(values.values()),
+            )
+        )
+
     def failures(self):
         self.env.cr.execute(
             "SELECT * FROM matrix_log WHERE status = 'failed' ORDER BY id"

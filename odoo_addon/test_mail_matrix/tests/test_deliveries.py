@@ -45,17 +45,14 @@ class TestDeliveries(TicketCase):
         self.ticket._matrix_enqueue("manual", "One")
         self.ticket._matrix_enqueue("manual", "Two")
         self.log(self.outbox()[0], status="ok")
-        self.env.cr.execute(
-            "INSERT INTO matrix_backend_status (backend_id, state, reason) "
-            "VALUES (%s, 'down', 'No answer')",
-            [self.backend.id],
-        )
+        self.backend_state("down", reason="No answer")
         backend = self.backend.with_user(self.manager)
 
-        self.assertEqual(backend.waiting_count, 1)
+        self.assertEqual(backend.waiting_count, "1")
         self.assertTrue(backend.oldest_queued_at)
         self.assertEqual((backend.sent_count, backend.failed_count), (1, 0))
-        self.assertEqual((backend.state, backend.state_reason), ("down", "No answer"))
+        self.assertEqual(backend.state, "down")
+        self.assertIn("No answer", backend.state_note)
         for method in ("action_view_waiting", "action_view_log", "action_view_failed"):
             self.assertIn(self.backend.id, getattr(backend, method)()["domain"][0])
 
@@ -71,16 +68,14 @@ class TestDeliveries(TicketCase):
         self.env.cr.execute("DELETE FROM matrix_worker")
         backend = self.backend.with_user(self.manager)
         self.assertTrue(backend.worker_missing)
-        self.assertIn("No worker", backend.get_worker_alert())
         seen(121)
         self.assertTrue(backend.worker_missing)
         self.assertTrue(self.env["matrix.worker"].search([]).silent)
         seen(60)
         self.assertFalse(backend.worker_missing)
-        self.assertFalse(backend.get_worker_alert())
         seen(121)
         self.backend.is_active = False
-        self.assertFalse(backend.get_worker_alert(), "Nothing waits without a backend")
+        self.assertFalse(backend.worker_missing, "Nothing waits without a backend")
 
     def test_settings_lead_to_the_backend_and_keep_the_log(self):
         action = self.env["res.config.settings"].create({}).action_open_matrix_backend()

@@ -1,0 +1,73 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+from .matrix_backend_health import COUNT_AT_MOST, count_text
+
+_HOURS = 24
+
+
+class MatrixLog(models.Model):
+    """What the Overview says above its graph."""
+
+    _inherit = "matrix.log"
+
+    @api.model
+    def get_overview(self):
+        """Return the state of things as a dict; the counts as texts.
+
+        ``sent`` and ``failed`` count what this user may read of the last day.
+        ``waiting``, ``oldest_queued_at`` and ``troubles`` are for managers, False for
+        others.
+        """
+        self.check_access("read")
+        since = self.env.cr.now() - timedelta(hours=_HOURS)
+        lately = [("date", ">=", since)]
+        overview = {
+            "sent": self._count_text([*lately, ("status", "=", "ok")]),
+            "failed": self._count_text(
+                [*lately, ("status", "=", "failed"), ("is_final", "=", True)]
+            ),
+            "waiting": False,
+            "oldest_queued_at": False,
+            "troubles": False,
+            "is_worker_missing": self._is_worker_missing(),
+        }
+        if self.env.user.has_group("mail_matrix.group_matrix_manager"):
+            overview.update(self._overview_of_backends())
+        return overview
+
+    @api.model
+    def _is_worker_missing(self):
+        """Whether messages could be waiting for a worker that does not run."""
+        # With all rights: that nothing is sent concerns users of all companies.
+        active = (
+            self.env["matrix.backend"]
+            .sudo()
+            .search_count([("is_active", "=", True)], limit=1)
+        )
+        return bool(active) and self.env["matrix.worker"]._all_silent()
+
+    @api.model
+    def _overview_of_backends(self):
+        outbox = self.env["matrix.outbox"]
+        waiting = outbox.search_count([], limit=COUNT_AT_MOST + 1)
+        oldest = outbox.search([], limit=1)
+        active = self.env["matrix.backend"].search([("is_active", "=", True)])
+        return {
+            "waiting": count_text(self.env, waiting),
+            "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
+            "troubles": [
+                {
+                    "id": backend.id,
+                    "name": backend.name,
+                    "state": backend.state,
+                    "note": backend.state_note,
+                }
+                for backend in active.filtered("state_note")
+            ],
+        }
+
+    @api.model
+    def _count_text(self, domain):
+        return count_text(self.env, self.search_count(domain, limit=COUNT_AT_MOST + 1))

@@ -1,0 +1,72 @@
+import {Component, onWillStart, useState} from "@odoo/owl";
+import {GraphRenderer} from "@web/views/graph/graph_renderer";
+import {PivotRenderer} from "@web/views/pivot/pivot_renderer";
+import {deserializeDateTime} from "@web/core/l10n/dates";
+import {graphView} from "@web/views/graph/graph_view";
+import {pivotView} from "@web/views/pivot/pivot_view";
+import {registry} from "@web/core/registry";
+import {useService} from "@web/core/utils/hooks";
+
+/** What is wrong, what waits and what the last day brought. */
+export class MatrixOverview extends Component {
+    static template = "mail_matrix.Overview";
+    static props = {};
+
+    setup() {
+        this.orm = useService("orm");
+        this.action = useService("action");
+        this.state = useState({});
+        onWillStart(async () => {
+            Object.assign(
+                this.state,
+                await this.orm.call("matrix.log", "get_overview", [])
+            );
+        });
+    }
+
+    get waitingFor() {
+        const since = this.state.oldest_queued_at;
+        return since && deserializeDateTime(since).toRelative();
+    }
+
+    openBackend(id) {
+        this.action.doAction({
+            type: "ir.actions.act_window",
+            res_model: "matrix.backend",
+            res_id: id,
+            views: [[false, "form"]],
+        });
+    }
+
+    openWaiting() {
+        this.action.doAction("mail_matrix.matrix_lane_action");
+    }
+
+    openLog(filter) {
+        this.action.doAction("mail_matrix.matrix_log_action", {
+            additionalContext: {[`search_default_${filter}`]: 1, search_default_last_day: 1},
+        });
+    }
+}
+
+/**
+ * @param {Function} renderer the view's own
+ * @returns {Function} one that stands below the overview
+ */
+function belowOverview(renderer) {
+    return class extends Component {
+        static template = "mail_matrix.BelowOverview";
+        static components = {MatrixOverview};
+        static props = ["*"];
+        renderer = renderer;
+    };
+}
+
+registry.category("views").add("matrix_overview_graph", {
+    ...graphView,
+    Renderer: belowOverview(GraphRenderer),
+});
+registry.category("views").add("matrix_overview_pivot", {
+    ...pivotView,
+    Renderer: belowOverview(PivotRenderer),
+});

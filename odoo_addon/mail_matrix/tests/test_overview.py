@@ -1,0 +1,92 @@
+from datetime import timedelta
+
+from odoo.exceptions import AccessError
+
+from .common import MatrixCase
+
+
+class TestOverview(MatrixCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.clear_outbox()
+        cls.env.cr.execute("DELETE FROM matrix_worker")
+
+    def overview(self, user):
+        return self.env["matrix.log"].with_user(user).get_overview()
+
+    def test_a_manager_sees_what_the_last_day_brought(self):
+        now = self.env.cr.now()
+        for status, is_final, ago in (
+            ("ok", True, 1),
+            ("ok", True, 25),
+            ("failed", True, 2),
+            ("failed", True, 3),
+            ("failed", False, 4),
+        ):
+            self.log_row(
+                status=status,
+                is_final=is_final,
+                date=now - timedelta(hours=ago),
+                backend_id=self.backend.id,
+            )
+
+        overview = self.overview(self.manager)
+
+        self.assertEqual((overview["sent"], overview["failed"]), ("1", "2"))
+
+    def test_a_user_sees_nothing_of_what_he_may_not_read(self):
+        self.enqueue()
+        self.backend_state("down")
+        self.log_row(status="failed", backend_id=self.backend.id)
+
+        overview = self.overview(self.user)
+
+        self.assertEqual(overview["failed"], "0")
+        self.assertIs(overview["waiting"], False)
+        self.assertIs(overview["troubles"], False)
+
+    def test_a_stranger_sees_nothing(self):
+        stranger = self.make_user("stranger", "base.group_user")
+        with self.assertRaises(AccessError):
+            self.overview(stranger)
+
+    def test_it_tells_what_waits_and_since_when(self):
+        self.enqueue(2, queued_at="2026-01-01 08:00:00")
+
+        overview = self.overview(self.manager)
+
+        self.assertEqual(overview["waiting"], "2")
+        self.assertEqual(overview["oldest_queued_at"], "2026-01-01 08:00:00")
+
+    def test_it_tells_which_backend_is_in_trouble(self):
+        self.backend_state("unauthorized", reason="M_UNKNOWN_TOKEN")
+
+        [trouble] = self.overview(self.manager)["troubles"]
+
+        self.assertEqual(
+            (trouble["id"], trouble["state"]), (self.backend.id, "unauthorized")
+        )
+        self.assertIn("Enter a token", trouble["note"])
+
+    def test_it_tells_that_no_worker_runs(self):
+        self.assertTrue(self.overview(self.user)["is_worker_missing"])
+
+        self.worker_seen()
+
+        self.assertFalse(self.overview(self.user)["is_worker_missing"])
+
+    def test_without_a_backend_no_worker_is_missing(self):
+        self.backend.is_active = False
+
+        self.assertFalse(self.overview(self.manager)["is_worker_missing"])
+
+    def test_another_companys_backend_does_not_count(self):
+        company = self.env["res.company"].create({"name": "Elsewhere"})
+        self.backend.company_id = company
+        self.backend_state("down")
+        self.enqueue()
+
+        overview = self.overview(self.manager)
+
+        self.assertEqual((overview["waiting"], overview["troubles"]), ("0", []))
