@@ -24,20 +24,27 @@ class MatrixBackend(models.Model):
         self.ensure_one()
         self.check_access("write")
         try:
-            found, warnings = self._test_connection()
+            account, found, warnings = self._test_connection()
         except UserError as error:
-            return notification("danger", self.env._("Connection failed"), [str(error)])
-        following = None
-        if warnings:
+            return notification("danger", self.env._("Connection failed"), str(error))
+        following = notification(
+            "info",
+            self.env._("Good to know"),
+            self._hint_about_rate_limits(account),
+        )
+        for warning in reversed(warnings):
             following = notification(
-                "warning", self.env._("Worth your attention"), warnings
+                "warning", self.env._("Worth your attention"), warning, following
             )
         return notification(
-            "success", self.env._("✓ Connected to Matrix"), found, following
+            "success",
+            self.env._("✓ Connected to Matrix"),
+            " · ".join(found),
+            following,
         )
 
     def _test_connection(self):
-        """Return what was found and what a manager should know, as lists of texts.
+        """Return the account's id, what was found and what to warn of, as texts.
 
         Raises UserError with the reason where the account cannot be used.
         """
@@ -63,9 +70,8 @@ class MatrixBackend(models.Model):
             self._warning_about_device(device_id),
             self._warning_about_encryption(),
             self._align_displayname(client, user_id),
-            self._hint_about_rate_limits(user_id),
         ]
-        return found, [warning for warning in warnings if warning]
+        return user_id, found, [warning for warning in warnings if warning]
 
     def _warning_about_device(self, device_id):
         if device_id:
@@ -115,8 +121,8 @@ class MatrixBackend(models.Model):
         )
 
 
-def notification(kind, title, lines, following=None):
-    """Return the action that shows ``lines`` until they are clicked away.
+def notification(kind, title, text, following=None):
+    """Return the action that shows ``text`` until it is clicked away.
 
     ``following`` is shown next; at the end the form reads its record again.
     """
@@ -126,7 +132,7 @@ def notification(kind, title, lines, following=None):
         "params": {
             "type": kind,
             "title": title,
-            "message": "\n".join(lines),
+            "message": text,
             # There is more to read than fits into the usual four seconds.
             "sticky": True,
             "next": following or {"type": "ir.actions.act_window_close"},

@@ -216,8 +216,8 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_room_notification(self, title, problems=()):
         good = self.matrix_room_health in ("ok", False)
         kind = "danger" if not good else "warning" if problems else "success"
-        lines = [self.matrix_room_health_note or self.matrix_room_id, *problems]
-        return notification(kind, title, lines)
+        texts = [self.matrix_room_health_note or self.matrix_room_id, *problems]
+        return notification(kind, title, " ".join(texts))
 
     def _matrix_look_at(self, client, room):
         """Return (health, explanation) of ``room``; join it if invited."""

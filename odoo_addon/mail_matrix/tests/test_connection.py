@@ -36,9 +36,9 @@ class TestConnection(TransactionCase):
         return found
 
     def test_a_good_account_is_green_and_named(self):
-        (kind, text), (_, hints) = self.shown(self.backend())
+        (kind, text), (hints_kind, hints) = self.shown(self.backend())
 
-        self.assertEqual(kind, "success")
+        self.assertEqual((kind, hints_kind), ("success", "info"))
         for word in (BOT, "ODOO", "Synapse 1.163.2", "v1.15"):
             self.assertIn(word, text)
         self.assertIn(f"/users/{BOT}/override_ratelimit", hints)
@@ -49,7 +49,7 @@ class TestConnection(TransactionCase):
         backend = self.backend()
         self.homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
 
-        (kind, _text), (warning_kind, warnings) = self.shown(backend)
+        (kind, _text), (warning_kind, warnings), _hint = self.shown(backend)
 
         self.assertEqual((kind, warning_kind), ("success", "warning"))
         self.assertIn("belongs to no device", warnings)
@@ -96,7 +96,7 @@ class TestConnection(TransactionCase):
             {"errcode": "M_FORBIDDEN", "error": "Changing names is off"},
         )
 
-        (kind, _text), (_, warnings) = self.shown(backend)
+        (kind, _text), (_, warnings), _hint = self.shown(backend)
 
         self.assertEqual(kind, "success")
         self.assertIn("Changing names is off (M_FORBIDDEN)", warnings)
@@ -139,7 +139,7 @@ class TestConnection(TransactionCase):
         self.assertIn("certificate", text)
 
         backend.verify_ssl = False
-        (kind, _text), (_, warnings) = self.shown(backend)
+        (kind, _text), (_, warnings), _hint = self.shown(backend)
         self.assertEqual(kind, "success")
         self.assertIn("certificate of the homeserver is not verified", warnings)
 
