@@ -1,6 +1,11 @@
 from odoo import models
+from odoo.tools import SQL
 
 _SHOWN = 5
+_MAX_TEXT = 300
+# Who looks at a form looks for what was queued just now: a long queue before it must
+# not make the form slow.
+_NEWEST_WAITING = 10_000
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -11,19 +16,17 @@ class MatrixThreadMixin(models.AbstractModel):
     def get_matrix_deliveries(self):
         """Return the last messages of this record, the newest first.
 
-        Each is a dict: ``key``, ``date`` (UTC), ``event``, ``text``, ``outcome``
-        (waiting, ok, failed or held), ``outcome_text``, ``error``, ``log_id``.
-        Raises AccessError where the user may not read the record.
+        Each is a dict: ``key``, ``date`` (UTC), ``event``, ``text`` (shortened),
+        ``outcome`` (waiting, ok, failed or held), ``outcome_text``, ``note`` (why it
+        waits or failed), ``log_id``. Raises AccessError where the user may not read the
+        record, or no deliveries at all.
         """
         self.ensure_one()
         self.check_access("read")
+        self.env["matrix.log"].check_access("read")
+        waiting = self._matrix_waiting()
         # With all rights: who may read the record may know what was sent about it.
         about = [("res_model", "=", self._name), ("res_id", "=", self.id)]
-        waiting = (
-            self.env["matrix.outbox"]
-            .sudo()
-            .search(about, order="id desc", limit=_SHOWN)
-        )
         logs = self.env["matrix.log"].sudo().search(about, limit=2 * _SHOWN)
         # A held message has its failed row already, and waits still.
         held = {log.txn_id: log for log in logs if not log.is_final}
@@ -31,36 +34,69 @@ class MatrixThreadMixin(models.AbstractModel):
         rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
         return rows[:_SHOWN]
 
-    def _matrix_waiting_row(self, row, held):
-        outcomes = (
-            dict(held._fields["outcome"]._description_selection(self.env))
-            if held
-            else {}
+    def _matrix_waiting(self):
+        """Return the newest outbox rows of this record, with all rights."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT id FROM (
+                    SELECT id, res_model, res_id FROM matrix_outbox
+                    ORDER BY id DESC LIMIT %s
+                ) AS newest
+                WHERE res_model = %s AND res_id = %s
+                ORDER BY id DESC LIMIT %s
+                """,
+                _NEWEST_WAITING,
+                self._name,
+                self.id,
+                _SHOWN,
+            )
         )
+        return self.env["matrix.outbox"].sudo().browse(row[0] for row in rows)
+
+    def _matrix_waiting_row(self, row, held):
+        outcome = "held" if held else "waiting"
         return {
             "key": f"outbox-{row.id}",
             "date": row.queued_at,
             "event": self._matrix_event_name(row),
-            "text": row.body,
-            "outcome": "held" if held else "waiting",
-            "outcome_text": outcomes.get("held") or self.env._("Waiting"),
-            "error": held.error_message if held else False,
+            "text": _shortened(row.body),
+            "outcome": outcome,
+            "outcome_text": self._matrix_outcome_name(outcome),
+            "note": held.error_message if held else self._matrix_waiting_note(row),
             "log_id": held.id if held else False,
         }
 
     def _matrix_logged_row(self, log):
-        outcomes = dict(log._fields["outcome"]._description_selection(self.env))
         return {
             "key": f"log-{log.id}",
             "date": log.date,
             "event": self._matrix_event_name(log),
-            "text": log.payload,
+            "text": _shortened(log.payload),
             "outcome": log.outcome,
-            "outcome_text": outcomes[log.outcome],
-            "error": log.error_message if log.outcome != "ok" else False,
+            "outcome_text": self._matrix_outcome_name(log.outcome),
+            "note": log.error_message if log.outcome != "ok" else False,
             "log_id": log.id,
         }
+
+    def _matrix_waiting_note(self, row):
+        """Return what keeps a message that nobody has tried yet, or nothing."""
+        if not row.backend_id.is_active:
+            return self.env._("The Matrix backend was turned off.")
+        if self.env["matrix.worker"]._all_silent():
+            return self.env._("No worker runs just now: it waits for one.")
+        return row.backend_id.state_note
 
     def _matrix_event_name(self, row):
         names = dict(row._fields["event_type"]._description_selection(self.env))
         return names.get(row.event_type, row.event_type)
+
+    def _matrix_outcome_name(self, outcome):
+        field = self.env["matrix.log"]._fields["outcome"]
+        names = dict(field._description_selection(self.env))
+        return names.get(outcome) or self.env._("Waiting")
+
+
+def _shortened(text):
+    text = text or ""
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

@@ -21,7 +21,7 @@ class TestDeliveries(TicketCase):
         self.log(row, is_final=False, error_message="No answer")
         self.assertEqual(self.outcomes(), [("Hello", "held")])
         shown = self.ticket.get_matrix_deliveries()[0]
-        self.assertEqual(shown["error"], "No answer")
+        self.assertEqual(shown["note"], "No answer")
         self.assertIn("when the homeserver is back", shown["outcome_text"])
 
         self.log(row, status="ok")
@@ -40,6 +40,31 @@ class TestDeliveries(TicketCase):
         portal = self.make_user("matrix-portal", "base.group_portal")
         with self.assertRaises(AccessError):
             self.ticket.with_user(portal).get_matrix_deliveries()
+
+    def test_who_has_nothing_to_do_with_matrix_does_not_read_them(self):
+        colleague = self.make_user("colleague", "base.group_user")
+        self.ticket.with_user(colleague).check_access("read")
+        with self.assertRaises(AccessError):
+            self.ticket.with_user(colleague).get_matrix_deliveries()
+
+    def note(self):
+        self.env.invalidate_all()
+        return self.as_user(self.ticket).get_matrix_deliveries()[0]["note"]
+
+    def test_a_message_that_waits_says_for_what(self):
+        self.ticket._matrix_enqueue("manual", "Hello")
+        self.env.cr.execute("DELETE FROM matrix_worker")
+        self.assertIn("No worker runs", self.note())
+        self.worker_seen()
+        self.assertFalse(self.note())
+        self.backend_state("unauthorized")
+        self.assertIn("Enter a token", self.note())
+        self.backend.is_active = False
+        self.assertIn("turned off", self.note())
+
+    def test_a_long_text_is_shortened(self):
+        self.ticket._matrix_enqueue("manual", "long " * 5000)
+        self.assertEqual(len(self.outcomes()[0][0]), 301)
 
     def test_the_backend_tells_how_it_is(self):
         self.ticket._matrix_enqueue("manual", "One")

@@ -1,7 +1,8 @@
-import {Component, onWillStart, onWillUnmount, onWillUpdateProps, useState} from "@odoo/owl";
+import {Component, onWillDestroy, useState} from "@odoo/owl";
 import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
 import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
+import {useRecordObserver} from "@web/model/relational_model/utils";
 import {useService} from "@web/core/utils/hooks";
 
 const FIRST_PAUSE = 1000;
@@ -20,36 +21,58 @@ export class MatrixDeliveries extends Component {
     setup() {
         this.orm = useService("orm");
         this.action = useService("action");
-        this.state = useState({rows: [], stopped: false});
-        onWillStart(() => this.restart(this.props.record));
-        // The form reads its record again after each button: something may wait since.
-        onWillUpdateProps((next) => this.restart(next.record));
-        onWillUnmount(() => clearTimeout(this.timer));
+        this.state = useState({rows: null, stopped: false});
+        // Each write may have made a message. The form does not wait for the answer.
+        useRecordObserver((record) => {
+            this.observed = [record.resId, record.data.write_date];
+            this.restart();
+        });
+        onWillDestroy(() => this.stop());
     }
 
-    restart(record) {
+    stop() {
+        clearTimeout(this.timer);
+        // An answer to what was asked before is not wanted any more.
+        this.asked = null;
+    }
+
+    restart() {
+        this.stop();
         this.pause = FIRST_PAUSE;
         this.waited = 0;
-        return this.read(record);
+        this.state.stopped = false;
+        return this.read();
     }
 
-    async read(record) {
-        clearTimeout(this.timer);
-        if (!record.resId) {
+    async read() {
+        const {resId, resModel} = this.props.record;
+        if (!resId) {
             this.state.rows = [];
             return;
         }
-        const rows = await this.orm.silent.call(
-            record.resModel,
-            "get_matrix_deliveries",
-            [[record.resId]]
-        );
-        clearTimeout(this.timer);
+        const asked = (this.asked = {});
+        let rows = [];
+        try {
+            rows = await this.orm.silent.call(resModel, "get_matrix_deliveries", [[resId]]);
+        } catch (error) {
+            if (this.asked !== asked) {
+                return;
+            }
+            this.state.stopped = true;
+            if (this.waited) {
+                // Nobody asked for this look: the person may be offline for a moment.
+                return;
+            }
+            throw error;
+        }
+        if (this.asked !== asked) {
+            return;
+        }
         this.state.rows = rows;
         const waits = rows.some((row) => row.outcome !== "ok" && row.outcome !== "failed");
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
-            this.timer = setTimeout(() => this.read(record), this.pause);
+            this.timer = setTimeout(() => this.read(), this.pause);
             this.waited += this.pause;
             this.pause *= 2;
         }
@@ -80,6 +103,9 @@ export class MatrixDeliveries extends Component {
     }
 }
 
-export const matrixDeliveries = {component: MatrixDeliveries};
+export const matrixDeliveries = {
+    component: MatrixDeliveries,
+    fieldDependencies: [{name: "write_date", type: "datetime"}],
+};
 
 registry.category("view_widgets").add("matrix_deliveries", matrixDeliveries);
