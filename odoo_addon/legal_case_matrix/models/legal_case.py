@@ -6,17 +6,10 @@ class LegalCase(models.Model):
     # The mixin first: it stands above mail.thread, which legal.case brings along.
     _inherit = ["matrix.thread.mixin", "legal.case"]
 
-    matrix_log_ids = fields.One2many(
-        comodel_name="matrix.log",
-        inverse_name="case_id",
-        string="Matrix Deliveries",
-        groups="mail_matrix.group_matrix_user",
-    )
     matrix_log_count = fields.Integer(
         compute="_compute_matrix_log_count", groups="mail_matrix.group_matrix_user"
     )
 
-    @api.depends("matrix_log_ids")
     def _compute_matrix_log_count(self):
         counts = dict(
             self.env["matrix.log"]._read_group(
@@ -44,12 +37,8 @@ class LegalCase(models.Model):
 
     def _matrix_template(self, event_type, backend):
         # With all rights: the text is the office's, whoever moves the case.
-        own = self.stage_id.sudo().matrix_template
-        if event_type == "stage_changed" and own:
-            return own
-        return super()._matrix_template(
-            event_type, backend.with_context(lang=self.env.lang)
-        )
+        own = event_type == "stage_changed" and self.stage_id.sudo().matrix_template
+        return own or super()._matrix_template(event_type, backend)
 
     def _matrix_room_people(self):
         return super()._matrix_room_people() | self.lawyer_ids

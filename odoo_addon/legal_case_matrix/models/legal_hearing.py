@@ -11,11 +11,6 @@ class LegalHearing(models.Model):
     def _matrix_room_record(self):
         return self.case_id
 
-    def _matrix_template(self, event_type, backend):
-        return super()._matrix_template(
-            event_type, backend.with_context(lang=self.env.lang)
-        )
-
     @api.model_create_multi
     def create(self, vals_list):
         hearings = super().create(vals_list)

@@ -17,7 +17,6 @@ class MatrixBackend(models.Model):
     notify_case_created = fields.Boolean(string="New Cases", default=True)
     template_case_created = fields.Text(
         string="New Case Text",
-        translate=True,
         default="Case {{ object.name }} created for {{ object.partner_id.name }}",
     )
     message_type_case_created = fields.Selection(
@@ -26,7 +25,6 @@ class MatrixBackend(models.Model):
     notify_stage_changed = fields.Boolean(string="Stage Changes", default=True)
     template_stage_changed = fields.Text(
         string="Stage Change Text",
-        translate=True,
         default="Case {{ object.name }} moved to {{ object.stage_id.name }}",
     )
     message_type_stage_changed = fields.Selection(
@@ -35,7 +33,6 @@ class MatrixBackend(models.Model):
     notify_hearing_created = fields.Boolean(string="New Hearings", default=True)
     template_hearing_created = fields.Text(
         string="New Hearing Text",
-        translate=True,
         default="Hearing {{ object.name }} " + HEARING,
     )
     message_type_hearing_created = fields.Selection(
@@ -44,7 +41,6 @@ class MatrixBackend(models.Model):
     notify_hearing_changed = fields.Boolean(string="Changed Hearings", default=True)
     template_hearing_changed = fields.Text(
         string="Changed Hearing Text",
-        translate=True,
         default="Hearing {{ object.name }} changed: " + HEARING,
     )
     message_type_hearing_changed = fields.Selection(
@@ -53,7 +49,6 @@ class MatrixBackend(models.Model):
     notify_hearing_cancelled = fields.Boolean(string="Cancelled Hearings", default=True)
     template_hearing_cancelled = fields.Text(
         string="Cancelled Hearing Text",
-        translate=True,
         default="Hearing {{ object.name }} " + HEARING + " is cancelled",
     )
     message_type_hearing_cancelled = fields.Selection(

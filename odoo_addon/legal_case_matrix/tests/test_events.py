@@ -1,6 +1,9 @@
+from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
 
 from .common import ROOM, LegalMatrixCase
+
+EDITORS = "mail.group_mail_template_editor"
 
 
 @tagged("post_install", "-at_install")
@@ -54,18 +57,42 @@ class TestCaseEvents(LegalMatrixCase):
 
         self.assertNotIn("matrix_template", fields)
 
+    def test_who_writes_the_words_of_a_stage_must_be_a_template_editor(self):
+        stage_groups = (
+            "legal_case.legal_case_group_manager",
+            "mail_matrix.group_matrix_manager",
+        )
+        manager = self.make_user("stage-manager", *stage_groups)
+        editor = self.make_user(
+            "stage-editor", *stage_groups, "mail.group_mail_template_editor"
+        )
+        # A database may make every employee an editor.
+        self.env["ir.config_parameter"].set_param("mail.restrict.template.rendering", 1)
+        manager.write({self.groups_field(): [(3, self.env.ref(EDITORS).id)]})
+        stage = self.stages[0]
+
+        with self.assertRaises(AccessError):
+            stage.with_user(manager).matrix_template = "{{ object.name }}"
+        stage.with_user(editor).matrix_template = "{{ object.name }}"
+
+        self.assertEqual(stage.matrix_template, "{{ object.name }}")
+
+    def test_bad_words_of_a_stage_are_refused_when_they_are_saved(self):
+        for text in ("{{ object. }}", "{{ object.matrix_log_count }}"):
+            with self.assertRaises(ValidationError):
+                self.stages[0].matrix_template = text
+
     def test_the_room_is_spoken_to_in_the_language_of_the_company(self):
         self.env["res.lang"]._activate_lang("de_DE")
         self.env.company.partner_id.lang = "de_DE"
-        german = {"lang": "de_DE"}
-        self.stages[1].with_context(**german).name = "Gericht"
-        self.backend.with_context(
-            **german
-        ).template_stage_changed = "{{ object.name }} jetzt: {{ object.stage_id.name }}"
+        self.stages[1].with_context(lang="de_DE").name = "Gericht"
 
         self.case.stage_id = self.stages[1]
+        self.create_hearing(date_start="2030-05-01 07:00:00")
 
-        self.assertEqual(self.said(), ["Ida v. Rest jetzt: Gericht"])
+        case_text, hearing_text = self.said()
+        self.assertEqual(case_text, "Case Ida v. Rest moved to Gericht")
+        self.assertIn("Mi., 1 Mai 2030", hearing_text)
 
     def test_each_flag_silences_its_own_event(self):
         self.backend.notify_stage_changed = False

@@ -22,7 +22,6 @@ class TestLogCase(LegalMatrixCase):
         log = self.deliver(self.case.id)
 
         self.assertEqual(log.case_id, self.case)
-        self.assertEqual(self.case.matrix_log_ids, log)
         self.assertEqual(self.case.matrix_log_count, 1)
         action = self.case.action_view_matrix_log()
         self.assertEqual(self.env["matrix.log"].search(action["domain"]), log)
