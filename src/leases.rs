@@ -83,7 +83,7 @@ impl Leases {
     pub async fn renew(&self, store: &Store) {
         loop {
             sleep(store.lease() / 3).await;
-            let held: Vec<_> = self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect();
+            let held = self.all();
             if held.is_empty() {
                 continue;
             }
@@ -94,6 +94,21 @@ impl Leases {
                 Err(error) => warn!(%error, lanes = held.len(), "Leases could not be renewed"),
             }
         }
+    }
+
+    /// Gives back what is still held, when nobody is left to send it.
+    pub async fn give_back(&self, store: &Store) {
+        let held = self.all();
+        if held.is_empty() {
+            return;
+        }
+        if let Err(error) = store.give_back(&held).await {
+            warn!(%error, lanes = held.len(), "Lanes could not be given back; their leases will end");
+        }
+    }
+
+    fn all(&self) -> Vec<(Lane, i64)> {
+        self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect()
     }
 
     fn move_on(&self, asked: &[(Lane, i64)], renewed: &[(Lane, i64)], until: Instant) {

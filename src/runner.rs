@@ -23,7 +23,7 @@ use crate::{
     lane::{Context, Delivery},
     leases::Leases,
     message::{Failure, Outcome, State},
-    shutdown::Shutdown,
+    shutdown::{self, Shutdown},
     store::{Store, StoreError, Wakeups},
     survey,
 };
@@ -104,20 +104,29 @@ pub async fn run(
         completions,
         lanes: JoinSet::new(),
     };
-    let in_order = async {
-        runner.run(until).await;
+    // When the grace is over, and at a second signal, lanes are dropped where they stand.
+    tokio::select! {
+        () = runner.run(until) => {}
+        () = shutdown.ended() => {}
+    }
+    let last_words = async {
         if let Err(error) = flushing.await {
             warn!(%error, "The flusher ended badly");
         }
+        shared.leases.give_back(&shared.context.store).await;
         is_over.notify_one();
         if let Err(error) = heartbeat.await {
             warn!(%error, "The heartbeat ended badly");
         }
     };
-    // At a second signal everything is dropped where it stands.
+    let no_time_left = async {
+        shutdown.ended().await;
+        sleep(shutdown::last_words(config.shutdown_grace)).await;
+    };
+    // What cannot be written now is told by leases that end, and sent again under the same transaction ids.
     tokio::select! {
-        () = in_order => {}
-        () = shutdown.ended() => {}
+        () = last_words => {}
+        () = no_time_left => warn!("The database did not take the last results in time"),
     }
     totals
 }

@@ -18,6 +18,11 @@ enum Phase {
     Ended,
 }
 
+/// The part of the grace in which results are written and lanes are given back, when all else has been dropped.
+pub fn last_words(grace: Duration) -> Duration {
+    Duration::from_secs(1).min(grace / 4)
+}
+
 /// Begins the phases.
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<Phase>);
@@ -56,9 +61,9 @@ impl Trigger {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = sleep(grace) => {}
+            () = sleep(grace - last_words(grace)) => {}
         }
-        info!("Stopping now; leases end or are taken over by the next process of this name");
+        info!("Stopping now; what is unsent is given back");
         self.end();
         Ok(())
     }

@@ -215,6 +215,12 @@ impl Store {
         rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
     }
 
+    /// Gives leases back without a word about their messages.
+    pub async fn give_back(&self, held: &[(Lane, i64)]) -> Result<(), StoreError> {
+        let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
+        self.query(include_str!("../sql/give_back.sql"), &[&self.owner, &lanes, &epochs]).await.map(drop)
+    }
+
     /// The heartbeat row of this worker.
     pub async fn worker_seen(&self, sent: i64, failed: i64) -> Result<(), StoreError> {
         let (host, pid) = (crate::config::host_name(), int(std::process::id()));

@@ -1,0 +1,7 @@
+-- Give back lanes unsent, at the end of a worker that was not let finish. Touches no lane that a newer lease has taken over.
+--
+-- $1 owner, $2 lanes, $3 epochs
+UPDATE matrix_lane AS l
+SET lease_until = NULL
+FROM unnest($2::text[], $3::bigint[]) AS held (lane, epoch)
+WHERE l.lane = held.lane AND l.epoch = held.epoch AND l.owner = $1
