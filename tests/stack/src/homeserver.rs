@@ -233,6 +233,17 @@ impl Homeserver {
         self.shared.world().events.clone()
     }
 
+    /// How many events have been taken.
+    pub fn count(&self) -> usize {
+        self.shared.world().events.len()
+    }
+
+    /// The body of one room's newest event.
+    pub fn last_body(&self, room: &str) -> Option<String> {
+        let world = self.shared.world();
+        world.events.iter().rfind(|event| event.room == room).map(|event| event.body().to_owned())
+    }
+
     /// The bodies of one room's events, in order.
     pub fn bodies(&self, room: &str) -> Vec<String> {
         let world = self.shared.world();

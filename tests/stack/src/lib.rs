@@ -20,6 +20,7 @@ pub mod office;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+pub mod proxy;
 pub mod report;
 pub mod story;
 pub mod synapse;

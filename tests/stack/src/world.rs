@@ -178,8 +178,8 @@ impl World {
         let events = self.homeserver.events();
         let distinct: HashSet<_> = events.iter().map(|event| &event.txn_id).collect();
         assert_eq!(distinct.len(), events.len(), "a message stands twice in its room");
-        let delivered = log.iter().filter(|row| row.status == "ok").count();
-        assert_eq!(delivered, events.len(), "ok rows against events");
+        let (delivered, failed): (Vec<_>, Vec<_>) = log.iter().partition(|row| row.status == "ok");
+        assert_eq!(delivered.len(), events.len(), "ok rows against events; failed: {failed:?}");
     }
 
     /// Messages of [`World::enqueue_many`] stand in each room in the order of their rounds.

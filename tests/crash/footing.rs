@@ -1,0 +1,127 @@
+//! What these tests share: a server of their own, the worker with failpoints, a serial producer, many worlds at once.
+
+use std::{
+    env,
+    fmt::Debug,
+    path::Path,
+    process::Command,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use stack::{
+    postgres::{Options, Postgres},
+    world::World,
+};
+use tokio::{
+    sync::{Mutex, MutexGuard, OnceCell, Semaphore},
+    task::JoinSet,
+};
+
+/// What the worlds set: by it take-over is measured.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// Whoever holds it has the machine to itself.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
+}
+
+/// A server with room for many worlds.
+pub(crate) async fn cluster() -> &'static Postgres {
+    static CLUSTER: OnceCell<Postgres> = OnceCell::const_new();
+    let start = async || {
+        let settings = vec![("max_connections".to_owned(), "600".to_owned())];
+        Postgres::cluster(Options { settings, ..Options::default() }).await
+    };
+    CLUSTER.get_or_try_init(start).await.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The worker with its failpoints, built beside the one under test at the first call.
+pub(crate) fn failpoints() -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let name = "odoo-matrix-worker-failpoints";
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        // The whole workspace, so that the dependencies are those that are built already.
+        let build = ["build", "--workspace", "--features", "failpoints", "--locked", "--bin", name, "--target-dir"];
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built =
+            Command::new(cargo).args(build).arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+        target.join("debug").join(name).into_os_string().into_string().unwrap()
+    })
+}
+
+/// Queues the next messages of some rooms, one transaction after the other, and remembers what was committed.
+pub(crate) struct Producer {
+    pub(crate) rooms: Vec<String>,
+    pub(crate) ids: Vec<i64>,
+    rounds: usize,
+}
+
+impl Producer {
+    pub(crate) fn new(rooms: usize) -> Self {
+        let rooms = (0..rooms).map(|number| format!("!room{number}:double.test")).collect();
+        Self { rooms, ids: Vec::new(), rounds: 0 }
+    }
+
+    /// `rounds` more messages for each room.
+    pub(crate) async fn more(&mut self, world: &World, rounds: usize) {
+        let rooms: Vec<_> = self.rooms.iter().map(String::as_str).collect();
+        for _ in 0..rounds {
+            self.rounds += 1;
+            self.ids.extend(world.enqueue_many(&rooms, &format!("message {}", self.rounds), 1).await);
+        }
+    }
+
+    /// The invariants: nothing lost, doubled or out of order, one final row each, no lane held.
+    pub(crate) async fn assert_delivered(&self, world: &World) {
+        world.assert_settled(&self.ids).await;
+        let wanted: Vec<_> = (1..=self.rounds).map(|round| format!("message {round}")).collect();
+        for room in &self.rooms {
+            assert_eq!(world.homeserver.bodies(room), wanted, "{room}");
+        }
+    }
+}
+
+/// Runs `play` for each case, `at_once` of them side by side, and returns what each gave. A failure names its case.
+pub(crate) async fn side_by_side<C, T, F>(at_once: usize, cases: Vec<C>, play: impl Fn(C) -> F) -> Vec<T>
+where
+    C: Clone + Debug,
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(at_once));
+    let mut playing = JoinSet::new();
+    let mut names = std::collections::HashMap::new();
+    for case in cases {
+        let permit = places.clone().acquire_owned().await.unwrap();
+        let game = play(case.clone());
+        let task = playing.spawn(async move {
+            let _permit = permit;
+            game.await
+        });
+        names.insert(task.id(), case);
+    }
+    let mut results = Vec::new();
+    while let Some(ended) = playing.join_next().await {
+        match ended {
+            Ok(result) => results.push(result),
+            Err(error) => panic!("{:?}: {error}", names[&error.id()]),
+        }
+    }
+    results
+}
+
+/// The slowest.
+pub(crate) fn longest(times: impl IntoIterator<Item = Duration>) -> Duration {
+    times.into_iter().max().unwrap_or_default()
+}
+
+/// The first line of one of the worker's statements, by which the proxy knows it.
+pub(crate) fn statement(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql").join(name).with_extension("sql");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().next().unwrap().to_owned()
+}

@@ -1,0 +1,14 @@
+//! What a crash, a database that fails or a machine that lies costs: measured, and never a message.
+//!
+//! Each test has the machine to itself, because most of them measure time.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod chaos;
+mod footing;
+mod kill;
+mod restart;
+mod stop;
+mod unknown;
+
+/// The worker under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

@@ -1,0 +1,52 @@
+//! Nobody knows whether the completion was committed: its answer, or it itself, was lost with the connection.
+
+use stack::{
+    proxy::{Harm, Proxy},
+    report,
+    world::World,
+};
+
+use crate::{
+    BINARY,
+    footing::{Producer, alone, cluster, side_by_side, statement},
+};
+
+const SEEDS: u64 = 100;
+const WORLDS: u64 = 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_of_unknown_outcome_leaves_exactly_one_log_row() {
+    let _alone = alone().await;
+    let seeds_of = |world: u64| (world * SEEDS / WORLDS..(world + 1) * SEEDS / WORLDS).collect::<Vec<_>>();
+
+    let rows = side_by_side(WORLDS as usize, (0..WORLDS).map(seeds_of).collect(), play).await;
+
+    report::record(
+        "COMMIT outcome unknown",
+        &format!("{SEEDS} seeds; exactly one log row"),
+        &format!("{} messages, one log row each", rows.into_iter().sum::<usize>()),
+    );
+}
+
+async fn play(seeds: Vec<u64>) -> usize {
+    let world = World::on(cluster().await, BINARY).await;
+    let proxy = Proxy::start(world.database.server()).await.unwrap();
+    let _worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);
+    let mut producer = Producer::new(3);
+    for seed in seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let harm = if random.u8(..4) == 0 { Harm::LoseStatement } else { Harm::LoseAnswer };
+        let harmed = proxy.harmed();
+
+        proxy.spoil(&statement("complete"), random.usize(..2), random.usize(1..=2), harm);
+        producer.more(&world, 3).await;
+
+        world.until_empty().await;
+        assert!(proxy.harmed() > harmed, "seed {seed}: no completion met its fault");
+        proxy.heal();
+        producer.assert_delivered(&world).await;
+        let log = world.log().await;
+        assert_eq!(log.len(), producer.ids.len(), "seed {seed}: log rows");
+    }
+    producer.ids.len()
+}

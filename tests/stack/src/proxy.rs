@@ -1,0 +1,270 @@
+//! Stands between a program and PostgreSQL and spoils what passes: refuses statements, loses answers, falls silent.
+//!
+//! It reads the wire protocol as far as it must: where a message ends, and which statement it runs.
+
+mod wire;
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::Result;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::postgres::Server;
+use wire::{Request, Requests};
+
+/// What happens to a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// It is not run; the answer is this SQLSTATE. Those by which a server ends a session end it here too.
+    Refuse(&'static str),
+    /// The connection ends before the server has it.
+    LoseStatement,
+    /// The server runs and commits it; its answer is lost with the connection.
+    LoseAnswer,
+}
+
+/// Names a new connection, for [`Proxy::spoil`].
+pub const CONNECT: &str = "(connect)";
+
+/// Which connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that have said LISTEN.
+    Listeners,
+    Others,
+    All,
+}
+
+/// A running proxy. Dropping it ends all its connections.
+pub struct Proxy {
+    port: u16,
+    server: Server,
+    shared: Arc<Shared>,
+    _serving: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    accepted: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Rule>,
+    /// How often each statement was asked for, by its text.
+    asked: HashMap<String, usize>,
+    harmed: usize,
+    connections: Vec<Handle>,
+}
+
+struct Rule {
+    part: String,
+    skip: usize,
+    times: usize,
+    harm: Harm,
+}
+
+struct Handle {
+    listens: Arc<std::sync::atomic::AtomicBool>,
+    is_silent: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// Listens on a free port of the loopback interface, in front of `server`.
+    pub async fn start(server: &Server) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared::default());
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, (server.host.clone(), server.port), shared.clone()));
+        Ok(Self { port, server: server.clone(), shared, _serving: serving })
+    }
+
+    /// The URL that leads to the same database through the proxy.
+    pub fn url(&self, direct: &str) -> String {
+        direct.replace(&format!(":{}/", self.server.port), &format!(":{}/", self.port))
+    }
+
+    /// The statements whose text has `part` in it meet `harm`: after `skip` that do not, the next `times`.
+    pub fn spoil(&self, part: &str, skip: usize, times: usize, harm: Harm) {
+        self.shared.state().rules.push(Rule { part: part.to_owned(), skip, times, harm });
+    }
+
+    /// No more harm. Connections that have fallen silent stay so.
+    pub fn heal(&self) {
+        self.shared.state().rules.clear();
+    }
+
+    /// How many statements and connections have come to harm.
+    pub fn harmed(&self) -> usize {
+        self.shared.state().harmed
+    }
+
+    /// How often a statement with `part` in it was asked for.
+    pub fn asked(&self, part: &str) -> usize {
+        let state = self.shared.state();
+        state.asked.iter().filter(|(text, _)| text.contains(part)).map(|(_, times)| times).sum()
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Present connections stay open and carry nothing any more, as when the other machine has lost its power. New ones work.
+    pub fn hush(&self, which: Which) {
+        self.shared.state().connections.retain(|handle| {
+            let listens = handle.listens.load(Ordering::Relaxed);
+            let is_meant = match which {
+                Which::Listeners => listens,
+                Which::Others => !listens,
+                Which::All => true,
+            };
+            if is_meant {
+                handle.is_silent.send_replace(true);
+            }
+            !handle.is_silent.is_closed()
+        });
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn harm(&mut self, text: &str) -> Option<Harm> {
+        *self.asked.entry(text.to_owned()).or_default() += 1;
+        let rule = self.rules.iter_mut().find(|rule| text.contains(&rule.part) && (rule.skip > 0 || rule.times > 0))?;
+        if rule.skip > 0 {
+            rule.skip -= 1;
+            return None;
+        }
+        rule.times -= 1;
+        self.harmed += 1;
+        Some(rule.harm)
+    }
+}
+
+async fn serve(listener: TcpListener, server: (String, u16), shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        shared.accepted.fetch_add(1, Ordering::Relaxed);
+        let (shared, server) = (shared.clone(), server.clone());
+        connections.spawn(async move {
+            // What ends one side ends the other; nobody else is concerned.
+            let _ = Connection::carry(client, server, &shared).await;
+        });
+    }
+}
+
+struct Connection<'a> {
+    client: TcpStream,
+    server: TcpStream,
+    requests: Requests,
+    listens: Arc<std::sync::atomic::AtomicBool>,
+    shared: &'a Shared,
+    /// The answer to what was forwarded is to be lost.
+    is_losing: bool,
+    /// What the client sends up to the next Sync is not forwarded.
+    refusing: Option<&'static str>,
+}
+
+impl<'a> Connection<'a> {
+    async fn carry(client: TcpStream, server: (String, u16), shared: &'a Shared) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        let listens = Arc::default();
+        let (is_silent, mut silence) = watch::channel(false);
+        shared.state().connections.push(Handle { listens: Arc::clone(&listens), is_silent });
+        let server = TcpStream::connect(server).await?;
+        server.set_nodelay(true)?;
+        let requests = Requests::default();
+        let mut connection = Self { client, server, requests, listens, shared, is_losing: false, refusing: None };
+        let silenced = async { silence.wait_for(|silent| *silent).await.map(drop) };
+        tokio::select! {
+            ended = connection.run() => ended,
+            _ = silenced => pending().await,
+        }
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                read = self.client.read_buf(&mut up) => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                    while let Some(request) = self.requests.next(&mut up) {
+                        if !self.pass(request).await? {
+                            return Ok(());
+                        }
+                    }
+                }
+                read = self.server.read_buf(&mut down) => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                    if !self.is_losing {
+                        self.client.write_all(&down).await?;
+                        down.clear();
+                    } else if wire::is_answered(&down) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes a request on, or does harm; says whether the connection goes on.
+    async fn pass(&mut self, request: Request) -> io::Result<bool> {
+        if let Some(code) = self.refusing {
+            if request.ends_a_step {
+                self.refusing = None;
+                return self.refuse(code).await;
+            }
+            return Ok(true);
+        }
+        if let Some(text) = &request.runs {
+            if text.starts_with("LISTEN") {
+                self.listens.store(true, Ordering::Relaxed);
+            }
+            let harm = self.shared.state().harm(text);
+            match harm {
+                None => {}
+                Some(Harm::LoseStatement) => return Ok(false),
+                Some(Harm::LoseAnswer) => self.is_losing = true,
+                Some(Harm::Refuse(code)) if request.ends_a_step => return self.refuse(code).await,
+                Some(Harm::Refuse(code)) => {
+                    self.refusing = Some(code);
+                    return Ok(true);
+                }
+            }
+        }
+        self.server.write_all(&request.bytes).await?;
+        Ok(true)
+    }
+
+    async fn refuse(&mut self, code: &str) -> io::Result<bool> {
+        let ends = !self.requests.is_started() || code.starts_with("57P") || code.starts_with("08");
+        self.client.write_all(&wire::refusal(code, ends)).await?;
+        Ok(!ends)
+    }
+}
