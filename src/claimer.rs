@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     backend::{Backend, Backends},
+    health::Pulse,
     leases::Leases,
     message::{BackendId, Lane},
     store::{Claim, Standing, Store, StoreError},
@@ -51,12 +52,13 @@ pub struct Claimed {
 /// Remembers the cursor of each backend between rounds, so that no lane is looked at twice before all others were.
 pub struct Claimer {
     backends: Backends,
+    pulse: Pulse,
     cursors: HashMap<BackendId, Cursor>,
 }
 
 impl Claimer {
-    pub fn new(backends: Backends) -> Self {
-        Self { backends, cursors: HashMap::new() }
+    pub fn new(backends: Backends, pulse: Pulse) -> Self {
+        Self { backends, pulse, cursors: HashMap::new() }
     }
 
     /// One walk and the claims of what it found, at most `places` of them.
@@ -72,6 +74,8 @@ impl Claimer {
         let mut round = Round { is_idle: true, ..Round::default() };
         let mut backends_left = ring.backends.len();
         for (id, config_version, standing) in ring.backends {
+            // Many backends on a slow database make a long round, which is no loop that hangs.
+            self.pulse.beat();
             // Each backend has its share of the free places, so that none starves another.
             let share = (places - round.claims.len()).div_ceil(backends_left);
             backends_left -= 1;

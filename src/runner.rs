@@ -99,7 +99,10 @@ pub async fn run(
     });
     let runner = Runner {
         shared: shared.clone(),
-        claimer: Claimer::new(Backends::new(config.token_keys.clone(), config.http_timeout)),
+        claimer: Claimer::new(
+            Backends::new(config.token_keys.clone(), config.http_timeout),
+            shared.health.claiming.clone(),
+        ),
         places: Arc::new(Semaphore::new(config.concurrency)),
         completions,
         lanes: JoinSet::new(),
