@@ -14,6 +14,8 @@
         "security/matrix_groups.xml",
         "security/ir.model.access.csv",
         "security/matrix_rules.xml",
+        "wizards/matrix_composer_views.xml",
+        "wizards/matrix_preview_views.xml",
         "views/matrix_backend_views.xml",
         "data/ir_config_parameter.xml",
         "views/matrix_log_views.xml",

@@ -8,5 +8,9 @@
     "license": "AGPL-3",
     "development_status": "Beta",
     "depends": ["mail_matrix"],
-    "data": ["security/ir.model.access.csv", "security/test_matrix_rules.xml"],
+    "data": [
+        "security/ir.model.access.csv",
+        "security/test_matrix_rules.xml",
+        "views/test_matrix_ticket_views.xml",
+    ],
 }

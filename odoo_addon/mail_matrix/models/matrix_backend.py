@@ -25,6 +25,7 @@ class MatrixBackend(models.Model):
         "serves all companies that have none of their own.",
     )
     homeserver_url = fields.Char(
+        string="Homeserver URL",
         required=True,
         help="Address of the homeserver's client API, for example "
         "https://matrix.example.org",

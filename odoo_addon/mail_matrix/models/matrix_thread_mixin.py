@@ -84,7 +84,25 @@ class MatrixThreadMixin(models.AbstractModel):
         self.matrix_message = False
         return self._matrix_queued_notification()
 
-    def _matrix_queued_notification(self):
+    def action_matrix_compose(self):
+        """Open the composer, which can mention people."""
+        self.ensure_one()
+        self.check_access("write")
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Write to Matrix"),
+            "res_model": "matrix.composer",
+            "view_mode": "form",
+            "views": [(False, "form")],
+            "target": "new",
+            "context": {
+                "default_res_model": self._name,
+                "default_res_id": self.id,
+                "default_body": self.matrix_message,
+            },
+        }
+
+    def _matrix_queued_notification(self, following=None):
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
@@ -92,7 +110,8 @@ class MatrixThreadMixin(models.AbstractModel):
                 "type": "info",
                 "message": self.env._("The message is on its way to Matrix."),
                 # The form shows the emptied text and the new delivery.
-                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+                "next": following
+                or {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }
 

@@ -1,4 +1,5 @@
 from . import test_automation
+from . import test_browser
 from . import test_business_first
 from . import test_chatter
 from . import test_deliveries
@@ -7,3 +8,4 @@ from . import test_log_access
 from . import test_manual
 from . import test_requeue
 from . import test_templates
+from . import test_wizards

@@ -1,0 +1,2 @@
+from . import matrix_composer
+from . import matrix_preview

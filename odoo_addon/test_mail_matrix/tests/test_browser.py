@@ -1,0 +1,192 @@
+from odoo import Command
+from odoo.tests import HttpCase, tagged
+from odoo.tools.misc import file_path
+
+from odoo.addons.mail_matrix.tests.common import MatrixCase
+
+
+@tagged("post_install", "-at_install")
+class TestBrowser(HttpCase, MatrixCase):
+    """The screens in a real browser, as the roles that use them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.leave_out_what_the_package_lacks()
+        for user in (cls.user, cls.manager):
+            user.password = f"{user.login}-{user.login}"
+        cls.ticket = cls.env["test.matrix.ticket"].create(
+            {"name": "Leaking tap", "matrix_room_id": "!ticket:example.org"}
+        )
+        cls.commit()
+        cls.clear_outbox()
+
+    @classmethod
+    def leave_out_what_the_package_lacks(cls):
+        """Take a library out of the page that Debian's package of Odoo had to leave
+        out.
+
+        Its absence is an error on the console, which would fail every test.
+        """
+        path = "mail/static/lib/selfie_segmentation/selfie_segmentation.js"
+        try:
+            file_path(path)
+        except FileNotFoundError:
+            cls.env["ir.asset"].create(
+                {
+                    "name": "Not packaged",
+                    "bundle": "web.assets_backend",
+                    "directive": "remove",
+                    "path": path,
+                }
+            )
+
+    def browse(self, path, code, login):
+        """Run ``code``, the body of an asynchronous function, at ``path``.
+
+        ``until(find)`` waits for what ``find`` returns, ``click(selector)`` for its
+        target.
+        """
+        script = """
+            async function until(find) {
+                for (;;) {
+                    const found = find();
+                    if (found) return found;
+                    await new Promise(requestAnimationFrame);
+                }
+            }
+            const one = (selector) => document.querySelector(selector);
+            const click = async (selector) =>
+                (await until(() => one(selector))).click();
+            const shows = (selector, text) => until(() =>
+                [...document.querySelectorAll(selector)].find(
+                    (element) => element.textContent.includes(text)));
+            (async () => { %s; console.log("test successful"); })().catch(
+                (error) => console.error(error));
+        """
+        self.browser_js(
+            path,
+            script % code,
+            "odoo.isReady === true",
+            login=login,
+            timeout=60,
+        )
+
+    def form_of(self, record, xmlid):
+        return f"/odoo/action-{xmlid}/{record.id}"
+
+    def test_a_sent_message_is_followed_on_the_form_without_leaving_it(self):
+        form = self.form_of(self.ticket, "test_mail_matrix.test_matrix_ticket_action")
+        # The server completes the message between two looks of the widget.
+        real = type(self.ticket).get_matrix_deliveries
+        looks = []
+
+        def complete_after_the_second_look(record):
+            found = real(record)
+            looks.append([row["outcome"] for row in found])
+            waiting = [row for row in found if row["outcome"] == "waiting"]
+            if waiting and len(looks) > 2:
+                self.log(self.outbox()[0], status="ok")
+            return found
+
+        self.patch(
+            type(self.ticket), "get_matrix_deliveries", complete_after_the_second_look
+        )
+        self.browse(
+            form,
+            """
+            await click("button[name=action_matrix_send_test]");
+            await shows(".o_matrix_deliveries", "Hello from Odoo");
+            await until(() => one(".o_matrix_deliveries [data-outcome=waiting]"));
+            await until(() => one(".o_matrix_deliveries [data-outcome=ok]"));
+            """,
+            "matrix-user",
+        )
+        self.assertEqual(looks[-1], ["ok"])
+
+    def test_a_manager_filters_failures_and_retries_one(self):
+        self.ticket._matrix_enqueue("manual", "Please retry me")
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.ticket._matrix_enqueue("manual", "All went well")
+        self.log(self.outbox()[0], status="ok")
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_log_action",
+            """
+            await shows(".o_data_row", "All went well");
+            await click(".o_searchview_dropdown_toggler");
+            (await shows(".o_filter_menu .o_menu_item", "Failed")).click();
+            await until(() => document.querySelectorAll(".o_data_row").length === 1);
+            await click(".o_data_row button[name=action_retry]");
+            await shows(".o_notification", "1 queued");
+            """,
+            "matrix-manager",
+        )
+        self.assertEqual(self.bodies(), ["Please retry me"])
+
+    def test_the_overview_warns_while_no_worker_runs(self):
+        self.env.cr.execute("DELETE FROM matrix_worker")
+        self.ticket._matrix_enqueue("manual", "Hello")
+        self.log(self.outbox()[0], status="ok")
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_overview_action",
+            """
+            await until(() => one(".o_graph_renderer canvas"));
+            await shows(".alert-danger", "No worker was seen");
+            """,
+            "matrix-manager",
+        )
+
+    def test_a_manager_sets_up_a_backend(self):
+        self.backend.unlink()
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_backend_action/new",
+            """
+            const enter = async (name, text) => {
+                const input = await until(() => one(`[name=${name}] input`));
+                input.value = text;
+                input.dispatchEvent(new Event("input", {bubbles: true}));
+                input.dispatchEvent(new Event("change", {bubbles: true}));
+            };
+            await enter("name", "Law Office");
+            await enter("homeserver_url", "http://127.0.0.1:1");
+            await enter("personal_access_token", "syt_browser_token");
+            await click(".o_form_button_save");
+            await shows(".alert-warning", "stored readable");
+            await until(() => one("[name=personal_access_token] input").value === "");
+            if (document.body.innerHTML.includes("syt_browser_token"))
+                throw new Error("The token stands on the page");
+            await click("button[name=action_test_connection]");
+            await until(() => one(".o_notification_bar.bg-danger"));
+            """,
+            "matrix-manager",
+        )
+        backend = self.env["matrix.backend"].search([("name", "=", "Law Office")])
+        self.assertEqual(backend._token(), "syt_browser_token")
+
+    def test_a_plain_user_does_not_see_what_he_must_not(self):
+        self.ticket._matrix_enqueue("manual", "For all to read")
+        self.log(self.outbox()[0], error_message="Not in this room")
+        company = self.env["res.company"].create({"name": "Branch"})
+        hidden = self.ticket.copy(
+            {"company_id": company.id, "matrix_room_id": "!hidden", "name": "Hidden"}
+        )
+        self.manager.company_ids = [Command.link(company.id)]
+        self.commit()
+        self.clear_outbox()
+        for ticket in (self.ticket, hidden):
+            ticket._matrix_enqueue("manual", f"About {ticket.name}")
+            self.log(self.outbox()[0])
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_log_action",
+            """
+            await shows(".o_data_row", "About Leaking tap");
+            if (document.body.textContent.includes("About Hidden"))
+                throw new Error("A delivery of another company is shown");
+            if (one("button[name=action_retry]"))
+                throw new Error("A plain user is offered to retry");
+            const menus = one(".o_main_navbar").textContent;
+            for (const name of ["Backends", "Overview", "Waiting", "Configuration"])
+                if (menus.includes(name)) throw new Error(`The menu shows ${name}`);
+            """,
+            "matrix-user",
+        )

@@ -1,0 +1,93 @@
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import Form, tagged
+
+from .common import ROOM, TicketCase
+
+
+@tagged("post_install", "-at_install")
+class TestWizards(TicketCase):
+    def compose(self, body, mentioned=None):
+        action = self.as_user(self.ticket).action_matrix_compose()
+        composers = self.env["matrix.composer"].with_user(self.user)
+        form = Form(composers.with_context(**action["context"]))
+        form.body = body
+        for user in mentioned or self.env["res.users"]:
+            form.mention_ids.add(user)
+        return form.save()
+
+    def test_the_composer_speaks_in_the_room_and_mentions(self):
+        ann = self.make_user("Ann", matrix_user_id="@ann:example.org")
+        bob = self.make_user("Bob", matrix_user_id="@bob:example.org")
+        self.compose("Ann <please> look\ntoday", ann | bob).action_send()
+
+        (row,) = self.outbox()
+        content = row["content"]
+        self.assertEqual(row["room_id"], ROOM)
+        self.assertEqual(content["body"], "Bob: Ann <please> look\ntoday")
+        self.assertEqual(
+            content["m.mentions"],
+            {"user_ids": ["@ann:example.org", "@bob:example.org"]},
+        )
+        self.assertEqual(
+            content["formatted_body"],
+            '<a href="https://matrix.to/#/@bob:example.org">Bob</a>: '
+            '<a href="https://matrix.to/#/@ann:example.org">Ann</a> '
+            "&lt;please&gt; look<br/>today",
+        )
+
+    def test_the_composer_tells_how_much_fits(self):
+        self.assertEqual(
+            self.compose("x" * 30 * 1024).fullness, "50 % of what a message holds"
+        )
+        with self.assertRaisesRegex(UserError, "too long"):
+            self.compose("x" * 70 * 1024).action_send()
+
+    def test_the_composer_is_no_way_around_rights(self):
+        composer = self.env["matrix.composer"].with_user(self.user)
+        other = {"res_model": "res.partner", "res_id": 1, "body": "Hello"}
+        with self.assertRaisesRegex(UserError, "no rooms"):
+            composer.create(other).action_send()
+        company = self.env["res.company"].create({"name": "Branch"})
+        hidden = self.ticket.copy({"company_id": company.id, "matrix_room_id": "!b"})
+        self.commit()
+        self.clear_outbox()
+        values = {"res_model": hidden._name, "res_id": hidden.id, "body": "Hello"}
+        with self.assertRaises(AccessError):
+            composer.create(values).action_send()
+        self.assertEqual(self.outbox(), [])
+
+    def preview(self, event_type, record):
+        return (
+            self.env["matrix.preview"]
+            .with_user(self.manager)
+            .create(
+                {
+                    "backend_id": self.backend.id,
+                    "event_type": event_type,
+                    "record_ref": f"{record._name},{record.id}",
+                }
+            )
+        )
+
+    def test_a_text_is_previewed_for_a_real_record(self):
+        preview = self.preview("ticket_moved", self.ticket)
+
+        self.assertEqual(preview.body, "Ticket Leaking tap moved to New")
+        self.assertIn(">Leaking tap</a> moved to New", preview.html)
+        self.assertFalse(preview.problem)
+        self.assertEqual(self.outbox(), [], "A preview sends nothing")
+
+    def test_the_preview_of_the_chatter_shows_the_last_message(self):
+        self.ticket.message_post(body="The tap is new.", message_type="comment")
+
+        preview = self.preview("chatter", self.ticket)
+
+        self.assertIn(": The tap is new.", preview.body)
+
+    def test_a_text_that_fails_is_explained(self):
+        self.backend.template_ticket_moved = "{{ 1 / 0 }}"
+
+        preview = self.preview("ticket_moved", self.ticket)
+
+        self.assertIn("division", preview.problem)
+        self.assertFalse(preview.body)
