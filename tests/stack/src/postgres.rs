@@ -114,15 +114,29 @@ impl Postgres {
         made.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
+    /// As [`Self::database`], with the collation of a language by ICU, which sorts otherwise than by bytes.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn icu_database(&self, name: &str) -> Database {
+        let clause = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'";
+        let made = self.make_database(name, clause, &self.server.role).await;
+        made.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// Makes a database of the role `owner`, empty or a copy of the database `template`, to which nobody may be connected
     /// meanwhile.
     pub async fn create_database(&self, name: &str, template: Option<&str>, owner: &str) -> Result<Database> {
+        let template = template.unwrap_or("template0");
+        self.make_database(name, &format!("TEMPLATE \"{template}\""), owner).await
+    }
+
+    async fn make_database(&self, name: &str, clause: &str, owner: &str) -> Result<Database> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}_{}_{number}", std::process::id());
-        let template = template.unwrap_or("template0");
         let client = self.server.connect("postgres").await?;
-        let create = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" OWNER \"{owner}\" ENCODING 'UTF8'");
+        let create = format!("CREATE DATABASE \"{name}\" {clause} OWNER \"{owner}\" ENCODING 'UTF8'");
         client.batch_execute(&create).await.with_context(|| format!("cannot make the database {name}"))?;
         let dropped_with_server = !matches!(self.home, Home::Given);
         Ok(Database { server: self.server.clone(), name, roles: Vec::new(), dropped_with_server })
