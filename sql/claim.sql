@@ -17,6 +17,6 @@ WITH pick AS MATERIALIZED (
 UPDATE matrix_lane AS l
 SET lease_until = now() AT TIME ZONE 'UTC' + $4::integer * interval '1 ms', owner = $1, epoch = l.epoch + 1, retry_at = NULL
 FROM pick
-WHERE l.lane = pick.lane
+WHERE l.lane = ANY ($2::text[]) AND l.lane = pick.lane
 RETURNING l.lane, l.epoch, pick.is_taken_over, l.head_id, l.attempts,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - l.first_failed_at)::double precision AS failing_seconds, l.room_id

@@ -13,7 +13,9 @@ WITH own AS MATERIALIZED (
     JOIN unnest($3::text[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[])
         AS u (lane, epoch, is_released, retry_ms, held_id, attempts, last_error, room_id)
         ON l.lane = u.lane AND l.epoch = u.epoch
-    WHERE l.owner = $1
+    -- Named twice, so that no join can take the way over all lanes; and not by the index on owners, which knows all lanes that
+    -- this one ever had.
+    WHERE l.lane = ANY ($3::text[]) AND l.owner IS NOT DISTINCT FROM $1
     -- All writers lock lanes in this order, so two of them cannot block each other.
     ORDER BY l.lane
     FOR UPDATE OF l
@@ -25,14 +27,14 @@ WITH own AS MATERIALIZED (
     JOIN own USING (lane, epoch)
 ), done AS (
     DELETE FROM matrix_outbox AS o USING result AS r
-    WHERE o.id = r.id AND r.is_final
+    WHERE o.id = ANY ($11::bigint[]) AND o.id = r.id AND r.is_final
     RETURNING o.*
 ), held AS (
     SELECT o.*
     FROM result AS r
     JOIN matrix_outbox AS o ON o.id = r.id
     -- One failed row per message while it is held.
-    WHERE NOT r.is_final AND r.head_id IS DISTINCT FROM r.id
+    WHERE o.id = ANY ($11::bigint[]) AND NOT r.is_final AND r.head_id IS DISTINCT FROM r.id
 ), logged AS (
     INSERT INTO matrix_log (date, backend_id, outbox_id, event_type, res_model, res_id, room_id, matrix_user_id, matrix_type, payload,
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
@@ -59,7 +61,7 @@ WITH own AS MATERIALIZED (
         last_error = CASE WHEN own.held_id IS NOT NULL THEN COALESCE(own.last_error, l.last_error) END,
         room_id = COALESCE(own.room_id, l.room_id)
     FROM own
-    WHERE l.lane = own.lane
+    WHERE l.lane = ANY ($3::text[]) AND l.lane = own.lane
         AND (own.is_released OR own.room_id IS NOT NULL OR own.head_id IS DISTINCT FROM own.held_id)
 )
 SELECT own.lane, own.epoch FROM own

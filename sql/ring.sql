@@ -51,7 +51,8 @@ WITH RECURSIVE backend AS MATERIALIZED (
 ), missing AS (
     INSERT INTO matrix_lane (lane)
     SELECT ring.lane FROM ring
-    WHERE NOT EXISTS (SELECT FROM matrix_lane AS l WHERE l.lane = ring.lane)
+    -- One descent of the index for each lane found. As NOT EXISTS it may become a join that reads all of matrix_lane.
+    WHERE (SELECT l.id FROM matrix_lane AS l WHERE l.lane = ring.lane) IS NULL
     ON CONFLICT DO NOTHING
 )
 SELECT b.id AS backend_id, b.config_version, b.standing, b.wait_ms::bigint AS wait_ms, NULL::text AS lane FROM backend AS b

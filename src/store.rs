@@ -23,6 +23,7 @@ pub use self::{
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince},
     complete::{Batch, Held, Settle, Verdict},
+    connect::PLANNER,
     error::StoreError,
     listener::{Listener, Wakeups},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},

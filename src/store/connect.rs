@@ -17,6 +17,17 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What each session of the worker asks of the planner. Its statements walk indexes, each step of them a few rows, so that their
+/// cost does not depend on the backlog. A planner that knows the outbox as empty, as it mostly is, would read and sort all of
+/// it, and go on with that plan while a backlog grows.
+pub const PLANNER: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    // On tables without statistics the statements look long, and compiling them would cost a second each.
+    ("jit", "off"),
+];
+
 /// The connection settings of a `DATABASE_URL` and the TLS that its `sslmode` asks for.
 ///
 /// As libpq: `prefer` (default) and `require` encrypt without checking the certificate, `verify-full` checks it and the host
@@ -46,9 +57,9 @@ pub(super) fn settings(database_url: &str) -> Result<(Config, MakeRustlsConnect)
         .keepalives_interval(Duration::from_secs(5))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(10));
-    // All statements are short. On tables without statistics they look long, and compiling them would cost a second each.
+    let planner: String = PLANNER.iter().map(|(name, value)| format!(" -c {name}={value}")).collect();
     let ours = format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c jit=off",
+        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}{planner}",
         STATEMENT_TIMEOUT.as_millis(),
         STATEMENT_TIMEOUT.as_millis() / 2,
         STATEMENT_TIMEOUT.as_millis()

@@ -7,6 +7,7 @@ mod claims;
 mod commits;
 mod forgetful;
 mod outage;
+mod plans;
 mod turn;
 
 /// The worker under test.

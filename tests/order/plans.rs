@@ -1,0 +1,198 @@
+//! The worker's statements walk indexes, whatever the planner knows: nothing, an empty table, or a big one.
+
+use std::{collections::BTreeSet, process::Command};
+
+use odoo_matrix_worker::store::PLANNER;
+use serde_json::Value;
+use stack::{
+    postgres::{Database, shared},
+    report::{self, scale},
+};
+use tokio_postgres::Client;
+
+use crate::{BINARY, turn};
+
+/// A statement, arguments as the worker gives them, and the only indexes by which it may reach the tables that grow.
+struct Statement {
+    name: &'static str,
+    sql: &'static str,
+    arguments: &'static str,
+    indexes: &'static [&'static str],
+}
+
+const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
+
+const STATEMENTS: [Statement; 6] = [
+    Statement {
+        name: "ring.sql",
+        sql: include_str!("../../sql/ring.sql"),
+        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64",
+        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "claim.sql",
+        sql: include_str!("../../sql/claim.sql"),
+        arguments: "'w/1', {lanes}, 64, 30000",
+        indexes: &["matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "messages.sql",
+        sql: include_str!("../../sql/messages.sql"),
+        arguments: "'w/1', {lanes}, 32, 82800000",
+        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "complete.sql",
+        sql: include_str!("../../sql/complete.sql"),
+        arguments: "'w/1', 'w', {lanes}, ARRAY[1, 1, 1], ARRAY[true, true, true], NULL, ARRAY[NULL, NULL, NULL]::bigint[], NULL,
+            NULL, NULL, ARRAY[1, 2, 3], {lanes}, ARRAY[1, 1, 1], ARRAY['ok', 'ok', 'ok'], ARRAY[true, true, true], NULL, NULL,
+            ARRAY[1, 1, 1], ARRAY[1, 1, 1], ARRAY['$1', '$2', '$3'], NULL, ARRAY[1, 1, 1]",
+        indexes: &["matrix_outbox_pkey", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "renew.sql",
+        sql: include_str!("../../sql/renew.sql"),
+        arguments: "'w/1', {lanes}, ARRAY[1, 1, 1], 30000",
+        indexes: &["matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "passed_between.sql",
+        sql: include_str!("../../sql/passed_between.sql"),
+        arguments: "1, 600, 1",
+        indexes: &["matrix_log_date_idx"],
+    },
+];
+
+/// What the planner has been told of the tables.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Statistics {
+    None,
+    OfEmptyTables,
+    Fresh,
+}
+
+#[tokio::test]
+async fn every_statement_walks_its_indexes_only() {
+    let _turn = turn::beside().await;
+    let sizes = [0, 1_000, scale(100_000, 1_000_000)];
+    let mut plans = 0;
+    let mut wrong = BTreeSet::new();
+    for collation in ["of the server", "ICU"] {
+        for statistics in [Statistics::None, Statistics::OfEmptyTables, Statistics::Fresh] {
+            let database = match collation {
+                "ICU" => shared().await.icu_database("plans").await,
+                _ => shared().await.database("plans").await,
+            };
+            let client = prepare(&database).await;
+            let mut filled = 0;
+            for size in sizes {
+                fill(&client, filled, size).await;
+                filled = size;
+                if statistics == Statistics::Fresh || (statistics == Statistics::OfEmptyTables && size == 0) {
+                    client.batch_execute("VACUUM ANALYZE").await.unwrap();
+                }
+                for statement in &STATEMENTS {
+                    for mode in ["force_generic_plan", "force_custom_plan"] {
+                        let plan = explain(&client, statement, mode).await;
+                        let mut faults = Vec::new();
+                        look(&plan, statement, &mut faults);
+                        wrong.extend(faults.into_iter().map(|fault| {
+                            format!(
+                                "{} at {size} rows, collation {collation}, statistics {statistics:?}, {mode}: {fault}",
+                                statement.name
+                            )
+                        }));
+                        plans += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {plans} plans:\n{}",
+        wrong.len(),
+        wrong.into_iter().collect::<Vec<_>>().join("\n")
+    );
+    report::record(
+        "plans by EXPLAIN",
+        &format!(
+            "{} statements at {sizes:?} rows, without statistics, with those of empty tables and with fresh ones, generic and \
+             custom, also under an ICU collation; expected index nodes only",
+            STATEMENTS.len()
+        ),
+        &format!("{plans} of {plans} plans"),
+    );
+}
+
+async fn prepare(database: &Database) -> Client {
+    let client = database.connect().await.unwrap();
+    let schema = Command::new(BINARY).arg("schema").output().unwrap();
+    client.batch_execute(&String::from_utf8(schema.stdout).unwrap()).await.unwrap();
+    client
+        .batch_execute(
+            "INSERT INTO matrix_backend (name, homeserver_url) VALUES ('one', 'http://localhost');
+             ALTER TABLE matrix_outbox SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_log SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_lane SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_outbox DISABLE TRIGGER USER;",
+        )
+        .await
+        .unwrap();
+    for (name, value) in PLANNER {
+        client.batch_execute(&format!("SET {name} = {value}")).await.unwrap();
+    }
+    client
+}
+
+/// Adds rows up to `until`: half of them in one room, the others over many; as many in the log.
+async fn fill(client: &Client, from: i32, until: i32) {
+    let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
+            SELECT 1, 'manual', CASE WHEN n % 2 = 0 THEN '!hot:x' ELSE '!room' || n % 10000 || ':x' END,
+                '{\"msgtype\": \"m.text\", \"body\": \"Case moved\"}', 'txn ' || n
+            FROM generate_series($1::integer + 1, $2::integer) AS n";
+    client.execute(sql, &[&from, &until]).await.unwrap();
+    let sql = "INSERT INTO matrix_lane (lane) SELECT DISTINCT lane FROM matrix_outbox ON CONFLICT DO NOTHING";
+    client.execute(sql, &[]).await.unwrap();
+    let sql = "INSERT INTO matrix_log (date, backend_id, outbox_id, status, payload)
+            SELECT now() AT TIME ZONE 'UTC' - n * interval '1 s', 1, n, CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'ok' END, 'Case moved'
+            FROM generate_series($1::integer + 1, $2::integer) AS n";
+    client.execute(sql, &[&from, &until]).await.unwrap();
+}
+
+async fn explain(client: &Client, statement: &Statement, mode: &str) -> Value {
+    let arguments = statement.arguments.replace("{lanes}", LANES);
+    client.batch_execute(&format!("SET plan_cache_mode = {mode}; PREPARE it AS {}", statement.sql)).await.unwrap();
+    let row = client.query_one(&format!("EXPLAIN (FORMAT JSON) EXECUTE it ({arguments})"), &[]).await.unwrap();
+    client.batch_execute("DEALLOCATE it").await.unwrap();
+    let plan: Value = row.get(0);
+    plan[0]["Plan"].clone()
+}
+
+/// Whether the plan reaches the tables that grow by the expected indexes, and reads none of them to sort it.
+fn look(node: &Value, statement: &Statement, faults: &mut Vec<String>) {
+    let kind = node["Node Type"].as_str().unwrap();
+    let relation = node["Relation Name"].as_str().unwrap_or_default();
+    let index = node["Index Name"].as_str();
+    let grows = ["matrix_outbox", "matrix_log", "matrix_lane"].contains(&relation);
+    if grows
+        && kind.ends_with("Scan")
+        && kind != "Bitmap Heap Scan"
+        && !index.is_some_and(|name| statement.indexes.contains(&name))
+    {
+        faults.push(format!("{kind} on {relation} by {}", index.unwrap_or("no index")));
+    }
+    if kind == "Bitmap Index Scan" && !index.is_some_and(|name| statement.indexes.contains(&name)) {
+        faults.push(format!("{kind} of {}", index.unwrap_or_default()));
+    }
+    if grows && index.is_some() && node["Index Cond"].is_null() {
+        faults.push(format!("{kind} on all of {relation}"));
+    }
+    let is_walk = ["ring.sql", "messages.sql"].contains(&statement.name);
+    if is_walk && kind.contains("Sort") && node.to_string().contains("\"matrix_outbox\"") {
+        faults.push(format!("{kind} above matrix_outbox"));
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        look(child, statement, faults);
+    }
+}
