@@ -23,6 +23,7 @@
         "views/matrix_overview_views.xml",
         "views/ir_actions_server_views.xml",
         "views/res_config_settings_views.xml",
+        "views/res_users_views.xml",
         "views/matrix_menus.xml",
     ],
     "assets": {

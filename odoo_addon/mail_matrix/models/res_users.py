@@ -3,22 +3,41 @@ from odoo.exceptions import ValidationError
 
 from ..tools import content as contents
 
+# People trust that who is mapped is who he is: nobody maps himself.
+_MAPPING = {"matrix_user_id", "matrix_display_name"}
+
 
 class ResUsers(models.Model):
-    """Who a user of Odoo is in Matrix."""
+    """Who a user of Odoo is in Matrix. Matrix Managers say so."""
 
     _inherit = "res.users"
 
     matrix_user_id = fields.Char(
         string="Matrix Account",
         copy=False,
+        groups="mail_matrix.group_matrix_user",
         help="For example @name:example.org. Rooms that Odoo creates invite it.",
     )
-    matrix_display_name = fields.Char(string="Name in Matrix", copy=False)
+    matrix_display_name = fields.Char(
+        string="Name in Matrix",
+        copy=False,
+        groups="mail_matrix.group_matrix_user",
+        help="What others see there. Empty: the name in Odoo.",
+    )
+
+    def init(self):
+        result = super().init()
+        self.env.cr.execute(
+            """
+            CREATE UNIQUE INDEX IF NOT EXISTS res_users_matrix_user_id_key
+                ON res_users (matrix_user_id) WHERE matrix_user_id IS NOT NULL
+            """
+        )
+        return result
 
     @property
     def SELF_READABLE_FIELDS(self):
-        return [*super().SELF_READABLE_FIELDS, "matrix_user_id", "matrix_display_name"]
+        return [*super().SELF_READABLE_FIELDS, *_MAPPING]
 
     @api.constrains("matrix_user_id")
     def _check_matrix_user_id(self):
@@ -28,7 +47,60 @@ class ResUsers(models.Model):
                 raise ValidationError(
                     self.env._(
                         "“%(account)s” is no Matrix account. Write it as "
-                        "@name:example.org",
+                        "@name:example.org, with at most 255 bytes.",
                         account=account[:300],
                     )
                 )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        vals_list = [self._matrix_tidy(vals) for vals in vals_list]
+        for vals in vals_list:
+            if vals.get("matrix_user_id"):
+                self.browse()._refuse_second_mapping(vals["matrix_user_id"])
+        return super().create(vals_list)
+
+    def write(self, vals):
+        vals = self._matrix_tidy(vals)
+        if vals.get("matrix_user_id"):
+            self._refuse_second_mapping(vals["matrix_user_id"])
+        if vals and vals.keys() <= _MAPPING and self._may_map():
+            # With all rights: a Matrix Manager need not manage users.
+            self.check_access("read")
+            self = self.sudo()
+        return super().write(vals)
+
+    def _may_map(self):
+        """Whether this user is a Matrix Manager in a company of each of these."""
+        companies = self.env.user.company_ids
+        return self.env.user.has_group("mail_matrix.group_matrix_manager") and all(
+            user.company_ids & companies for user in self.sudo()
+        )
+
+    @api.model
+    def _matrix_tidy(self, vals):
+        """Return ``vals`` with the account as Matrix writes it: in lower case."""
+        account = vals.get("matrix_user_id")
+        if isinstance(account, str):
+            return {**vals, "matrix_user_id": account.strip().lower() or False}
+        return vals
+
+    def _refuse_second_mapping(self, account):
+        """Raise ValidationError if two users would have ``account``.
+
+        Checked before the write, because the index res_users_matrix_user_id_key, which
+        keeps what two transactions at the same time could break, would speak first.
+        """
+        # With all rights: the other one may be archived, or of another company.
+        twin = (
+            self.sudo()
+            .with_context(active_test=False)
+            .search([("matrix_user_id", "=", account), ("id", "not in", self.ids)])
+        )
+        if twin or len(self) > 1:
+            raise ValidationError(
+                self.env._(
+                    "The Matrix account %(account)s belongs to another user already.",
+                    account=account,
+                )
+            )

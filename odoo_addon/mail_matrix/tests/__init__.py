@@ -5,3 +5,4 @@ from . import test_health
 from . import test_matrix_client
 from . import test_overview
 from . import test_token
+from . import test_users
