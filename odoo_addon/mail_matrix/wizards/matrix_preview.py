@@ -1,6 +1,5 @@
 from odoo import api, fields, models
-
-from ..tools import words
+from odoo.exceptions import UserError
 
 
 class MatrixPreview(models.TransientModel):
@@ -11,7 +10,10 @@ class MatrixPreview(models.TransientModel):
 
     backend_id = fields.Many2one("matrix.backend", required=True)
     event_type = fields.Selection(
-        selection="_selection_event_type", required=True, default="chatter"
+        selection="_selection_event_type",
+        string="Event",
+        required=True,
+        default=lambda self: self._default_event_type(),
     )
     record_ref = fields.Reference(
         selection="_selection_record_ref",
@@ -34,6 +36,12 @@ class MatrixPreview(models.TransientModel):
         return [
             (key, name) for key, name in names if f"notify_{key}" in backend._fields
         ]
+
+    @api.model
+    def _default_event_type(self):
+        """Return the first event that any record can be previewed for."""
+        keys = [key for key, _name in self._selection_event_type()]
+        return next((key for key in keys if key != "chatter"), "chatter")
 
     @api.model
     def _selection_record_ref(self):
@@ -59,7 +67,7 @@ class MatrixPreview(models.TransientModel):
             try:
                 row = preview._row(record)
             except Exception as error:
-                preview.problem = f"{words.ERROR_TEMPLATE}: {error}"
+                preview.problem = str(error)
                 continue
             preview.body = row["content"]["body"]
             preview.html = row["content"].get("formatted_body")
@@ -77,5 +85,9 @@ class MatrixPreview(models.TransientModel):
                 ],
                 limit=1,
             )
+            if not message:
+                raise UserError(
+                    self.env._("Nobody has written on this record yet: choose another.")
+                )
             event = event.with_context(matrix_message_id=message.id)
         return event._matrix_row(self.event_type, self.backend_id.sudo(), {})

@@ -78,6 +78,8 @@ class TestWizards(TicketCase):
         self.assertEqual(self.outbox(), [], "A preview sends nothing")
 
     def test_the_preview_of_the_chatter_shows_the_last_message(self):
+        self.assertIn("Nobody", self.preview("chatter", self.ticket).problem)
+
         self.ticket.message_post(body="The tap is new.", message_type="comment")
 
         preview = self.preview("chatter", self.ticket)
