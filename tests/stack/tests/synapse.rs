@@ -29,3 +29,19 @@ async fn an_admin_takes_the_limits_off_a_bot() {
 
     synapse.exempt(&bot, &admin).await.expect_err("a bot may not do that");
 }
+
+/// Making a room takes from the same allowance as sending.
+#[tokio::test]
+async fn limits_are_synapse_own_unless_asked_otherwise() {
+    for (unlimited, all_made) in [(false, false), (true, true)] {
+        let synapse = Synapse::start(Options { unlimited }).await.unwrap();
+        let bot = synapse.register("bot", "secret bot", false).await.unwrap();
+
+        let mut made = Vec::new();
+        for number in 0..12 {
+            made.push(bot.create_room(&format!("Case {number}"), &[]).await.is_ok());
+        }
+
+        assert_eq!(made.iter().all(|one| *one), all_made, "unlimited: {unlimited}, made: {made:?}");
+    }
+}
