@@ -5,7 +5,9 @@
 
 mod chaos;
 mod footing;
+mod half_open;
 mod kill;
+mod refused;
 mod restart;
 mod stop;
 mod unknown;

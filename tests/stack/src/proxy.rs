@@ -45,7 +45,6 @@ pub enum Which {
     /// Those that have said LISTEN.
     Listeners,
     Others,
-    All,
 }
 
 /// A running proxy. Dropping it ends all its connections.
@@ -132,7 +131,6 @@ impl Proxy {
             let is_meant = match which {
                 Which::Listeners => listens,
                 Which::Others => !listens,
-                Which::All => true,
             };
             if is_meant {
                 handle.is_silent.send_replace(true);
@@ -185,6 +183,10 @@ struct Connection<'a> {
     is_losing: bool,
     /// What the client sends up to the next Sync is not forwarded.
     refusing: Option<&'static str>,
+    /// A refusal that waits for the answers to what was forwarded before it.
+    refusal: Option<&'static str>,
+    /// Steps that were forwarded and are not answered yet.
+    unanswered: usize,
 }
 
 impl<'a> Connection<'a> {
@@ -196,7 +198,17 @@ impl<'a> Connection<'a> {
         let server = TcpStream::connect(server).await?;
         server.set_nodelay(true)?;
         let requests = Requests::default();
-        let mut connection = Self { client, server, requests, listens, shared, is_losing: false, refusing: None };
+        let mut connection = Self {
+            client,
+            server,
+            requests,
+            listens,
+            shared,
+            is_losing: false,
+            refusing: None,
+            refusal: None,
+            unanswered: 0,
+        };
         let silenced = async { silence.wait_for(|silent| *silent).await.map(drop) };
         tokio::select! {
             ended = connection.run() => ended,
@@ -207,38 +219,47 @@ impl<'a> Connection<'a> {
     async fn run(&mut self) -> io::Result<()> {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         loop {
-            tokio::select! {
-                read = self.client.read_buf(&mut up) => {
-                    if read? == 0 {
-                        return Ok(());
-                    }
-                    while let Some(request) = self.requests.next(&mut up) {
-                        if !self.pass(request).await? {
-                            return Ok(());
-                        }
-                    }
+            if self.unanswered == 0
+                && let Some(code) = self.refusal.take()
+                && !self.refuse(code).await?
+            {
+                return Ok(());
+            }
+            while self.refusal.is_none()
+                && let Some(request) = self.requests.next(&mut up)
+            {
+                if !self.pass(request).await? {
+                    return Ok(());
                 }
+            }
+            if self.unanswered == 0 && self.refusal.is_some() {
+                continue;
+            }
+            // Waits for either side. A client whose refusal is due is not heard before it has it.
+            let read = tokio::select! {
+                read = self.client.read_buf(&mut up), if self.refusal.is_none() => read?,
                 read = self.server.read_buf(&mut down) => {
-                    if read? == 0 {
-                        return Ok(());
-                    }
+                    let (whole, answered) = self.requests.answers(&mut down);
+                    self.unanswered -= answered.min(self.unanswered);
                     if !self.is_losing {
-                        self.client.write_all(&down).await?;
-                        down.clear();
-                    } else if wire::is_answered(&down) {
+                        self.client.write_all(&whole).await?;
+                    } else if self.unanswered == 0 {
                         return Ok(());
                     }
+                    read?
                 }
+            };
+            if read == 0 {
+                return Ok(());
             }
         }
     }
 
     /// Passes a request on, or does harm; says whether the connection goes on.
     async fn pass(&mut self, request: Request) -> io::Result<bool> {
-        if let Some(code) = self.refusing {
+        if self.refusing.is_some() {
             if request.ends_a_step {
-                self.refusing = None;
-                return self.refuse(code).await;
+                self.refusal = self.refusing.take();
             }
             return Ok(true);
         }
@@ -251,13 +272,14 @@ impl<'a> Connection<'a> {
                 None => {}
                 Some(Harm::LoseStatement) => return Ok(false),
                 Some(Harm::LoseAnswer) => self.is_losing = true,
-                Some(Harm::Refuse(code)) if request.ends_a_step => return self.refuse(code).await,
                 Some(Harm::Refuse(code)) => {
-                    self.refusing = Some(code);
+                    let due = if request.ends_a_step { &mut self.refusal } else { &mut self.refusing };
+                    *due = Some(code);
                     return Ok(true);
                 }
             }
         }
+        self.unanswered += usize::from(request.ends_a_step);
         self.server.write_all(&request.bytes).await?;
         Ok(true)
     }

@@ -57,6 +57,11 @@ impl Launch {
         self
     }
 
+    /// The worker's role.
+    pub fn role(&self) -> &str {
+        &self.server.role
+    }
+
     /// The database as the worker's role sees it.
     pub fn url(&self) -> String {
         self.server.url(&self.database)

@@ -23,6 +23,8 @@ pub(super) struct Requests {
     /// The first message is past, and what follows is a session.
     is_in_session: bool,
     prepared: HashMap<Vec<u8>, String>,
+    /// The server answers an offer of encryption with one byte.
+    offers: usize,
 }
 
 impl Requests {
@@ -54,6 +56,23 @@ impl Requests {
         Some(Request { bytes, runs, ends_a_step })
     }
 
+    /// Takes the server's whole messages off its bytes, and says how many steps they end.
+    pub(super) fn answers(&mut self, buffer: &mut Vec<u8>) -> (Vec<u8>, usize) {
+        let mut end = self.offers.min(buffer.len());
+        self.offers -= end;
+        let mut steps = 0;
+        while let Some(length) = buffer.get(end + 1..end + 5) {
+            let length = 1 + length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            if buffer.len() < end + length {
+                break;
+            }
+            steps += usize::from(buffer[end] == b'Z');
+            end += length;
+        }
+        let rest = buffer.split_off(end);
+        (std::mem::replace(buffer, rest), steps)
+    }
+
     /// Whether the session has begun; until then an error ends the connection.
     pub(super) fn is_started(&self) -> bool {
         self.is_in_session
@@ -62,8 +81,9 @@ impl Requests {
     fn first(&mut self, bytes: Vec<u8>) -> Request {
         let code = bytes.get(4..8).and_then(|code| Some(u32::from_be_bytes(code.try_into().ok()?)));
         self.has_started = !matches!(code, Some(SSL_REQUEST | GSS_REQUEST));
+        self.offers += usize::from(!self.has_started);
         let runs = self.has_started.then(|| CONNECT.to_owned());
-        Request { bytes, runs, ends_a_step: true }
+        Request { bytes, runs, ends_a_step: self.has_started }
     }
 }
 
@@ -78,18 +98,6 @@ pub(super) fn refusal(code: &str, ends_session: bool) -> Vec<u8> {
         bytes.extend(b"Z\0\0\0\x05I");
     }
     bytes
-}
-
-/// Whether the server's messages, whole from the first byte on, come to ReadyForQuery.
-pub(super) fn is_answered(mut messages: &[u8]) -> bool {
-    while let Some(length) = messages.get(1..5) {
-        if messages[0] == b'Z' {
-            return true;
-        }
-        let length = 1 + length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-        messages = messages.get(length..).unwrap_or_default();
-    }
-    false
 }
 
 fn text(bytes: &[u8]) -> (String, &[u8]) {

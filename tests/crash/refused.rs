@@ -1,0 +1,139 @@
+//! The database is there and refuses: a connection, a right, one row.
+
+use std::time::{Duration, Instant};
+
+use stack::{report, world::World};
+
+use crate::{
+    BINARY,
+    footing::{Producer, alone},
+};
+
+#[tokio::test]
+async fn two_connections_are_enough() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let role = world.launch.role();
+    world.client.batch_execute(&format!("ALTER ROLE \"{role}\" CONNECTION LIMIT 2")).await.unwrap();
+    let _worker = world.worker("w1");
+    let mut producer = Producer::new(10);
+
+    let began = Instant::now();
+    producer.more(&world, 10).await;
+    producer.assert_delivered(&world).await;
+
+    report::record(
+        "pool exhaustion",
+        "2 connections for the role (53300), 100 messages in 10 rooms; delivery goes on",
+        &format!("delivered in {:.1} s", began.elapsed().as_secs_f64()),
+    );
+}
+
+/// All connections wait for a lock that somebody holds, until their statements time out.
+#[tokio::test]
+async fn a_table_that_is_locked_for_a_while_only_delays() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let worker = world.worker("w1");
+    let mut producer = Producer::new(10);
+    producer.more(&world, 2).await;
+    world.until_empty().await;
+    let mut other = world.database.connect().await.unwrap();
+
+    let transaction = other.transaction().await.unwrap();
+    transaction.batch_execute("LOCK TABLE matrix_lane").await.unwrap();
+    producer.more(&world, 2).await;
+    world.until("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'matrix_lane'::regclass AND NOT granted)").await;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !world.worker_logs().contains("55P03") {
+        assert!(Instant::now() < deadline, "no statement gave up waiting for its lock\n{}", world.worker_logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(transaction);
+
+    producer.assert_delivered(&world).await;
+    assert_eq!(worker.exit_status().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_with_the_mend_and_delivery_goes_on_once_it_is_granted() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let role = world.launch.role();
+    let _worker = world.worker("w1");
+    let mut producer = Producer::new(3);
+    for (right, table) in [("DELETE", "matrix_outbox"), ("UPDATE", "matrix_lane"), ("SELECT", "matrix_backend")] {
+        world.client.batch_execute(&format!("REVOKE {right} ON {table} FROM \"{role}\"")).await.unwrap();
+        let told = world.worker_logs().matches("grants --role").count();
+        producer.more(&world, 2).await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while world.worker_logs().matches("grants --role").count() == told {
+            assert!(Instant::now() < deadline, "{right} on {table} was not missed\n{}", world.worker_logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        world.client.batch_execute(&format!("GRANT {right} ON {table} TO \"{role}\"")).await.unwrap();
+        // Any new message wakes a worker that waits for the mend.
+        producer.more(&world, 1).await;
+        producer.assert_delivered(&world).await;
+    }
+
+    let told = world.worker_logs().matches("42501").count();
+    assert!(told < 60, "told {told} times");
+    report::record(
+        "missing privilege (42501)",
+        "3 rights revoked in turn; told with the grants command, goes on after the grant",
+        &format!("all delivered; told {told} times"),
+    );
+}
+
+/// The completion writes many rows at once, and the database refuses one of them.
+#[tokio::test]
+async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    world
+        .client
+        .batch_execute("ALTER TABLE matrix_log ADD CONSTRAINT no_poison CHECK (payload NOT LIKE 'poison%')")
+        .await
+        .unwrap();
+    let mut producer = Producer::new(50);
+    producer.more(&world, 2).await;
+    let room = producer.rooms[0].clone();
+    let poison = [world.enqueue(&room, "poison 1").await, world.enqueue(&room, "poison 2").await];
+    let last = world.enqueue(&room, "last").await;
+    let _worker = world.worker("w1");
+
+    let left =
+        format!("SELECT array_agg(id ORDER BY id) = ARRAY[{}, {}]::bigint[] FROM matrix_outbox", poison[0], poison[1]);
+    world.until(&left).await;
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
+
+    let lane = world
+        .client
+        .query_one("SELECT head_id, last_error, retry_at > now() AT TIME ZONE 'UTC' + interval '30 s' FROM matrix_lane WHERE head_id IS NOT NULL", &[])
+        .await
+        .unwrap();
+    let (head, error, rests): (i64, String, bool) = (lane.get(0), lane.get(1), lane.get(2));
+    assert_eq!(head, poison[0]);
+    assert!(error.contains("no_poison") && rests, "{error}, rests: {rests}");
+    let logs = world.worker_logs();
+    assert_eq!(logs.matches("A result could not be logged").count(), 2, "each is told once\n{logs}");
+    assert_eq!(world.homeserver.requests().len(), 103, "each message is sent once, and then the lane rests");
+    let mut wanted: Vec<_> = ["message 1", "message 2", "poison 1", "poison 2", "last"].map(str::to_owned).into();
+    assert_eq!(world.homeserver.bodies(&room), wanted);
+
+    // Once it is mended the lane needs no restart.
+    world.client.batch_execute("ALTER TABLE matrix_log DROP CONSTRAINT no_poison").await.unwrap();
+    world.client.batch_execute("UPDATE matrix_lane SET retry_at = NULL").await.unwrap();
+    world.client.batch_execute("NOTIFY matrix_outbox").await.unwrap();
+    producer.ids.extend(poison);
+    producer.ids.push(last);
+    world.assert_settled(&producer.ids).await;
+    wanted.sort_unstable();
+    report::record(
+        "a log insert that must fail for one row of a batch",
+        "2 of 103 rows; the others are completed, those are told, no hot loop",
+        "101 completed at once, 2 told and held, sent once; completed when mended",
+    );
+}
