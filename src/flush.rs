@@ -1,7 +1,8 @@
 //! Collects what became of messages and writes it in batches. Nothing that was learned is dropped while the process lives.
 
 use std::{
-    collections::HashSet,
+    borrow::Cow,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -72,12 +73,14 @@ pub struct Flusher {
     /// Told after lanes were given back.
     pub released: Arc<Notify>,
     pulse: Pulse,
+    /// What lanes wait for, of those that the worker still holds: a result that the database refused.
+    refused: HashMap<(Lane, i64), Held>,
 }
 
 impl Flusher {
     pub fn new(released: Arc<Notify>, pulse: Pulse) -> (Completions, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Completions(sender), Self { queue, totals: Arc::default(), released, pulse })
+        (Completions(sender), Self { queue, totals: Arc::default(), released, pulse, refused: HashMap::new() })
     }
 
     pub async fn run(mut self, store: &Store, leases: &Leases) {
@@ -97,12 +100,12 @@ impl Flusher {
 
     /// Writes a batch, again and again until the database has taken it. One that is refused for its data is split, so that one
     /// bad row does not hold the others.
-    async fn write(&self, store: &Store, leases: &Leases, batch: Batch) {
+    async fn write(&mut self, store: &Store, leases: &Leases, batch: Batch) {
         let mut streak = Backoff::new(Duration::from_millis(50), Duration::from_secs(2)).start();
         let mut work = vec![batch];
         while let Some(batch) = work.pop() {
             self.pulse.beat();
-            match store.complete(&batch).await {
+            match store.complete(&self.held(&batch)).await {
                 Ok(owned) => {
                     failpoint::reach(Point::AfterCommit).await;
                     streak.reset();
@@ -112,7 +115,11 @@ impl Flusher {
                 Err(StoreError::Data(text)) => work.extend(self.refused(leases, &batch, &text)),
                 Err(error) => {
                     let pause = streak.next_pause();
-                    warn!(%error, results = batch.len(), pause_ms = pause.as_millis(), "Results could not be written; trying again");
+                    if error.is_passing() {
+                        warn!(%error, results = batch.len(), pause_ms = pause.as_millis(), "Results could not be written; trying again");
+                    } else {
+                        error!(%error, results = batch.len(), "Results cannot be written before this is mended; trying again");
+                    }
                     work.push(batch);
                     sleep(pause).await;
                 }
@@ -120,29 +127,42 @@ impl Flusher {
         }
     }
 
-    /// The one result that the database refuses: its lane rests, then the message is sent again under its own transaction id.
-    fn refused(&self, leases: &Leases, batch: &Batch, text: &str) -> Option<Batch> {
+    /// The one result that the database refuses. Its lane rests, then the message is sent again under its own transaction id.
+    fn refused(&mut self, leases: &Leases, batch: &Batch, text: &str) -> Option<Batch> {
         let Some(verdict) = batch.verdicts.first() else {
             for settle in &batch.settles {
                 error!(lane = %settle.lane, error = text, "A lane could not be given back; its lease will end");
+                self.refused.remove(&(settle.lane.clone(), settle.epoch));
                 leases.remove(&settle.lane, settle.epoch);
             }
             return None;
         };
         error!(message.id = verdict.id, lane = %verdict.lane, error = text, "A result could not be logged");
         let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
-        let settle = Settle {
-            lane: verdict.lane.clone(),
-            epoch: verdict.epoch,
-            is_released: true,
-            retry_after: Some(REFUSED_REST),
-            held: Some(Held { id: verdict.id, attempts: verdict.attempts, error: Some(failure) }),
-            room: None,
-        };
-        Some(Batch { verdicts: Vec::new(), settles: vec![settle] })
+        let held = Held { id: verdict.id, attempts: verdict.attempts, error: Some(failure) };
+        // The first one of a lane is what it waits for.
+        let held = self.refused.entry((verdict.lane.clone(), verdict.epoch)).or_insert(held).clone();
+        Some(Batch { verdicts: Vec::new(), settles: vec![resting(&verdict.lane, verdict.epoch, held)] })
     }
 
-    fn written(&self, metrics: &Metrics, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
+    /// Whatever else is written of a lane with a refused result says that it waits for that one.
+    fn held<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
+        let mut batch = Cow::Borrowed(batch);
+        for (lane, epoch) in batch.leases() {
+            let Some(held) = self.refused.get(&(lane.clone(), epoch)).cloned() else { continue };
+            let settles = &mut batch.to_mut().settles;
+            match settles.iter_mut().find(|settle| settle.lane == lane && settle.epoch == epoch) {
+                Some(settle) => {
+                    settle.held = Some(held);
+                    settle.retry_after = Some(REFUSED_REST);
+                }
+                None => settles.push(resting(&lane, epoch, held)),
+            }
+        }
+        batch
+    }
+
+    fn written(&mut self, metrics: &Metrics, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
         for verdict in &batch.verdicts {
             if !owned.contains(&(verdict.lane.clone(), verdict.epoch)) {
                 metrics.fenced_completions.inc();
@@ -155,10 +175,14 @@ impl Flusher {
         for (lane, epoch) in batch.leases().difference(owned) {
             warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");
             leases.remove(lane, *epoch);
+            self.refused.remove(&(lane.clone(), *epoch));
         }
         let mut released = batch.settles.iter().filter(|settle| settle.is_released).peekable();
         if released.peek().is_some() {
-            released.for_each(|settle| leases.remove(&settle.lane, settle.epoch));
+            for settle in released {
+                leases.remove(&settle.lane, settle.epoch);
+                self.refused.remove(&(settle.lane.clone(), settle.epoch));
+            }
             self.released.notify_one();
         }
     }
@@ -174,6 +198,18 @@ fn count(metrics: &Metrics, verdict: &Verdict) {
     if verdict.result.is_ok() {
         metrics.delivery_duration_seconds.observe(f64::from(verdict.duration_ms) / 1000.0);
         metrics.queued_to_sent_seconds.observe(verdict.queued_for.as_secs_f64());
+    }
+}
+
+/// A lane that waits for a message whose result was refused. It stays ours: the rest of its claim is still being sent.
+fn resting(lane: &Lane, epoch: i64, held: Held) -> Settle {
+    Settle {
+        lane: lane.clone(),
+        epoch,
+        is_released: false,
+        retry_after: Some(REFUSED_REST),
+        held: Some(held),
+        room: None,
     }
 }
 

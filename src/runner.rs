@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     backend::{Backend, Backends},
@@ -148,7 +148,7 @@ impl Runner {
         let shared = self.shared.clone();
         let shutdown = &shared.context.shutdown;
         let health = &shared.health;
-        let mut trouble = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
+        let mut trouble = Backoff::new(Duration::from_millis(100), Duration::from_millis(500)).start();
         let mut decay = DECAY_FROM;
         while !shutdown.is_draining() {
             while self.lanes.try_join_next().is_some() {}
@@ -248,9 +248,12 @@ fn pause_after(round: &Round, decay: &mut Duration) -> Duration {
 }
 
 fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
-    let pause = if error.is_passing() { pause } else { CONTRACT_POLL };
-    warn!(%error, pause_ms = pause.as_millis(), "No messages could be claimed; trying again");
-    pause
+    if error.is_passing() {
+        warn!(%error, pause_ms = pause.as_millis(), "No messages could be claimed; trying again");
+        return pause;
+    }
+    error!(%error, "No messages can be claimed before this is mended");
+    CONTRACT_POLL
 }
 
 /// Asks a stopped backend's homeserver whether it is back, if no other worker does.

@@ -1,5 +1,6 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
+mod attempts;
 mod backlog;
 mod claim;
 mod complete;
@@ -9,7 +10,7 @@ mod listener;
 mod report;
 mod status;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
@@ -19,6 +20,7 @@ use tokio_postgres::{
     types::{FromSql, ToSql},
 };
 
+use self::attempts::Attempts;
 pub use self::{
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince},
@@ -46,6 +48,7 @@ const CONNECTIONS: usize = 4;
 /// The database, as one worker process sees it.
 pub struct Store {
     pool: Pool,
+    attempts: Arc<Attempts>,
     /// `<name>/<incarnation>`: another process of the same name is another owner.
     owner: String,
     name: String,
@@ -115,6 +118,7 @@ impl Store {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             pool,
+            attempts: Arc::default(),
             owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
             name: config.worker_name.clone(),
             lease: config.lease,
@@ -128,7 +132,14 @@ impl Store {
     /// As [`Store::new`].
     pub fn listener(&self, config: &Config) -> Result<Listener, String> {
         let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
-        Ok(Listener::new(settings, tls, self.owner.clone(), self.name.clone(), self.metrics.clone()))
+        Ok(Listener::new(
+            settings,
+            tls,
+            self.owner.clone(),
+            self.name.clone(),
+            self.metrics.clone(),
+            self.attempts.clone(),
+        ))
     }
 
     pub fn lease(&self) -> Duration {
@@ -251,12 +262,27 @@ impl Store {
 
     /// Runs one statement in its own transaction. A connection that does not answer in time is given up.
     async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
-        let client = self.pool.get().await?;
+        let client = self.client().await?;
         let run = async {
             let statement = client.prepare_cached(sql).await?;
             failpoint::in_flight(failpoint_of(sql), client.query(&statement, params)).await
         };
         self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)
+    }
+
+    /// A connection: one that lies idle, else a new one when it is time to try.
+    async fn client(&self) -> Result<Object, StoreError> {
+        if self.pool.status().available == 0 {
+            self.attempts.turn().await?;
+        }
+        let client = self.pool.get().await;
+        match &client {
+            Ok(_) => self.attempts.worked(),
+            // With connections that work, the server is there and only refuses more of them.
+            Err(_) if self.pool.status().size == 0 => self.attempts.failed(),
+            Err(_) => {}
+        }
+        Ok(client?)
     }
 
     fn answered<T>(
@@ -268,6 +294,8 @@ impl Store {
             return Ok(result?);
         }
         drop(Object::take(client));
+        // What happened to this one has most likely happened to those that lie idle, and each would cost as much time.
+        self.pool.retain(|_, _| false);
         self.metrics.db_reconnects.inc();
         Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
     }

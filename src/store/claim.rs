@@ -45,7 +45,7 @@ impl Store {
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
         let (most, rows, lease, trusted) = (int(most), int(rows), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
-        let client = self.pool.get().await?;
+        let client = self.client().await?;
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;

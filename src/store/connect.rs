@@ -58,8 +58,10 @@ pub(super) fn settings(database_url: &str) -> Result<(Config, MakeRustlsConnect)
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(10));
     let planner: String = PLANNER.iter().map(|(name, value)| format!(" -c {name}={value}")).collect();
+    // The server, too, is to notice when we are gone without a word: the session may hold this worker's name.
+    let keepalives = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
     let ours = format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}{planner}",
+        "{keepalives} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}{planner}",
         STATEMENT_TIMEOUT.as_millis(),
         STATEMENT_TIMEOUT.as_millis() / 2,
         STATEMENT_TIMEOUT.as_millis()

@@ -43,7 +43,8 @@ impl StoreError {
             code if code.starts_with("08") || code.starts_with("53") || code.starts_with("58") => {
                 Self::Unavailable(text)
             }
-            code if code.starts_with("22") || code.starts_with("23") => Self::Data(text),
+            // 44: a view's check; 54: too large; P0: what a trigger raises.
+            code if ["22", "23", "44", "54", "P0"].iter().any(|class| code.starts_with(class)) => Self::Data(text),
             _ => Self::Other(text),
         }
     }
@@ -105,6 +106,7 @@ mod tests {
         assert!(matches!(judged("42703"), StoreError::Contract(_)));
         assert!(matches!(judged("23514"), StoreError::Data(_)));
         assert!(matches!(judged("22P05"), StoreError::Data(_)));
+        assert!(matches!(judged("P0001"), StoreError::Data(_)));
         assert!(matches!(judged("42601"), StoreError::Other(_)));
     }
 }

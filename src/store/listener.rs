@@ -13,11 +13,14 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket, tls::Make
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
 
-use super::{StoreError, connect};
+use super::{StoreError, attempts::Attempts};
 use crate::{backoff::Backoff, metrics::Metrics};
 
 /// How often the listener asks whether it is still registered.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 14 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How soon a name is asked for again that another session still holds.
 const NAME_RETRY: Duration = Duration::from_millis(500);
@@ -54,12 +57,20 @@ pub struct Listener {
     name: String,
     wakeups: Wakeups,
     metrics: Metrics,
+    attempts: Arc<Attempts>,
 }
 
 impl Listener {
-    pub(super) fn new(settings: Config, tls: MakeRustlsConnect, owner: String, name: String, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        settings: Config,
+        tls: MakeRustlsConnect,
+        owner: String,
+        name: String,
+        metrics: Metrics,
+        attempts: Arc<Attempts>,
+    ) -> Self {
         let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone() };
-        Self { settings, tls, owner, name, wakeups, metrics }
+        Self { settings, tls, owner, name, wakeups, metrics, attempts }
     }
 
     pub fn wakeups(&self) -> Wakeups {
@@ -68,8 +79,7 @@ impl Listener {
 
     /// Connects, listens and reconnects for ever. Waits for the connection's end; a broken one is noticed by the heartbeat.
     pub async fn run(self) {
-        // At most some twenty connection attempts a minute.
-        let mut streak = Backoff::new(Duration::from_millis(500), Duration::from_secs(5)).start();
+        let mut streak = Backoff::new(Duration::from_millis(500), Duration::from_secs(2)).start();
         loop {
             let Err(error) = self.session(&mut streak).await;
             if self.wakeups.is_up.set(0) == 1 {
@@ -82,9 +92,13 @@ impl Listener {
     }
 
     async fn session(&self, streak: &mut crate::backoff::Streak) -> Result<Infallible, StoreError> {
-        let (client, connection) = timeout(connect::ANSWER_TIMEOUT, self.settings.connect(self.tls.clone()))
-            .await
-            .map_err(|_| StoreError::Unavailable("connecting took too long".to_owned()))??;
+        self.attempts.turn().await?;
+        let connected = answered(self.settings.connect(self.tls.clone())).await;
+        match &connected {
+            Ok(_) => self.attempts.worked(),
+            Err(_) => self.attempts.failed(),
+        }
+        let (client, connection) = connected?;
         let mut driver = AbortOnDrop(tokio::spawn(drive(connection, self.wakeups.clone())));
         answered(client.batch_execute("LISTEN matrix_outbox")).await?;
         streak.reset();
@@ -135,7 +149,7 @@ impl Listener {
 }
 
 async fn answered<T>(call: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
-    match timeout(connect::ANSWER_TIMEOUT, call).await {
+    match timeout(ANSWER_TIMEOUT, call).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(StoreError::Unavailable("a statement was not answered in time".to_owned())),
     }
