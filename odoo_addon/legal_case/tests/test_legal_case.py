@@ -42,7 +42,9 @@ class TestLegalCase(LegalCaseCommon):
         arguments = {"domain": [], "groupby": ["stage_id"]}
         if version_info[0] < 19:
             arguments["fields"] = []
-        groups = self.env["legal.case"].web_read_group(**arguments)["groups"]
+        # As the board of 19.0 asks; 18.0 expands without being asked.
+        cases = self.env["legal.case"].with_context(read_group_expand=True)
+        groups = cases.web_read_group(**arguments)["groups"]
 
         self.assertIn(self.stage_second.id, [group["stage_id"][0] for group in groups])
 
