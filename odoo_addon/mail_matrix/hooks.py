@@ -22,16 +22,15 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
-    """Drop what the contract made, tables included: nothing may fire without the addon.
+    """Drop what the ORM does not know: nothing may fire without the addon.
 
-    The ORM drops no table of a model with ``_auto = False``.
+    The ORM drops the tables afterwards, and could not delete a backend that rows name.
     """
     env.cr.execute(
         """
+        TRUNCATE matrix_outbox, matrix_lane, matrix_backend_status, matrix_worker;
+        DROP TRIGGER IF EXISTS matrix_outbox_notify ON matrix_outbox;
         DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
-        DROP TABLE IF EXISTS
-            matrix_outbox, matrix_log, matrix_lane,
-            matrix_backend_status, matrix_worker;
         DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed();
         """
     )
