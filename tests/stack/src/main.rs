@@ -32,6 +32,8 @@ enum Do {
         /// Only these addons
         names: Vec<String>,
     },
+    /// Write docs/reliability.md from what the tests have measured
+    ReliabilityTable,
     /// Download what the others need, and nothing else
     Setup,
 }
@@ -52,6 +54,15 @@ async fn run() -> Result<ExitCode> {
         Do::Demo { exit } => demo::run(exit).await,
         Do::Test => checks::run().await,
         Do::TestAddons { names } => checks::addons(names).await,
+        Do::ReliabilityTable => reliability_table(),
         Do::Setup => setup::everything().await.map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn reliability_table() -> Result<ExitCode> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
+    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))?;
+    std::fs::write(path, stack::report::table()?)?;
+    println!("docs/reliability.md is written");
+    Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 /// `short` in an ordinary test run, `long` with `SOAK=1`: the same code with greater numbers.
 pub fn scale<T>(short: T, long: T) -> T {
@@ -31,6 +32,32 @@ pub fn folder() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     target.join("reliability")
 }
+
+/// All rows as a table in Markdown, in the order of their names.
+pub fn table() -> Result<String> {
+    let mut rows = Vec::new();
+    for entry in fs::read_dir(folder()).context("no row was recorded yet: run the tests first")? {
+        let path = entry?.path();
+        let row: Value = serde_json::from_str(&fs::read_to_string(&path)?)
+            .with_context(|| format!("{} is no row", path.display()))?;
+        let cell = |name: &str| row[name].as_str().unwrap_or_default().replace('|', "\\|");
+        rows.push(format!("| {} | {} | {} |\n", cell("fault"), cell("numbers"), cell("figure")));
+    }
+    ensure!(!rows.is_empty(), "no row was recorded yet: run the tests first");
+    rows.sort_unstable_by_key(|row| row.to_lowercase());
+    Ok(format!("{HEAD}{}", rows.concat()))
+}
+
+const HEAD: &str = "# Reliability
+
+What each fault was tried with, what had to hold, and what was measured by the tests of this tree: `make reliability` runs
+them and writes this table, `make soak` does the same with the greater numbers. After each test the same must hold: what
+was committed is delivered, once, in the order of its commits within a room; each outbox row has one final log row; the
+outbox is empty; no lane is held by a dead worker.
+
+| fault | numbers and pass line | measured |
+|---|---|---|
+";
 
 fn slug(fault: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
