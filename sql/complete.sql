@@ -3,7 +3,8 @@
 --
 -- $1 owner, $2 name of the worker for the log
 -- lanes:   $3 lane, $4 epoch, $5 release it, $6 do not lease it again for so many ms (NULL: at once), $7 the message that is held
---          (NULL: none), $8 its attempts, $9 its error (NULL: as before), $10 the room found for the lane (NULL: as before)
+--          (NULL: the one before, as long as it waits), $8 its attempts, $9 its error (NULL: as before), $10 the room found for
+--          the lane (NULL: as before)
 -- results: $11 message id, $12 lane, $13 epoch, $14 status, $15 is final, $16 error code, $17 error message, $18 attempts,
 --          $19 duration in ms, $20 Matrix event id, $21 room it went to, $22 age of the answer in ms
 -- Returns the lanes that were still ours.
@@ -46,22 +47,31 @@ WITH own AS MATERIALIZED (
     FROM (SELECT * FROM done UNION ALL SELECT * FROM held) AS o
     JOIN result AS r ON r.id = o.id
     ORDER BY o.id
+), next AS MATERIALIZED (
+    SELECT own.*, COALESCE(own.held_id, still.id) AS next_id
+    FROM own
+    -- The message that the lane was held at stays its head as long as it waits, even behind one that was committed late.
+    LEFT JOIN LATERAL (
+        SELECT o.id FROM matrix_outbox AS o
+        WHERE o.lane = own.lane AND o.id = own.head_id AND o.id <> ALL (ARRAY(SELECT r.id FROM result AS r WHERE r.is_final))
+        OFFSET 0
+    ) AS still ON true
 ), settled AS (
     UPDATE matrix_lane AS l
-    SET lease_until = CASE WHEN own.is_released THEN NULL ELSE l.lease_until END,
+    SET lease_until = CASE WHEN next.is_released THEN NULL ELSE l.lease_until END,
         -- A rest that was set before is not cut short.
-        retry_at = GREATEST(l.retry_at, now() AT TIME ZONE 'UTC' + own.retry_ms * interval '1 ms'),
-        head_id = own.held_id,
-        attempts = COALESCE(own.attempts, 0),
+        retry_at = GREATEST(l.retry_at, now() AT TIME ZONE 'UTC' + next.retry_ms * interval '1 ms'),
+        head_id = next.next_id,
+        attempts = CASE WHEN next.held_id IS NOT NULL THEN next.attempts WHEN next.next_id IS NOT NULL THEN l.attempts ELSE 0 END,
         first_failed_at = CASE
-            WHEN own.held_id IS NULL THEN NULL
-            WHEN own.held_id = own.head_id AND own.first_failed_at IS NOT NULL THEN own.first_failed_at
+            WHEN next.next_id IS NULL THEN NULL
+            WHEN next.next_id = next.head_id AND next.first_failed_at IS NOT NULL THEN next.first_failed_at
             ELSE now() AT TIME ZONE 'UTC'
         END,
-        last_error = CASE WHEN own.held_id IS NOT NULL THEN COALESCE(own.last_error, l.last_error) END,
-        room_id = COALESCE(own.room_id, l.room_id)
-    FROM own
-    WHERE l.lane = ANY ($3::text[]) AND l.lane = own.lane
-        AND (own.is_released OR own.room_id IS NOT NULL OR own.head_id IS DISTINCT FROM own.held_id)
+        last_error = CASE WHEN next.next_id IS NOT NULL THEN COALESCE(next.last_error, l.last_error) END,
+        room_id = COALESCE(next.room_id, l.room_id)
+    FROM next
+    WHERE l.lane = ANY ($3::text[]) AND l.lane = next.lane
+        AND (next.is_released OR next.room_id IS NOT NULL OR next.head_id IS DISTINCT FROM next.next_id)
 )
 SELECT own.lane, own.epoch FROM own

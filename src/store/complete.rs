@@ -1,7 +1,7 @@
 //! What became of messages, on its way into the database.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,7 @@ pub struct Settle {
     pub is_released: bool,
     /// Nobody leases it before this time has passed.
     pub retry_after: Option<Duration>,
+    /// `None`: the one that it was held at before, as long as that one waits.
     pub held: Option<Held>,
     pub room: Option<RoomId>,
 }
@@ -83,25 +84,21 @@ impl Store {
     pub async fn complete(&self, batch: &Batch) -> Result<HashSet<(Lane, i64)>, StoreError> {
         // A lane appears once: with its settling if it has one, else as it is.
         let settled: HashSet<_> = batch.settles.iter().map(|settle| (&settle.lane, settle.epoch)).collect();
-        let open: HashSet<_> = batch
-            .verdicts
-            .iter()
-            .map(|verdict| (&verdict.lane, verdict.epoch))
-            .filter(|lease| !settled.contains(lease))
-            .collect();
+        let mut open: HashMap<_, Option<Held>> = HashMap::new();
+        for verdict in batch.verdicts.iter().filter(|verdict| !settled.contains(&(&verdict.lane, verdict.epoch))) {
+            let held = open.entry((&verdict.lane, verdict.epoch)).or_default();
+            if !verdict.is_final {
+                // Its failed row is written now, so that it is held must be written with it.
+                let error = verdict.result.as_ref().err().cloned();
+                *held = Some(Held { id: verdict.id, attempts: verdict.attempts, error });
+            }
+        }
         let mut lanes = Lanes::default();
         for settle in &batch.settles {
             lanes.push(settle);
         }
-        for (lane, epoch) in open {
-            lanes.push(&Settle {
-                lane: lane.clone(),
-                epoch,
-                is_released: false,
-                retry_after: None,
-                held: None,
-                room: None,
-            });
+        for ((lane, epoch), held) in open {
+            lanes.push(&Settle { lane: lane.clone(), epoch, is_released: false, retry_after: None, held, room: None });
         }
         let mut results = Results::default();
         for verdict in &batch.verdicts {

@@ -8,6 +8,7 @@ mod commits;
 mod forgetful;
 mod outage;
 mod plans;
+mod property;
 mod turn;
 
 /// The worker under test.
