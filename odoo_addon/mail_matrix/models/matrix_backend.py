@@ -273,9 +273,12 @@ class MatrixBackend(models.Model):
     @api.model
     def _active_for_record(self, record):
         """Return the backend that speaks for the company of ``record``, or none."""
-        if "company_id" in record._fields:
-            return self._active_for(record.company_id)
-        return self._active_for(self.env["res.company"])
+        has_company = "company_id" in record._fields
+        company = record.company_id if has_company else self.env["res.company"]
+        backend_id = self.env["matrix.outbox"]._once(
+            ("backend", company.id), lambda: self._active_for(company).id
+        )
+        return self.sudo().browse(backend_id)
 
     def _message_type(self, event_type):
         """Return the ``msgtype`` of this event: ``m.text`` unless told otherwise."""

@@ -46,7 +46,7 @@ class MatrixOutbox(models.Model):
     def _note(self, records, event_type, cause_id=0):
         """Remember that ``event_type`` happened to ``records``."""
         precommit = self.env.cr.precommit
-        if self._is_installing() or precommit.data.get(_TURNING):
+        if self._is_installing() or _TURNING in precommit.data:
             return
         notes = precommit.data.get(_NOTES)
         if notes is None:
@@ -75,7 +75,7 @@ class MatrixOutbox(models.Model):
         # What the user wrote must fail, if it fails, as it would without this addon.
         self.env.flush_all()
         # A text whose expressions write would note its own event for ever.
-        data[_TURNING] = True
+        data[_TURNING] = {}
         try:
             self._insert_for(notes)
         except Exception as error:
@@ -83,6 +83,19 @@ class MatrixOutbox(models.Model):
             self._insert_one_by_one(notes)
         finally:
             data.pop(_TURNING, None)
+
+    @api.model
+    def _once(self, key, compute):
+        """Return ``compute()``, which is called once while a commit's notes are turned.
+
+        For what many records share: plain values only, since records may be forgotten.
+        """
+        known = self.env.cr.precommit.data.get(_TURNING)
+        if known is None:
+            return compute()
+        if key not in known:
+            known[key] = compute()
+        return known[key]
 
     @api.model
     def _insert_for(self, notes):

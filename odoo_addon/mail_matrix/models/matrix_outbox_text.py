@@ -1,7 +1,6 @@
-from werkzeug.urls import url_encode
-
 from odoo import api, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from ..tools import content as contents
 from ..tools.template import render
@@ -15,8 +14,9 @@ class MatrixOutbox(models.Model):
     @api.model
     def _url_of(self, record):
         """Return the address that opens ``record`` in Odoo, for those who may."""
-        query = url_encode({"model": record._name, "res_id": record.id})
-        return f"{record.get_base_url()}/mail/view?{query}"
+        parameters = self.env["ir.config_parameter"].sudo()
+        base = self._once("url", lambda: parameters.get_param("web.base.url"))
+        return f"{base}/mail/view?model={record._name}&res_id={record.id}"
 
     @api.model
     def _in_language_of(self, record, room_record):
@@ -25,11 +25,40 @@ class MatrixOutbox(models.Model):
         They are those of the company, for a room has many readers.
         """
         company = "company_id" in room_record._fields and room_record.company_id
-        partner = (company or self.env.company).partner_id
-        return record.with_context(
-            lang=partner.lang or self.env.user.lang,
-            tz=partner.tz or self.env.user.tz,
+        company_id = company.id if company else None
+        lang, zone = self._once(
+            ("voice", company_id, record.env.uid),
+            lambda: record.env["matrix.outbox"]._voice_of(company_id),
         )
+        return record.with_context(lang=lang, tz=zone)
+
+    @api.model
+    def _voice_of(self, company_id):
+        """Return language and time zone of a company, else this user's.
+
+        One statement, since the cache is empty of them at commit.
+        """
+        for model, names in (
+            ("res.users", ["partner_id", "company_id"]),
+            ("res.company", ["partner_id"]),
+            ("res.partner", ["lang", "tz"]),
+        ):
+            self.env[model].flush_model(names)
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT COALESCE(theirs.lang, own.lang), COALESCE(theirs.tz, own.tz)
+                FROM res_users AS u
+                JOIN res_partner AS own ON own.id = u.partner_id
+                LEFT JOIN res_company AS c ON c.id = COALESCE(%s, u.company_id)
+                LEFT JOIN res_partner AS theirs ON theirs.id = c.partner_id
+                WHERE u.id = %s
+                """,
+                company_id,
+                self.env.uid,
+            )
+        )
+        return self.env.cr.fetchone() or (None, None)
 
     @api.model
     def _rendered_row(self, backend, event_type, source, record, values, variables):
@@ -43,7 +72,9 @@ class MatrixOutbox(models.Model):
         if not text:
             raise UserError(self.env._("The text of this event is empty."))
         name, url = record.display_name, self._url_of(record)
-        open_in_odoo = record.env._("Open in Odoo")
+        open_in_odoo = self._once(
+            ("open", record.env.lang), lambda: record.env._("Open in Odoo")
+        )
         row = self._row(
             backend,
             event_type,
