@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -36,8 +36,8 @@ pub struct Backend {
 #[derive(Clone, Default)]
 pub struct Gate {
     is_closed: Arc<AtomicBool>,
-    /// Set when the database knows why: only then does its word that the backend may send mean anything.
-    is_recorded: Arc<AtomicBool>,
+    /// Since when the database knows why: only what it is asked after that means anything.
+    recorded: Arc<OnceLock<Instant>>,
 }
 
 impl Gate {
@@ -50,7 +50,7 @@ impl Gate {
     }
 
     pub fn recorded(&self) {
-        self.is_recorded.store(true, Ordering::Release);
+        self.recorded.get_or_init(Instant::now);
     }
 }
 
@@ -78,11 +78,11 @@ impl Backend {
         self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
     }
 
-    /// The gate for lanes that were just claimed: the database says that the backend may send, so a gate that was closed for a
-    /// reason that the database had heard of is replaced by an open one.
-    pub fn gate(&self) -> Gate {
+    /// The gate for lanes that were just claimed, because the database, asked at `asked`, said that the backend may send. A gate
+    /// that was closed for a reason that it had heard of by then is replaced by an open one.
+    pub fn gate(&self, asked: Instant) -> Gate {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.is_closed() && gate.is_recorded.load(Ordering::Acquire) {
+        if gate.is_closed() && gate.recorded.get().is_some_and(|recorded| *recorded < asked) {
             *gate = Gate::default();
         }
         gate.clone()

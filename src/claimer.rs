@@ -1,9 +1,13 @@
 //! Which lanes to send next: walks the lanes of each backend as a ring and leases those that are free.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    backend::{Backend, Backends},
+    backend::{Backend, Backends, Gate},
     health::Pulse,
     leases::Leases,
     message::{BackendId, Lane},
@@ -45,6 +49,7 @@ pub struct Round {
 pub struct Claimed {
     pub claim: Claim,
     pub backend: Arc<Backend>,
+    pub gate: Gate,
     /// The backend is limited, and the claim has its slot.
     pub is_paced: bool,
 }
@@ -65,6 +70,7 @@ impl Claimer {
     pub async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
         let probes = places.max(LEAST_PROBES);
         let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
+        let asked = Instant::now();
         let ring = store.ring(&after, probes).await?;
         let mut lanes: HashMap<BackendId, Vec<Lane>> = HashMap::new();
         for (backend, lane) in ring.lanes {
@@ -102,7 +108,8 @@ impl Claimer {
                 Standing::Open | Standing::Paced => {
                     let Some(backend) = self.backends.get(store, id, config_version).await? else { continue };
                     let most = if is_paced { 1 } else { share };
-                    let turn = Turn { store, leases, backend, is_end: candidates.len() < probes, most, is_paced };
+                    let gate = backend.gate(asked);
+                    let turn = Turn { store, leases, backend, gate, is_end: candidates.len() < probes, most, is_paced };
                     self.claim(&turn, candidates, &mut round).await?;
                 }
             }
@@ -130,6 +137,7 @@ impl Claimer {
             round.claims.extend(claims.into_iter().map(|claim| Claimed {
                 claim,
                 backend: turn.backend.clone(),
+                gate: turn.gate.clone(),
                 is_paced: turn.is_paced,
             }));
         }
@@ -154,6 +162,7 @@ struct Turn<'a> {
     store: &'a Store,
     leases: &'a Leases,
     backend: Arc<Backend>,
+    gate: Gate,
     /// The walk came to the last of the backend's lanes.
     is_end: bool,
     most: usize,

@@ -200,7 +200,7 @@ impl Runner {
         Ok(Some(round))
     }
 
-    fn start(&mut self, Claimed { claim, backend, is_paced }: Claimed) {
+    fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
         if claim.is_taken_over {
@@ -209,7 +209,6 @@ impl Runner {
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());
         self.lanes.spawn(async move {
-            let gate = backend.gate();
             let delivery = Delivery {
                 context: &shared.context,
                 completions: &completions,
