@@ -3,12 +3,14 @@
 #   make demo DEMO_EXIT=1   the same, ending after the story; fails when a message is missing
 #   make test               every check
 #   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
+#   make reliability        the tests of faults, and docs/reliability.md from what they measured
+#   make soak               the same with greater numbers
 
 CARGO ?= cargo
 # One build for all: the same crates with the same features as the tests use.
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 
-.PHONY: build demo setup test test-addons
+.PHONY: build demo setup test test-addons soak reliability
 
 build:
 	$(CARGO) build --workspace --locked
@@ -24,3 +26,11 @@ test-addons: build
 
 setup: build
 	@$(STACK) setup
+
+# Also in their long form: the same code with greater numbers.
+soak: export SOAK = 1
+soak: reliability
+
+reliability: build
+	$(CARGO) test --locked --no-fail-fast --test crash --test order
+	@$(STACK) reliability-table
