@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod answers;
+mod backlog;
 mod claims;
 mod commits;
 mod forgetful;

@@ -244,6 +244,11 @@ impl Homeserver {
         world.events.iter().rfind(|event| event.room == room).map(|event| event.body().to_owned())
     }
 
+    /// How many events were taken.
+    pub fn event_count(&self) -> usize {
+        self.shared.world().events.len()
+    }
+
     /// The bodies of one room's events, in order.
     pub fn bodies(&self, room: &str) -> Vec<String> {
         let world = self.shared.world();
