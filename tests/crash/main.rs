@@ -7,8 +7,10 @@ mod chaos;
 mod footing;
 mod half_open;
 mod kill;
+mod outage;
 mod refused;
 mod restart;
+mod sqlstates;
 mod stop;
 mod unknown;
 
