@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_secs(15);
 const POLL_LEASED: Duration = Duration::from_millis(500);
 
 /// How long to wait when the database is not what the worker needs.
-const CONTRACT_POLL: Duration = Duration::from_secs(30);
+const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often `run` looks whether the tables that it needs have come.
-const CONTRACT_POLL: Duration = Duration::from_secs(30);
+const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let (store, listener) = open(config)?;
