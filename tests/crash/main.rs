@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod chaos;
+mod clock;
 mod footing;
 mod half_open;
 mod kill;
 mod outage;
+mod partition;
 mod refused;
 mod restart;
 mod sqlstates;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub mod cache;
 pub mod debian;
+pub mod faketime;
 pub mod homeserver;
 pub mod odoo;
 pub mod office;

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     future::pending,
     io,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -49,7 +50,7 @@ pub enum Which {
 
 /// A running proxy. Dropping it ends all its connections.
 pub struct Proxy {
-    port: u16,
+    address: SocketAddr,
     server: Server,
     shared: Arc<Shared>,
     _serving: JoinSet<()>,
@@ -85,17 +86,22 @@ struct Handle {
 impl Proxy {
     /// Listens on a free port of the loopback interface, in front of `server`.
     pub async fn start(server: &Server) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
+        Self::start_at(Ipv4Addr::LOCALHOST, server).await
+    }
+
+    /// Listens on a free port of another address of this machine.
+    pub async fn start_at(address: Ipv4Addr, server: &Server) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
+        let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, (server.host.clone(), server.port), shared.clone()));
-        Ok(Self { port, server: server.clone(), shared, _serving: serving })
+        Ok(Self { address, server: server.clone(), shared, _serving: serving })
     }
 
     /// The URL that leads to the same database through the proxy.
     pub fn url(&self, direct: &str) -> String {
-        direct.replace(&format!(":{}/", self.server.port), &format!(":{}/", self.port))
+        direct.replace(&format!("@{}:{}/", self.server.host, self.server.port), &format!("@{}/", self.address))
     }
 
     /// The statements whose text has `part` in it meet `harm`: after `skip` that do not, the next `times`.

@@ -42,6 +42,13 @@ async fn system(browser: bool) -> Result<()> {
     if browser && !["chromium", "google-chrome", "chrome"].into_iter().any(has) {
         missing.push("chromium");
     }
+    // For the tests of faults: a wrong clock, a network that is cut.
+    if browser && stack::faketime::library().is_none() && debian::may_install() {
+        missing.push("libfaketime");
+    }
+    if browser && !has("ip") && debian::may_install() {
+        missing.push("iproute2");
+    }
     if missing.is_empty() { Ok(()) } else { debian::install(&missing).await }
 }
 

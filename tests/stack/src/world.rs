@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsStr,
     path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
@@ -82,7 +83,16 @@ impl World {
     }
 
     pub fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
-        let mut command = self.launch.command(&["run"]);
+        self.worker_through(&[], name, variables)
+    }
+
+    /// Starts a worker by way of another program, which becomes it.
+    pub fn worker_through(&self, way: &[&str], name: &str, variables: &[(&str, &str)]) -> Process {
+        let worker = self.launch.command(&["run"]);
+        let words = way.iter().map(OsStr::new).chain([worker.get_program()]).chain(worker.get_args());
+        let mut words = words.map(OsStr::to_owned);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("WORKER_NAME", name).envs(variables.iter().copied());
         Process::spawn("the worker", command, &self.logs.path().join(format!("{name}.log"))).unwrap()
     }
