@@ -11,6 +11,7 @@ mod outage;
 mod plans;
 mod property;
 mod turn;
+mod wakeup;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
