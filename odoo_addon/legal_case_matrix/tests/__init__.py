@@ -1,3 +1,4 @@
+from . import test_bench
 from . import test_events
 from . import test_log_case
 from . import test_room

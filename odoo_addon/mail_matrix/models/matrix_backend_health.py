@@ -74,8 +74,9 @@ class MatrixBackend(models.Model):
                     ) AS bounded
                 ) AS w
                 LEFT JOIN LATERAL (
+                    -- where nothing waits, there is nothing to walk through
                     SELECT queued_at FROM matrix_outbox
-                    WHERE backend_id = b.id ORDER BY id LIMIT 1
+                    WHERE w.waiting > 0 AND backend_id = b.id ORDER BY id LIMIT 1
                 ) AS o ON true
                 WHERE b.id = ANY(%(ids)s)
                 """,
