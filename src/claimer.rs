@@ -77,13 +77,14 @@ impl Claimer {
             lanes.entry(backend).or_default().push(lane);
         }
         self.cursors.retain(|id, _| ring.backends.iter().any(|(active, ..)| active == id));
+        let open = ring.backends.iter().filter(|(.., standing)| matches!(standing, Standing::Open | Standing::Paced));
+        let mut shares = Shares::new(open.map(|(id, ..)| *id), leases.by_backend(), places);
         let mut round = Round { is_idle: true, ..Round::default() };
         let mut backends_left = ring.backends.len();
         for (id, config_version, standing) in ring.backends {
             // Many backends on a slow database make a long round, which is no loop that hangs.
             self.pulse.beat();
-            // Each backend has its share of the free places, so that none starves another.
-            let share = (places - round.claims.len()).div_ceil(backends_left);
+            let share = shares.free.div_ceil(backends_left).min(shares.left_for(id));
             backends_left -= 1;
             let candidates = lanes.remove(&id).unwrap_or_default();
             let is_paced = standing == Standing::Paced;
@@ -105,12 +106,16 @@ impl Claimer {
                     round.is_idle &= self.cursors.remove(&id).is_none_or(|cursor| cursor.after.is_none());
                 }
                 Standing::Paced if share == 0 || !store.take_slot(id).await? => round.look_again(Some(SLOT_POLL)),
+                // A lane that is given back wakes us.
+                Standing::Open if share == 0 => {}
                 Standing::Open | Standing::Paced => {
                     let Some(backend) = self.backends.get(store, id, config_version).await? else { continue };
                     let most = if is_paced { 1 } else { share };
                     let gate = backend.gate(asked);
                     let turn = Turn { store, leases, backend, gate, is_end: candidates.len() < probes, most, is_paced };
+                    let before = round.claims.len();
                     self.claim(&turn, candidates, &mut round).await?;
+                    shares.take(id, round.claims.len() - before);
                 }
             }
         }
@@ -125,7 +130,7 @@ impl Claimer {
         cursor.after = candidates.last().cloned();
         let free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
         let mut claimed = 0;
-        if !free.is_empty() && turn.most > 0 {
+        if !free.is_empty() {
             let messages = if turn.is_paced { 1 } else { MESSAGES_PER_CLAIM };
             let claims = turn.store.claim(&free, turn.most, messages).await?;
             claimed = claims.len();
@@ -157,6 +162,38 @@ impl Claimer {
     }
 }
 
+/// How the places are divided. A homeserver that answers slowly, or not at all, keeps its lanes for long and would come to hold
+/// all places: a few are kept for each other backend until it has them.
+struct Shares {
+    free: usize,
+    kept: usize,
+    held: HashMap<BackendId, usize>,
+}
+
+impl Shares {
+    /// `open`: the backends that may send; `held`: lanes that this worker has of each.
+    fn new(open: impl Iterator<Item = BackendId>, all: HashMap<BackendId, usize>, free: usize) -> Self {
+        let places = free + all.values().sum::<usize>();
+        let held: HashMap<_, _> = open.map(|id| (id, all.get(&id).copied().unwrap_or_default())).collect();
+        // Together the backends keep a quarter of the places, one each when there are many of them.
+        let kept = (places / 4 / held.len().max(1)).max(1);
+        Self { free, kept, held }
+    }
+
+    fn left_for(&self, id: BackendId) -> usize {
+        let others = self.held.iter().filter(|(other, _)| **other != id);
+        let kept: usize = others.map(|(_, held)| self.kept.saturating_sub(*held)).sum();
+        // What it has not had of its own is its own.
+        let own = self.kept.saturating_sub(self.held.get(&id).copied().unwrap_or_default());
+        self.free.saturating_sub(kept).max(own).min(self.free)
+    }
+
+    fn take(&mut self, id: BackendId, count: usize) {
+        self.free -= count;
+        *self.held.entry(id).or_default() += count;
+    }
+}
+
 /// One backend's part of a round.
 struct Turn<'a> {
     store: &'a Store,
@@ -172,5 +209,24 @@ struct Turn<'a> {
 impl Round {
     fn look_again(&mut self, after: Option<Duration>) {
         self.next_due = self.next_due.into_iter().chain(after).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_keeps_its_places_leaves_some_to_each_other_one() {
+        let shares = |held: &[(BackendId, usize)], free| Shares::new(1..=3, held.iter().copied().collect(), free);
+
+        assert_eq!(shares(&[], 24).left_for(1), 20);
+        assert_eq!(shares(&[(1, 20)], 4).left_for(1), 0);
+        assert_eq!(shares(&[(1, 20)], 4).left_for(2), 2);
+        assert_eq!(shares(&[(1, 20), (2, 2)], 2).left_for(2), 0);
+        assert_eq!(shares(&[(1, 20), (2, 2)], 2).left_for(3), 2);
+        // More backends than places.
+        assert_eq!(Shares::new(1..=9, HashMap::new(), 4).left_for(5), 1);
+        assert_eq!(Shares::new(1..=1, HashMap::new(), 64).left_for(1), 64);
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::{
-    message::Lane,
+    message::{BackendId, Lane},
     store::{Claim, Store},
 };
 
@@ -69,6 +69,15 @@ impl Leases {
 
     pub fn holds(&self, lane: &Lane) -> bool {
         self.lock().contains_key(lane)
+    }
+
+    /// How many lanes of each backend are held.
+    pub fn by_backend(&self) -> HashMap<BackendId, usize> {
+        let mut count = HashMap::new();
+        for backend in self.lock().keys().filter_map(Lane::backend) {
+            *count.entry(backend).or_default() += 1;
+        }
+        count
     }
 
     pub fn len(&self) -> usize {

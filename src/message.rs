@@ -53,6 +53,13 @@ name! {
 /// `matrix_backend.id`: one configured homeserver account.
 pub type BackendId = i32;
 
+impl Lane {
+    /// The backend that sends the lane's messages.
+    pub fn backend(&self) -> Option<BackendId> {
+        self.0.split_once('/')?.0.parse().ok()
+    }
+}
+
 /// `matrix_outbox.id`: the order within a lane.
 pub type MessageId = i64;
 
