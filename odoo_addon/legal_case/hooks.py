@@ -9,9 +9,13 @@ def post_init_hook(env):
     groups = user_group | manager_group
     category = env.ref("legal_case.module_category_legal_case")
     if "privilege_id" in groups._fields:
-        groups.privilege_id = env["res.groups.privilege"].create(
-            {"name": category.name, "category_id": category.id}
-        )
+        privilege = {
+            "xml_id": "legal_case.privilege_legal_case",
+            "values": {"name": category.name, "category_id": category.id},
+            "noupdate": True,
+        }
+        # With an id of this addon, it leaves with the addon.
+        groups.privilege_id = env["res.groups.privilege"]._load_records([privilege])
     else:
         groups.category_id = category
     members = "user_ids" if "user_ids" in groups._fields else "users"

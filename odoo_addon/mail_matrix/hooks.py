@@ -12,9 +12,13 @@ def post_init_hook(env):
     groups = user_group | manager_group
     category = env.ref("mail_matrix.module_category_matrix")
     if "privilege_id" in groups._fields:
-        groups.privilege_id = env["res.groups.privilege"].create(
-            {"name": category.name, "category_id": category.id}
-        )
+        privilege = {
+            "xml_id": "mail_matrix.privilege_matrix",
+            "values": {"name": category.name, "category_id": category.id},
+            "noupdate": True,
+        }
+        # With an id of this addon, it leaves with the addon.
+        groups.privilege_id = env["res.groups.privilege"]._load_records([privilege])
     else:
         groups.category_id = category
     members = "user_ids" if "user_ids" in groups._fields else "users"

@@ -78,6 +78,23 @@ impl Site {
         process::run("Odoo's installation of the addons", command, &log, INSTALL_WITHIN).await
     }
 
+    /// Updates addons that are installed, as one does after fetching a new release.
+    pub async fn update(&self, names: &[&str]) -> Result<()> {
+        progress::say(format!("Odoo {}: updating {}", self.odoo.series(), names.join(", ")));
+        let log = self.folder.path().join("update.log");
+        let mut command = self.command();
+        command.args(["-u", &names.join(","), "--stop-after-init", "--no-http"]);
+        process::run("Odoo's update of the addons", command, &log, INSTALL_WITHIN).await
+    }
+
+    /// Makes the database harmless, as one does with a copy of production.
+    pub async fn neutralize(&self) -> Result<()> {
+        let mut command = self.odoo.command();
+        command.arg("neutralize").arg("-c").arg(&self.conf);
+        let log = self.folder.path().join("neutralize.log");
+        process::run("Odoo's neutralizing", command, &log, INSTALL_WITHIN).await
+    }
+
     /// Installs addons and runs their tests, those in the browser too.
     pub async fn test(&self, names: &[String]) -> Result<Report> {
         progress::say(format!("Odoo {}: testing {}", self.odoo.series(), names.join(", ")));
