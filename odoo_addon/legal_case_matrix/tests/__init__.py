@@ -2,4 +2,5 @@ from . import test_bench
 from . import test_events
 from . import test_log_case
 from . import test_room
+from . import test_translation
 from . import test_views

@@ -6,4 +6,5 @@ from . import test_hooks
 from . import test_matrix_client
 from . import test_overview
 from . import test_token
+from . import test_translation
 from . import test_users
