@@ -139,7 +139,8 @@ impl Delivery<'_> {
                 Step::Answered(Outcome::Unauthorized(failure)) => {
                     return self.stop(message, &tries, State::Unauthorized, failure).await;
                 }
-                Step::Answered(Outcome::Misconfigured(failure)) => {
+                // Unless others get through: a proxy may be at odds with the path of this one alone.
+                Step::Answered(Outcome::Misconfigured(failure)) if !self.is_alone(&tries).await => {
                     return self.stop(message, &tries, State::Misconfigured, failure).await;
                 }
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
@@ -147,7 +148,7 @@ impl Delivery<'_> {
                 }
                 Step::LaneLimited(pause) => return self.rest(message, pause),
                 Step::Fenced => return self.untouched(message),
-                Step::Answered(Outcome::Transient(failure)) => failure,
+                Step::Answered(Outcome::Transient(failure) | Outcome::Misconfigured(failure)) => failure,
             };
             tries.first_failed.get_or_insert_with(Instant::now);
             if is_retry {
@@ -206,13 +207,19 @@ impl Delivery<'_> {
     }
 
     async fn is_poison(&self, homeserver: &Homeserver, tries: &Tries) -> bool {
+        let is_old = || tries.first_failed.is_some_and(|at| at.elapsed() >= POISON_AFTER);
+        self.is_alone(tries).await || (is_old() && homeserver.whoami().await.is_ok())
+    }
+
+    /// Whether other messages got through between this one's first failure and its last try.
+    async fn is_alone(&self, tries: &Tries) -> bool {
+        let Some(first_failed) = tries.first_failed else { return false };
         if tries.is_overtaken {
             return true;
         }
-        let failing_for = tries.first_failed.map_or(Duration::ZERO, |at| at.elapsed());
-        match self.context.store.passed_between(self.backend.id, failing_for, tries.began.elapsed()).await {
-            Ok(true) => true,
-            Ok(false) => failing_for >= POISON_AFTER && homeserver.whoami().await.is_ok(),
+        let (from, until) = (first_failed.elapsed(), tries.began.elapsed());
+        match self.context.store.passed_between(self.backend.id, from, until).await {
+            Ok(passed) => passed,
             Err(error) => {
                 warn!(%error, backend.id = self.backend.id, "It is not known whether other messages got through");
                 false

@@ -16,6 +16,9 @@ use crate::{
     store::{Batch, Settle},
 };
 
+/// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+
 /// What one claim of a lane knows of its room. Each look is taken once per claim.
 #[derive(Default)]
 pub(super) struct Route {
@@ -32,7 +35,7 @@ pub(super) enum Step {
     Answered(Outcome),
     /// This lane is limited, other rooms go on.
     LaneLimited(Duration),
-    /// Another worker has the lane now, or may have it.
+    /// Another worker has the lane now, or may have it, or nobody may send.
     Fenced,
 }
 
@@ -40,7 +43,7 @@ impl From<SendError> for Step {
     /// A 429 from anything but the sending of a message limits the lane, not the account.
     fn from(error: SendError) -> Self {
         match error.outcome() {
-            Outcome::Limited { pause } => Self::LaneLimited(pause),
+            Outcome::Limited { pause } => Self::LaneLimited(pause.max(SHORTEST_REST)),
             other => Self::Answered(other),
         }
     }
@@ -96,6 +99,10 @@ impl Route {
         if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
             return Ok(Some(Outcome::Sent(event_id)));
         }
+        // Each look before this took its time.
+        if !delivery.may_call() {
+            return Err(Step::Fenced);
+        }
         failpoint::reach(Point::BeforePut).await;
         let answer = homeserver.send(&room, message).await;
         failpoint::reach(Point::AnswerRead).await;
@@ -103,7 +110,7 @@ impl Route {
         // A limit is no attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
         let Outcome::Forbidden(refusal) = outcome else { return Ok(Some(outcome)) };
-        if std::mem::replace(&mut self.is_diagnosed, true) {
+        if self.is_diagnosed {
             return Ok(Some(Outcome::Forbidden(refusal)));
         }
         self.diagnose(delivery, homeserver, message, &room, refusal).await
@@ -119,7 +126,10 @@ impl Route {
     ) -> Result<Option<Outcome>, Step> {
         let lane = &delivery.claim.lane;
         let me = delivery.backend.me(homeserver).await?;
-        match diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await? {
+        let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
+        // Not before: a look that was not answered says nothing of the room.
+        self.is_diagnosed = true;
+        match diagnosis {
             Diagnosis::Joined => {
                 info!(%lane, "Joined the room that the account was invited to");
                 Ok(None)
@@ -173,11 +183,12 @@ async fn direct_room(delivery: &Delivery<'_>, homeserver: &Homeserver, person: &
         None => homeserver.create_direct_room(person).await?,
     };
     // Stored before anything else is tried with it: a second createRoom would make a second room.
-    keep(delivery, &room).await?;
+    let kept = keep(delivery, &room).await;
+    // Where that failed, the next claim finds it here.
     if let Err(error) = direct::remember(homeserver, &me, person, &room).await {
         warn!(%error, lane = %delivery.claim.lane, "The direct room could not be put into the account's m.direct");
     }
-    Ok(room)
+    kept.map(|()| room)
 }
 
 /// Stores the lane's room.
@@ -195,7 +206,7 @@ async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
         Ok(_) => Ok(()),
         Err(error) => {
             warn!(%error, lane = %delivery.claim.lane, "The lane's room could not be stored");
-            Err(Step::Fenced)
+            Err(Step::LaneLimited(SHORTEST_REST))
         }
     }
 }
