@@ -249,7 +249,7 @@ impl Store {
         self.query(include_str!("../sql/worker_gone.sql"), &[&self.name, &int(std::process::id())]).await.map(drop)
     }
 
-    /// Messages that wait, counted up to `bound`: those that could be sent now, and those whose backend is stopped or inactive.
+    /// Messages that wait, counted up to `bound` of each backend: those that could be sent now, and those whose backend is stopped or inactive.
     pub async fn waiting(&self, bound: i64) -> Result<(i64, i64), StoreError> {
         let rows = self.query(include_str!("../sql/waiting.sql"), &[&bound]).await?;
         let mut waiting = (0, 0);
