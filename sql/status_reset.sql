@@ -1,8 +1,10 @@
 -- The backend has another configuration than the one that its state was seen with: forget the state.
+-- Mostly an earlier one; a later one when Odoo's table was put back and this one was not.
 --
--- $1 backend, $2 the configuration that holds now
-UPDATE matrix_backend_status
+-- $1 backend
+UPDATE matrix_backend_status AS s
 SET state = 'ok', reason = NULL, paused_until = NULL, next_send_at = NULL, interval_ms = NULL, next_probe_at = NULL,
-    probe_interval_ms = NULL, since = now() AT TIME ZONE 'UTC', config_version = $2::integer,
+    probe_interval_ms = NULL, since = now() AT TIME ZONE 'UTC', config_version = b.config_version,
     matrix_user_id = NULL, device_id = NULL, server_version = NULL
-WHERE backend_id = $1 AND config_version < $2::integer AND state <> 'paused'
+FROM matrix_backend AS b
+WHERE b.id = $1 AND s.backend_id = b.id AND s.config_version <> b.config_version AND s.state <> 'paused'

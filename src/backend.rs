@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -88,6 +88,12 @@ impl Backend {
         gate.clone()
     }
 
+    /// It is inactive now, or configured otherwise: what was claimed with it stops before its next message.
+    fn outdated(&self) {
+        info!(backend.id = self.id, "The configuration has changed");
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).close();
+    }
+
     /// A message got its 200. The call had begun at `began`.
     pub fn passed(&self, began: Instant) {
         let mut last = self.last_passed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,15 +129,19 @@ impl Backends {
             return Ok(Some(backend));
         }
         let rows = store.backends().await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = rows
-            .iter()
-            .map(|row| {
-                let same = known.get(&row.id).filter(|backend| backend.config_version == row.config_version);
-                let backend = same.cloned().unwrap_or_else(|| Arc::new(Backend::new(row, &self.keys, self.timeout)));
-                (row.id, backend)
-            })
-            .collect();
+        let mut known = self.lock();
+        let mut before = std::mem::take(&mut *known);
+        for row in &rows {
+            let same = before.remove(&row.id).filter(|backend| {
+                let is_same = backend.config_version == row.config_version;
+                if !is_same {
+                    backend.outdated();
+                }
+                is_same
+            });
+            known.insert(row.id, same.unwrap_or_else(|| Arc::new(Backend::new(row, &self.keys, self.timeout))));
+        }
+        before.values().for_each(|backend| backend.outdated());
         Ok(known.get(&id).cloned())
     }
 
@@ -146,7 +156,22 @@ impl Backends {
         gate.recorded();
     }
 
+    /// Forgets those that are inactive now, or configured otherwise, and stops their lanes.
+    pub fn retain(&self, is_current: impl Fn(BackendId, i32) -> bool) {
+        self.lock().retain(|id, backend| {
+            let is_kept = is_current(*id, backend.config_version);
+            if !is_kept {
+                backend.outdated();
+            }
+            is_kept
+        });
+    }
+
     fn known(&self, id: BackendId) -> Option<Arc<Backend>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.lock().get(&id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BackendId, Arc<Backend>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

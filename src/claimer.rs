@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::warn;
+
 use crate::{
     backend::{Backend, Backends, Gate},
     health::Pulse,
@@ -44,6 +46,8 @@ pub struct Round {
     pub to_probe: Vec<Arc<Backend>>,
     /// When a backend that may not send now is to be looked at again.
     pub next_due: Option<Duration>,
+    /// A stopped backend is being asked.
+    pub is_probing: bool,
 }
 
 pub struct Claimed {
@@ -59,67 +63,117 @@ pub struct Claimer {
     backends: Backends,
     pulse: Pulse,
     cursors: HashMap<BackendId, Cursor>,
+    /// The backend that was the last to get places: the next one in the order of their ids is first.
+    served: Option<BackendId>,
 }
 
 impl Claimer {
     pub fn new(backends: Backends, pulse: Pulse) -> Self {
-        Self { backends, pulse, cursors: HashMap::new() }
+        Self { backends, pulse, cursors: HashMap::new(), served: None }
     }
 
-    /// One walk and the claims of what it found, at most `places` of them.
+    /// One walk and the claims of what it found, at most `places` of them. Without a place it hears what may be sent at all.
     pub async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
         let probes = places.max(LEAST_PROBES);
         let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
         let asked = Instant::now();
-        let ring = store.ring(&after, probes).await?;
+        let mut ring = store.ring(&after, probes).await?;
         let mut lanes: HashMap<BackendId, Vec<Lane>> = HashMap::new();
         for (backend, lane) in ring.lanes {
             lanes.entry(backend).or_default().push(lane);
         }
         self.cursors.retain(|id, _| ring.backends.iter().any(|(active, ..)| active == id));
+        self.backends.retain(|id, version| ring.backends.iter().any(|now| (now.0, now.1) == (id, version)));
+        // With fewer places than backends, the first ones would have them all.
+        ring.backends.sort_unstable_by_key(|(id, ..)| (self.served.is_some_and(|served| *id <= served), *id));
         let open = ring.backends.iter().filter(|(.., standing)| matches!(standing, Standing::Open | Standing::Paced));
         let mut shares = Shares::new(open.map(|(id, ..)| *id), leases.by_backend(), places);
         let mut round = Round { is_idle: true, ..Round::default() };
         let mut backends_left = ring.backends.len();
+        let mut trouble = None;
         for (id, config_version, standing) in ring.backends {
             // Many backends on a slow database make a long round, which is no loop that hangs.
             self.pulse.beat();
             let share = shares.free.div_ceil(backends_left).min(shares.left_for(id));
             backends_left -= 1;
-            let candidates = lanes.remove(&id).unwrap_or_default();
-            let is_paced = standing == Standing::Paced;
-            match standing {
-                Standing::Closed { wait } => {
-                    // Until somebody resumes it: what is claimed already stops before its next message.
-                    if wait.is_none() {
-                        self.backends.pause(id);
+            let found = Found {
+                id,
+                config_version,
+                standing,
+                asked,
+                is_end: lanes.get(&id).map_or(0, Vec::len) < probes,
+                lanes: lanes.remove(&id).unwrap_or_default(),
+            };
+            let before = round.claims.len();
+            match self.serve(store, leases, found, share, &mut round).await {
+                Ok(()) => shares.take(id, round.claims.len() - before),
+                Err(error) => {
+                    let is_away = error.is_passing();
+                    trouble.get_or_insert(error);
+                    if is_away {
+                        break;
                     }
-                    round.look_again(wait);
-                }
-                Standing::Changed => {
-                    store.reset(id, config_version).await?;
-                    round.look_again(Some(Duration::ZERO));
-                }
-                Standing::Probe => round.to_probe.extend(self.backends.get(store, id, config_version).await?),
-                // A slot is taken only for a lane that is there. The end of the lanes was reached: on from the first.
-                Standing::Paced if candidates.is_empty() => {
-                    round.is_idle &= self.cursors.remove(&id).is_none_or(|cursor| cursor.after.is_none());
-                }
-                Standing::Paced if share == 0 || !store.take_slot(id).await? => round.look_again(Some(SLOT_POLL)),
-                // A lane that is given back wakes us.
-                Standing::Open if share == 0 => {}
-                Standing::Open | Standing::Paced => {
-                    let Some(backend) = self.backends.get(store, id, config_version).await? else { continue };
-                    let most = if is_paced { 1 } else { share };
-                    let gate = backend.gate(asked);
-                    let turn = Turn { store, leases, backend, gate, is_end: candidates.len() < probes, most, is_paced };
-                    let before = round.claims.len();
-                    self.claim(&turn, candidates, &mut round).await?;
-                    shares.take(id, round.claims.len() - before);
                 }
             }
+            if round.claims.len() > before {
+                self.served = Some(id);
+            }
         }
-        Ok(round)
+        match trouble {
+            Some(error) if round.claims.is_empty() => Err(error),
+            // What was leased for other backends has to be sent.
+            Some(error) => {
+                warn!(%error, "Not every backend's lanes could be leased");
+                round.is_idle = false;
+                Ok(round)
+            }
+            None => Ok(round),
+        }
+    }
+
+    /// One backend's part of a round.
+    async fn serve(
+        &mut self,
+        store: &Store,
+        leases: &Leases,
+        found: Found,
+        share: usize,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
+        let Found { id, config_version, standing, asked, is_end, lanes } = found;
+        let is_paced = standing == Standing::Paced;
+        match standing {
+            Standing::Closed { wait } => {
+                // Until somebody resumes it: what is claimed already stops before its next message.
+                if wait.is_none() {
+                    self.backends.pause(id);
+                }
+                round.look_again(wait);
+            }
+            Standing::Changed => {
+                store.reset(id).await?;
+                round.look_again(Some(Duration::ZERO));
+            }
+            Standing::Probe => round.to_probe.extend(self.backends.get(store, id, config_version).await?),
+            // A slot is taken only for a lane that is there. The end of the lanes was reached: on from the first.
+            Standing::Paced if lanes.is_empty() => {
+                round.is_idle &= self.cursors.remove(&id).is_none_or(|cursor| cursor.after.is_none());
+            }
+            // A lane that is given back wakes us.
+            Standing::Open | Standing::Paced if share == 0 => {}
+            Standing::Open | Standing::Paced => {
+                let Some(backend) = self.backends.get(store, id, config_version).await? else { return Ok(()) };
+                let gate = backend.gate(asked);
+                // Closed by one of our lanes, and why is just being written down: what was leased now would only be given back.
+                if gate.is_closed() || (is_paced && !store.take_slot(id).await?) {
+                    round.look_again(Some(SLOT_POLL));
+                    return Ok(());
+                }
+                let most = if is_paced { 1 } else { share };
+                self.claim(&Turn { store, leases, backend, gate, is_end, most, is_paced }, lanes, round).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn claim(&mut self, turn: &Turn<'_>, candidates: Vec<Lane>, round: &mut Round) -> Result<(), StoreError> {
@@ -194,7 +248,18 @@ impl Shares {
     }
 }
 
-/// One backend's part of a round.
+/// What the walk found of one backend.
+struct Found {
+    id: BackendId,
+    config_version: i32,
+    standing: Standing,
+    asked: Instant,
+    /// The walk came to the last of its lanes.
+    is_end: bool,
+    lanes: Vec<Lane>,
+}
+
+/// One backend that gets places.
 struct Turn<'a> {
     store: &'a Store,
     leases: &'a Leases,

@@ -56,7 +56,7 @@ pub enum Until {
 struct Shared {
     context: Context,
     leases: Leases,
-    /// Something may be claimable: a lane was given back, or a place is free.
+    /// Something may be claimable: a lane was given back, a place is free, or a stopped backend was asked.
     freed: Arc<Notify>,
     wakeups: Wakeups,
     health: Health,
@@ -183,21 +183,24 @@ impl Runner {
         health.claiming.beat_while(async { while self.lanes.join_next().await.is_some() {} }).await;
     }
 
-    /// Looks for lanes once and sets them going; `None` when there is no place for any.
+    /// Looks for lanes once and sets them going; `None` when there was no place for any.
     async fn round(&mut self) -> Result<Option<Round>, StoreError> {
         let places = self.places.available_permits();
-        if places == 0 {
-            return Ok(None);
-        }
         let mut round = self.claimer.round(&self.shared.context.store, &self.shared.leases, places).await?;
+        round.is_probing = !round.to_probe.is_empty();
         for backend in round.to_probe.drain(..) {
-            self.lanes.spawn(probe(self.shared.clone(), backend));
+            let shared = self.shared.clone();
+            self.lanes.spawn(async move {
+                probe(&shared, &backend).await;
+                shared.freed.notify_one();
+            });
         }
         for claimed in std::mem::take(&mut round.claims) {
             failpoint::reach(Point::AfterClaim).await;
             self.start(claimed);
         }
-        Ok(Some(round))
+        // A pause or a change of a backend is heard without a place, too.
+        Ok((places > 0).then_some(round))
     }
 
     fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
@@ -225,7 +228,7 @@ impl Runner {
     }
 
     async fn is_drained(&self, round: &Round) -> bool {
-        if !round.is_idle || !self.shared.leases.is_empty() {
+        if !round.is_idle || round.is_probing || !self.shared.leases.is_empty() {
             return false;
         }
         // Lanes that others hold, and pauses of limited accounts, are waited for.
@@ -256,7 +259,7 @@ fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
 }
 
 /// Asks a stopped backend's homeserver whether it is back, if no other worker does.
-async fn probe(shared: Arc<Shared>, backend: Arc<Backend>) {
+async fn probe(shared: &Shared, backend: &Backend) {
     let store = &shared.context.store;
     match store.take_probe(backend.id).await {
         Ok(true) => {}

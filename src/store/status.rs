@@ -55,9 +55,9 @@ impl Store {
         .map(drop)
     }
 
-    /// Forgets a state that was seen with an earlier configuration.
-    pub async fn reset(&self, backend: BackendId, config_version: i32) -> Result<(), StoreError> {
-        self.query(include_str!("../../sql/status_reset.sql"), &[&backend, &config_version]).await.map(drop)
+    /// Forgets a state that was seen with another configuration than the present one.
+    pub async fn reset(&self, backend: BackendId) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_reset.sql"), &[&backend]).await.map(drop)
     }
 
     /// Nobody sends for these backends before they are resumed. Returns each with the state that it had.

@@ -14,6 +14,7 @@ mod rooms;
 mod several;
 mod status;
 mod systemd;
+mod turns;
 mod watched;
 
 /// The worker under test.
