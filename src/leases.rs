@@ -117,7 +117,10 @@ impl Leases {
     }
 
     fn all(&self) -> Vec<(Lane, i64)> {
-        self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect()
+        let mut all: Vec<_> = self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect();
+        // In the order in which all statements lock lanes, so that two of them do not block each other.
+        all.sort_unstable();
+        all
     }
 
     fn move_on(&self, asked: &[(Lane, i64)], renewed: &[(Lane, i64)], until: Instant) {

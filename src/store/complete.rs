@@ -169,11 +169,11 @@ struct Results<'a> {
     epoch: Vec<i64>,
     status: Vec<&'a str>,
     is_final: Vec<bool>,
-    error_code: Vec<Option<&'a str>>,
+    error_code: Vec<Option<String>>,
     error_message: Vec<Option<String>>,
     attempts: Vec<i32>,
     duration_ms: Vec<i32>,
-    event_id: Vec<Option<&'a str>>,
+    event_id: Vec<Option<String>>,
     room_id: Vec<Option<&'a str>>,
     age_ms: Vec<i64>,
 }
@@ -186,11 +186,11 @@ impl<'a> Results<'a> {
         self.epoch.push(verdict.epoch);
         self.status.push(if failure.is_some() { "failed" } else { "ok" });
         self.is_final.push(verdict.is_final);
-        self.error_code.push(failure.map(|failure| failure.code.as_str()));
+        self.error_code.push(failure.map(|failure| bounded(&failure.code)));
         self.error_message.push(failure.map(|failure| bounded(&failure.text)));
         self.attempts.push(verdict.attempts);
         self.duration_ms.push(verdict.duration_ms);
-        self.event_id.push(verdict.result.as_ref().ok().map(EventId::as_str));
+        self.event_id.push(verdict.result.as_ref().ok().map(|event_id| bounded(event_id.as_str())));
         self.room_id.push(verdict.room.as_ref().map(RoomId::as_str));
         self.age_ms.push(int(verdict.answered.elapsed().as_millis()).into());
     }

@@ -193,3 +193,16 @@ async fn drain_asks_whether_a_stopped_homeserver_is_back_and_sends_then() {
 
     assert_eq!(String::from_utf8_lossy(&drained.stdout), "1 sent, 0 failed, 0 still waiting\n");
 }
+
+/// PostgreSQL cannot store a NUL: the result has to be logged without it, or the message is sent again every minute.
+#[tokio::test]
+async fn an_error_code_with_a_nul_is_logged() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_next(1, Fault::Refuse { status: 400, errcode: "M_\0BAD" });
+    let _worker = world.worker("w1");
+    let id = world.enqueue(ROOM, "message").await;
+
+    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", Duration::from_secs(10)).await;
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.log().await[0].error_code.as_deref(), Some("M_BAD"));
+}
