@@ -43,12 +43,12 @@ impl SendError {
         let failure = self.failure();
         let Self::Refused { status, errcode, retry_after, .. } = self else {
             return match self {
-                // A redirect or a page of some other server: the URL points to the wrong place.
-                Self::NotMatrix { status: 300..=399 | 405 } => Outcome::Misconfigured(failure),
+                // A redirect or a page of some other server: the URL points to the wrong place. A homeserver's own 404 is JSON.
+                Self::NotMatrix { status: 300..=399 | 404 | 405 } => Outcome::Misconfigured(failure),
                 // A proxy's own words for "not now", or a limit without Matrix' JSON around it.
                 Self::NotMatrix { status: 429 } => Outcome::Limited { pause: DEFAULT_PAUSE },
                 Self::NotMatrix { status: 401 } => Outcome::Unauthorized(failure),
-                Self::NotMatrix { status: 400 | 402..=404 | 406 | 407 | 409..=499 } => Outcome::Rejected(failure),
+                Self::NotMatrix { status: 400 | 402 | 403 | 406 | 407 | 409..=499 } => Outcome::Rejected(failure),
                 _ => Outcome::Transient(failure),
             };
         };
@@ -144,7 +144,8 @@ mod tests {
         assert!(matches!(judged(408), Outcome::Transient(_)));
         assert!(matches!(judged(301), Outcome::Misconfigured(_)));
         assert!(matches!(judged(405), Outcome::Misconfigured(_)));
-        assert!(matches!(judged(404), Outcome::Rejected(_)));
+        assert!(matches!(judged(404), Outcome::Misconfigured(_)));
+        assert!(matches!(judged(413), Outcome::Rejected(_)));
         assert!(matches!(judged(401), Outcome::Unauthorized(_)));
         assert!(matches!(judged(429), Outcome::Limited { .. }));
     }
