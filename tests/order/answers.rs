@@ -61,7 +61,7 @@ fn table() -> Vec<(&'static str, Fault, Becomes)> {
         ("a redirect", Fault::Redirect, misconfigured("org.odoo.redirect")),
         ("400", refuse(400, "M_BAD_JSON"), Becomes::Failed { code: "M_BAD_JSON" }),
         ("404", refuse(404, "M_NOT_FOUND"), Becomes::Failed { code: "M_NOT_FOUND" }),
-        ("404 as a page", Fault::Page { status: 404 }, Becomes::Failed { code: NOT_MATRIX }),
+        ("404 as a page", Fault::Page { status: 404 }, misconfigured(NOT_MATRIX)),
         ("413", refuse(413, "M_TOO_LARGE"), Becomes::Failed { code: "M_TOO_LARGE" }),
     ]
 }
