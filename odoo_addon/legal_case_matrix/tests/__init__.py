@@ -1,4 +1,5 @@
 from . import test_bench
+from . import test_browser
 from . import test_events
 from . import test_log_case
 from . import test_room

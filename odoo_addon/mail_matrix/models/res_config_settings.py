@@ -1,4 +1,6 @@
-from odoo import fields, models
+from odoo import api, fields, models
+
+_MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class ResConfigSettings(models.TransientModel):
@@ -9,13 +11,32 @@ class ResConfigSettings(models.TransientModel):
         config_parameter="mail_matrix.log_retention_days",
         help="Older lines of the log are deleted. 0: never.",
     )
+    matrix_backend_id = fields.Many2one(
+        "matrix.backend", compute="_compute_matrix_backend_id", groups=_MANAGER
+    )
+    matrix_backend_state = fields.Selection(
+        related="matrix_backend_id.state", string="Matrix State", groups=_MANAGER
+    )
+    matrix_backend_note = fields.Char(
+        related="matrix_backend_id.state_note",
+        string="Matrix State Explained",
+        groups=_MANAGER,
+    )
+
+    @api.depends("company_id")
+    def _compute_matrix_backend_id(self):
+        backends = self.env["matrix.backend"]
+        for settings in self:
+            active = backends._active_for(settings.company_id or self.env.company)
+            settings.matrix_backend_id = active.with_env(self.env)
 
     def action_open_matrix_backend(self):
-        """Open the backend of this company, or the list where there is none or many."""
+        """Open the backend of this company, or a new one where there is none."""
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "mail_matrix.matrix_backend_action"
         )
-        backend = self.env["matrix.backend"]._active_for(self.env.company)
-        if backend:
-            action.update(res_id=backend.id, views=[(False, "form")])
-        return action
+        return {
+            **action,
+            "res_id": self.matrix_backend_id.id,
+            "views": [(False, "form")],
+        }

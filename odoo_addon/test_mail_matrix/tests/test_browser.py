@@ -1,79 +1,21 @@
 from odoo import Command
-from odoo.tests import HttpCase, tagged
-from odoo.tools.misc import file_path
+from odoo.tests import tagged
 
-from odoo.addons.mail_matrix.tests.common import MatrixCase
+from odoo.addons.mail_matrix.tests.browser import BrowserCase
 
 
 @tagged("post_install", "-at_install")
-class TestBrowser(HttpCase, MatrixCase):
+class TestBrowser(BrowserCase):
     """The screens in a real browser, as the roles that use them."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.leave_out_what_the_package_lacks()
-        for user in (cls.user, cls.manager):
-            user.password = f"{user.login}-{user.login}"
         cls.ticket = cls.env["test.matrix.ticket"].create(
             {"name": "Leaking tap", "matrix_room_id": "!ticket:example.org"}
         )
         cls.commit()
         cls.clear_outbox()
-
-    @classmethod
-    def leave_out_what_the_package_lacks(cls):
-        """Take a library out of the page that Debian's package of Odoo had to leave
-        out.
-
-        Its absence is an error on the console, which would fail every test.
-        """
-        path = "mail/static/lib/selfie_segmentation/selfie_segmentation.js"
-        try:
-            file_path(path)
-        except FileNotFoundError:
-            cls.env["ir.asset"].create(
-                {
-                    "name": "Not packaged",
-                    "bundle": "web.assets_backend",
-                    "directive": "remove",
-                    "path": path,
-                }
-            )
-
-    def browse(self, path, code, login):
-        """Run ``code``, the body of an asynchronous function, at ``path``.
-
-        ``until(find)`` waits for what ``find`` returns, ``click(selector)`` for its
-        target.
-        """
-        script = """
-            async function until(find) {
-                for (;;) {
-                    const found = find();
-                    if (found) return found;
-                    await new Promise(requestAnimationFrame);
-                }
-            }
-            const one = (selector) => document.querySelector(selector);
-            const click = async (selector) =>
-                (await until(() => one(selector))).click();
-            const shows = (selector, text) => until(() =>
-                [...document.querySelectorAll(selector)].find(
-                    (element) => element.textContent.includes(text)));
-            (async () => { %s; console.log("test successful"); })().catch(
-                (error) => console.error(error));
-        """
-        self.browser_js(
-            path,
-            script % code,
-            "odoo.isReady === true",
-            login=login,
-            timeout=60,
-        )
-
-    def form_of(self, record, xmlid):
-        return f"/odoo/action-{xmlid}/{record.id}"
 
     def test_a_sent_message_is_followed_on_the_form_without_leaving_it(self):
         form = self.form_of(self.ticket, "test_mail_matrix.test_matrix_ticket_action")
@@ -141,12 +83,6 @@ class TestBrowser(HttpCase, MatrixCase):
         self.browse(
             "/odoo/action-mail_matrix.matrix_backend_action/new",
             """
-            const enter = async (name, text) => {
-                const input = await until(() => one(`[name=${name}] input`));
-                input.value = text;
-                input.dispatchEvent(new Event("input", {bubbles: true}));
-                input.dispatchEvent(new Event("change", {bubbles: true}));
-            };
             await enter("name", "Law Office");
             await enter("homeserver_url", "http://127.0.0.1:1");
             await enter("personal_access_token", "syt_browser_token");

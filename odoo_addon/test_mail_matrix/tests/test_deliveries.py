@@ -102,10 +102,24 @@ class TestDeliveries(TicketCase):
         self.backend.is_active = False
         self.assertFalse(backend.worker_missing, "Nothing waits without a backend")
 
-    def test_settings_lead_to_the_backend_and_keep_the_log(self):
-        action = self.env["res.config.settings"].create({}).action_open_matrix_backend()
+    def test_settings_show_how_the_backend_is_and_lead_to_it(self):
+        self.backend_state("down", reason="no answer")
+        settings = self.env["res.config.settings"].create({})
+
+        self.assertEqual(settings.matrix_backend_id, self.backend)
+        self.assertEqual(settings.matrix_backend_state, "down")
+        self.assertIn("No answer", settings.matrix_backend_note)
+        action = settings.action_open_matrix_backend()
         self.assertEqual(action["res_id"], self.backend.id)
 
+    def test_settings_lead_to_a_new_backend_where_there_is_none(self):
+        self.backend.is_active = False
+        settings = self.env["res.config.settings"].create({})
+
+        self.assertFalse(settings.matrix_backend_id)
+        self.assertFalse(settings.action_open_matrix_backend()["res_id"])
+
+    def test_settings_keep_the_log(self):
         settings = self.env["res.config.settings"].create(
             {"matrix_log_retention_days": 0}
         )

@@ -1,0 +1,121 @@
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.tests.browser import BrowserCase
+from odoo.addons.mail_matrix.tests.homeserver import BOT, TOKEN, Homeserver
+
+from .common import ROOM, LegalMatrixCase
+
+
+@tagged("post_install", "-at_install")
+class TestBrowser(BrowserCase, LegalMatrixCase):
+    """What a law office does, on the screens where it does it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.let_log_in(cls.lawyer)
+        cls.worker_seen()
+
+    def setUp(self):
+        super().setUp()
+        self.homeserver = Homeserver()
+        self.addCleanup(self.homeserver.stop)
+        self.homeserver.answers["GET", "/joined_rooms"] = (
+            200,
+            {"joined_rooms": [ROOM]},
+        )
+
+    def send_after_looks(self, looks):
+        """Let the worker send what waits once the widget has seen it so often."""
+        cases = type(self.case)
+        real = cases.get_matrix_deliveries
+        seen = []
+
+        def looked_at(case):
+            found = real(case)
+            if any(row["outcome"] == "waiting" for row in found):
+                seen.append(found)
+                if len(seen) % looks == 0:
+                    self.log_all()
+            return found
+
+        self.patch(cases, "get_matrix_deliveries", looked_at)
+
+    def form_of_case(self):
+        return f"/odoo/action-legal_case.legal_case_action/{self.case.id}"
+
+    def test_a_manager_connects_a_homeserver_and_sees_the_green_check(self):
+        self.backend.is_active = False
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_backend_action/new",
+            f"""
+            await enter("name", "Law Office");
+            await enter("homeserver_url", "{self.homeserver.url}");
+            await enter("personal_access_token", "{TOKEN}");
+            await click(".o_form_button_save");
+            await until(() => one("[name=personal_access_token] input").value === "");
+            await click("button[name=action_test_connection]");
+            const said = await shows(".o_notification", "Connected to Matrix");
+            for (const found of ["{BOT}", "Synapse 1.163.2", "ODOO"])
+                if (!said.textContent.includes(found)) throw new Error(found);
+            if (!said.querySelector(".bg-success")) throw new Error("It is not green");
+            """,
+            "matrix-manager",
+        )
+        self.assertTrue(self.homeserver.tokens)
+
+    def test_a_lawyer_links_a_room_and_follows_what_it_is_told(self):
+        self.backend.write(
+            {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}
+        )
+        self.case.matrix_room_id = False
+        self.commit()
+        self.clear_outbox()
+        self.send_after_looks(2)
+        self.browse(
+            self.form_of_case(),
+            f"""
+            const outcome = (name, text) => until(() =>
+                [...document.querySelectorAll(".o_matrix_deliveries tr")].find((row) =>
+                    row.textContent.includes(text) &&
+                    row.querySelector(`[data-outcome=${{name}}]`)), name + text);
+            await click(".nav-link[name=matrix]");
+            await shows(".o_matrix_deliveries", "Nothing was sent");
+            await enter("matrix_room_id", "{ROOM}");
+            await click("button[name=action_matrix_check_room]");
+            await shows(".badge", "Ready");
+            await click(".nav-link[name=matrix]");
+            await enter("matrix_message", "Hello from Odoo");
+            await click("button[name=action_matrix_send_message]");
+            await click(".nav-link[name=matrix]");
+            await outcome("waiting", "Hello from Odoo");
+            await outcome("ok", "Hello from Odoo");
+            // Saved in place: the form is not loaded again.
+            const stages = () => [...document.querySelectorAll(".o_arrow_button")];
+            const named = (stage) => stage.textContent.trim() === "Court";
+            (await until(() => stages().find(named))).click();
+            await outcome("waiting", "moved to Court");
+            await outcome("ok", "moved to Court");
+            """,
+            "matrix-lawyer",
+        )
+        self.assertEqual(self.bodies(), [])
+        self.assertEqual(self.case.matrix_room_id, ROOM)
+
+    def test_who_has_nothing_to_do_with_matrix_sees_no_trace_of_it(self):
+        outsider = self.make_user(
+            "matrix-outsider", "legal_case.legal_case_group_manager"
+        )
+        self.let_log_in(outsider)
+        self.browse(
+            self.form_of_case(),
+            """
+            await until(() => one(".o_form_view .nav-link[name=description]"));
+            if (one(".nav-link[name=matrix]")) throw new Error("The page shows");
+            await click(".o_navbar_apps_menu button");
+            await until(() => one(".o-dropdown--menu .o_app"));
+            for (const app of document.querySelectorAll(".o_app"))
+                if (app.textContent.includes("Matrix")) throw new Error("It shows");
+            """,
+            "matrix-outsider",
+        )

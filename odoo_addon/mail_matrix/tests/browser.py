@@ -1,0 +1,84 @@
+from odoo.tests import HttpCase
+from odoo.tools.misc import file_path
+
+from .common import MatrixCase
+
+
+class BrowserCase(HttpCase, MatrixCase):
+    """A real browser, in which the Matrix User and the Matrix Manager can log in."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.leave_out_what_the_package_lacks()
+        for user in (cls.user, cls.manager):
+            cls.let_log_in(user)
+
+    @classmethod
+    def let_log_in(cls, user):
+        user.password = f"{user.login}-{user.login}"
+
+    @classmethod
+    def leave_out_what_the_package_lacks(cls):
+        """Take a library out of the page that Debian's package of Odoo had to leave
+        out.
+
+        Its absence is an error on the console, which would fail every test.
+        """
+        path = "mail/static/lib/selfie_segmentation/selfie_segmentation.js"
+        try:
+            file_path(path)
+        except FileNotFoundError:
+            cls.env["ir.asset"].create(
+                {
+                    "name": "Not packaged",
+                    "bundle": "web.assets_backend",
+                    "directive": "remove",
+                    "path": path,
+                }
+            )
+
+    def browse(self, path, code, login):
+        """Run ``code``, the body of an asynchronous function, at ``path``.
+
+        ``until(find)`` waits for what ``find`` returns, ``click(selector)`` for its
+        target. ``shows(selector, text)`` waits for an element with this text.
+        ``enter(field, text)`` types into a field of the form.
+        """
+        script = """
+            async function until(find, wanted = find) {
+                const end = Date.now() + 30000;
+                while (Date.now() < end) {
+                    const found = find();
+                    if (found) return found;
+                    await new Promise(requestAnimationFrame);
+                }
+                throw new Error(`Waited in vain for ${wanted}`);
+            }
+            const one = (selector) => document.querySelector(selector);
+            const click = async (selector) =>
+                (await until(() => one(selector), selector)).click();
+            const shows = (selector, text) => until(() =>
+                [...document.querySelectorAll(selector)].find(
+                    (element) => element.textContent.includes(text)), text);
+            const enter = async (name, text) => {
+                const input = await until(() =>
+                    one(`[name=${name}] input, [name=${name}] textarea`), name);
+                input.value = text;
+                input.dispatchEvent(new Event("input", {bubbles: true}));
+                input.dispatchEvent(new Event("change", {bubbles: true}));
+            };
+            (async () => { %s; console.log("test successful"); })().catch(
+                (error) => console.error(error));
+        """
+        self.browser_js(
+            path,
+            script % code,
+            "odoo.isReady === true",
+            login=login,
+            # A machine that others keep busy makes the bundles slowly.
+            timeout=180,
+        )
+
+    def form_of(self, record, xmlid):
+        return f"/odoo/action-{xmlid}/{record.id}"
