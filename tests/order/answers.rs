@@ -93,7 +93,8 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
     let world = World::new(BINARY).await;
     world.homeserver.fail_room(ROOM, 1, fault);
     let ids = world.enqueue_many(&[ROOM], "message", 2).await;
-    let _worker = world.worker("w1");
+    // Long enough for many worlds on a busy machine, so that nothing but the fault runs into it.
+    let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", "6")]);
 
     if let Becomes::Held { state, .. } = becomes {
         let told =
