@@ -27,7 +27,9 @@ async fn silent_connections_are_noticed_and_delivery_goes_on() {
     for (name, which) in [("listener", Which::Listeners), ("pool", Which::Others)] {
         producer.more(&world, 4).await;
         world.until_empty().await;
-        world.until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%pg_listening_channels%' OR query LIKE '%advisory%')").await;
+        let listens = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+            WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
+        world.until(listens).await;
         let noticed = world.worker_logs().matches("in time").count();
 
         proxy.hush(which);

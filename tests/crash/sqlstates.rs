@@ -214,7 +214,8 @@ impl Stage {
         self.producer.assert_delivered(&self.world).await;
         let worker = self.worker.as_ref().unwrap();
         assert_eq!(worker.exit_status().unwrap(), None, "{cause:?}\n{}", worker.tail());
-        let listens = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1836348025)";
+        let listens = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+            WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
         self.world.until(listens).await;
     }
 
