@@ -25,6 +25,9 @@ const LEAST_PROBES: usize = 16;
 /// Another worker has the slot of a limited backend: look again soon, when the next one shows.
 const SLOT_POLL: Duration = Duration::from_millis(20);
 
+/// The turn to probe a stopped backend may not be had, for the database's sake: look again after this.
+const PROBE_POLL: Duration = Duration::from_millis(500);
+
 /// Where the walk over a backend's lanes stands.
 #[derive(Debug, Default)]
 struct Cursor {
@@ -154,7 +157,10 @@ impl Claimer {
                 store.reset(id).await?;
                 round.look_again(Some(Duration::ZERO));
             }
-            Standing::Probe => round.to_probe.extend(self.backends.get(store, id, config_version).await?),
+            Standing::Probe => {
+                round.to_probe.extend(self.backends.get(store, id, config_version).await?);
+                round.look_again(Some(PROBE_POLL));
+            }
             // A slot is taken only for a lane that is there. The end of the lanes was reached: on from the first.
             Standing::Paced if lanes.is_empty() => {
                 round.is_idle &= self.cursors.remove(&id).is_none_or(|cursor| cursor.after.is_none());

@@ -191,8 +191,10 @@ impl Runner {
         for backend in round.to_probe.drain(..) {
             let shared = self.shared.clone();
             self.lanes.spawn(async move {
-                probe(&shared, &backend).await;
-                shared.freed.notify_one();
+                // A turn that was not taken changes nothing: to look again at once would never end.
+                if probe(&shared, &backend).await {
+                    shared.freed.notify_one();
+                }
             });
         }
         for claimed in std::mem::take(&mut round.claims) {
@@ -258,13 +260,16 @@ fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
     CONTRACT_POLL
 }
 
-/// Asks a stopped backend's homeserver whether it is back, if no other worker does.
-async fn probe(shared: &Shared, backend: &Backend) {
+/// Asks a stopped backend's homeserver whether it is back, if no other worker does. Says whether it was asked.
+async fn probe(shared: &Shared, backend: &Backend) -> bool {
     let store = &shared.context.store;
     match store.take_probe(backend.id).await {
         Ok(true) => {}
-        Ok(false) => return,
-        Err(error) => return warn!(%error, backend.id = backend.id, "The turn to probe could not be taken"),
+        Ok(false) => return false,
+        Err(error) => {
+            warn!(%error, backend.id = backend.id, "The turn to probe could not be taken");
+            return false;
+        }
     }
     let failure = match &backend.homeserver {
         Err(failure) => (State::Misconfigured, failure.clone()),
@@ -274,7 +279,8 @@ async fn probe(shared: &Shared, backend: &Backend) {
                 if let Err(error) = store.back(backend.id, backend.config_version, &whoami).await {
                     warn!(%error, backend.id = backend.id, "That a backend is back could not be recorded");
                 }
-                return shared.wakeups.wake();
+                shared.wakeups.wake();
+                return true;
             }
             Err(error) => stopped_state(error.outcome(), error.failure()),
         },
@@ -282,6 +288,7 @@ async fn probe(shared: &Shared, backend: &Backend) {
     if let Err(error) = store.stopped(backend.id, backend.config_version, failure.0, &failure.1).await {
         warn!(%error, backend.id = backend.id, "The state of a stopped backend could not be recorded");
     }
+    true
 }
 
 fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
