@@ -94,8 +94,6 @@ CREATE TABLE IF NOT EXISTS matrix_lane (
     room_id varchar
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX IF NOT EXISTS matrix_lane_lane_key ON matrix_lane (lane);
--- Serves renewal and take-over, which look for the lanes that an owner holds.
-CREATE INDEX IF NOT EXISTS matrix_lane_owner_idx ON matrix_lane (owner) WHERE owner IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS matrix_backend_status (
     id serial PRIMARY KEY,
