@@ -49,8 +49,6 @@ pub struct Round {
     pub to_probe: Vec<Arc<Backend>>,
     /// When a backend that may not send now is to be looked at again.
     pub next_due: Option<Duration>,
-    /// A stopped backend is being asked.
-    pub is_probing: bool,
 }
 
 pub struct Claimed {

@@ -187,7 +187,6 @@ impl Runner {
     async fn round(&mut self) -> Result<Option<Round>, StoreError> {
         let places = self.places.available_permits();
         let mut round = self.claimer.round(&self.shared.context.store, &self.shared.leases, places).await?;
-        round.is_probing = !round.to_probe.is_empty();
         for backend in round.to_probe.drain(..) {
             let shared = self.shared.clone();
             self.lanes.spawn(async move {
@@ -230,7 +229,8 @@ impl Runner {
     }
 
     async fn is_drained(&self, round: &Round) -> bool {
-        if !round.is_idle || round.is_probing || !self.shared.leases.is_empty() {
+        // Tasks that are on their way, or ended after the round: a probe among them may have opened a backend.
+        if !round.is_idle || !self.lanes.is_empty() || !self.shared.leases.is_empty() {
             return false;
         }
         // Lanes that others hold, and pauses of limited accounts, are waited for.
