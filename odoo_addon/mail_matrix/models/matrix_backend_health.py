@@ -54,13 +54,19 @@ class MatrixBackend(models.Model):
     def _read_state(self):
         """Return by id what the workers know of these backends, and what waits.
 
-        A state that was seen with another configuration says nothing any more.
+        A state that was seen with another configuration says nothing any more. Workers
+        write one where something is wrong: a backend without one that delivers is well.
         """
         rows = self.env.execute_query_dict(
             SQL(
                 """
-                SELECT b.id, s.state, s.reason, s.paused_until, s.matrix_user_id,
-                    w.waiting, o.queued_at AS oldest_queued_at
+                SELECT b.id, s.reason, s.paused_until, s.matrix_user_id, w.waiting,
+                    o.queued_at AS oldest_queued_at,
+                    COALESCE(s.state, CASE WHEN EXISTS (
+                        SELECT FROM matrix_log AS l
+                        WHERE l.backend_id = b.id AND l.status = 'ok'
+                            AND l.date > now() AT TIME ZONE 'UTC' - interval '1 day'
+                    ) THEN 'ok' END) AS state
                 FROM matrix_backend AS b
                 LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
                     AND (s.config_version >= b.config_version OR s.state = 'paused')

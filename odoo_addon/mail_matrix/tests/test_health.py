@@ -35,6 +35,11 @@ class TestHealth(MatrixCase):
     def test_an_unused_backend_is_neither_well_nor_ill(self):
         self.assertEqual((self.seen.state, self.seen.state_note), (False, False))
 
+    def test_a_backend_that_delivers_is_well(self):
+        self.log_row(backend_id=self.backend.id)
+
+        self.assertEqual((self.seen.state, self.seen.state_note), ("ok", False))
+
     def test_a_change_ends_what_was_known(self):
         self.backend_state("unauthorized")
         self.backend.homeserver_url = "https://new.example.org"
