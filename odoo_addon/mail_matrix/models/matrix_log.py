@@ -1,3 +1,5 @@
+from textwrap import shorten
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
@@ -5,6 +7,7 @@ from odoo.tools import SQL
 from ..tools import words
 
 _MAX_ERROR_BYTES = 1024
+_MAX_NAME = 80
 
 
 class MatrixLog(models.Model):
@@ -20,7 +23,8 @@ class MatrixLog(models.Model):
 
     date = fields.Datetime(readonly=True)
     outbox_id = fields.Integer(readonly=True)
-    payload = fields.Text(string="Text", readonly=True)
+    # One line in a list, however long it is.
+    payload = fields.Char(string="Text", readonly=True)
     status = fields.Selection(words.STATUSES, readonly=True)
     is_final = fields.Boolean(
         string="Final",
@@ -61,6 +65,13 @@ class MatrixLog(models.Model):
         "error_code",
         "error_message",
     )
+
+    @api.depends("payload", "event_type")
+    def _compute_display_name(self):
+        events = dict(self._fields["event_type"]._description_selection(self.env))
+        for row in self:
+            words = row.payload or events.get(row.event_type) or ""
+            row.display_name = shorten(words, _MAX_NAME, placeholder="…")
 
     @api.depends("status", "is_final")
     def _compute_outcome(self):

@@ -90,3 +90,15 @@ class TestOverview(MatrixCase):
         overview = self.overview(self.manager)
 
         self.assertEqual((overview["waiting"], overview["troubles"]), ("0", []))
+
+    def test_a_delivery_has_a_short_name(self):
+        long = self.log_row(payload="Dear all,\nthe files " + "are complete " * 2000)
+        nameless = self.log_row(event_type="test")
+        unknown = self.log_row(event_type="gone_with_its_addon")
+
+        self.assertTrue(
+            long.display_name.startswith("Dear all, the files are complete")
+        )
+        self.assertLessEqual(len(long.display_name), 80)
+        self.assertEqual(nameless.display_name, "Test message")
+        self.assertEqual(unknown.display_name, "")
