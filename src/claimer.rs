@@ -190,7 +190,14 @@ impl Claimer {
         let mut claimed = 0;
         if !free.is_empty() {
             let messages = if turn.is_paced { 1 } else { MESSAGES_PER_CLAIM };
-            let claims = turn.store.claim(&free, turn.most, messages).await?;
+            let claims = match turn.store.claim(&free, turn.most, messages).await {
+                Ok(claims) => claims,
+                // Nobody has looked at these lanes: the next walk must not take the pass for an idle one.
+                Err(error) => {
+                    cursor.after = None;
+                    return Err(error);
+                }
+            };
             claimed = claims.len();
             cursor.is_idle_pass &= claimed == 0;
             if claimed == turn.most {
