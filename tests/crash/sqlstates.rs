@@ -115,6 +115,10 @@ async fn play(name: &'static str, cause: Cause) -> usize {
     most
 }
 
+/// The worker's listener holds its name.
+const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
+
 struct Stage {
     world: World,
     proxy: Proxy,
@@ -131,6 +135,8 @@ impl Stage {
         let mut stage = Self { world, proxy, producer: Producer::new(1), worker: None, rival: None };
         stage.start();
         stage.world.until("SELECT EXISTS (SELECT FROM matrix_worker)").await;
+        // The name is taken after LISTEN, and is how the causes find the listener.
+        stage.world.until(LISTENS).await;
         stage
     }
 
@@ -214,9 +220,7 @@ impl Stage {
         self.producer.assert_delivered(&self.world).await;
         let worker = self.worker.as_ref().unwrap();
         assert_eq!(worker.exit_status().unwrap(), None, "{cause:?}\n{}", worker.tail());
-        let listens = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-            WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
-        self.world.until(listens).await;
+        self.world.until(LISTENS).await;
     }
 
     async fn stop(&mut self) {
