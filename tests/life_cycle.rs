@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
-use stack::odoo::{Client, Odoo, Site};
+use stack::odoo::{Client, Odoo, Site, fernet_key};
 use stack::office::ADMIN_PASSWORD;
 use stack::postgres::{self, Database};
 use stack::worker::Launch;
@@ -69,6 +69,20 @@ async fn an_update_keeps_messages_tokens_and_the_rights_of_the_worker() {
         let granted = format!("SELECT has_table_privilege('{role}', '{table}', '{right}')::int::bigint");
         assert_eq!(count(site.database(), &granted).await, 1, "{right} on {table}");
     }
+}
+
+#[tokio::test]
+async fn a_new_key_seals_the_tokens_again_and_the_old_one_can_go() {
+    let site = site().await;
+    work(&site).await;
+    let (old, new) = (site.token_key(), fernet_key());
+
+    site.rotate_token_key(&format!("{new},{old}")).await.unwrap();
+
+    let refused = site.rotate_token_key(old).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("sealed with another key"), "{refused:#}");
+    site.rotate_token_key(&new).await.unwrap();
+    assert_eq!(kept(site.database()).await, [1, 1, 1]);
 }
 
 #[tokio::test]

@@ -121,8 +121,8 @@ class MatrixBackend(models.Model):
     def _rotate_token_key(self):
         """Seal every token again with the first configured key; return how many.
 
-        To be run in Odoo's shell after a new key was put before the old one. A token
-        that no key opens raises UserError, and nothing changes.
+        For ``odoo-bin matrix_rotate_key``, after a new key was put before the old one.
+        A token that no key opens raises UserError, and nothing changes.
         """
         if not tokens.has_key():
             raise UserError(

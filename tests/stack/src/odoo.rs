@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use crate::postgres::Postgres;
 pub use base::Base;
 pub use client::Client;
-pub use site::{Server, Site};
+pub use site::{Server, Site, fernet_key};
 pub use tests::Report;
 
 /// An Odoo that can be started.

@@ -89,10 +89,21 @@ impl Site {
 
     /// Makes the database harmless, as one does with a copy of production.
     pub async fn neutralize(&self) -> Result<()> {
+        self.subcommand("neutralize", self.token_key()).await
+    }
+
+    /// Seals the access tokens again with the first of `keys`, which are parted by commas.
+    pub async fn rotate_token_key(&self, keys: &str) -> Result<()> {
+        self.subcommand("matrix_rotate_key", keys).await
+    }
+
+    async fn subcommand(&self, name: &str, token_keys: &str) -> Result<()> {
         let mut command = self.odoo.command();
-        command.arg("neutralize").arg("-c").arg(&self.conf);
-        let log = self.folder.path().join("neutralize.log");
-        process::run("Odoo's neutralizing", command, &log, INSTALL_WITHIN).await
+        // Odoo finds a subcommand of an addon before it reads its options.
+        command.env("ODOO_RC", &self.conf).arg(name).arg("-c").arg(&self.conf);
+        command.env("ODOO_MATRIX_TOKEN_KEY", token_keys);
+        let log = self.folder.path().join(format!("{name}.log"));
+        process::run(&format!("odoo-bin {name}"), command, &log, INSTALL_WITHIN).await
     }
 
     /// Installs addons and runs their tests, those in the browser too.
@@ -174,7 +185,7 @@ pub(super) fn write_config(folder: &Path, owner: &postgres::Server, database: &s
 }
 
 /// Thirty-two random bytes in URL-safe base64, as Fernet wants its key.
-fn fernet_key() -> String {
+pub fn fernet_key() -> String {
     // The 43rd character carries four bits only, so it must be one of sixteen; `A` is none.
     let mut key: String = std::iter::repeat_with(fastrand::alphanumeric).take(42).collect();
     key.push_str("A=");

@@ -1,0 +1,1 @@
+from . import matrix_rotate_key
