@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand that does more than print.
 
 mod backends;
+mod bench;
 mod check;
 mod deliver;
 mod grants;
@@ -91,6 +92,12 @@ enum Command {
     },
     /// Print the SQL of the tables, for a database without Odoo.
     Schema,
+    /// Measure what this database and this machine can deliver. Sends nothing to anybody.
+    ///
+    /// Makes a schema of its own in the database of DATABASE_URL, whose role needs CREATE on the database; delivers messages from
+    /// there to a homeserver on the loopback interface, with the worker's own settings; and drops the schema. Odoo's tables and
+    /// messages are not touched.
+    Bench(bench::Bench),
 }
 
 /// The backends that a command is about.
@@ -144,6 +151,7 @@ impl Cli {
             Command::Lanes { backend, limit, json } => lanes::lanes(&Config::load(lookup)?, backend, limit, json).await,
             Command::Pause { which, reason } => pause::pause(&Config::load(lookup)?, which.backend, &reason).await,
             Command::Resume { which } => resume::resume(&Config::load(lookup)?, which.backend).await,
+            Command::Bench(arguments) => bench::bench(&Config::load(lookup)?, &arguments).await,
             Command::Grants { role } => {
                 print(&grants::sql(&role));
                 Ok(())

@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod listener;
 mod report;
+mod scratch;
 mod status;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ pub use self::{
     error::StoreError,
     listener::{Listener, Wakeups},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
+    scratch::Scratch,
 };
 use crate::{
     config::Config,

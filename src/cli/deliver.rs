@@ -1,6 +1,9 @@
 //! `run` and `drain`: the worker with and without an end.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{info, warn};
@@ -9,6 +12,7 @@ use super::CliError;
 use crate::{
     config::{self, Config},
     endpoint::Endpoint,
+    flush::Totals,
     health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
@@ -29,10 +33,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
     systemd::ready();
     if wait_for_contract(&store, &shutdown, &health).await {
-        let wakeups = listener.wakeups();
-        let listening = tokio::spawn(listener.run());
-        runner::run(config, store, shutdown, wakeups, health, Until::Stopped).await;
-        listening.abort();
+        deliver(config, (store, listener), shutdown, health, Until::Stopped).await;
     }
     systemd::stopping();
     signals.abort();
@@ -46,10 +47,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     store.check_contract().await?;
     let (trigger, shutdown) = shutdown::channel();
     let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
-    let wakeups = listener.wakeups();
-    let listening = tokio::spawn(listener.run());
-    let totals = runner::run(config, store, shutdown, wakeups, Health::default(), Until::Drained).await;
-    listening.abort();
+    let totals = deliver(config, (store, listener), shutdown, Health::default(), Until::Drained).await;
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
     let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await?;
@@ -63,7 +61,22 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     ))
 }
 
-fn open(config: &Config) -> Result<(Store, Listener), CliError> {
+/// A worker, woken by a listener of its own.
+pub(super) async fn deliver(
+    config: &Config,
+    (store, listener): (Store, Listener),
+    shutdown: Shutdown,
+    health: Health,
+    until: Until,
+) -> Arc<Totals> {
+    let wakeups = listener.wakeups();
+    let listening = tokio::spawn(listener.run());
+    let totals = runner::run(config, store, shutdown, wakeups, health, until).await;
+    listening.abort();
+    totals
+}
+
+pub(super) fn open(config: &Config) -> Result<(Store, Listener), CliError> {
     let bad = |error| CliError::BadConfig(format!("DATABASE_URL: {error}"));
     let store = Store::new(config).map_err(bad)?;
     let listener = store.listener(config).map_err(bad)?;
