@@ -45,8 +45,9 @@ async fn play(seeds: Vec<u64>) -> usize {
         assert!(proxy.harmed() > harmed, "seed {seed}: no completion met its fault");
         proxy.heal();
         producer.assert_delivered(&world).await;
-        let log = world.log().await;
-        assert_eq!(log.len(), producer.ids.len(), "seed {seed}: log rows");
+        let mut log = world.log().await;
+        log.retain(|row| row.status != "ok");
+        assert!(log.is_empty(), "seed {seed}: {log:?}\n{}", world.worker_logs());
     }
     producer.ids.len()
 }
