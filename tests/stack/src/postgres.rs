@@ -239,7 +239,7 @@ impl Drop for Database {
                 anyhow::Ok(())
             })
         });
-        if let Ok(Err(error)) = dropping.join() {
+        if let Ok(Err(error)) = crate::blocking(|| dropping.join()) {
             eprintln!("the database {} stays: {error:#}", self.name);
         }
     }

@@ -145,6 +145,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        crate::blocking(|| self.end());
+    }
+}
+
+impl Process {
+    fn end(&self) {
         let mut signal = self.ends_on;
         let mut deadline = Instant::now() + END_GRACE;
         while let Ok(None) = self.exit_status() {
