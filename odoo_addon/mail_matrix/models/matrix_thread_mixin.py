@@ -31,6 +31,9 @@ class MatrixThreadMixin(models.AbstractModel):
         "stay in Odoo.",
     )
     matrix_message = fields.Text(string="Message", copy=False)
+    matrix_message_fullness = fields.Char(
+        string="Message Length", compute="_compute_matrix_message_fullness"
+    )
 
     @api.constrains("matrix_room_id")
     def _check_matrix_room_id(self):
@@ -57,6 +60,13 @@ class MatrixThreadMixin(models.AbstractModel):
                         alias=alias[:300],
                     )
                 )
+
+    @api.depends("matrix_message")
+    def _compute_matrix_message_fullness(self):
+        for record in self:
+            record.matrix_message_fullness = self._matrix_fullness(
+                record.matrix_message
+            )
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -99,6 +109,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 "default_res_model": self._name,
                 "default_res_id": self.id,
                 "default_body": self.matrix_message,
+                "default_draft": self.matrix_message,
             },
         }
 
@@ -115,11 +126,11 @@ class MatrixThreadMixin(models.AbstractModel):
             },
         }
 
-    def _matrix_enqueue(self, event_type, body, mentions=None):
+    def _matrix_enqueue(self, event_type, body, mentions=()):
         """Queue what a person wrote and return the transaction id.
 
         :param str body: plain text; line ends are kept
-        :param dict mentions: name in the text → Matrix user id
+        :param mentions: pairs of name in the text and Matrix user id
         Raises AccessError where the person may not write the record, UserError where
         the text cannot be sent.
         """
@@ -127,21 +138,22 @@ class MatrixThreadMixin(models.AbstractModel):
         self.check_access("write")
         backend, values = self._matrix_target_or_raise()
         outbox = self.env["matrix.outbox"]
-        mentions = mentions or {}
         text = contents.clean(body)
         if not text.strip():
             raise UserError(self.env._("Write a message first: this one is empty."))
-        row = outbox._row(
-            backend,
-            event_type,
-            text,
-            values,
-            links={name: contents.matrix_to(user) for name, user in mentions.items()},
-            mentions=mentions.values(),
-        )
+        row = outbox._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._matrix_bounded(row["content"])
         outbox._insert_rows([row])
         return row["txn_id"]
+
+    @api.model
+    def _matrix_fullness(self, text):
+        """Return in words how much of what an event can hold ``text`` takes."""
+        used = contents.size({"body": contents.clean(text)})
+        return self.env._(
+            "%(percent)s %% of what a message holds",
+            percent=used * 100 // contents.MAX_CONTENT_BYTES,
+        )
 
     def _matrix_bounded(self, content):
         """Return ``content`` if an event can hold it, without its HTML if need be."""

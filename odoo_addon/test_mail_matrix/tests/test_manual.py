@@ -1,5 +1,5 @@
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 
 from .common import ROOM, TicketCase
 
@@ -44,6 +44,13 @@ class TestManual(TicketCase):
 
         self.ticket._matrix_enqueue("manual", "<" * 55 * 1024)
         self.assertNotIn("formatted_body", self.outbox()[0]["content"])
+
+    def test_the_record_tells_how_much_fits(self):
+        with Form(self.ticket) as form:
+            form.matrix_message = "x" * 30 * 1024
+            self.assertEqual(
+                form.matrix_message_fullness, "50 % of what a message holds"
+            )
 
     def test_what_is_missing_is_said(self):
         self.ticket.matrix_room_id = False
