@@ -149,6 +149,9 @@ class MatrixBackend(models.Model):
                     company_id = vals.get("company_id", backend.company_id.id)
                     backend._refuse_second_active(company_id)
         result = super().write(self._tidy(vals))
+        if "company_id" in vals:
+            # Odoo asks before the write only, of the company before.
+            self.check_access("write")
         self.env.registry.clear_cache()
         return result
 
