@@ -115,10 +115,13 @@ class TestCheckRoom(RoomCase):
         self.case.stage_id = self.stages[1]
         self.assertEqual(self.said(), [])
         self.assertIn("encrypted", self.failures()[-1]["error_message"])
+        self.assertEqual(self.failures()[-1]["error_code"], "org.odoo.encrypted")
 
         self.case.matrix_send_unencrypted = True
         self.case.action_matrix_send_test()
         self.assertEqual(self.said(), ["Hello from Odoo"])
+        # The worker refuses encrypted rooms unless the message says that it may.
+        self.assertIs(self.outbox()[-1]["content"]["org.odoo.unencrypted"], True)
         self.assertEqual(self.check(), ("ok", "success"))
 
     def test_another_room_is_unknown_until_it_was_checked(self):

@@ -127,6 +127,10 @@ class MatrixLog(models.Model):
                 "The room was replaced. Enter the new room on the record, then send "
                 "again."
             ),
+            words.ERROR_ENCRYPTED: self.env._(
+                "Link a room without encryption, or allow “Send Unencrypted” on the "
+                "record; then send again."
+            ),
             words.ERROR_ROOM: self.env._(
                 "Mend the room on the record. This event is not told any more."
             ),

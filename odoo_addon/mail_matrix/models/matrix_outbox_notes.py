@@ -185,6 +185,7 @@ class MatrixOutbox(models.Model):
                 self._raise_if_to_run_again(error)
                 if isinstance(error, psycopg2.Error):
                     raise
+                code = getattr(error, "matrix_code", code)
                 failures.append(self._failure(note, uid, error, code, values))
         return rows, failures
 

@@ -4,12 +4,19 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
+from ..tools import words
 from ..tools.matrix_client import MatrixError
 from .matrix_backend_connection import notification
 
 MATRIX_TO = "https://matrix.to/"
 # From this version on the creators of a room rule it without standing in its levels.
 FIRST_VERSION_WITH_CREATORS = 12
+
+
+class EncryptedRoom(UserError):
+    """Nobody has agreed to messages that stand readable in an encrypted room."""
+
+    matrix_code = words.ERROR_ENCRYPTED
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -103,13 +110,15 @@ class MatrixThreadMixin(models.AbstractModel):
         return {**vals, "matrix_room_id": pasted}
 
     def _matrix_row_values(self, backend, room):
-        if (
-            room == self.matrix_room_id
-            and self.matrix_room_health == "encrypted"
-            and not self.matrix_send_unencrypted
-        ):
-            raise UserError(self._matrix_encrypted_explanation())
-        return super()._matrix_row_values(backend, room)
+        values = super()._matrix_row_values(backend, room)
+        if room != self.matrix_room_id:
+            return values
+        if self.matrix_send_unencrypted:
+            return {**values, "unencrypted": True}
+        if self.matrix_room_health == "encrypted":
+            # Before the worker finds it out: somebody may be waiting for the answer.
+            raise EncryptedRoom(self._matrix_encrypted_explanation())
+        return values
 
     def _matrix_encrypted_explanation(self):
         return self.env._(

@@ -14,6 +14,8 @@ MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
 # Says that the message may stand readable in an encrypted room. The worker looks for it.
 UNENCRYPTED = "org.odoo.unencrypted"
+# Says that the message may stand readable in an encrypted room. The worker looks for it.
+UNENCRYPTED = "org.odoo.unencrypted"
 ELLIPSIS = "…"
 
 # jsonb refuses NUL (22P05) and half a surrogate pair (22P02).
