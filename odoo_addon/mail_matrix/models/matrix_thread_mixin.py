@@ -1,7 +1,9 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..tools import content as contents
+
+_USER = "mail_matrix.group_matrix_user"
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -97,7 +99,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def action_matrix_compose(self):
         """Open the composer, which can mention people."""
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Write to Matrix"),
@@ -131,11 +133,11 @@ class MatrixThreadMixin(models.AbstractModel):
 
         :param str body: plain text; line ends are kept
         :param mentions: pairs of name in the text and Matrix user id
-        Raises AccessError where the person may not write the record, UserError where
-        the text cannot be sent.
+        Raises AccessError where the person may not write the record or is no Matrix
+        User, UserError where the text cannot be sent.
         """
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
         outbox = self.env["matrix.outbox"]
         text = contents.clean(body)
@@ -154,6 +156,21 @@ class MatrixThreadMixin(models.AbstractModel):
             "%(percent)s %% of what a message holds",
             percent=used * 100 // contents.MAX_CONTENT_BYTES,
         )
+
+    def _matrix_check_person(self):
+        """Raise AccessError unless this person may act in Matrix for the record.
+
+        Not asked of events: those are told whoever causes them.
+        """
+        if not self.env.su and not self.env.user.has_group(_USER):
+            raise AccessError(
+                self.env._(
+                    "Only members of the group “%(group)s” may do this. An "
+                    "administrator can add you to it.",
+                    group=self.env.ref(_USER).sudo().name,
+                )
+            )
+        self.check_access("write")
 
     def _matrix_bounded(self, content):
         """Return ``content`` if an event can hold it, without its HTML if need be."""

@@ -196,7 +196,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_client(self):
         """Return the client of the backend in charge, for who may write this record."""
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         backend = self._matrix_backend()
         if not backend:
             raise UserError(
