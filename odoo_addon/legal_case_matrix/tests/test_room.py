@@ -55,6 +55,19 @@ class TestCheckRoom(RoomCase):
         self.assertEqual(self.check(), ("ok", "success"))
         self.assertEqual(self.homeserver.asked("POST", f"/rooms/{ROOM}/join"), [{}])
 
+    def test_a_public_room_is_joined_but_told(self):
+        self.room_state("m.room.join_rules", state({"join_rule": "public"}))
+        self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
+        self.answers["POST", f"/rooms/{ROOM}/join"] = (200, {"room_id": ROOM})
+
+        self.assertEqual(self.check(), ("public", "warning"))
+        self.assertIn("just joined", self.case.matrix_room_health_note)
+
+        self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": [ROOM]})
+
+        self.assertEqual(self.check(), ("public", "warning"))
+        self.assertNotIn("joined", self.case.matrix_room_health_note)
+
     def test_an_account_that_is_not_in_the_room_is_told_by_name(self):
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
         for answer in (FORBIDDEN, NOT_FOUND):
@@ -122,7 +135,24 @@ class TestCheckRoom(RoomCase):
         self.assertEqual(self.said(), ["Hello from Odoo"])
         # The worker refuses encrypted rooms unless the message says that it may.
         self.assertIs(self.outbox()[-1]["content"]["org.odoo.unencrypted"], True)
-        self.assertEqual(self.check(), ("ok", "success"))
+
+    def test_consent_can_be_taken_back_after_the_room_was_checked(self):
+        self.room_state("m.room.encryption", state({"algorithm": "m.megolm.v1"}))
+        self.case.matrix_send_unencrypted = True
+
+        self.assertEqual(self.check(), ("encrypted", "warning"))
+
+        self.case.matrix_send_unencrypted = False
+        with self.assertRaisesRegex(UserError, "encrypted"):
+            self.case.action_matrix_send_test()
+
+    def test_consent_is_for_one_room(self):
+        self.case.matrix_send_unencrypted = True
+
+        self.case.matrix_room_id = ROOM
+        self.assertTrue(self.case.matrix_send_unencrypted, "The same room as before")
+        self.case.matrix_room_id = NEW_ROOM
+        self.assertFalse(self.case.matrix_send_unencrypted)
 
     def test_another_room_is_unknown_until_it_was_checked(self):
         self.check()
@@ -144,7 +174,12 @@ class TestCheckRoom(RoomCase):
     def test_only_who_may_write_the_case_asks(self):
         stranger = self.make_user("stranger", "legal_case.legal_case_group_user")
 
-        for button in ("check_room", "create_room", "resolve_alias"):
+        for button in (
+            "check_room",
+            "create_room",
+            "invite_people",
+            "resolve_alias",
+        ):
             with self.assertRaises(AccessError):
                 getattr(self.case.with_user(stranger), f"action_matrix_{button}")()
         self.assertEqual(self.homeserver.requests, [])
@@ -155,29 +190,52 @@ class TestLinkRoom(RoomCase):
     def only_alias(self, alias):
         self.case.write({"matrix_room_id": False, "matrix_room_alias": alias})
 
+    def resolve(self, room=ROOM):
+        path = "/directory/room/#ida:example.org"
+        self.answers["GET", path] = (200, {"room_id": room, "servers": []})
+        return self.case.action_matrix_resolve_alias()
+
     def test_an_alias_is_resolved(self):
         self.only_alias("#ida:example.org")
-        path = "/directory/room/#ida:example.org"
-        self.answers["GET", path] = (200, {"room_id": ROOM, "servers": []})
 
-        self.case.action_matrix_resolve_alias()
+        self.resolve()
 
         self.assertEqual(self.case.matrix_room_id, ROOM)
         self.assertEqual(self.case.matrix_room_health, "ok")
+        self.assertEqual(self.case.matrix_resolved_alias, "#ida:example.org")
 
-    def test_an_alias_of_an_encrypted_room_is_not_linked(self):
+    def test_an_encrypted_room_is_linked_and_waits_for_consent(self):
         self.only_alias("#ida:example.org")
-        path = "/directory/room/#ida:example.org"
-        self.answers["GET", path] = (200, {"room_id": ROOM, "servers": []})
+        self.case.matrix_send_unencrypted = True
         self.room_state("m.room.encryption", state({"algorithm": "m.megolm.v1"}))
 
+        action = self.resolve()
+
+        self.assertEqual(action["params"]["type"], "danger")
+        self.assertEqual(self.case.matrix_room_id, ROOM)
+        self.assertEqual(self.case.matrix_room_health, "encrypted")
         with self.assertRaisesRegex(UserError, "encrypted"):
-            self.case.action_matrix_resolve_alias()
-        self.assertFalse(self.case.matrix_room_id)
+            self.case.action_matrix_send_test()
 
         self.case.matrix_send_unencrypted = True
-        self.case.action_matrix_resolve_alias()
+        self.case.action_matrix_send_test()
+        self.assertEqual(self.said(), ["Hello from Odoo"])
+
+    def test_the_linked_room_stays_until_another_alias_was_resolved(self):
+        self.case.matrix_room_id = "#ida:example.org"
         self.assertEqual(self.case.matrix_room_id, ROOM)
+        self.assertFalse(self.case.matrix_resolved_alias)
+        with self.assertRaisesRegex(UserError, "knows no room"):
+            self.case.action_matrix_resolve_alias()
+        self.assertEqual(self.case.matrix_room_id, ROOM)
+
+        self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": [NEW_ROOM]})
+        self.resolve(NEW_ROOM)
+
+        self.assertEqual(self.case.matrix_room_id, NEW_ROOM)
+        self.assertEqual(self.case.matrix_resolved_alias, "#ida:example.org")
+        self.case.matrix_room_id = ROOM
+        self.assertFalse(self.case.matrix_resolved_alias)
 
     def test_an_unknown_alias_is_told(self):
         self.case.matrix_room_alias = "#nobody:example.org"
@@ -188,13 +246,13 @@ class TestLinkRoom(RoomCase):
     def test_what_people_paste_is_understood(self):
         for pasted, room, alias in (
             (" !new:example.org ", "!new:example.org", False),
-            ("#ida:example.org", False, "#ida:example.org"),
+            ("#ida:example.org", ROOM, "#ida:example.org"),
             ("https://matrix.to/#/!new:b.org?via=example.org", "!new:b.org", False),
             ("https://matrix.to/#/%21new%3Aexample.org", "!new:example.org", False),
             ("https://matrix.to/#/!new/$event?via=b.org", "!new", False),
-            ("https://matrix.to/#/%23ida:example.org", False, "#ida:example.org"),
+            ("https://matrix.to/#/%23ida:example.org", ROOM, "#ida:example.org"),
         ):
-            self.case.matrix_room_alias = False
+            self.case.write({"matrix_room_id": ROOM, "matrix_room_alias": False})
             self.case.matrix_room_id = pasted
 
             self.assertEqual(self.case.matrix_room_id, room, pasted)
@@ -358,8 +416,8 @@ class TestCreateRoom(RoomCase):
 
         self.assertEqual(action["params"]["type"], "warning")
         message = action["params"]["message"]
-        self.assertIn("colleague (@colleague:example.org) was not invited.", message)
-        self.assertIn("matrix-lawyer was not invited: no Matrix account", message)
+        self.assertIn("Not invited: colleague (@colleague:example.org). ", message)
+        self.assertIn("no Matrix account is entered: matrix-lawyer.", message)
         self.assertEqual(self.case.matrix_room_id, NEW_ROOM)
 
     def test_a_homeserver_that_encrypts_every_room_is_noticed(self):

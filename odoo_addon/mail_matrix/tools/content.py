@@ -12,9 +12,8 @@ from markupsafe import Markup, escape
 MAX_CONTENT_BYTES = 60 * 1024
 MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
-# Says that the message may stand readable in an encrypted room. The worker looks for it.
-UNENCRYPTED = "org.odoo.unencrypted"
-# Says that the message may stand readable in an encrypted room. The worker looks for it.
+# Says that the message may stand readable in an encrypted room. The worker looks for
+# it.
 UNENCRYPTED = "org.odoo.unencrypted"
 ELLIPSIS = "…"
 
