@@ -78,7 +78,11 @@ class TestCaseEvents(LegalMatrixCase):
         self.assertEqual(stage.matrix_template, "{{ object.name }}")
 
     def test_bad_words_of_a_stage_are_refused_when_they_are_saved(self):
-        for text in ("{{ object. }}", "{{ object.matrix_log_count }}"):
+        for text in (
+            "{{ object. }}",
+            "{{ object.matrix_log_count }}",
+            "{{ object.env.cr }}",
+        ):
             with self.assertRaises(ValidationError):
                 self.stages[0].matrix_template = text
 
