@@ -86,8 +86,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def action_matrix_send_test(self):
         for record in self:
-            backend = record._matrix_backend()
-            record._matrix_enqueue("test", backend.template_test or "")
+            record._matrix_enqueue_test()
         return self._matrix_queued_notification()
 
     def action_matrix_send_message(self):
@@ -147,6 +146,27 @@ class MatrixThreadMixin(models.AbstractModel):
         row["content"] = self._matrix_bounded(row["content"])
         outbox._insert_rows([row])
         return row["txn_id"]
+
+    def _matrix_enqueue_test(self):
+        """Queue the backend's test text, made as the texts of events are."""
+        self.ensure_one()
+        self._matrix_check_person()
+        backend, values = self._matrix_target_or_raise()
+        outbox = self.env["matrix.outbox"]
+        try:
+            row = self.sudo()._matrix_row("test", backend, values)
+        except UserError:
+            raise
+        except Exception as error:
+            outbox._raise_if_to_run_again(error)
+            raise UserError(
+                self.env._(
+                    "Nothing comes of the test text: %(reason)s. A Matrix Manager can "
+                    "mend it on the page Texts of the Matrix backend.",
+                    reason=error,
+                )
+            ) from error
+        outbox._insert_rows([row])
 
     @api.model
     def _matrix_fullness(self, text):

@@ -34,14 +34,14 @@ class MatrixPreview(models.TransientModel):
         )
         backend = self.env["matrix.backend"]
         return [
-            (key, name) for key, name in names if f"notify_{key}" in backend._fields
+            (key, name) for key, name in names if f"template_{key}" in backend._fields
         ]
 
     @api.model
     def _default_event_type(self):
-        """Return the first event that any record can be previewed for."""
+        """Return the first event of a record itself, else the test."""
         keys = [key for key, _name in self._selection_event_type()]
-        return next((key for key in keys if key != "chatter"), "chatter")
+        return next((key for key in keys if key not in ("chatter", "test")), "test")
 
     @api.model
     def _selection_record_ref(self):

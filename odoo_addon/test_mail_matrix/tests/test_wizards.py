@@ -124,6 +124,17 @@ class TestWizards(TicketCase):
         self.assertFalse(preview.problem)
         self.assertEqual(self.outbox(), [], "A preview sends nothing")
 
+    def test_the_test_text_is_previewed_as_it_is_sent(self):
+        self.backend.template_test = "Hello from {{ object.name }}"
+        events = dict(self.env["matrix.preview"]._selection_event_type())
+
+        preview = self.preview("test", self.ticket)
+
+        self.assertIn("test", events)
+        self.assertEqual(preview.body, "Hello from Leaking tap")
+        self.as_user(self.ticket).action_matrix_send_test()
+        self.assertIn(self.outbox()[0]["content"]["formatted_body"], preview.html)
+
     def test_the_preview_of_the_chatter_shows_the_last_message(self):
         self.assertIn("Nobody", self.preview("chatter", self.ticket).problem)
 
