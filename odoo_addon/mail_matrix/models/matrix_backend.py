@@ -32,7 +32,9 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
     )
     default_sender_display = fields.Char(
-        string="Sender Name", help="Display name of the account in Matrix."
+        string="Sender Name",
+        help="Display name of the account in Matrix. Test Connection gives it to the "
+        "account.",
     )
     verify_ssl = fields.Boolean(
         string="Verify TLS Certificate",
