@@ -35,6 +35,10 @@ class LegalCase(models.Model):
         moved._matrix_note("stage_changed")
         return result
 
+    @api.model
+    def _matrix_event_types(self):
+        return ["case_created", "stage_changed", *super()._matrix_event_types()]
+
     def _matrix_template(self, event_type, backend):
         # With all rights: the text is the office's, whoever moves the case.
         own = event_type == "stage_changed" and self.stage_id.sudo().matrix_template

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import api, models
 
 
 class MatrixEventMixin(models.AbstractModel):
@@ -10,6 +10,11 @@ class MatrixEventMixin(models.AbstractModel):
     def _matrix_note(self, event_type):
         """Remember that ``event_type`` happened; the rest is done at commit."""
         self.env["matrix.outbox"]._note(self, event_type)
+
+    @api.model
+    def _matrix_event_types(self):
+        """Return the events of these records that the backend has a text for."""
+        return []
 
     def _matrix_room_record(self):
         """Return the record, with matrix.thread.mixin, whose room hears of this one."""

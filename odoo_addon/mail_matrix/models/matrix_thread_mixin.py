@@ -84,6 +84,10 @@ class MatrixThreadMixin(models.AbstractModel):
         pasted = {n: vals[n].strip() for n in names if isinstance(vals.get(n), str)}
         return {**vals, **pasted} if pasted else vals
 
+    @api.model
+    def _matrix_event_types(self):
+        return [*super()._matrix_event_types(), "test"]
+
     def action_matrix_send_test(self):
         for record in self:
             record._matrix_enqueue_test()

@@ -30,3 +30,7 @@ class TestMatrixTicket(models.Model):
         if "stage" in vals:
             self._matrix_note("ticket_moved")
         return result
+
+    @api.model
+    def _matrix_event_types(self):
+        return ["ticket_created", "ticket_moved", *super()._matrix_event_types()]
