@@ -61,7 +61,7 @@ class TestCheckRoom(RoomCase):
         self.answers["POST", f"/rooms/{ROOM}/join"] = (200, {"room_id": ROOM})
 
         self.assertEqual(self.check(), ("public", "warning"))
-        self.assertIn("just joined", self.case.matrix_room_health_note)
+        self.assertIn("has joined", self.case.matrix_room_health_note)
 
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": [ROOM]})
 

@@ -74,13 +74,13 @@ class MatrixThreadMixin(models.AbstractModel):
         if self._matrix_is_public(client, room):
             if is_new:
                 return "public", self.env._(
-                    "%(account)s has just joined this room, uninvited, for it is "
-                    "public: whoever finds it reads what Odoo writes there.",
+                    "%(account)s has joined this room. Nobody had to invite it, for "
+                    "the room is public: whoever finds it reads what Odoo writes.",
                     account=account,
                 )
             return "public", self.env._(
-                "%(account)s may speak in this room, but it is public: whoever finds "
-                "it reads what Odoo writes there.",
+                "%(account)s may speak here. The room is public: whoever finds it "
+                "reads what Odoo writes.",
                 account=account,
             )
         return "ok", self.env._(
