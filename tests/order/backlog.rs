@@ -144,7 +144,7 @@ impl Probe {
         let mut all = 0.0;
         for call in [
             format!("ring (ARRAY[1], ARRAY[{}], 64)", lane()),
-            format!("claim ('probe/1', ARRAY[{lanes}], 64, 3000)"),
+            format!("claim ('probe/1', ARRAY[{lanes}], 64, 3000, 1, false)"),
             format!("messages ('probe/1', ARRAY[{lanes}], {TURN}, 82800000)"),
         ] {
             let explain = format!("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE {call}");
