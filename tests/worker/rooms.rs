@@ -66,6 +66,22 @@ async fn an_invitation_to_a_room_that_messages_name_is_taken() {
 }
 
 #[tokio::test]
+async fn an_invitation_that_follows_a_refusal_is_taken() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Left, ..Room::default() });
+    let _worker = world.worker("w1");
+    let refused = world.enqueue(ROOM, "before").await;
+    world.assert_settled(&[refused]).await;
+
+    world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
+    let invited = world.enqueue(ROOM, "after").await;
+    world.assert_settled(&[refused, invited]).await;
+
+    let log = world.log().await;
+    assert_eq!(log.iter().map(|row| row.status.as_str()).collect::<Vec<_>>(), ["failed", "ok"], "{log:?}");
+}
+
+#[tokio::test]
 async fn a_limit_on_joining_holds_that_room_and_no_other() {
     let world = World::new(BINARY).await;
     let invited = Room { membership: Membership::Invited, join_limit_ms: Some(2_000), ..Room::default() };

@@ -79,6 +79,8 @@ struct World {
     delay: Duration,
     device: Option<String>,
     rooms: HashMap<String, Room>,
+    /// By query, as Synapse keeps answers for two minutes.
+    syncs: HashMap<String, Value>,
     requests: Vec<Request>,
     in_flight: usize,
     direct: Option<Value>,

@@ -211,7 +211,10 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             let joined = world.rooms.iter().filter(|(_, room)| room.membership == Membership::Joined);
             Answer::ok(json!({ "joined_rooms": joined.map(|(id, _)| id).collect::<Vec<_>>() }))
         }
-        ("GET", ["sync"]) => Answer::ok(rooms::sync(&world.rooms)),
+        ("GET", ["sync"]) => {
+            let now = rooms::sync(&world.rooms);
+            Answer::ok(world.syncs.entry(call.query.clone()).or_insert(now).clone())
+        }
         ("GET", ["rooms", room, "state", "m.room.member", user]) => {
             match world.rooms.get(*room).map(|room| room.member(user)) {
                 Some(Some(membership)) => Answer::ok(json!({ "membership": membership })),
