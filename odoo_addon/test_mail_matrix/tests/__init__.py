@@ -9,5 +9,6 @@ from . import test_log_access
 from . import test_manual
 from . import test_preview
 from . import test_requeue
+from . import test_rpc
 from . import test_templates
 from . import test_wizards
