@@ -25,6 +25,7 @@ class MatrixThreadMixin(models.AbstractModel):
     # Serves the search for another company's record with the same room.
     matrix_room_id = fields.Char(index="btree_not_null")
     matrix_resolved_alias = fields.Char(
+        string="Resolved Alias",
         readonly=True,
         copy=False,
         help="The alias by which the linked room was found.",
