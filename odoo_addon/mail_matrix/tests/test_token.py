@@ -278,12 +278,16 @@ class TestTokenLeaks(MatrixCase):
     def test_no_view_and_no_log_line_holds_it(self):
         with self.assertLogs(level=logging.INFO) as logs:
             logging.getLogger(__name__).info("There is at least one line")
-            self.backend.personal_access_token = TOKEN
+            # Nothing listens there.
+            self.backend.write(
+                {
+                    "homeserver_url": "http://127.0.0.1:1",
+                    "personal_access_token": TOKEN,
+                }
+            )
             self.backend.flush_recordset()
             for kind in ("list", "form", "search", "kanban"):
                 self.assertNoToken(self.backend.get_view(view_type=kind))
-            # Nothing listens there.
-            self.backend.homeserver_url = "http://127.0.0.1:1"
             self.assertNoToken(self.backend.action_test_connection())
 
         self.assertNoToken(logs.output)

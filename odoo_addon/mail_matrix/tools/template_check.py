@@ -109,7 +109,7 @@ class _Walker:
             return None
         try:
             key = ast.literal_eval(node.slice)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ForbiddenWord("[…]", "key") from error
         return self._field(model, key) if isinstance(key, str) else model
 

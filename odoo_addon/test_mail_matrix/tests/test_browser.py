@@ -99,6 +99,40 @@ class TestBrowser(BrowserCase):
         backend = self.env["matrix.backend"].search([("name", "=", "Law Office")])
         self.assertEqual(backend._token(), "syt_browser_token")
 
+    def test_another_address_asks_for_the_token_again(self):
+        self.backend.personal_access_token = "syt_browser_token"
+        self.browse(
+            f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
+            """
+            await shows(".text-muted", "Enter another one to replace it");
+            await enter("homeserver_url", "https://other.example.org");
+            await shows(".o_notification", "Enter the access token again");
+            await click(".o_form_button_save");
+            await until(() => [...document.querySelectorAll(".text-muted span")].find(
+                (span) => span.textContent.includes("Not set yet") &&
+                    span.offsetParent));
+            """,
+            "matrix-manager",
+        )
+        self.assertEqual(self.backend.token_state, "none")
+
+    def test_a_manager_previews_an_event_of_another_model(self):
+        self.env["test.matrix.visit"].create({"ticket_id": self.ticket.id})
+        self.commit()
+        self.browse(
+            f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
+            """
+            await click(".o_form_statusbar button.btn-secondary");
+            const event = await until(() => one(".modal [name=event_type] select"));
+            event.value = JSON.stringify("visit_created");
+            event.dispatchEvent(new Event("change", {bubbles: true}));
+            await shows(".modal [name=body]", "Visit of Leaking tap");
+            await click(".modal footer .btn-primary");
+            await until(() => !one(".modal"));
+            """,
+            "matrix-manager",
+        )
+
     def test_a_plain_user_does_not_see_what_he_must_not(self):
         self.ticket._matrix_enqueue("manual", "For all to read")
         self.log(self.outbox()[0], error_message="Not in this room")

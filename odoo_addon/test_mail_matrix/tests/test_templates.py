@@ -65,6 +65,7 @@ class TestTemplates(TicketCase):
             ("{{ [*map([object][0].mapped, ['sec' + 'ret'])] }}", "mapped"),
             ("{{ object['sec' + 'ret'] }}", "[…]"),
             ("{{ [object[name] for name in ['sec' + 'ret']] }}", "[…]"),
+            ("{{ object[{(): 1, []: 2}] }}", "[…]"),
             ("{{ object.mapped('sec' + 'ret') }}", "mapped(…)"),
             ("{{ object.mapped(*['sec' + 'ret']) }}", "mapped(…)"),
             ("{{ object.sorted(key='sec' + 'ret') }}", "sorted(…)"),
