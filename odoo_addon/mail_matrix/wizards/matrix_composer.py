@@ -42,8 +42,10 @@ class MatrixComposer(models.TransientModel):
     def _compute_candidate_ids(self):
         """Offer the record's people first: it is them whom one writes to mostly."""
         for composer in self:
+            record = composer._record()
+            record.check_access("read")
             # With all rights, then as this user, who need not see all of them.
-            people = composer._record().sudo()._matrix_room_people()
+            people = record.sudo()._matrix_room_people()
             others = [("id", "in", (people - self.env.user).ids)]
             account = [("matrix_user_id", "!=", False), ("share", "=", False)]
             composer.candidate_ids = self.env["res.users"].search(others + account)

@@ -101,6 +101,8 @@ class TestWizards(TicketCase):
         values = {"res_model": hidden._name, "res_id": hidden.id, "body": "Hello"}
         with self.assertRaises(AccessError):
             composer.create(values).action_send()
+        with self.assertRaises(AccessError):
+            composer.create(values).candidate_ids.mapped("name")
         self.assertEqual(self.outbox(), [])
 
     def preview(self, event_type, record):
