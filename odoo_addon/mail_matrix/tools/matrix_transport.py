@@ -25,8 +25,9 @@ class Transport(requests.adapters.HTTPAdapter):
         return super().send(request, stream, self._timeout, **kwargs)
 
     def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
+        result = super().init_poolmanager(*args, **kwargs)
         self._bound(self.poolmanager)
+        return result
 
     def proxy_manager_for(self, *args, **kwargs):
         manager = super().proxy_manager_for(*args, **kwargs)
@@ -79,4 +80,4 @@ class _Pieces(io.RawIOBase):
 
     def close(self):
         self._raw.close()
-        super().close()
+        return super().close()
