@@ -52,6 +52,20 @@ class TestCaseEvents(LegalMatrixCase):
         self.case.stage_id = self.stages[0]
         self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
 
+    def test_a_failing_text_is_named_with_its_place(self):
+        self.backend.template_stage_changed = "{{ 1 / 0 }}"
+        self.stages[1].matrix_template = "{{ 1 / 0 }}"
+
+        for stage, place in (
+            (self.stages[1], "Stage “Court”: "),
+            (self.stages[0], "Backend “Office”: "),
+        ):
+            self.clear_outbox()
+            self.case.stage_id = stage
+            self.assertEqual(self.said(), [])
+            (failure,) = self.failures()
+            self.assertIn(place, failure["error_message"])
+
     def test_the_words_of_a_stage_are_the_managers(self):
         fields = self.env["legal.case.stage"].with_user(self.lawyer).fields_get()
 

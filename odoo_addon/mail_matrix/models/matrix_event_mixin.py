@@ -28,6 +28,10 @@ class MatrixEventMixin(models.AbstractModel):
         """Return the text of ``event_type`` in Odoo's inline syntax."""
         return backend[f"template_{event_type}"]
 
+    def _matrix_place(self, event_type):
+        """Return in plain words where the text of ``event_type`` is written."""
+        return self.env._("Backend “%(name)s”", name=self._matrix_backend().name)
+
     def _matrix_variables(self, event_type):
         """Return what a text can use besides ``object``."""
         if event_type != "chatter":

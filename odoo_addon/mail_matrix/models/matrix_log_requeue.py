@@ -121,8 +121,8 @@ class MatrixLog(models.Model):
         if not whole:
             raise UserError(
                 self.env._(
-                    "There is no text to send: it could not be made. Mend the text on "
-                    "the backend; the next event will use it."
+                    "There is no message to send: it could not be made. Mend what the "
+                    "error says; the next event will use it."
                 )
             )
         inactive = whole.filtered(lambda row: not row.backend_id.is_active)

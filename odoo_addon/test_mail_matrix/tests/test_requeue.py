@@ -153,8 +153,9 @@ class TestRequeue(TicketCase):
         self.commit()
         textless = self.env["matrix.log"].search([], limit=1).with_user(self.manager)
         self.assertEqual(textless.error_code, "org.odoo.template")
-        self.assertIn("Mend the text", textless.hint)
-        with self.assertRaisesRegex(UserError, "no text"):
+        self.assertIn("Mend the text where the error says", textless.hint)
+        self.assertIn("Backend “Office”: ", textless.error_message)
+        with self.assertRaisesRegex(UserError, "no message"):
             textless.action_retry()
 
         final = self.failed_message()
