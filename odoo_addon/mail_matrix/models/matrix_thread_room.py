@@ -77,7 +77,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.onchange("matrix_room_id")
     def _onchange_matrix_room_id(self):
-        """Show what is going to be saved, and with an alias the button that finds it."""
+        """Show what will be saved, and with an alias the button that finds it."""
         vals = self._matrix_tidy({"matrix_room_id": self.matrix_room_id})
         self.matrix_room_id = vals.get("matrix_room_id", self._origin.matrix_room_id)
         self.matrix_room_alias = vals.get("matrix_room_alias", self.matrix_room_alias)
