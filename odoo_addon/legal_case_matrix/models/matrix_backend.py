@@ -4,15 +4,13 @@ from odoo.addons.mail_matrix.tools.words import MESSAGE_TYPES
 
 _MANAGER = "mail_matrix.group_matrix_manager"
 
-# Neither "short", where day and month can be mistaken, nor "medium" with its seconds.
-HEARING = (
-    "on {{ format_datetime(object.date_start, dt_format='EEE, d MMM y, HH:mm') }}"
-    "{{ object.location and ' at ' + object.location }}"
-)
-
 
 class MatrixBackend(models.Model):
-    """Which events of cases and hearings are told, and with which words."""
+    """Which events of cases and hearings are told, and with which words.
+
+    The format of a hearing's time is neither "short", where day and month can be
+    mistaken, nor "medium" with its seconds.
+    """
 
     _inherit = "matrix.backend"
 
@@ -21,7 +19,9 @@ class MatrixBackend(models.Model):
     )
     template_case_created = fields.Text(
         string="New Case Text",
-        default="Case {{ object.name }} created for {{ object.partner_id.name }}",
+        default=lambda self: self.env._(
+            "Case {{ object.name }} created for {{ object.partner_id.name }}"
+        ),
         groups=_MANAGER,
     )
     message_type_case_created = fields.Selection(
@@ -32,7 +32,9 @@ class MatrixBackend(models.Model):
     )
     template_stage_changed = fields.Text(
         string="Stage Change Text",
-        default="Case {{ object.name }} moved to {{ object.stage_id.name }}",
+        default=lambda self: self.env._(
+            "Case {{ object.name }} moved to {{ object.stage_id.name }}"
+        ),
         groups=_MANAGER,
     )
     message_type_stage_changed = fields.Selection(
@@ -43,7 +45,11 @@ class MatrixBackend(models.Model):
     )
     template_hearing_created = fields.Text(
         string="New Hearing Text",
-        default="Hearing {{ object.name }} " + HEARING,
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }}"
+        ),
         groups=_MANAGER,
     )
     message_type_hearing_created = fields.Selection(
@@ -54,7 +60,11 @@ class MatrixBackend(models.Model):
     )
     template_hearing_changed = fields.Text(
         string="Changed Hearing Text",
-        default="Hearing {{ object.name }} changed: " + HEARING,
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} changed: on {{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }}"
+        ),
         groups=_MANAGER,
     )
     message_type_hearing_changed = fields.Selection(
@@ -65,7 +75,11 @@ class MatrixBackend(models.Model):
     )
     template_hearing_cancelled = fields.Text(
         string="Cancelled Hearing Text",
-        default="Hearing {{ object.name }} " + HEARING + " is cancelled",
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }} is cancelled"
+        ),
         groups=_MANAGER,
     )
     message_type_hearing_cancelled = fields.Selection(
