@@ -32,6 +32,7 @@ class TestInvitePeople(RoomCase):
     def setUp(self):
         super().setUp()
         self.there()
+        self.answers["GET", f"/rooms/{ROOM}/members"] = (200, {"chunk": []})
         self.asked = f"/rooms/{ROOM}/invite"
         self.answers["POST", self.asked] = (200, {})
 
@@ -62,6 +63,17 @@ class TestInvitePeople(RoomCase):
 
         self.assertEqual((kind, self.invited()), ("success", []))
         self.assertIn("All people", text)
+
+    def test_who_was_invited_before_is_not_invited_again(self):
+        self.answers["GET", f"/rooms/{ROOM}/members"] = (
+            200,
+            {"chunk": [{"type": "m.room.member", "state_key": "@amy:example.org"}]},
+        )
+
+        kind, text = self.invite()
+
+        self.assertEqual((kind, self.invited()), ("success", ["bea", "cleo", "dora"]))
+        self.assertIn("not come yet: amy.", text)
 
     def test_a_case_without_people_says_what_to_do(self):
         self.case.lawyer_ids = False

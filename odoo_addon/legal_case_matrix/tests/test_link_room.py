@@ -147,6 +147,7 @@ class TestCreateRoom(RoomCase):
             200,
             {"joined": {BOT: {}}},
         )
+        self.answers["GET", f"/rooms/{NEW_ROOM}/members"] = (200, {"chunk": []})
         self.invite = f"/rooms/{NEW_ROOM}/invite"
         self.answers["POST", self.invite] = (200, {})
 

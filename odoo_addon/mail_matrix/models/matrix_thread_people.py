@@ -49,25 +49,34 @@ class MatrixThreadMixin(models.AbstractModel):
         Return two lists of texts: who was invited, and who was not and why.
         """
         there = {account, *client.joined_members(room)}
+        asked = client.invited_members(room)
         # With all rights: a plain user may not read the accounts of others.
         people = self.sudo()._matrix_room_people()
         people = people.filtered(lambda user: user.active and not user.share)
         known = people.filtered("matrix_user_id")
-        missing = known.filtered(lambda user: user.matrix_user_id not in there)
+        absent = known.filtered(lambda user: user.matrix_user_id not in there)
+        # Homeservers let a person be invited a few times in an hour only.
+        missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
         invited, refused = self._matrix_invite(client, room, missing)
-        told = [self.env._("Invited: %(users)s.", users=_names(invited))] * bool(
-            invited
-        )
-        problems = [
-            self.env._(
-                "Not invited: %(users)s. %(reason)s",
-                users=", ".join(
-                    f"{user.name} ({user.matrix_user_id})" for user in users
-                ),
-                reason=reason,
+        told, problems = [], []
+        if invited:
+            told.append(self.env._("Invited: %(users)s.", users=_names(invited)))
+        if pending := absent - missing:
+            told.append(
+                self.env._(
+                    "Invited before, and not come yet: %(users)s.",
+                    users=_names(pending),
+                )
             )
-            for reason, users in refused.items()
-        ]
+        for reason, users in refused.items():
+            accounts = [f"{user.name} ({user.matrix_user_id})" for user in users]
+            problems.append(
+                self.env._(
+                    "Not invited: %(users)s. %(reason)s",
+                    users=", ".join(accounts),
+                    reason=reason,
+                )
+            )
         if left := missing - invited - self.env["res.users"].union(*refused.values()):
             problems.append(
                 self.env._(

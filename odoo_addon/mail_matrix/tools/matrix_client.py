@@ -148,6 +148,12 @@ class MatrixClient:
         joined = self._call("GET", path).get("joined")
         return joined if isinstance(joined, dict) else {}
 
+    def invited_members(self, room_id):
+        """Return the ids of those who are invited to a joined room and not there."""
+        path = f"{CLIENT}/rooms/{_part(room_id)}/members?membership=invite"
+        members = _list(self._call("GET", path), "chunk", dict)
+        return {member.get("state_key") for member in members}
+
     def state_event(self, room_id, event_type, state_key=""):
         """Return ``content`` and ``sender``, if told, of a state event.
 
