@@ -69,11 +69,13 @@ class TestBrowser(BrowserCase):
         self.env.cr.execute("DELETE FROM matrix_worker")
         self.ticket._matrix_enqueue("manual", "Hello")
         self.log(self.outbox()[0], status="ok")
+        self.ticket._matrix_enqueue("manual", "Still here")
         self.browse(
             "/odoo/action-mail_matrix.matrix_overview_action",
             """
             await until(() => one(".o_graph_renderer canvas"));
             await shows(".alert-danger", "No worker was seen");
+            await shows(".o_matrix_waiting_by tr", "Manual message");
             """,
             "matrix-manager",
         )
@@ -122,10 +124,17 @@ class TestBrowser(BrowserCase):
         self.browse(
             f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
             """
-            await click(".o_form_statusbar button.btn-secondary");
-            const event = await until(() => one(".modal [name=event_type] select"));
-            event.value = JSON.stringify("visit_created");
-            event.dispatchEvent(new Event("change", {bubbles: true}));
+            (await shows(".o_form_statusbar button", "Preview Texts")).click();
+            const event = await until(() =>
+                one(".modal [name=event_type] :is(select, input)"));
+            if (event.matches("select")) {
+                event.value = JSON.stringify("visit_created");
+                event.dispatchEvent(new Event("change", {bubbles: true}));
+            } else {
+                // Odoo 19 has a menu of its own for this.
+                event.click();
+                (await shows(".o_select_menu_item", "Visit created")).click();
+            }
             await shows(".modal [name=body]", "Visit of Leaking tap");
             await click(".modal footer .btn-primary");
             await until(() => !one(".modal"));
