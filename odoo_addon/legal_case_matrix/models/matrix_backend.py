@@ -61,7 +61,8 @@ class MatrixBackend(models.Model):
     template_hearing_changed = fields.Text(
         string="Changed Hearing Text",
         default=lambda self: self.env._(
-            "Hearing {{ object.name }} changed: on {{ format_datetime(object.date_start, "
+            "Hearing {{ object.name }} changed: on "
+            "{{ format_datetime(object.date_start, "
             "dt_format='EEE, d MMM y, HH:mm') }}"
             "{{ object.location and ' at ' + object.location }}"
         ),

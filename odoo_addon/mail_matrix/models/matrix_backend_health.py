@@ -144,7 +144,7 @@ class MatrixBackend(models.Model):
     @api.depends_context("uid")
     def _compute_delivered(self):
         since = self.env.cr.now() - timedelta(days=1)
-        # What is held will be sent: it has not failed yet, and the Overview says so too.
+        # What is held will be sent: it has not failed yet, as in the Overview.
         groups = self.env["matrix.log"]._read_group(
             [
                 ("backend_id", "in", self.ids),
