@@ -28,6 +28,9 @@ const SLOT_POLL: Duration = Duration::from_millis(20);
 /// The turn to probe a stopped backend may not be had, for the database's sake: look again after this.
 const PROBE_POLL: Duration = Duration::from_millis(500);
 
+/// The database could not be told why nobody may send: we know how long to wait, and it may hear of a new configuration.
+const UNRECORDED_POLL: Duration = Duration::from_millis(500);
+
 /// Where the walk over a backend's lanes stands.
 #[derive(Debug, Default)]
 struct Cursor {
@@ -168,6 +171,10 @@ impl Claimer {
             Standing::Open | Standing::Paced => {
                 let Some(backend) = self.backends.get(store, id, config_version).await? else { return Ok(()) };
                 let gate = backend.gate(asked);
+                if gate.is_closed() && gate.is_unrecorded() {
+                    round.look_again(Some(UNRECORDED_POLL));
+                    return Ok(());
+                }
                 // Closed by one of our lanes, and why is just being written down: what was leased now would only be given back.
                 if gate.is_closed() || (is_paced && !store.take_slot(id).await?) {
                     round.look_again(Some(SLOT_POLL));

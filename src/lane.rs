@@ -191,10 +191,13 @@ impl Delivery<'_> {
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
         let store = &self.context.store;
         store.metrics().rate_limited.inc();
-        if let Err(error) = store.limited(self.backend.id, self.backend.config_version, pause).await {
-            warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded");
+        match store.limited(self.backend.id, self.backend.config_version, pause).await {
+            Ok(()) => self.gate.recorded(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded; it is kept here");
+                self.gate.unrecorded(pause);
+            }
         }
-        self.gate.recorded();
         self.untouched(message)
     }
 
@@ -235,10 +238,13 @@ impl Delivery<'_> {
         self.gate.close();
         warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
         let store = &self.context.store;
-        if let Err(error) = store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
-            warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded");
+        match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
+            Ok(()) => self.gate.recorded(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
+                self.gate.unrecorded(Duration::ZERO);
+            }
         }
-        self.gate.recorded();
         self.verdict(message, tries, Err(failure.clone()), false, tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: None })

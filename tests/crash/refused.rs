@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{report, world::World};
+use stack::{
+    homeserver::Fault,
+    proxy::{Harm, Proxy},
+    report,
+    world::World,
+};
 
 use crate::{
     BINARY,
-    footing::{Producer, alone},
+    footing::{Producer, alone, statement},
 };
 
 #[tokio::test]
@@ -135,5 +140,49 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
         "a log insert that must fail for one row of a batch",
         "2 of 103 rows; the others are completed, those are told, no hot loop",
         "101 completed at once, 2 told and held, sent once; completed when mended",
+    );
+}
+
+/// The state that all workers share cannot be written while the homeserver goes on refusing: nobody would know that it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {
+    const STANDS: Duration = Duration::from_secs(3);
+    let _alone = alone().await;
+    let mut most = 0;
+    for (name, fault) in [
+        ("status_limited", Fault::Limit { retry_after_ms: 50 }),
+        ("status_stopped", Fault::Refuse { status: 500, errcode: "M_UNKNOWN" }),
+    ] {
+        let world = World::new(BINARY).await;
+        let proxy = Proxy::start(world.database.server()).await.unwrap();
+        proxy.spoil(&statement(name), 0, usize::MAX, Harm::Refuse("42501"));
+        world.homeserver.fail_sends(fault);
+        let mut producer = Producer::new(20);
+        producer.more(&world, 1).await;
+        let _worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);
+        world.homeserver.until("a message", |double| double.requests().iter().any(|request| request.is_send())).await;
+
+        // The fault and the refusal stand for less than the worker's own pause of 5 s.
+        tokio::time::sleep(STANDS).await;
+
+        let sends = world.homeserver.requests().iter().filter(|request| request.is_send()).count();
+        assert!(
+            sends <= 2 * producer.rooms.len(),
+            "{name}: each room was to meet the fault twice at most, not {sends} PUTs"
+        );
+        let claims = proxy.asked(&statement("claim"));
+        assert!(claims <= producer.rooms.len(), "{name}: {claims} claims");
+        most = most.max(sends);
+        world.homeserver.heal();
+        proxy.heal();
+        producer.assert_delivered(&world).await;
+    }
+    report::record(
+        "a limit or an outage that the database refuses to record",
+        &format!(
+            "2 statements refused for {} s under a standing 429 or 500, 20 rooms; at most 2 PUTs per room",
+            STANDS.as_secs()
+        ),
+        &format!("at most {most} PUTs; all delivered after"),
     );
 }

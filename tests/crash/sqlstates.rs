@@ -44,19 +44,19 @@ enum Cause {
     Stop,
 }
 
-/// The slowest first: without its tables the worker looks every ten seconds.
+/// The slowest first: without its tables the worker looks every ten seconds, and a state that it cannot record it keeps for five.
 const STATEMENTS: [(&str, Cause); 22] = [
     ("contract_version", Cause::Start),
+    ("status_limited", Cause::Limit),
+    ("status_stopped", Cause::Outage),
     ("ring", Cause::Message),
     ("claim", Cause::Message),
     ("messages", Cause::Message),
     ("complete", Cause::Message),
     ("renew", Cause::SlowHomeserver),
-    ("status_limited", Cause::Limit),
     ("status_slot", Cause::Limit),
     ("status_eased", Cause::Limit),
     ("passed_between", Cause::Outage),
-    ("status_stopped", Cause::Outage),
     ("status_probe", Cause::Return),
     ("status_ok", Cause::Return),
     ("status_reset", Cause::NewConfiguration),
