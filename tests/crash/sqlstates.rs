@@ -12,7 +12,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone, cluster, side_by_side, statement},
+    footing::{LISTENS, Producer, alone, cluster, side_by_side, statement},
 };
 
 const STATES: [&str; 13] = [
@@ -115,10 +115,6 @@ async fn play(name: &'static str, cause: Cause) -> usize {
     }
     most
 }
-
-/// The worker's listener holds its name.
-const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
 
 struct Stage {
     world: World,
