@@ -143,6 +143,31 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
     );
 }
 
+/// That others got through meanwhile says nothing of a message that got through itself, and an outage that follows is told.
+#[tokio::test]
+async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_follows() {
+    const ROOM: &str = "!case:double.test";
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let refuse = "ALTER TABLE matrix_log ADD CONSTRAINT no_case CHECK (payload NOT LIKE 'case%')";
+    world.client.batch_execute(refuse).await.unwrap();
+    let _worker = world.worker("w1");
+    let id = world.enqueue(ROOM, "case").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NULL AND retry_at IS NOT NULL)").await;
+    let other = world.enqueue("!other:double.test", "other").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'ok')").await;
+
+    world.homeserver.fail_room(ROOM, 2, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let mend =
+        "ALTER TABLE matrix_log DROP CONSTRAINT no_case; UPDATE matrix_lane SET retry_at = NULL; NOTIFY matrix_outbox";
+    world.client.batch_execute(mend).await.unwrap();
+
+    world.assert_settled(&[id, other]).await;
+    let rows = world.log().await.into_iter().filter(|row| row.outbox_id == id);
+    let rows: Vec<_> = rows.map(|row| (row.status, row.is_final, row.attempts)).collect();
+    assert_eq!(rows, [("failed".to_owned(), false, 3), ("ok".to_owned(), true, 4)]);
+}
+
 /// The state that all workers share cannot be written while the homeserver goes on refusing: nobody would know that it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {

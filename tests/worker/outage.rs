@@ -1,6 +1,8 @@
 //! The homeserver is away, refuses the account, or a single message is poison.
 
-use stack::{homeserver::Fault, world::World};
+use std::time::Duration;
+
+use stack::{homeserver::Fault, process::Signal, world::World};
 
 use crate::BINARY;
 
@@ -30,6 +32,26 @@ async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back
 }
 
 #[tokio::test]
+async fn an_attempt_counts_for_the_next_worker_when_its_own_is_stopped_before_the_retry() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_next(1, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let worker = world.worker_with("w1", &[("RETRY_DELAY_MS", "3000"), ("WORKER_LEASE_SECONDS", "10")]);
+    let id = world.enqueue(ROOM, "message").await;
+    let is_refused = |double: &stack::homeserver::Homeserver| double.requests().len() == 1 && double.in_flight() == 0;
+    world.homeserver.until("the refusal", is_refused).await;
+
+    worker.stop(Signal::TERM).await.unwrap();
+
+    let lane = world.client.query_one("SELECT head_id, attempts, last_error FROM matrix_lane", &[]).await.unwrap();
+    assert_eq!((lane.get(0), lane.get(1), lane.get::<_, Option<String>>(2)), (Some(id), 1, None));
+    assert_eq!(world.log().await, [], "it has not failed yet");
+    let _worker = world.worker("w2");
+    world.assert_settled(&[id]).await;
+    let log = world.log().await;
+    assert_eq!((log.len(), log[0].status.as_str(), log[0].attempts), (1, "ok", 2));
+}
+
+#[tokio::test]
 async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
     let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET token_sealed = 'plain:wrong'", &[]).await.unwrap();
@@ -41,7 +63,7 @@ async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
     let token = format!("plain:{}", stack::homeserver::TOKEN);
     world.client.execute("UPDATE matrix_backend SET token_sealed = $1", &[&token]).await.unwrap();
 
-    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", std::time::Duration::from_secs(2)).await;
+    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", Duration::from_secs(2)).await;
     world.assert_settled(&[id]).await;
     assert!(!world.worker_logs().contains(stack::homeserver::TOKEN));
 }
