@@ -16,7 +16,7 @@ use crate::{
     health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Listener, Store, StoreError},
+    store::{COUNTED, Listener, Store},
     systemd,
 };
 
@@ -107,7 +107,7 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
         warn!(%error, "Waiting for the database");
         health.not_ready(&error);
         systemd::status(&format!("Waiting: {error}"));
-        let pause = if matches!(error, StoreError::Unavailable(_)) { Duration::from_secs(3) } else { CONTRACT_POLL };
+        let pause = if error.is_passing() { Duration::from_secs(3) } else { CONTRACT_POLL };
         // Waits for the next look, or the end. Both loops begin after it: until then this one moves for them.
         let waiting = async {
             tokio::select! {

@@ -143,6 +143,29 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
     );
 }
 
+/// The statement times out for its length: the same again would time out again.
+#[tokio::test]
+async fn results_that_take_too_long_together_are_written_in_parts() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM added) > 3 THEN RAISE 'too long' USING ERRCODE = 'query_canceled'; END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER slow AFTER INSERT ON matrix_log REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    world.client.batch_execute(slow).await.unwrap();
+    world.homeserver.hold_answers();
+    let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")]);
+    let mut producer = Producer::new(50);
+    producer.more(&world, 1).await;
+    world.homeserver.until_events(50).await;
+
+    world.homeserver.release();
+
+    producer.assert_delivered(&world).await;
+    assert!(world.worker_logs().contains("57014"), "all came one by one\n{}", world.worker_logs());
+}
+
 /// That others got through meanwhile says nothing of a message that got through itself, and an outage that follows is told.
 #[tokio::test]
 async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_follows() {
