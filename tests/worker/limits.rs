@@ -1,6 +1,8 @@
 //! 429 is no failure: the account pauses, the messages wait.
 
-use stack::{homeserver::Fault, world::World};
+use std::{path::Path, time::Duration};
+
+use stack::{homeserver::Fault, proxy::Proxy, world::World};
 
 use crate::BINARY;
 
@@ -36,4 +38,65 @@ async fn all_workers_keep_the_pause_that_one_of_them_met() {
         let waited = event.at.duration_since(limited_at);
         assert!(waited.as_millis() >= 1450, "sent {waited:?} after the 429");
     }
+}
+
+#[tokio::test]
+async fn the_pace_after_a_long_pause_begins_at_five_seconds() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 600_000 });
+    let _worker = world.worker("w1");
+    world.enqueue("!a:double.test", "first").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'rate_limited')").await;
+
+    let sql =
+        "SELECT interval_ms, paused_until > now() AT TIME ZONE 'UTC' + interval '9 min' FROM matrix_backend_status";
+    let row = world.client.query_one(sql, &[]).await.unwrap();
+
+    assert_eq!((row.get(0), row.get(1)), (5_000, true));
+}
+
+/// How often a statement was asked for.
+fn asked(proxy: &Proxy, name: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql").join(name).with_extension("sql");
+    proxy.asked(std::fs::read_to_string(path).unwrap().lines().next().unwrap())
+}
+
+/// A lane that is being sent, here or elsewhere, is none to take a slot for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_spent_on_a_message_only() {
+    let world = World::new(BINARY).await;
+    let limit = "INSERT INTO matrix_backend_status (backend_id, state, paused_until, next_send_at, interval_ms, config_version)
+        SELECT id, 'rate_limited', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', 50, config_version FROM matrix_backend";
+    world.client.batch_execute(limit).await.unwrap();
+    world.homeserver.hold_answers();
+    let proxy = Proxy::start(world.database.server()).await.unwrap();
+    let url = proxy.url(&world.launch.url());
+    let patient = [("DATABASE_URL", url.as_str()), ("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
+    let _worker = world.worker_with("w1", &patient);
+    let first = world.enqueue("!a:double.test", "first").await;
+    world.homeserver.until_events(1).await;
+
+    let looks = asked(&proxy, "ring");
+    while asked(&proxy, "ring") < looks + 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asked(&proxy, "status_slot"), 1, "its own lane");
+
+    world.homeserver.release();
+    world.until_empty().await;
+    let elsewhere = "UPDATE matrix_lane SET lease_until = now() AT TIME ZONE 'UTC' + interval '1 h', owner = 'w2/1';
+        UPDATE matrix_backend_status SET state = 'rate_limited', interval_ms = 60000, next_send_at = now() AT TIME ZONE 'UTC'";
+    world.client.batch_execute(elsewhere).await.unwrap();
+    let claims = asked(&proxy, "claim");
+    let second = world.enqueue("!a:double.test", "second").await;
+    while asked(&proxy, "claim") == claims {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let other = world.enqueue("!b:double.test", "other").await;
+    world.homeserver.until_events(2).await;
+    assert_eq!(world.homeserver.bodies("!b:double.test"), ["other"]);
+    let free = "UPDATE matrix_lane SET lease_until = NULL; UPDATE matrix_backend_status SET next_send_at = now() AT TIME ZONE 'UTC';
+        NOTIFY matrix_outbox";
+    world.client.batch_execute(free).await.unwrap();
+    world.assert_settled(&[first, second, other]).await;
 }
