@@ -100,3 +100,25 @@ async fn a_slot_is_spent_on_a_message_only() {
     world.client.batch_execute(free).await.unwrap();
     world.assert_settled(&[first, second, other]).await;
 }
+
+/// Another room's message fails while the account pauses: when that is over, the pause is not.
+#[tokio::test]
+async fn an_outage_during_a_pause_does_not_end_the_pause() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 600_000 });
+    let _worker = world.worker("w1");
+    world.enqueue("!a:double.test", "first").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'rate_limited')").await;
+
+    let fall = "UPDATE matrix_backend_status SET state = 'down', probe_interval_ms = 5000, next_probe_at = now() AT TIME ZONE 'UTC';
+        NOTIFY matrix_outbox";
+    world.client.batch_execute(fall).await.unwrap();
+    world.until("SELECT state <> 'down' FROM matrix_backend_status").await;
+
+    let sql =
+        "SELECT state, next_send_at > now() AT TIME ZONE 'UTC' + interval '9 min', reason FROM matrix_backend_status";
+    let row = world.client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), ("rate_limited", Some(true)));
+    assert!(row.get::<_, Option<&str>>(2).is_some_and(|reason| reason.contains("limits")));
+    assert_eq!(world.homeserver.count(), 0);
+}

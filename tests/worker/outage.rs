@@ -130,3 +130,38 @@ async fn a_homeserver_that_is_away_is_probed_and_everything_waits_in_order() {
     world.assert_settled(&ids).await;
     world.assert_in_order(&[ROOM, OTHER], "message", 3);
 }
+
+/// As behind a proxy that has lost the way for messages only.
+#[tokio::test]
+async fn probes_slow_down_while_the_homeserver_answers_nothing_else() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let _worker = world.worker("w1");
+    let mut ids = vec![world.enqueue(ROOM, "message").await];
+    let waits = async |sends| {
+        let is_sent = |double: &stack::homeserver::Homeserver| {
+            double.requests().iter().filter(|request| request.is_send()).count() >= sends
+        };
+        world.homeserver.until(&format!("{sends} PUTs"), is_sent).await;
+        world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+        let sql = "SELECT EXTRACT(EPOCH FROM next_probe_at - checked_at)::double precision FROM matrix_backend_status";
+        world.client.query_one(sql, &[]).await.unwrap().get::<_, f64>(0)
+    };
+    let nudge = "UPDATE matrix_backend_status SET next_probe_at = now() AT TIME ZONE 'UTC'; NOTIFY matrix_outbox";
+
+    let first = waits(2).await;
+    world.client.batch_execute(nudge).await.unwrap();
+    let second = waits(4).await;
+    world.client.batch_execute(nudge).await.unwrap();
+    let third = waits(6).await;
+    world.homeserver.heal();
+    world.client.batch_execute(nudge).await.unwrap();
+    world.until_empty().await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    ids.push(world.enqueue(ROOM, "another").await);
+    let after_a_message = waits(9).await;
+
+    assert_eq!([first, second, third, after_a_message], [5.0, 7.5, 11.25, 5.0]);
+    world.homeserver.heal();
+    world.assert_settled(&ids).await;
+}
