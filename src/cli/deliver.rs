@@ -50,8 +50,13 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     let totals = deliver(config, (store, listener), shutdown, Health::default(), Until::Drained).await;
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
-    let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await?;
-    let waiting = left + stopped;
+    let waiting = match Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await {
+        Ok((left, stopped)) => left + stopped,
+        Err(error) => {
+            super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
+            return Err(error.into());
+        }
+    };
     super::print(&format!("{sent} sent, {failed} failed, {waiting} still waiting"));
     if failed == 0 && waiting == 0 {
         return Ok(());
