@@ -1,6 +1,9 @@
 //! 429 is no failure: the account pauses, the messages wait.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use stack::{homeserver::Fault, proxy::Proxy, world::World};
 
@@ -121,4 +124,32 @@ async fn an_outage_during_a_pause_does_not_end_the_pause() {
     assert_eq!((row.get(0), row.get(1)), ("rate_limited", Some(true)));
     assert!(row.get::<_, Option<&str>>(2).is_some_and(|reason| reason.contains("limits")));
     assert_eq!(world.homeserver.count(), 0);
+}
+
+/// The limit stands, and the double counts: three workers send together what one of them might.
+#[tokio::test]
+async fn three_workers_under_a_standing_limit_keep_one_pace() {
+    const PER_SECOND: u32 = 20;
+    let world = World::new(BINARY).await;
+    world.homeserver.limit(PER_SECOND.into(), 1);
+    let _workers = [world.worker("w1"), world.worker("w2"), world.worker("w3")];
+    world.until("SELECT count(*) = 3 FROM matrix_worker").await;
+    let rooms: Vec<_> = (0..30).map(|number| format!("!room{number}:double.test")).collect();
+    let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
+
+    let ids = world.enqueue_many(&rooms, "message", 4).await;
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&rooms, "message", 4);
+    assert!(world.log().await.iter().all(|row| row.status == "ok" && row.attempts == 1));
+    let sends: Vec<_> =
+        world.homeserver.requests().into_iter().filter(|request| request.is_send()).map(|request| request.at).collect();
+    // What was under way when the first of them met the limit.
+    let known = sends[0] + Duration::from_secs(1);
+    let later = sends.iter().filter(|at| **at >= known);
+    let in_a_second =
+        |from: Instant| sends.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count();
+    let most = later.map(|at| in_a_second(*at)).max().unwrap();
+    assert!(most <= 3 * PER_SECOND as usize / 2, "{most} in a second, where {PER_SECOND} are let through");
+    assert!(sends.len() < 2 * ids.len(), "{} PUTs for {} messages", sends.len(), ids.len());
 }
