@@ -21,7 +21,7 @@ WITH own AS MATERIALIZED (
     ORDER BY l.lane
     FOR UPDATE OF l
 ), result AS MATERIALIZED (
-    SELECT r.*, own.head_id
+    SELECT r.*, own.head_id, own.first_failed_at
     FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::boolean[], $16::text[], $17::text[], $18::integer[],
             $19::integer[], $20::text[], $21::text[], $22::bigint[])
         AS r (id, lane, epoch, status, is_final, error_code, error_message, attempts, duration_ms, event_id, room_id, age_ms)
@@ -34,8 +34,8 @@ WITH own AS MATERIALIZED (
     SELECT o.*
     FROM result AS r
     JOIN matrix_outbox AS o ON o.id = r.id
-    -- One failed row per message while it is held.
-    WHERE o.id = ANY ($11::bigint[]) AND NOT r.is_final AND r.head_id IS DISTINCT FROM r.id
+    -- One failed row per message while it is held; the lane's head may wait for another reason, which left no row.
+    WHERE o.id = ANY ($11::bigint[]) AND NOT r.is_final AND (r.head_id IS DISTINCT FROM r.id OR r.first_failed_at IS NULL)
 ), logged AS (
     INSERT INTO matrix_log (date, backend_id, outbox_id, event_type, res_model, res_id, room_id, matrix_user_id, matrix_type, payload,
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
@@ -48,7 +48,9 @@ WITH own AS MATERIALIZED (
     JOIN result AS r ON r.id = o.id
     ORDER BY o.id
 ), next AS MATERIALIZED (
-    SELECT own.*, COALESCE(own.held_id, still.id) AS next_id
+    SELECT own.*, COALESCE(own.held_id, still.id) AS next_id,
+        own.head_id IS NOT DISTINCT FROM COALESCE(own.held_id, still.id) AS is_same,
+        COALESCE(own.held_id, still.id) IN (SELECT r.id FROM result AS r WHERE NOT r.is_final) AS has_failed
     FROM own
     -- The message that the lane was held at stays its head as long as it waits, even behind one that was committed late.
     LEFT JOIN LATERAL (
@@ -63,15 +65,13 @@ WITH own AS MATERIALIZED (
         retry_at = GREATEST(l.retry_at, now() AT TIME ZONE 'UTC' + next.retry_ms * interval '1 ms'),
         head_id = next.next_id,
         attempts = CASE WHEN next.held_id IS NOT NULL THEN next.attempts WHEN next.next_id IS NOT NULL THEN l.attempts ELSE 0 END,
-        first_failed_at = CASE
-            WHEN next.next_id IS NULL THEN NULL
-            WHEN next.next_id = next.head_id AND next.first_failed_at IS NOT NULL THEN next.first_failed_at
-            ELSE now() AT TIME ZONE 'UTC'
-        END,
-        last_error = CASE WHEN next.next_id IS NOT NULL THEN COALESCE(next.last_error, l.last_error) END,
+        -- Since when its failed row stands in the log. One that was cut short, or whose result was refused, has none.
+        first_failed_at = COALESCE(
+            CASE WHEN next.is_same THEN next.first_failed_at END, CASE WHEN next.has_failed THEN now() AT TIME ZONE 'UTC' END),
+        last_error = CASE WHEN next.next_id IS NOT NULL THEN COALESCE(next.last_error, CASE WHEN next.is_same THEN l.last_error END) END,
         room_id = COALESCE(next.room_id, l.room_id)
     FROM next
     WHERE l.lane = ANY ($3::text[]) AND l.lane = next.lane
-        AND (next.is_released OR next.room_id IS NOT NULL OR next.head_id IS DISTINCT FROM next.next_id)
+        AND (next.is_released OR next.room_id IS NOT NULL OR NOT next.is_same OR (next.has_failed AND next.first_failed_at IS NULL))
 )
 SELECT own.lane, own.epoch FROM own

@@ -53,6 +53,8 @@ WITH RECURSIVE backend AS MATERIALIZED (
     SELECT ring.lane FROM ring
     -- One descent of the index for each lane found. As NOT EXISTS it may become a join that reads all of matrix_lane.
     WHERE (SELECT l.id FROM matrix_lane AS l WHERE l.lane = ring.lane) IS NULL
+    -- All writers make and lock lanes in this order, so two of them cannot block each other.
+    ORDER BY ring.lane
     ON CONFLICT DO NOTHING
 )
 SELECT b.id AS backend_id, b.config_version, b.standing, b.wait_ms::bigint AS wait_ms, NULL::text AS lane FROM backend AS b

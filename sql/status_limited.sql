@@ -1,9 +1,10 @@
 -- The homeserver limits the account: nobody sends before the pause is over, then at one pace that all workers share.
+-- The pace begins at the pause, and at 5 s at most: each message eases it by a few percent only.
 -- Answers that come while the pause already holds only lengthen it; one that comes after it means that the pace is too fast.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 pause in ms
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, reason, paused_until, next_send_at, interval_ms, checked_at)
-SELECT $1, $2::integer, 'rate_limited', 'the homeserver limits this account', until, until, LEAST(GREATEST($3::bigint, 50), 60000), now_utc
+SELECT $1, $2::integer, 'rate_limited', 'the homeserver limits this account', until, until, LEAST(GREATEST($3::bigint, 50), 5000), now_utc
 FROM (SELECT now() AT TIME ZONE 'UTC' AS now_utc, now() AT TIME ZONE 'UTC' + $3::bigint * interval '1 ms' AS until) AS t
 ON CONFLICT (backend_id) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, config_version = excluded.config_version, checked_at = excluded.checked_at,

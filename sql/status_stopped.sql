@@ -1,16 +1,25 @@
 -- The homeserver is away or refuses the account: nobody sends until a probe succeeds.
--- Probes begin at 5 s and slow down to 60 s. A backend that fell again within a minute of coming back goes on where it was.
+-- Probes begin at 5 s and slow down to 60 s. A homeserver that answers them may refuse messages all the same: a backend that
+-- has taken none since it came back goes on where it was, unless that was ten minutes ago.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 state, $4 reason
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, reason, probe_interval_ms, next_probe_at, checked_at)
-SELECT $1, $2::integer, $3::text, $4::text, 5000, now_utc + interval '5 s', now_utc
+SELECT $1, $2::integer, $3::text, $4::text, probe.interval_ms, now_utc + probe.interval_ms * interval '1 ms', now_utc
 FROM (SELECT now() AT TIME ZONE 'UTC' AS now_utc) AS t
+LEFT JOIN matrix_backend_status AS before ON before.backend_id = $1
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN before.state = 'ok' AND before.since > now_utc - interval '10 min' AND NOT EXISTS (
+            SELECT FROM matrix_log AS l WHERE l.backend_id = $1 AND l.status = 'ok' AND l.date > before.since
+        ) THEN COALESCE(before.probe_interval_ms, 5000)
+        ELSE 5000
+    END AS interval_ms
+) AS probe
 ON CONFLICT (backend_id) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, config_version = excluded.config_version, checked_at = excluded.checked_at,
     since = CASE WHEN s.state = excluded.state THEN s.since ELSE excluded.checked_at END,
     probe_interval_ms = CASE
-        WHEN s.state = 'ok' AND s.since > excluded.checked_at - interval '1 min' THEN LEAST(COALESCE(s.probe_interval_ms, 5000) * 1.5, 60000)
-        WHEN s.state IN ('ok', 'rate_limited') THEN 5000
+        WHEN s.state IN ('ok', 'rate_limited') THEN excluded.probe_interval_ms
         ELSE COALESCE(s.probe_interval_ms, 5000)
     END,
     next_probe_at = CASE

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -25,6 +25,9 @@ const SEEN_FOR: Duration = Duration::from_secs(5 * 60);
 /// Beyond so many rooms, those that were not looked at for [`SEEN_FOR`] are forgotten.
 const ROOMS_SEEN: usize = 10_000;
 
+/// How long a backend is left alone at least whose limit or outage could not be written down.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
+
 /// One configured homeserver account, at one version of its configuration.
 pub struct Backend {
     pub id: BackendId,
@@ -44,8 +47,9 @@ pub struct Backend {
 #[derive(Clone, Default)]
 pub struct Gate {
     is_closed: Arc<AtomicBool>,
-    /// Since when the database knows why: only what it is asked after that means anything.
-    recorded: Arc<OnceLock<Instant>>,
+    /// Since when the database knows why: only what it is asked after that means anything. One that would not hear of it is not
+    /// asked before the moment to which we wait by ourselves.
+    recorded: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Gate {
@@ -57,8 +61,29 @@ impl Gate {
         self.is_closed.store(true, Ordering::Release);
     }
 
+    /// The database knows why.
     pub fn recorded(&self) {
-        self.recorded.get_or_init(Instant::now);
+        self.opens_after(Instant::now());
+    }
+
+    /// The database could not be told why: who trusted it would find the backend open and meet the same answer again at once.
+    pub fn unrecorded(&self, pause: Duration) {
+        self.opens_after(Instant::now() + pause.max(UNRECORDED_PAUSE));
+    }
+
+    /// Whether it is closed for a reason that the database could not be told.
+    pub fn is_unrecorded(&self) -> bool {
+        self.lock().is_some_and(|moment| moment > Instant::now())
+    }
+
+    /// One of the lanes that share the gate may have told it where others could not.
+    fn opens_after(&self, moment: Instant) {
+        let mut recorded = self.lock();
+        *recorded = Some(recorded.map_or(moment, |before| before.min(moment)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +135,7 @@ impl Backend {
     /// that was closed for a reason that it had heard of by then is replaced by an open one.
     pub fn gate(&self, asked: Instant) -> Gate {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.is_closed() && gate.recorded.get().is_some_and(|recorded| *recorded < asked) {
+        if gate.is_closed() && gate.lock().is_some_and(|recorded| recorded < asked) {
             *gate = Gate::default();
         }
         gate.clone()

@@ -28,6 +28,9 @@ const SLOT_POLL: Duration = Duration::from_millis(20);
 /// The turn to probe a stopped backend may not be had, for the database's sake: look again after this.
 const PROBE_POLL: Duration = Duration::from_millis(500);
 
+/// The database could not be told why nobody may send: we know how long to wait, and it may hear of a new configuration.
+const UNRECORDED_POLL: Duration = Duration::from_millis(500);
+
 /// Where the walk over a backend's lanes stands.
 #[derive(Debug, Default)]
 struct Cursor {
@@ -111,6 +114,8 @@ impl Claimer {
                 Err(error) => {
                     let is_away = error.is_passing();
                     trouble.get_or_insert(error);
+                    // Should it be away for this backend alone, as by a lock, the others are first the next time.
+                    self.served = Some(id);
                     if is_away {
                         break;
                     }
@@ -168,13 +173,23 @@ impl Claimer {
             Standing::Open | Standing::Paced => {
                 let Some(backend) = self.backends.get(store, id, config_version).await? else { return Ok(()) };
                 let gate = backend.gate(asked);
+                if gate.is_closed() && gate.is_unrecorded() {
+                    round.look_again(Some(UNRECORDED_POLL));
+                    return Ok(());
+                }
+                // Lanes of our own are none to take a slot for.
+                let needs_slot = is_paced && lanes.iter().any(|lane| !leases.holds(lane));
                 // Closed by one of our lanes, and why is just being written down: what was leased now would only be given back.
-                if gate.is_closed() || (is_paced && !store.take_slot(id).await?) {
+                if gate.is_closed() || (needs_slot && !store.take_slot(id).await?) {
                     round.look_again(Some(SLOT_POLL));
                     return Ok(());
                 }
                 let most = if is_paced { 1 } else { share };
+                let before = round.claims.len();
                 self.claim(&Turn { store, leases, backend, gate, is_end, most, is_paced }, lanes, round).await?;
+                if needs_slot && round.claims.len() == before {
+                    store.give_slot_back(id).await?;
+                }
             }
         }
         Ok(())

@@ -98,8 +98,8 @@ impl Flusher {
         }
     }
 
-    /// Writes a batch, again and again until the database has taken it. One that is refused for its data is split, so that one
-    /// bad row does not hold the others.
+    /// Writes a batch, again and again until the database has taken it. One that is refused for its data, or takes too
+    /// long, is split, so that one bad row does not hold the others.
     async fn write(&mut self, store: &Store, leases: &Leases, batch: Batch) {
         let mut streak = Backoff::new(Duration::from_millis(50), Duration::from_secs(2)).start();
         let mut work = vec![batch];
@@ -112,6 +112,10 @@ impl Flusher {
                     self.written(store.metrics(), leases, &batch, &owned);
                 }
                 Err(StoreError::Data(_)) if batch.len() > 1 => work.extend(halves(batch)),
+                Err(error @ StoreError::Cancelled(_)) if batch.len() > 1 => {
+                    warn!(%error, results = batch.len(), "Results could not be written in time; trying half of them at once");
+                    work.extend(halves(batch));
+                }
                 Err(StoreError::Data(text)) => work.extend(self.refused(leases, &batch, &text)),
                 Err(error) => {
                     let pause = streak.next_pause();

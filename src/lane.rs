@@ -77,7 +77,7 @@ impl Tries {
         Self {
             attempts: history.map_or(0, |held| held.attempts),
             since: now,
-            first_failed: history.map(|held| now.checked_sub(held.failing_for).unwrap_or(now)),
+            first_failed: history.and_then(|held| held.failing_for).map(|ago| now.checked_sub(ago).unwrap_or(now)),
             began: now,
             is_overtaken: false,
         }
@@ -128,14 +128,14 @@ impl Delivery<'_> {
         let mut is_retry = false;
         loop {
             if !self.may_call() {
-                return self.untouched(message);
+                return self.untouched(message, &tries);
             }
             tries.begin(self.backend);
             let failure = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
                 Step::Answered(Outcome::Sent(event_id)) => {
                     return self.sent(message, &tries, event_id, route).await;
                 }
-                Step::Answered(Outcome::Limited { pause }) => return self.limited(message, pause).await,
+                Step::Answered(Outcome::Limited { pause }) => return self.limited(message, &tries, pause).await,
                 Step::Answered(Outcome::Unauthorized(failure)) => {
                     return self.stop(message, &tries, State::Unauthorized, failure).await;
                 }
@@ -146,8 +146,8 @@ impl Delivery<'_> {
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
                     return self.failed(message, &tries, failure).await;
                 }
-                Step::LaneLimited(pause) => return self.rest(message, pause),
-                Step::Fenced => return self.untouched(message),
+                Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
+                Step::Fenced => return self.untouched(message, &tries),
                 Step::Answered(Outcome::Transient(failure) | Outcome::Misconfigured(failure)) => failure,
             };
             tries.first_failed.get_or_insert_with(Instant::now);
@@ -186,16 +186,19 @@ impl Delivery<'_> {
     }
 
     /// The account is limited: it pauses as a whole. No attempt, no failure.
-    async fn limited(&self, message: &Message, pause: Duration) -> Next {
+    async fn limited(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         self.gate.close();
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
         let store = &self.context.store;
         store.metrics().rate_limited.inc();
-        if let Err(error) = store.limited(self.backend.id, self.backend.config_version, pause).await {
-            warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded");
+        match store.limited(self.backend.id, self.backend.config_version, pause).await {
+            Ok(()) => self.gate.recorded(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded; it is kept here");
+                self.gate.unrecorded(pause);
+            }
         }
-        self.gate.recorded();
-        self.untouched(message)
+        self.untouched(message, tries)
     }
 
     /// The retry has failed too: either this message is at fault, or the homeserver is away.
@@ -235,29 +238,34 @@ impl Delivery<'_> {
         self.gate.close();
         warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
         let store = &self.context.store;
-        if let Err(error) = store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
-            warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded");
+        match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
+            Ok(()) => self.gate.recorded(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
+                self.gate.unrecorded(Duration::ZERO);
+            }
         }
-        self.gate.recorded();
         self.verdict(message, tries, Err(failure.clone()), false, tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: None })
     }
 
-    /// The message waits as it was; what an earlier claim knew of it is not forgotten.
-    fn untouched(&self, message: &Message) -> Next {
-        Next::Stop(Stop { held: self.held_before(message), retry_after: None })
+    /// The message waits; what it has been through is not forgotten.
+    fn untouched(&self, message: &Message, tries: &Tries) -> Next {
+        Next::Stop(Stop { held: self.tried(message, tries), retry_after: None })
     }
 
     /// The homeserver limits what this room needs, an invitation or a join: other rooms go on.
-    fn rest(&self, message: &Message, pause: Duration) -> Next {
+    fn rest(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         debug!(lane = %self.claim.lane, pause_ms = pause.as_millis(), "The homeserver limits this room");
-        Next::Stop(Stop { held: self.held_before(message), retry_after: Some(pause) })
+        Next::Stop(Stop { held: self.tried(message, tries), retry_after: Some(pause) })
     }
 
-    fn held_before(&self, message: &Message) -> Option<Held> {
-        let history = self.claim.held.filter(|held| held.id == message.id)?;
-        Some(Held { id: history.id, attempts: history.attempts, error: None })
+    fn tried(&self, message: &Message, tries: &Tries) -> Option<Held> {
+        // Behind one that was committed late the lane's head waits still, and keeps its own history.
+        let is_before_head = self.claim.held.is_some_and(|held| held.id > message.id);
+        let is_known = tries.attempts > 0 && !is_before_head;
+        is_known.then(|| Held { id: message.id, attempts: tries.attempts, error: None })
     }
 
     async fn verdict(

@@ -8,7 +8,7 @@ use std::{
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     message::{BackendId, Lane},
@@ -35,6 +35,21 @@ impl Deadline {
 
     fn lock(&self) -> MutexGuard<'_, Instant> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Leases::ends_on_panic`].
+pub struct EndsOnPanic<'a> {
+    leases: &'a Leases,
+    claim: &'a Claim,
+}
+
+impl Drop for EndsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(lane = %self.claim.lane, "The task that sends this lane has panicked; the lane is taken over when its lease ends");
+            self.leases.remove(&self.claim.lane, self.claim.epoch);
+        }
     }
 }
 
@@ -65,6 +80,11 @@ impl Leases {
             leases.remove(lane);
             self.count.set(leases.len() as i64);
         }
+    }
+
+    /// Ends the renewal of a claim's lease should the task that holds the guard panic: nobody else could ever have the lane.
+    pub fn ends_on_panic<'a>(&'a self, claim: &'a Claim) -> EndsOnPanic<'a> {
+        EndsOnPanic { leases: self, claim }
     }
 
     pub fn holds(&self, lane: &Lane) -> bool {
@@ -142,5 +162,40 @@ impl Leases {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Lane, (i64, Deadline)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_whose_task_panics_is_renewed_no_longer() {
+        let leases = Arc::new(Leases::default());
+        let now = Instant::now();
+        let claim = |lane| Claim {
+            lane: Lane::new(lane),
+            epoch: 1,
+            claimed: now,
+            deadline: now,
+            is_taken_over: false,
+            held: None,
+            room: None,
+            messages: Vec::new(),
+        };
+        let run = |claim: Claim, is_bad: bool| {
+            leases.add(&claim);
+            let leases = leases.clone();
+            tokio::spawn(async move {
+                let _ends = leases.ends_on_panic(&claim);
+                assert!(!is_bad, "made to panic");
+            })
+        };
+
+        assert!(run(claim("1/!bad"), true).await.is_err());
+        assert!(run(claim("1/!good"), false).await.is_ok());
+
+        assert!(!leases.holds(&Lane::new("1/!bad")));
+        assert!(leases.holds(&Lane::new("1/!good")), "until its release is written");
     }
 }

@@ -46,10 +46,11 @@ impl Homeserver {
     /// # Errors
     /// In plain words when the URL, the token or the TLS set-up cannot be used.
     pub fn new(base: &str, token: SecretString, verify_ssl: bool, timeout: Duration) -> Result<Self, String> {
+        let shown = without_login(base);
         let mut base = reqwest::Url::parse(base)
-            .map_err(|error| format!("homeserver URL «{base}»: {error}; write it as https://matrix.example.org"))?;
+            .map_err(|error| format!("homeserver URL «{shown}»: {error}; write it as https://matrix.example.org"))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(format!("homeserver URL «{base}» must begin with https:// or http://"));
+            return Err(format!("homeserver URL «{shown}» must begin with https:// or http://"));
         }
         base.path_segments_mut().expect("an http URL has a path").pop_if_empty();
         if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
@@ -73,7 +74,7 @@ impl Homeserver {
         let answer = self.call(Method::PUT, &path, &[], Some(message.content.clone())).await?;
         match answer.get("event_id").and_then(Value::as_str) {
             Some(event_id) => Ok(EventId::new(event_id)),
-            None => Err(SendError::NotMatrix { status: 200 }),
+            None => Err(SendError::not_matrix()),
         }
     }
 
@@ -84,7 +85,7 @@ impl Homeserver {
             Some(user_id) => {
                 Ok(Whoami { user_id: UserId::new(user_id), device_id: text("device_id").map(str::to_owned) })
             }
-            None => Err(SendError::NotMatrix { status: 200 }),
+            None => Err(SendError::not_matrix()),
         }
     }
 
@@ -120,28 +121,37 @@ impl Homeserver {
         while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > ANSWER_LIMIT {
-                return Err(SendError::NotMatrix { status });
+                return Err(SendError::NotMatrix { status, retry_after });
             }
         }
-        read_answer(status, retry_after, &bytes)
+        read_answer(status, retry_after, &bytes, self.token.expose_secret())
     }
 }
 
-fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Result<Value, SendError> {
+/// A URL for an error text: its login is nobody's business.
+fn without_login(url: &str) -> String {
+    let Some((login, rest)) = url.rsplit_once('@') else { return url.to_owned() };
+    let scheme = login.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}…@{rest}")
+}
+
+fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &str) -> Result<Value, SendError> {
+    // What stands before the homeserver may show in its refusal what it was sent; the words go into logs.
+    let shown = |text: &str, limit| text.replace(token, "(the token)").chars().take(limit).collect();
     let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
-        return Err(SendError::NotMatrix { status });
+        return Err(SendError::NotMatrix { status, retry_after });
     };
     if status == 200 {
         return Ok(Value::Object(answer));
     }
     let Some(errcode) = answer.get("errcode").and_then(Value::as_str) else {
-        return Err(SendError::NotMatrix { status });
+        return Err(SendError::NotMatrix { status, retry_after });
     };
     let message = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
     Err(SendError::Refused {
         status,
-        errcode: errcode.chars().take(100).collect(),
-        message: message.chars().take(MESSAGE_LIMIT).collect(),
+        errcode: shown(errcode, 100),
+        message: shown(message, MESSAGE_LIMIT),
         // The body is finer than the header, which counts in whole seconds.
         retry_after: answer.get("retry_after_ms").and_then(Value::as_u64).map(Duration::from_millis).or(retry_after),
     })
@@ -154,13 +164,23 @@ mod tests {
     #[test]
     fn the_pause_in_the_body_is_finer_than_the_one_in_the_header() {
         let header = Some(Duration::from_secs(5));
-        let read = |body: &[u8]| match read_answer(429, header, body) {
-            Err(SendError::Refused { retry_after, .. }) => retry_after,
+        let read = |body: &[u8]| match read_answer(429, header, body, "token") {
+            Err(SendError::Refused { retry_after, .. } | SendError::NotMatrix { retry_after, .. }) => retry_after,
             other => panic!("{other:?}"),
         };
 
         assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":4017}"#), Some(Duration::from_millis(4017)));
         assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED"}"#), header);
+        assert_eq!(read(b"<html>slow down</html>"), header);
+    }
+
+    #[test]
+    fn a_refusal_that_shows_the_token_is_told_without_it() {
+        let long = format!("{{\"errcode\":\"M_syt_1\",\"error\":\"{}Bearer syt_1\"}}", "x".repeat(MESSAGE_LIMIT - 10));
+
+        let error = read_answer(400, None, long.as_bytes(), "syt_1").unwrap_err().failure().to_string();
+
+        assert!(error.contains("Bearer (") && !error.contains("syt"), "{error}");
     }
 
     #[test]
@@ -169,6 +189,10 @@ mod tests {
 
         assert!(new("matrix.example.org", "t").unwrap_err().contains("matrix.example.org"));
         assert!(new("ftp://matrix.example.org", "t").unwrap_err().contains("https://"));
+        for with_login in ["ftp://user:hunter@2@matrix.example.org", "https://user:hunter2@matrix:port"] {
+            let error = new(with_login, "t").unwrap_err();
+            assert!(error.contains("@matrix") && !error.contains("hunter") && !error.contains("user"), "{error}");
+        }
         let error = new("https://matrix.example.org", "secret\nline").unwrap_err();
         assert!(error.contains("line breaks") && !error.contains("secret"), "{error}");
     }

@@ -213,6 +213,7 @@ impl Runner {
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());
         self.lanes.spawn(async move {
+            let _ends = shared.leases.ends_on_panic(&claim);
             let delivery = Delivery {
                 context: &shared.context,
                 completions: &completions,
@@ -234,7 +235,15 @@ impl Runner {
             return false;
         }
         // Lanes that others hold, and pauses of limited accounts, are waited for.
-        matches!(self.shared.context.store.waiting(1).await, Ok((0, _)))
+        match self.shared.context.store.waiting(1).await {
+            Ok((sendable, _)) => sendable == 0,
+            Err(error) if error.is_passing() => {
+                warn!(%error, "It is not known whether messages wait; asking again");
+                false
+            }
+            // Whoever asks after us is told the same, and tells it.
+            Err(_) => true,
+        }
     }
 }
 

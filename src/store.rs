@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_postgres::{
     Row,
+    error::SqlState,
     types::{FromSql, ToSql},
 };
 
@@ -293,6 +294,12 @@ impl Store {
         client: Object,
     ) -> Result<T, StoreError> {
         if let Ok(result) = answer {
+            if result.as_ref().is_err_and(|error| error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
+                // The server is a standby now, or was made one: only a new connection finds the one that takes writes.
+                drop(Object::take(client));
+                self.pool.retain(|_, _| false);
+                self.metrics.db_reconnects.inc();
+            }
             return Ok(result?);
         }
         drop(Object::take(client));

@@ -16,7 +16,7 @@ use crate::{
     health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Listener, Store, StoreError},
+    store::{COUNTED, Listener, Store},
     systemd,
 };
 
@@ -50,8 +50,13 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     let totals = deliver(config, (store, listener), shutdown, Health::default(), Until::Drained).await;
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
-    let (left, stopped) = Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await?;
-    let waiting = left + stopped;
+    let waiting = match Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await {
+        Ok((left, stopped)) => left + stopped,
+        Err(error) => {
+            super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
+            return Err(error.into());
+        }
+    };
     super::print(&format!("{sent} sent, {failed} failed, {waiting} still waiting"));
     if failed == 0 && waiting == 0 {
         return Ok(());
@@ -107,7 +112,7 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
         warn!(%error, "Waiting for the database");
         health.not_ready(&error);
         systemd::status(&format!("Waiting: {error}"));
-        let pause = if matches!(error, StoreError::Unavailable(_)) { Duration::from_secs(3) } else { CONTRACT_POLL };
+        let pause = if error.is_passing() { Duration::from_secs(3) } else { CONTRACT_POLL };
         // Waits for the next look, or the end. Both loops begin after it: until then this one moves for them.
         let waiting = async {
             tokio::select! {

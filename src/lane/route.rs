@@ -152,6 +152,7 @@ impl Route {
                 self.room = Some(new);
                 Ok(None)
             }
+            Diagnosis::Unknown(failure) => Ok(Some(Outcome::Rejected(failure))),
             // The person or we have left the direct room: there is to be another one.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
                 self.room = None;

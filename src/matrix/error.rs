@@ -17,7 +17,7 @@ pub enum SendError {
     #[error("no connection to the homeserver: {0}")]
     Unreachable(String),
     #[error("the answer was not JSON as Matrix defines it (HTTP {status})")]
-    NotMatrix { status: u16 },
+    NotMatrix { status: u16, retry_after: Option<Duration> },
     #[error("{message} (HTTP {status} {errcode})")]
     Refused { status: u16, errcode: String, message: String, retry_after: Option<Duration> },
 }
@@ -38,24 +38,30 @@ impl SendError {
         Self::Unreachable(text)
     }
 
+    /// A 200 without what the endpoint is to answer.
+    pub(super) fn not_matrix() -> Self {
+        Self::NotMatrix { status: 200, retry_after: None }
+    }
+
     /// What the answer means for the message. No other code looks at a status or an errcode.
     pub fn outcome(&self) -> Outcome {
         let failure = self.failure();
         let Self::Refused { status, errcode, retry_after, .. } = self else {
             return match self {
-                // A redirect or a page of some other server: the URL points to the wrong place. A homeserver's own 404 is JSON.
-                Self::NotMatrix { status: 300..=399 | 404 | 405 } => Outcome::Misconfigured(failure),
                 // A proxy's own words for "not now", or a limit without Matrix' JSON around it.
-                Self::NotMatrix { status: 429 } => Outcome::Limited { pause: DEFAULT_PAUSE },
-                Self::NotMatrix { status: 401 } => Outcome::Unauthorized(failure),
-                Self::NotMatrix { status: 400 | 402 | 403 | 406 | 407 | 409..=499 } => Outcome::Rejected(failure),
+                Self::NotMatrix { status: 429, retry_after } => limited(*retry_after),
+                Self::NotMatrix { status: 401, .. } => Outcome::Unauthorized(failure),
+                // Too large for what stands before the homeserver, too.
+                Self::NotMatrix { status: 413, .. } => Outcome::Rejected(failure),
+                Self::NotMatrix { status: 408, .. } => Outcome::Transient(failure),
+                // A redirect or a page of a proxy, a firewall or some other server: the homeserver, whose own refusals are JSON,
+                // was not reached, and no message could pass.
+                Self::NotMatrix { status: 300..=499, .. } => Outcome::Misconfigured(failure),
                 _ => Outcome::Transient(failure),
             };
         };
         match (*status, errcode.as_str()) {
-            (429, _) | (_, "M_LIMIT_EXCEEDED") => {
-                Outcome::Limited { pause: retry_after.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE) }
-            }
+            (429, _) | (_, "M_LIMIT_EXCEEDED") => limited(*retry_after),
             // The URL or the token is missing a part; no message could pass.
             (_, "M_UNRECOGNIZED" | "M_MISSING_TOKEN") | (300..=399 | 405, _) => Outcome::Misconfigured(failure),
             // Suspended accounts get a 403, locked ones a 401: both are the account's matter, not the room's.
@@ -71,7 +77,7 @@ impl SendError {
         let code = match self {
             Self::Timeout => code::TIMEOUT.to_owned(),
             Self::Unreachable(_) => code::UNREACHABLE.to_owned(),
-            Self::NotMatrix { status: 300..=399 } => {
+            Self::NotMatrix { status: 300..=399, .. } => {
                 return Failure::new(
                     code::REDIRECT,
                     "the homeserver's address redirects elsewhere; set the address that it redirects to",
@@ -82,6 +88,10 @@ impl SendError {
         };
         Failure { code, text: self.to_string() }
     }
+}
+
+fn limited(retry_after: Option<Duration>) -> Outcome {
+    Outcome::Limited { pause: retry_after.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE) }
 }
 
 #[cfg(test)]
@@ -102,6 +112,8 @@ mod tests {
         assert_eq!(limited(Some(Duration::from_millis(4017))), Outcome::Limited { pause: Duration::from_millis(4017) });
         assert_eq!(limited(Some(Duration::from_secs(86_400))), Outcome::Limited { pause: LONGEST_PAUSE });
         assert_eq!(limited(None), Outcome::Limited { pause: DEFAULT_PAUSE });
+        let page = SendError::NotMatrix { status: 429, retry_after: Some(Duration::from_secs(7)) };
+        assert_eq!(page.outcome(), Outcome::Limited { pause: Duration::from_secs(7) });
     }
 
     #[test]
@@ -137,14 +149,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_matrix_is_judged_by_its_status() {
-        let judged = |status| SendError::NotMatrix { status }.outcome();
+        let judged = |status| SendError::NotMatrix { status, retry_after: None }.outcome();
 
         assert!(matches!(judged(200), Outcome::Transient(_)));
         assert!(matches!(judged(502), Outcome::Transient(_)));
         assert!(matches!(judged(408), Outcome::Transient(_)));
         assert!(matches!(judged(301), Outcome::Misconfigured(_)));
         assert!(matches!(judged(405), Outcome::Misconfigured(_)));
-        assert!(matches!(judged(404), Outcome::Misconfigured(_)));
+        for page_of_a_proxy in [400, 403, 404, 407, 451] {
+            assert!(matches!(judged(page_of_a_proxy), Outcome::Misconfigured(_)), "{page_of_a_proxy}");
+        }
         assert!(matches!(judged(413), Outcome::Rejected(_)));
         assert!(matches!(judged(401), Outcome::Unauthorized(_)));
         assert!(matches!(judged(429), Outcome::Limited { .. }));

@@ -29,7 +29,7 @@ impl Homeserver {
     /// `GET /joined_rooms`.
     pub async fn joined_rooms(&self) -> Result<Vec<RoomId>, SendError> {
         let answer = self.call(Method::GET, &["joined_rooms"], &[], None).await?;
-        let rooms = answer.get("joined_rooms").and_then(Value::as_array).ok_or(SendError::NotMatrix { status: 200 })?;
+        let rooms = answer.get("joined_rooms").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
         Ok(rooms.iter().filter_map(Value::as_str).map(RoomId::new).collect())
     }
 
@@ -85,7 +85,7 @@ impl Homeserver {
         // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
         let body = json!({ "preset": "private_chat", "is_direct": true, "invite": [user.as_str()] }).to_string();
         let answer = self.call(Method::POST, &["createRoom"], &[], Some(body)).await?;
-        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::NotMatrix { status: 200 })?;
+        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::not_matrix())?;
         Ok(RoomId::new(room))
     }
 
@@ -106,7 +106,7 @@ impl Homeserver {
     pub async fn recent_markers(&self, room: &RoomId) -> Result<BTreeMap<String, EventId>, SendError> {
         let path = ["rooms", room.as_str(), "messages"];
         let answer = self.call(Method::GET, &path, &[("dir", "b"), ("limit", "100")], None).await?;
-        let events = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::NotMatrix { status: 200 })?;
+        let events = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
         let marker = |event: &Value| {
             let marker = event.pointer("/content/org.odoo.outbox")?.as_str()?;
             Some((marker.to_owned(), EventId::new(event.get("event_id")?.as_str()?)))

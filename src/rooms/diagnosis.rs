@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     matrix::{Homeserver, Membership, SendError, state_among},
-    message::{Failure, RoomId, UserId, code},
+    message::{Failure, Outcome, RoomId, UserId, code},
 };
 
 /// What there is to do about a 403.
@@ -16,13 +16,31 @@ pub enum Diagnosis {
     Moved(RoomId),
     /// No message can pass; in plain words why.
     Closed(Failure),
+    /// Nothing of the room explains it, or we may not look: this message is refused, others may pass.
+    Unknown(Failure),
 }
 
 /// Finds out why `room` refused a message of `matrix_type`, and mends what may be mended.
 ///
 /// # Errors
-/// When the homeserver does not let us find out; a 429 among them is about this room, not about the account.
+/// When the homeserver does not answer; a 429 among them is about this room, not about the account.
 pub async fn diagnose(
+    homeserver: &Homeserver,
+    me: &UserId,
+    room: &RoomId,
+    matrix_type: &str,
+    refusal: &Failure,
+) -> Result<Diagnosis, SendError> {
+    match look(homeserver, me, room, matrix_type, refusal).await {
+        Err(error) if is_refusal(&error) => {
+            let text = format!("{}; why could not be found out: {error}", refusal.text);
+            Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
+        }
+        other => other,
+    }
+}
+
+async fn look(
     homeserver: &Homeserver,
     me: &UserId,
     room: &RoomId,
@@ -32,8 +50,16 @@ pub async fn diagnose(
     match homeserver.membership(me, room).await? {
         Membership::Invited { .. } => {
             // A record or a person names this room, so the invitation is wanted.
-            homeserver.join(room).await?;
-            return Ok(Diagnosis::Joined);
+            return match homeserver.join(room).await {
+                Ok(()) => Ok(Diagnosis::Joined),
+                Err(error) if is_refusal(&error) => {
+                    let text = format!(
+                        "{me} is invited to this room but is not let in; invite it again, then send the message again: {error}"
+                    );
+                    Ok(closed(refusal, text))
+                }
+                Err(error) => Err(error),
+            };
         }
         Membership::Banned => return Ok(closed(refusal, format!("{me} is banned from this room"))),
         Membership::Outside => {
@@ -50,7 +76,12 @@ pub async fn diagnose(
         let text = format!("{me} may not speak in this room: it has power level {has}, messages need {needs}");
         return Ok(closed(refusal, text));
     }
-    Ok(Diagnosis::Closed(refusal.clone()))
+    Ok(Diagnosis::Unknown(refusal.clone()))
+}
+
+/// Whether the homeserver has understood and says no: the same question has the same answer for the next message.
+fn is_refusal(error: &SendError) -> bool {
+    matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }
 
 /// Who rules the old room must not be able to redirect messages: the new one has to name the old one, somebody from the old
@@ -81,7 +112,10 @@ async fn replaced(
     if !homeserver.has_member(old, &by).await? {
         return confirm("who invited this account is not in the old room");
     }
-    homeserver.join(&new).await?;
+    match homeserver.join(&new).await {
+        Err(error) if is_refusal(&error) => return confirm("it does not let this account in"),
+        joined => joined?,
+    }
     // What an invitation shows is the inviter's word; the room's own state is known only inside.
     if let Some(why) = unsafe_to_follow(homeserver, old, &new).await? {
         homeserver.leave(&new).await?;

@@ -47,7 +47,8 @@ pub struct Wanted<'a> {
 pub struct HeldSince {
     pub id: MessageId,
     pub attempts: i32,
-    pub failing_for: Duration,
+    /// `None`: it has no failed row in the log yet.
+    pub failing_for: Option<Duration>,
 }
 
 impl Store {
@@ -103,12 +104,8 @@ impl Store {
 
 fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
-    let seconds = value::<Option<f64>>(row, "failing_seconds")?.unwrap_or_default();
-    Ok(Some(HeldSince {
-        id,
-        attempts: value(row, "attempts")?,
-        failing_for: Duration::from_secs_f64(seconds.max(0.0)),
-    }))
+    let failing_for = backlog::seconds(value(row, "failing_seconds")?);
+    Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for }))
 }
 
 fn read_message(row: &Row) -> Result<Message, StoreError> {

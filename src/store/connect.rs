@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio_postgres::config::{Config, SslMode};
+use tokio_postgres::config::{Config, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A statement that takes longer is ended by the server; the client waits little longer, so that a dead connection is noticed.
@@ -52,6 +52,8 @@ pub(super) fn settings(database_url: &str) -> Result<(Config, MakeRustlsConnect)
     config
         .application_name(concat!("odoo-matrix-worker ", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
+        // Of several hosts in the URL the primary, and never a standby: the worker writes.
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .keepalives(true)
         .keepalives_idle(Duration::from_secs(10))
         .keepalives_interval(Duration::from_secs(5))

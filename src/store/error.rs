@@ -8,6 +8,9 @@ pub enum StoreError {
     /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The statement was ended before it was done, most likely for its length.
+    #[error("the database is not available: {0}")]
+    Cancelled(String),
     /// The role may not do what the worker needs.
     #[error("the database role lacks a right: {0}; run `odoo-matrix-worker grants --role ROLE` as the owner")]
     Privilege(String),
@@ -25,7 +28,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same statement may be repeated on another connection.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Cancelled(_))
     }
 
     /// The server's own message without its DETAIL, which may quote a row.
@@ -36,9 +39,11 @@ impl StoreError {
             "42P01" | "42703" | "42883" | "3F000" => Self::Contract(format!(
                 "the database does not hold the tables that this worker needs: {text}; install or upgrade mail_matrix in Odoo"
             )),
+            "57014" => Self::Cancelled(text),
             // 25006: after a failover the old address may be a read-only standby for a while.
-            "25006" | "40001" | "40P01" | "53300" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "25P03"
-            | "57P05" => Self::Unavailable(text),
+            "25006" | "40001" | "40P01" | "53300" | "55P03" | "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => {
+                Self::Unavailable(text)
+            }
             // 53: out of memory, disk or connections; 58: I/O of the server; XX: a crash of its process.
             code if code.starts_with("08") || code.starts_with("53") || code.starts_with("58") => {
                 Self::Unavailable(text)
@@ -101,6 +106,7 @@ mod tests {
         {
             assert!(judged(code).is_passing(), "{code}");
         }
+        assert!(matches!(judged("57014"), StoreError::Cancelled(_)));
         assert!(matches!(judged("42501"), StoreError::Privilege(_)));
         assert!(matches!(judged("42P01"), StoreError::Contract(_)));
         assert!(matches!(judged("42703"), StoreError::Contract(_)));

@@ -25,6 +25,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How soon a name is asked for again that another session still holds.
 const NAME_RETRY: Duration = Duration::from_millis(500);
 
+/// Whether the channel is registered, and whether the server has become read-only.
+const ALIVE: &str = "SELECT EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = 'matrix_outbox'), \
+    current_setting('transaction_read_only')::boolean";
+
 /// What the listener tells the rest of the worker.
 #[derive(Clone, Debug, Default)]
 pub struct Wakeups {
@@ -121,11 +125,13 @@ impl Listener {
             if !has_name {
                 has_name = self.take_name(&client).await?;
             }
-            let rows =
-                answered(client.query("SELECT 1 FROM pg_listening_channels() AS c WHERE c = 'matrix_outbox'", &[]))
-                    .await?;
-            if rows.is_empty() {
+            let row = answered(client.query_one(ALIVE, &[])).await?;
+            if !row.try_get::<_, bool>(0)? {
                 return Err(StoreError::Unavailable("the channel was no longer registered".to_owned()));
+            }
+            // Where nothing can be written, nothing is queued: the messages come to another server.
+            if row.try_get(1)? {
+                return Err(StoreError::Unavailable("the server is read-only".to_owned()));
             }
         }
     }

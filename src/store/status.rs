@@ -21,6 +21,11 @@ impl Store {
         Ok(!self.query(include_str!("../../sql/status_slot.sql"), &[&backend]).await?.is_empty())
     }
 
+    /// Nothing could be leased for a slot that was taken: somebody else may have it.
+    pub async fn give_slot_back(&self, backend: BackendId) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_slot_back.sql"), &[&backend]).await.map(drop)
+    }
+
     /// A limited backend took a message.
     pub async fn eased(&self, backend: BackendId) -> Result<(), StoreError> {
         self.query(include_str!("../../sql/status_eased.sql"), &[&backend]).await.map(drop)

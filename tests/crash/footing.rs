@@ -21,6 +21,10 @@ use tokio::{
 /// What the worlds set: by it take-over is measured.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
+/// The worker's listener holds its name.
+pub(crate) const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
+
 /// Whoever holds it has the machine to itself.
 pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());

@@ -13,6 +13,7 @@ mod partition;
 mod refused;
 mod restart;
 mod sqlstates;
+mod standby;
 mod stop;
 mod unknown;
 

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{report, world::World};
+use stack::{
+    homeserver::Fault,
+    proxy::{Harm, Proxy},
+    report,
+    world::World,
+};
 
 use crate::{
     BINARY,
-    footing::{Producer, alone},
+    footing::{Producer, alone, statement},
 };
 
 #[tokio::test]
@@ -135,5 +140,97 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
         "a log insert that must fail for one row of a batch",
         "2 of 103 rows; the others are completed, those are told, no hot loop",
         "101 completed at once, 2 told and held, sent once; completed when mended",
+    );
+}
+
+/// The statement times out for its length: the same again would time out again.
+#[tokio::test]
+async fn results_that_take_too_long_together_are_written_in_parts() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM added) > 3 THEN RAISE 'too long' USING ERRCODE = 'query_canceled'; END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER slow AFTER INSERT ON matrix_log REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    world.client.batch_execute(slow).await.unwrap();
+    world.homeserver.hold_answers();
+    let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")]);
+    let mut producer = Producer::new(50);
+    producer.more(&world, 1).await;
+    world.homeserver.until_events(50).await;
+
+    world.homeserver.release();
+
+    producer.assert_delivered(&world).await;
+    assert!(world.worker_logs().contains("57014"), "all came one by one\n{}", world.worker_logs());
+}
+
+/// That others got through meanwhile says nothing of a message that got through itself, and an outage that follows is told.
+#[tokio::test]
+async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_follows() {
+    const ROOM: &str = "!case:double.test";
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    let refuse = "ALTER TABLE matrix_log ADD CONSTRAINT no_case CHECK (payload NOT LIKE 'case%')";
+    world.client.batch_execute(refuse).await.unwrap();
+    let _worker = world.worker("w1");
+    let id = world.enqueue(ROOM, "case").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NULL AND retry_at IS NOT NULL)").await;
+    let other = world.enqueue("!other:double.test", "other").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'ok')").await;
+
+    world.homeserver.fail_room(ROOM, 2, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let mend =
+        "ALTER TABLE matrix_log DROP CONSTRAINT no_case; UPDATE matrix_lane SET retry_at = NULL; NOTIFY matrix_outbox";
+    world.client.batch_execute(mend).await.unwrap();
+
+    world.assert_settled(&[id, other]).await;
+    let rows = world.log().await.into_iter().filter(|row| row.outbox_id == id);
+    let rows: Vec<_> = rows.map(|row| (row.status, row.is_final, row.attempts)).collect();
+    assert_eq!(rows, [("failed".to_owned(), false, 3), ("ok".to_owned(), true, 4)]);
+}
+
+/// The state that all workers share cannot be written while the homeserver goes on refusing: nobody would know that it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {
+    const STANDS: Duration = Duration::from_secs(3);
+    let _alone = alone().await;
+    let mut most = 0;
+    for (name, fault) in [
+        ("status_limited", Fault::Limit { retry_after_ms: 50 }),
+        ("status_stopped", Fault::Refuse { status: 500, errcode: "M_UNKNOWN" }),
+    ] {
+        let world = World::new(BINARY).await;
+        let proxy = Proxy::start(world.database.server()).await.unwrap();
+        proxy.spoil(&statement(name), 0, usize::MAX, Harm::Refuse("42501"));
+        world.homeserver.fail_sends(fault);
+        let mut producer = Producer::new(20);
+        producer.more(&world, 1).await;
+        let _worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);
+        world.homeserver.until("a message", |double| double.requests().iter().any(|request| request.is_send())).await;
+
+        // The fault and the refusal stand for less than the worker's own pause of 5 s.
+        tokio::time::sleep(STANDS).await;
+
+        let sends = world.homeserver.requests().iter().filter(|request| request.is_send()).count();
+        assert!(
+            sends <= 2 * producer.rooms.len(),
+            "{name}: each room was to meet the fault twice at most, not {sends} PUTs"
+        );
+        let claims = proxy.asked(&statement("claim"));
+        assert!(claims <= producer.rooms.len(), "{name}: {claims} claims");
+        most = most.max(sends);
+        world.homeserver.heal();
+        proxy.heal();
+        producer.assert_delivered(&world).await;
+    }
+    report::record(
+        "a limit or an outage that the database refuses to record",
+        &format!(
+            "2 statements refused for {} s under a standing 429 or 500, 20 rooms; at most 2 PUTs per room",
+            STANDS.as_secs()
+        ),
+        &format!("at most {most} PUTs; all delivered after"),
     );
 }

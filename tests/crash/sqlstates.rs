@@ -12,7 +12,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone, cluster, side_by_side, statement},
+    footing::{LISTENS, Producer, alone, cluster, side_by_side, statement},
 };
 
 const STATES: [&str; 13] = [
@@ -44,19 +44,19 @@ enum Cause {
     Stop,
 }
 
-/// The slowest first: without its tables the worker looks every ten seconds.
+/// The slowest first: without its tables the worker looks every ten seconds, and a state that it cannot record it keeps for five.
 const STATEMENTS: [(&str, Cause); 22] = [
     ("contract_version", Cause::Start),
+    ("status_limited", Cause::Limit),
+    ("status_stopped", Cause::Outage),
     ("ring", Cause::Message),
     ("claim", Cause::Message),
     ("messages", Cause::Message),
     ("complete", Cause::Message),
     ("renew", Cause::SlowHomeserver),
-    ("status_limited", Cause::Limit),
     ("status_slot", Cause::Limit),
     ("status_eased", Cause::Limit),
     ("passed_between", Cause::Outage),
-    ("status_stopped", Cause::Outage),
     ("status_probe", Cause::Return),
     ("status_ok", Cause::Return),
     ("status_reset", Cause::NewConfiguration),
@@ -115,10 +115,6 @@ async fn play(name: &'static str, cause: Cause) -> usize {
     }
     most
 }
-
-/// The worker's listener holds its name.
-const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
 
 struct Stage {
     world: World,

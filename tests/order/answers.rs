@@ -61,7 +61,11 @@ fn table() -> Vec<(&'static str, Fault, Becomes)> {
         ("a redirect", Fault::Redirect, misconfigured("org.odoo.redirect")),
         ("400", refuse(400, "M_BAD_JSON"), Becomes::Failed { code: "M_BAD_JSON" }),
         ("404", refuse(404, "M_NOT_FOUND"), Becomes::Failed { code: "M_NOT_FOUND" }),
+        ("400 as a page", Fault::Page { status: 400 }, misconfigured(NOT_MATRIX)),
+        ("403 as a page", Fault::Page { status: 403 }, misconfigured(NOT_MATRIX)),
         ("404 as a page", Fault::Page { status: 404 }, misconfigured(NOT_MATRIX)),
+        ("407 as a page", Fault::Page { status: 407 }, misconfigured(NOT_MATRIX)),
+        ("413 as a page", Fault::Page { status: 413 }, Becomes::Failed { code: NOT_MATRIX }),
         ("413", refuse(413, "M_TOO_LARGE"), Becomes::Failed { code: "M_TOO_LARGE" }),
     ]
 }
@@ -84,7 +88,7 @@ async fn each_answer_has_its_documented_outcome() {
     report::record(
         "answers of the homeserver",
         "429, 408, 500, 502, 503, silence and reset before and after the effect, reset mid-body, slow-loris, 401, 403 of the \
-         account, 400, 404, 405, 413, not JSON, redirect: the documented outcome each, effect-then-timeout gives 1 message",
+         account, 400, 404, 405, 413, pages of a proxy, redirect: the documented outcome each, effect-then-timeout gives 1 message",
         &format!("{count} of {count} as documented"),
     );
 }

@@ -1,8 +1,11 @@
 //! One message at a time: sent, retried, failed, and the next one after it.
 
+use std::time::Duration;
+
 use stack::{
     homeserver::Fault,
     process::Signal,
+    proxy::{Harm, Proxy},
     world::{World, kill},
 };
 
@@ -137,7 +140,7 @@ async fn a_stop_finishes_what_is_in_flight() {
     worker.signal(Signal::TERM).unwrap();
     world.homeserver.release();
 
-    let status = worker.wait(std::time::Duration::from_secs(10)).await.unwrap();
+    let status = worker.wait(Duration::from_secs(10)).await.unwrap();
     assert!(status.success(), "{status}");
     world.assert_settled(&[id]).await;
     let workers: i64 = world.client.query_one("SELECT count(*) FROM matrix_worker", &[]).await.unwrap().get(0);
@@ -161,4 +164,22 @@ async fn drain_sends_what_waits_and_says_how_it_went() {
 
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0 sent, 1 failed, 0 still waiting\n");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// The database takes all results, and then says no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drain_says_how_it_went_when_what_waits_cannot_be_counted() {
+    let world = World::new(BINARY).await;
+    world.enqueue_many(&["!a:double.test"], "message", 2).await;
+    let proxy = Proxy::start(world.database.server()).await.unwrap();
+    proxy.spoil("-- What still waits", 0, usize::MAX, Harm::Refuse("42501"));
+    let mut drain = tokio::process::Command::from(world.launch.command(&["drain"]));
+    drain.env("DATABASE_URL", proxy.url(&world.launch.url())).kill_on_drop(true);
+
+    let output = tokio::time::timeout(Duration::from_secs(30), drain.output()).await.unwrap().unwrap();
+
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told, "2 sent, 0 failed; what still waits could not be counted\n");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("42501"), "{error}");
 }

@@ -1,6 +1,8 @@
 //! The homeserver is away, refuses the account, or a single message is poison.
 
-use stack::{homeserver::Fault, world::World};
+use std::time::Duration;
+
+use stack::{homeserver::Fault, process::Signal, world::World};
 
 use crate::BINARY;
 
@@ -30,6 +32,26 @@ async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back
 }
 
 #[tokio::test]
+async fn an_attempt_counts_for_the_next_worker_when_its_own_is_stopped_before_the_retry() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_next(1, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let worker = world.worker_with("w1", &[("RETRY_DELAY_MS", "3000"), ("WORKER_LEASE_SECONDS", "10")]);
+    let id = world.enqueue(ROOM, "message").await;
+    let is_refused = |double: &stack::homeserver::Homeserver| double.requests().len() == 1 && double.in_flight() == 0;
+    world.homeserver.until("the refusal", is_refused).await;
+
+    worker.stop(Signal::TERM).await.unwrap();
+
+    let lane = world.client.query_one("SELECT head_id, attempts, last_error FROM matrix_lane", &[]).await.unwrap();
+    assert_eq!((lane.get(0), lane.get(1), lane.get::<_, Option<String>>(2)), (Some(id), 1, None));
+    assert_eq!(world.log().await, [], "it has not failed yet");
+    let _worker = world.worker("w2");
+    world.assert_settled(&[id]).await;
+    let log = world.log().await;
+    assert_eq!((log.len(), log[0].status.as_str(), log[0].attempts), (1, "ok", 2));
+}
+
+#[tokio::test]
 async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
     let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET token_sealed = 'plain:wrong'", &[]).await.unwrap();
@@ -41,7 +63,7 @@ async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
     let token = format!("plain:{}", stack::homeserver::TOKEN);
     world.client.execute("UPDATE matrix_backend SET token_sealed = $1", &[&token]).await.unwrap();
 
-    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", std::time::Duration::from_secs(2)).await;
+    world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", Duration::from_secs(2)).await;
     world.assert_settled(&[id]).await;
     assert!(!world.worker_logs().contains(stack::homeserver::TOKEN));
 }
@@ -107,4 +129,39 @@ async fn a_homeserver_that_is_away_is_probed_and_everything_waits_in_order() {
 
     world.assert_settled(&ids).await;
     world.assert_in_order(&[ROOM, OTHER], "message", 3);
+}
+
+/// As behind a proxy that has lost the way for messages only.
+#[tokio::test]
+async fn probes_slow_down_while_the_homeserver_answers_nothing_else() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let _worker = world.worker("w1");
+    let mut ids = vec![world.enqueue(ROOM, "message").await];
+    let waits = async |sends| {
+        let is_sent = |double: &stack::homeserver::Homeserver| {
+            double.requests().iter().filter(|request| request.is_send()).count() >= sends
+        };
+        world.homeserver.until(&format!("{sends} PUTs"), is_sent).await;
+        world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+        let sql = "SELECT EXTRACT(EPOCH FROM next_probe_at - checked_at)::double precision FROM matrix_backend_status";
+        world.client.query_one(sql, &[]).await.unwrap().get::<_, f64>(0)
+    };
+    let nudge = "UPDATE matrix_backend_status SET next_probe_at = now() AT TIME ZONE 'UTC'; NOTIFY matrix_outbox";
+
+    let first = waits(2).await;
+    world.client.batch_execute(nudge).await.unwrap();
+    let second = waits(4).await;
+    world.client.batch_execute(nudge).await.unwrap();
+    let third = waits(6).await;
+    world.homeserver.heal();
+    world.client.batch_execute(nudge).await.unwrap();
+    world.until_empty().await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    ids.push(world.enqueue(ROOM, "another").await);
+    let after_a_message = waits(9).await;
+
+    assert_eq!([first, second, third, after_a_message], [5.0, 7.5, 11.25, 5.0]);
+    world.homeserver.heal();
+    world.assert_settled(&ids).await;
 }

@@ -82,6 +82,53 @@ async fn an_invitation_that_follows_a_refusal_is_taken() {
 }
 
 #[tokio::test]
+async fn an_invitation_that_cannot_be_taken_is_told_and_tried_once() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
+    // The message and the join.
+    world.homeserver.fail_room(ROOM, 2, Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    assert_refused(&world, "M_FORBIDDEN", "is invited to this room but is not let in; invite it again").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_does_not_let_the_bot_in_is_to_be_confirmed() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, replaced());
+    world.homeserver.room(NEW, successor());
+    world.homeserver.fail_room(NEW, 1, Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    assert_refused(&world, "org.odoo.room_replaced", "it does not let this account in").await;
+}
+
+/// A module of the homeserver may refuse one text and take the next one.
+#[tokio::test]
+async fn a_refusal_that_the_room_does_not_explain_concerns_one_message_only() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room::default());
+    world.homeserver.poison("message 1", Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    let log = deliver(&world).await;
+
+    let rows: Vec<_> = log.iter().map(|row| (row.status.as_str(), row.error_message.as_deref())).collect();
+    assert_eq!(rows, [("failed", Some("made to fail (HTTP 403 M_FORBIDDEN)")), ("ok", None)]);
+}
+
+#[tokio::test]
+async fn a_room_that_may_not_be_looked_at_is_looked_at_once() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room::default());
+    // Each message, and the look at the room's tombstone.
+    world.homeserver.fail_room(ROOM, 3, Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    let log = deliver(&world).await;
+
+    assert!(log.iter().all(|row| row.status == "failed"), "{log:?}");
+    assert!(log[0].error_message.as_ref().unwrap().contains("why could not be found out"), "{log:?}");
+    assert_eq!(world.homeserver.requests().iter().filter(|request| request.path == ["sync"]).count(), 1);
+}
+
+#[tokio::test]
 async fn a_limit_on_joining_holds_that_room_and_no_other() {
     let world = World::new(BINARY).await;
     let invited = Room { membership: Membership::Invited, join_limit_ms: Some(2_000), ..Room::default() };

@@ -101,6 +101,40 @@ async fn lanes_that_cannot_be_leased_hold_up_no_other_backend() {
     assert_eq!(world.homeserver.bodies(ROOM), ["fine"]);
 }
 
+/// As lanes that somebody else's transaction has locked: the database asks to try again, and again.
+#[tokio::test]
+async fn a_backend_whose_lanes_are_locked_for_long_starves_no_other() {
+    let mut world = World::new(BINARY).await;
+    world.enqueue(OTHER, "stuck").await;
+    let refuse = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not yet' USING ERRCODE = '55P03'; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON matrix_lane FOR EACH ROW WHEN (NEW.lane LIKE '{}/%') EXECUTE FUNCTION refuse()",
+        world.backend
+    );
+    world.client.batch_execute(&refuse).await.unwrap();
+    world.backend = another_backend(&world).await;
+    world.enqueue(ROOM, "fine").await;
+
+    let _worker = world.worker("w1");
+
+    world.until_within("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'ok')", Duration::from_secs(10)).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["fine"]);
+}
+
+/// Two workers that made the same rows in different orders would block each other.
+#[tokio::test]
+async fn lanes_seen_for_the_first_time_get_their_rows_in_one_order() {
+    let mut world = World::new(BINARY).await;
+    world.enqueue_many(&[ROOM, OTHER], "message", 1).await;
+    world.backend = another_backend(&world).await;
+    world.enqueue_many(&[ROOM, OTHER], "message", 1).await;
+
+    assert!(world.command(&["drain"]).await.status.success());
+
+    let sql = "SELECT array_agg(lane ORDER BY id) = array_agg(lane ORDER BY lane) AND count(*) = 4 FROM matrix_lane";
+    assert!(world.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0), "made in the order of the walk");
+}
+
 /// The first look at why the room refused was not answered: that says nothing of the room.
 #[tokio::test]
 async fn a_diagnosis_that_fails_for_the_moment_is_made_again() {

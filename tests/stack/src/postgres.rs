@@ -182,6 +182,12 @@ impl Postgres {
         self.start_again().await
     }
 
+    /// Starts a second server that follows this one: read-only until `pg_promote()` makes it a primary.
+    pub async fn standby(&self) -> Result<Self> {
+        let standby = self.own()?.standby().await?;
+        Ok((standby.server().clone(), Home::Cluster(Box::new(standby))).into())
+    }
+
     fn own(&self) -> Result<&Cluster> {
         match &self.home {
             Home::Cluster(cluster) => Ok(cluster),

@@ -64,6 +64,24 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Starts a server that follows this one and is read-only until it is promoted.
+    pub(super) async fn standby(&self) -> Result<Self> {
+        let folder = scratch("postgres")?;
+        own(folder.path())?;
+        let mut backup = unprivileged(&bin("pg_basebackup")?, folder.path());
+        backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username", ROLE]);
+        backup.arg("--host").arg(self.folder.path()).args(["--port", &self.server.port.to_string()]);
+        backup.arg("--pgdata").arg(folder.path().join("data"));
+        process::run("pg_basebackup", backup, &folder.path().join("backup.log"), Duration::from_secs(60)).await?;
+
+        let mut settings = self.settings.clone();
+        settings.push(("unix_socket_directories".to_owned(), folder.path().to_string_lossy().into_owned()));
+        let server = Server { port: free_port()?, ..self.server.clone() };
+        let standby = Self { postmaster: Mutex::new(None), server, settings, folder };
+        standby.launch().await?;
+        Ok(standby)
+    }
+
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
@@ -85,7 +103,9 @@ impl Cluster {
         let set_password = format!("ALTER ROLE {ROLE} PASSWORD '{}'", self.server.password);
         let ready = || async {
             let client = self.socket().await.ok()?;
-            client.batch_execute(&set_password).await.ok()
+            // A standby has it from its primary.
+            let is_standby: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await.ok()?.get(0);
+            if is_standby { Some(()) } else { client.batch_execute(&set_password).await.ok() }
         };
         started.until("took connections", READY_WITHIN, ready).await?;
         *postmaster = Some(started);

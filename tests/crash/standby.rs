@@ -1,0 +1,62 @@
+//! The database moves to another server while the worker runs.
+
+use std::time::{Duration, Instant};
+
+use stack::{
+    postgres::{Options, Postgres},
+    report,
+    world::World,
+};
+
+use crate::{
+    BINARY,
+    footing::{LISTENS, alone},
+};
+
+const ROOM: &str = "!case:double.test";
+
+/// The old primary is read-only and keeps its connections, as one that is demoted by a setting or by a full disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_goes_on_at_the_server_that_takes_writes() {
+    let _alone = alone().await;
+    let old = Postgres::cluster(Options::default()).await.unwrap();
+    let mut world = World::on(&old, BINARY).await;
+    let new = old.standby().await.unwrap();
+    let (old_port, new_port) = (old.server().port, new.server().port);
+    // The standby stands first: it must be passed over as long as it is one.
+    let one = format!("@127.0.0.1:{old_port}/");
+    let both = format!("@127.0.0.1:{new_port},127.0.0.1:{old_port}/");
+    let worker = world.worker_with("w1", &[("DATABASE_URL", &world.launch.url().replace(&one, &both))]);
+    let mut ids = vec![world.enqueue(ROOM, "before").await];
+    world.assert_settled(&ids).await;
+    world.until(LISTENS).await;
+
+    let freeze =
+        ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()", "NOTIFY matrix_outbox"];
+    for statement in freeze {
+        world.client.batch_execute(statement).await.unwrap();
+    }
+    let told = || async {
+        let logs = world.worker_logs();
+        let is_told = logs.contains("does not allow writes") && logs.contains("the server is read-only");
+        is_told.then_some(())
+    };
+    worker.until("said that nothing can be written", Duration::from_secs(30), told).await.unwrap();
+    let written: String = world.client.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
+    world.client = new.server().connect(world.database.name()).await.unwrap();
+    world.until(&format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")).await;
+    let promoted = Instant::now();
+    world.until("SELECT pg_promote()").await;
+    ids.push(world.enqueue(ROOM, "after").await);
+
+    world.assert_settled(&ids).await;
+    let resumed = promoted.elapsed();
+    assert_eq!(world.homeserver.bodies(ROOM), ["before", "after"]);
+    world.until(LISTENS).await;
+    assert_eq!(worker.exit_status().unwrap(), None, "{}", worker.tail());
+    report::record(
+        "failover to a standby, the old primary read-only with its connections open (25006)",
+        "two hosts in DATABASE_URL; told, delivery and listener go on at the new primary without a restart",
+        &format!("delivered {:.1} s after the promotion", resumed.as_secs_f64()),
+    );
+}
