@@ -1,7 +1,10 @@
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.models import matrix_log_retention
 
 from .common import ROOM, TicketCase
 
@@ -222,7 +225,25 @@ class TestRequeue(TicketCase):
         self.assertEqual(self.outbox(), [])
         self.assertFalse(lanes.search([]))
 
-    def test_old_deliveries_go_in_batches(self):
+    def test_a_full_batch_calls_the_vacuum_again(self):
+        self.clear_outbox()
+        old = datetime.now() - timedelta(days=40)
+        rows = [self.log_row(date=old + timedelta(hours=hour)) for hour in (2, 0, 1)]
+        parameters = self.env["ir.config_parameter"]
+        parameters.set_param("mail_matrix.log_retention_days", "30")
+        logs = self.env["matrix.log"]
+
+        vacuum = [("cron_id", "=", self.env.ref("base.autovacuum_job").id)]
+        calls = self.env["ir.cron.trigger"].search_count(vacuum)
+
+        with patch.object(matrix_log_retention, "_BATCH", 2):
+            for left in (rows[0], logs):
+                logs._gc_deliveries()
+                self.assertEqual(logs.search([]), left, "The oldest go first")
+                again = self.env["ir.cron.trigger"].search_count(vacuum)
+                self.assertEqual(again, calls + 1)
+
+    def test_old_deliveries_go_after_their_time(self):
         log = self.failed_message()
         old = datetime.now() - timedelta(days=40)
         self.env.cr.execute("UPDATE matrix_log SET date = %s", [old])
