@@ -14,13 +14,19 @@ use tracing::info;
 
 use crate::{
     matrix::{Homeserver, SendError},
-    message::{BackendId, Failure, UserId, code},
+    message::{BackendId, Failure, RoomId, UserId, code},
     seal::Keys,
     store::{BackendRow, Store, StoreError},
 };
 
 /// How long a backend is left alone at least whose limit or outage could not be written down.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a room is taken to be as it was seen. A person may turn encryption on at any time.
+const SEEN_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Beyond so many rooms, those that were not looked at for [`SEEN_FOR`] are forgotten.
+const ROOMS_SEEN: usize = 10_000;
 
 /// One configured homeserver account, at one version of its configuration.
 pub struct Backend {
@@ -33,6 +39,8 @@ pub struct Backend {
     gate: Mutex<Gate>,
     /// When the call began that is the latest to have got its 200.
     last_passed: Mutex<Option<Instant>>,
+    /// Rooms that were looked at, when, and whether they were encrypted.
+    encryption: Mutex<HashMap<RoomId, (Instant, bool)>>,
 }
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
@@ -95,12 +103,32 @@ impl Backend {
             me: OnceCell::new(),
             gate: Mutex::default(),
             last_passed: Mutex::default(),
+            encryption: Mutex::default(),
         }
     }
 
     /// Who the account is; asked once.
     pub async fn me(&self, homeserver: &Homeserver) -> Result<UserId, SendError> {
         self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
+    }
+
+    /// Whether `room` is encrypted, as it was seen within the last minutes.
+    pub async fn is_encrypted(&self, homeserver: &Homeserver, room: &RoomId) -> Result<bool, SendError> {
+        let seen = self.encryption().get(room).copied();
+        if let Some((_, is_encrypted)) = seen.filter(|(at, _)| at.elapsed() < SEEN_FOR) {
+            return Ok(is_encrypted);
+        }
+        let is_encrypted = homeserver.state(room, "m.room.encryption").await?.is_some();
+        let mut rooms = self.encryption();
+        if rooms.len() >= ROOMS_SEEN {
+            rooms.retain(|_, (at, _)| at.elapsed() < SEEN_FOR);
+        }
+        rooms.insert(room.clone(), (Instant::now(), is_encrypted));
+        Ok(is_encrypted)
+    }
+
+    fn encryption(&self) -> MutexGuard<'_, HashMap<RoomId, (Instant, bool)>> {
+        self.encryption.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The gate for lanes that were just claimed, because the database, asked at `asked`, said that the backend may send. A gate

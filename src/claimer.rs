@@ -13,7 +13,7 @@ use crate::{
     health::Pulse,
     leases::Leases,
     message::{BackendId, Lane},
-    store::{Claim, Standing, Store, StoreError},
+    store::{Claim, Standing, Store, StoreError, Wanted},
 };
 
 /// Messages that one claim of a lane sends before others have their turn.
@@ -205,7 +205,9 @@ impl Claimer {
         let mut claimed = 0;
         if !free.is_empty() {
             let messages = if turn.is_paced { 1 } else { MESSAGES_PER_CLAIM };
-            let claims = match turn.store.claim(&free, turn.most, messages).await {
+            let wanted =
+                Wanted { backend: turn.backend.id, lanes: &free, most: turn.most, messages, is_paced: turn.is_paced };
+            let claims = match turn.store.claim(&wanted).await {
                 Ok(claims) => claims,
                 // Nobody has looked at these lanes: the next walk must not take the pass for an idle one.
                 Err(error) => {

@@ -80,6 +80,8 @@ pub struct Message {
     pub matrix_type: String,
     /// The event content, a JSON object as text, sent as it is.
     pub content: String,
+    /// Whoever may write the record has agreed that it stands readable in an encrypted room.
+    pub may_be_unencrypted: bool,
     pub txn_id: TxnId,
     /// What made Odoo queue it, as `stage_changed`.
     pub event_type: String,
@@ -143,6 +145,8 @@ pub mod code {
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
     /// The room was replaced by another one that a person has to confirm.
     pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
+    /// The room is encrypted, and nobody has agreed to messages that are not.
+    pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }
 
 /// What an answer of the homeserver means for a message.

@@ -25,7 +25,7 @@ use tokio_postgres::{
 use self::attempts::Attempts;
 pub use self::{
     backlog::{Backlog, COUNTED, counted},
-    claim::{Claim, HeldSince},
+    claim::{Claim, HeldSince, Wanted},
     complete::{Batch, Held, Settle, Verdict},
     connect::PLANNER,
     error::StoreError,

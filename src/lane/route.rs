@@ -8,7 +8,7 @@ use super::Delivery;
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId},
+    message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId, code},
     rooms::{
         diagnosis::{self, Diagnosis},
         direct,
@@ -19,6 +19,9 @@ use crate::{
 /// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 
+const ENCRYPTED: &str = "the room is encrypted, and messages from Odoo are not: take a room without encryption, or allow it on the record, \
+    then send the message again";
+
 /// What one claim of a lane knows of its room. Each look is taken once per claim.
 #[derive(Default)]
 pub(super) struct Route {
@@ -28,6 +31,8 @@ pub(super) struct Route {
     /// No message of this claim can pass.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
+    /// The person's room was encrypted, and another one was looked for.
+    has_left_encrypted: bool,
 }
 
 /// What came of one attempt.
@@ -96,6 +101,13 @@ impl Route {
                 self.room.insert(room).clone()
             }
         };
+        if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
+            if matches!(message.target, Target::Person(_)) && !std::mem::replace(&mut self.has_left_encrypted, true) {
+                self.room = None;
+                return Ok(None);
+            }
+            return Ok(Some(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+        }
         if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
             return Ok(Some(Outcome::Sent(event_id)));
         }
@@ -172,6 +184,15 @@ impl Route {
             });
         }
         Ok(self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str())).cloned())
+    }
+}
+
+async fn is_encrypted(delivery: &Delivery<'_>, homeserver: &Homeserver, room: &RoomId) -> Result<bool, Step> {
+    match delivery.backend.is_encrypted(homeserver, room).await {
+        Ok(is_encrypted) => Ok(is_encrypted),
+        // Who may not look into the room may not send to it either: the PUT tells, and is diagnosed.
+        Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
-use crate::message::{Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
+use crate::message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
 
 /// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
 const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
@@ -30,6 +30,19 @@ pub struct Claim {
     pub messages: Vec<Message>,
 }
 
+/// What to lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub backend: BackendId,
+    /// All of that backend.
+    pub lanes: &'a [Lane],
+    pub most: usize,
+    /// Of each lane, at most.
+    pub messages: usize,
+    /// The backend is limited, and its slot was taken for this.
+    pub is_paced: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeldSince {
     pub id: MessageId,
@@ -39,19 +52,21 @@ pub struct HeldSince {
 }
 
 impl Store {
-    /// Leases at most `most` of `lanes` and reads the first `rows` messages of each.
-    pub async fn claim(&self, lanes: &[Lane], most: usize, rows: usize) -> Result<Vec<Claim>, StoreError> {
+    /// Leases what is free of the lanes and reads their first messages.
+    pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
+        let Wanted { backend, lanes, most, messages, is_paced } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
-        let (most, rows, lease, trusted) = (int(most), int(rows), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
+        let (most, rows, lease, trusted) =
+            (int(most), int(messages), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
         let client = self.client().await?;
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
             // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
-            let leased: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &most, &lease];
+            let leased: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
             let read: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &rows, &trusted];
             tokio::try_join!(biased; client.query(&lease_them, &leased), client.query(&read_them, &read))
         };
@@ -103,6 +118,7 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         target,
         matrix_type: value(row, "matrix_type")?,
         content: value(row, "content")?,
+        may_be_unencrypted: value(row, "may_be_unencrypted")?,
         txn_id: TxnId::new(value::<String>(row, "txn_id")?),
         event_type: value(row, "event_type")?,
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),

@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use odoo_matrix_worker::{
+    config::Config,
+    store::{Claim, Store, Wanted},
+};
 use stack::{report, world::World};
 
 use crate::{BINARY, turn};
@@ -33,4 +37,41 @@ async fn what_one_worker_has_completed_no_other_sends_again() {
         "2,000 single messages without a fault; each PUT once",
         "0 messages sent again",
     );
+}
+
+/// Between the walk and the claim another worker may hear a 429, write it down and give its lane back, which is then free.
+#[tokio::test]
+async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
+    let _turn = turn::beside().await;
+    let world = World::new(BINARY).await;
+    world.enqueue("!case:double.test", "message").await;
+    let url = world.launch.url();
+    let store = Store::new(&Config::load(|name| (name == "DATABASE_URL").then(|| url.clone())).unwrap()).unwrap();
+    let lanes: Vec<_> =
+        store.ring(&HashMap::new(), 16).await.unwrap().lanes.into_iter().map(|(_, lane)| lane).collect();
+    let claim = async |is_paced| -> Vec<Claim> {
+        let wanted = Wanted { backend: world.backend, lanes: &lanes, most: 1, messages: 1, is_paced };
+        store.claim(&wanted).await.unwrap()
+    };
+    let status = async |state: &str, pause: &str| {
+        let sql = format!(
+            "INSERT INTO matrix_backend_status (backend_id, state, paused_until)
+            VALUES ({}, '{state}', now() AT TIME ZONE 'UTC' + interval '{pause}')
+            ON CONFLICT (backend_id) DO UPDATE SET state = excluded.state, paused_until = excluded.paused_until",
+            world.backend
+        );
+        world.client.batch_execute(&sql).await.unwrap();
+    };
+
+    for state in ["rate_limited", "down", "unauthorized", "misconfigured", "paused"] {
+        status(state, "1 minute").await;
+        assert!(claim(false).await.is_empty(), "{state}");
+    }
+    // After the pause one lane goes with each slot, and no other.
+    status("rate_limited", "-1 second").await;
+    assert!(claim(false).await.is_empty());
+    assert_eq!(claim(true).await.len(), 1);
+    world.client.batch_execute("UPDATE matrix_lane SET lease_until = NULL").await.unwrap();
+    status("ok", "0").await;
+    assert_eq!(claim(false).await.len(), 1);
 }

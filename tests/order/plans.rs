@@ -32,8 +32,8 @@ const STATEMENTS: [Statement; 6] = [
     Statement {
         name: "claim.sql",
         sql: include_str!("../../sql/claim.sql"),
-        arguments: "'w/1', {lanes}, 64, 30000",
-        indexes: &["matrix_lane_lane_key"],
+        arguments: "'w/1', {lanes}, 64, 30000, 1, false",
+        indexes: &["matrix_lane_lane_key", "matrix_backend_status_backend_id_key"],
     },
     Statement {
         name: "messages.sql",

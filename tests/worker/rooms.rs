@@ -113,6 +113,22 @@ async fn a_room_that_may_not_be_looked_at_is_looked_at_once() {
 }
 
 #[tokio::test]
+async fn an_invitation_that_follows_a_refusal_is_taken() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Left, ..Room::default() });
+    let _worker = world.worker("w1");
+    let refused = world.enqueue(ROOM, "before").await;
+    world.assert_settled(&[refused]).await;
+
+    world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
+    let invited = world.enqueue(ROOM, "after").await;
+    world.assert_settled(&[refused, invited]).await;
+
+    let log = world.log().await;
+    assert_eq!(log.iter().map(|row| row.status.as_str()).collect::<Vec<_>>(), ["failed", "ok"], "{log:?}");
+}
+
+#[tokio::test]
 async fn a_limit_on_joining_holds_that_room_and_no_other() {
     let world = World::new(BINARY).await;
     let invited = Room { membership: Membership::Invited, join_limit_ms: Some(2_000), ..Room::default() };
@@ -176,4 +192,82 @@ async fn who_rules_the_old_room_cannot_redirect_its_messages() {
         assert_eq!(world.homeserver.bodies(NEW), [""; 0], "{why}");
         assert_ne!(world.homeserver.room_now(NEW).unwrap().membership, Membership::Joined, "{why}");
     }
+}
+
+const ENCRYPTED: Room = Room {
+    membership: Membership::Joined,
+    is_muted: false,
+    tombstone: None,
+    predecessor: None,
+    invited_by: None,
+    members: Vec::new(),
+    is_public: false,
+    is_encrypted: true,
+    join_limit_ms: None,
+};
+
+#[tokio::test]
+async fn nothing_goes_readable_into_an_encrypted_room_without_consent() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, ENCRYPTED);
+
+    let log = deliver(&world).await;
+
+    assert_eq!(log.len(), 2);
+    for row in &log {
+        assert_eq!((row.status.as_str(), row.error_code.as_deref()), ("failed", Some("org.odoo.encrypted")), "{row:?}");
+        assert!(row.error_message.as_ref().unwrap().contains("allow it on the record"), "{row:?}");
+    }
+    assert_eq!(world.homeserver.count(), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn what_the_record_allows_goes_readable_into_an_encrypted_room() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, ENCRYPTED);
+    let id = world.enqueue(ROOM, "agreed").await;
+    let consent = r#"UPDATE matrix_outbox SET content = content || '{"org.odoo.unencrypted": true}'"#;
+    world.client.batch_execute(consent).await.unwrap();
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["agreed"]);
+}
+
+#[tokio::test]
+async fn a_homeserver_that_cannot_say_whether_a_room_is_encrypted_gets_no_message() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, ENCRYPTED);
+    world.homeserver.fail_looks(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let id = world.enqueue(ROOM, "secret").await;
+    let _worker = world.worker("w1");
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    world.homeserver.heal();
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.log().await.last().unwrap().error_code.as_deref(), Some("org.odoo.encrypted"));
+}
+
+/// The room with a person is chosen by the worker, so it can choose another one.
+#[tokio::test]
+async fn a_direct_room_that_became_encrypted_is_left_for_another_one() {
+    let world = World::new(BINARY).await;
+    let person = "@jane:double.test";
+    let worker = world.worker("w1");
+    let first = world.enqueue_direct(person, "one").await;
+    world.assert_settled(&[first]).await;
+    let room = world.homeserver.rooms_made().remove(0);
+    world.homeserver.room(&room, Room { members: vec![person.to_owned()], ..ENCRYPTED });
+    drop(worker);
+    // Another process, which has not seen the room yet.
+    let _worker = world.worker("w2");
+
+    let second = world.enqueue_direct(person, "two").await;
+
+    world.assert_settled(&[first, second]).await;
+    let rooms = world.homeserver.rooms_made();
+    let other = rooms.iter().find(|made| **made != room).unwrap();
+    assert_eq!(world.homeserver.bodies(other), ["two"]);
 }

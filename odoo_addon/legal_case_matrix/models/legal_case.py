@@ -35,10 +35,22 @@ class LegalCase(models.Model):
         moved._matrix_note("stage_changed")
         return result
 
+    @api.model
+    def _matrix_event_types(self):
+        return ["case_created", "stage_changed", *super()._matrix_event_types()]
+
     def _matrix_template(self, event_type, backend):
-        # With all rights: the text is the office's, whoever moves the case.
-        own = event_type == "stage_changed" and self.stage_id.sudo().matrix_template
+        own = self._matrix_stage_text(event_type)
         return own or super()._matrix_template(event_type, backend)
+
+    def _matrix_place(self, event_type):
+        if self._matrix_stage_text(event_type):
+            return self.env._("Stage “%(name)s”", name=self.stage_id.name)
+        return super()._matrix_place(event_type)
+
+    def _matrix_stage_text(self, event_type):
+        # With all rights: the text is the office's, whoever moves the case.
+        return event_type == "stage_changed" and self.stage_id.sudo().matrix_template
 
     def _matrix_room_people(self):
         return super()._matrix_room_people() | self.lawyer_ids

@@ -8,6 +8,11 @@ class LegalHearing(models.Model):
     _name = "legal.hearing"
     _inherit = ["matrix.event.mixin", "legal.hearing"]
 
+    @api.model
+    def _matrix_event_types(self):
+        told = ["hearing_created", "hearing_changed", "hearing_cancelled"]
+        return [*told, *super()._matrix_event_types()]
+
     def _matrix_room_record(self):
         return self.case_id
 

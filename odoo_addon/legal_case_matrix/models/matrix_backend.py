@@ -2,55 +2,90 @@ from odoo import fields, models
 
 from odoo.addons.mail_matrix.tools.words import MESSAGE_TYPES
 
-# Neither "short", where day and month can be mistaken, nor "medium" with its seconds.
-HEARING = (
-    "on {{ format_datetime(object.date_start, dt_format='EEE, d MMM y, HH:mm') }}"
-    "{{ object.location and ' at ' + object.location }}"
-)
+_MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class MatrixBackend(models.Model):
-    """Which events of cases and hearings are told, and with which words."""
+    """Which events of cases and hearings are told, and with which words.
+
+    The format of a hearing's time is neither "short", where day and month can be
+    mistaken, nor "medium" with its seconds.
+    """
 
     _inherit = "matrix.backend"
 
-    notify_case_created = fields.Boolean(string="New Cases", default=True)
+    notify_case_created = fields.Boolean(
+        string="New Cases", default=True, groups=_MANAGER
+    )
     template_case_created = fields.Text(
         string="New Case Text",
-        default="Case {{ object.name }} created for {{ object.partner_id.name }}",
+        default=lambda self: self.env._(
+            "Case {{ object.name }} created for {{ object.partner_id.name }}"
+        ),
+        groups=_MANAGER,
     )
     message_type_case_created = fields.Selection(
-        MESSAGE_TYPES, string="New Case Type", default="m.text"
+        MESSAGE_TYPES, string="New Case Type", default="m.text", groups=_MANAGER
     )
-    notify_stage_changed = fields.Boolean(string="Stage Changes", default=True)
+    notify_stage_changed = fields.Boolean(
+        string="Stage Changes", default=True, groups=_MANAGER
+    )
     template_stage_changed = fields.Text(
         string="Stage Change Text",
-        default="Case {{ object.name }} moved to {{ object.stage_id.name }}",
+        default=lambda self: self.env._(
+            "Case {{ object.name }} moved to {{ object.stage_id.name }}"
+        ),
+        groups=_MANAGER,
     )
     message_type_stage_changed = fields.Selection(
-        MESSAGE_TYPES, string="Stage Change Type", default="m.text"
+        MESSAGE_TYPES, string="Stage Change Type", default="m.text", groups=_MANAGER
     )
-    notify_hearing_created = fields.Boolean(string="New Hearings", default=True)
+    notify_hearing_created = fields.Boolean(
+        string="New Hearings", default=True, groups=_MANAGER
+    )
     template_hearing_created = fields.Text(
         string="New Hearing Text",
-        default="Hearing {{ object.name }} " + HEARING,
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }}"
+        ),
+        groups=_MANAGER,
     )
     message_type_hearing_created = fields.Selection(
-        MESSAGE_TYPES, string="New Hearing Type", default="m.text"
+        MESSAGE_TYPES, string="New Hearing Type", default="m.text", groups=_MANAGER
     )
-    notify_hearing_changed = fields.Boolean(string="Changed Hearings", default=True)
+    notify_hearing_changed = fields.Boolean(
+        string="Changed Hearings", default=True, groups=_MANAGER
+    )
     template_hearing_changed = fields.Text(
         string="Changed Hearing Text",
-        default="Hearing {{ object.name }} changed: " + HEARING,
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} changed: on "
+            "{{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }}"
+        ),
+        groups=_MANAGER,
     )
     message_type_hearing_changed = fields.Selection(
-        MESSAGE_TYPES, string="Changed Hearing Type", default="m.text"
+        MESSAGE_TYPES, string="Changed Hearing Type", default="m.text", groups=_MANAGER
     )
-    notify_hearing_cancelled = fields.Boolean(string="Cancelled Hearings", default=True)
+    notify_hearing_cancelled = fields.Boolean(
+        string="Cancelled Hearings", default=True, groups=_MANAGER
+    )
     template_hearing_cancelled = fields.Text(
         string="Cancelled Hearing Text",
-        default="Hearing {{ object.name }} " + HEARING + " is cancelled",
+        default=lambda self: self.env._(
+            "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
+            "dt_format='EEE, d MMM y, HH:mm') }}"
+            "{{ object.location and ' at ' + object.location }} is cancelled"
+        ),
+        groups=_MANAGER,
     )
     message_type_hearing_cancelled = fields.Selection(
-        MESSAGE_TYPES, string="Cancelled Hearing Type", default="m.text"
+        MESSAGE_TYPES,
+        string="Cancelled Hearing Type",
+        default="m.text",
+        groups=_MANAGER,
     )

@@ -102,6 +102,54 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
         self.assertEqual(self.bodies(), [])
         self.assertEqual(self.case.matrix_room_id, ROOM)
 
+    def test_a_lawyer_finds_an_encrypted_room_agrees_and_mentions(self):
+        colleague = self.make_user(
+            "colleague",
+            "legal_case.legal_case_group_user",
+            matrix_user_id="@colleague:example.org",
+        )
+        self.case.lawyer_ids = colleague
+        self.backend.write(
+            {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}
+        )
+        found = "!secret:example.org"
+        answers = self.homeserver.answers
+        answers["GET", "/joined_rooms"] = (200, {"joined_rooms": [ROOM, found]})
+        answers["GET", "/directory/room/#ida:example.org"] = (200, {"room_id": found})
+        answers["GET", f"/rooms/{found}/state/m.room.encryption/"] = (
+            200,
+            {"algorithm": "m.megolm.v1.aes-sha2"},
+        )
+        self.browse(
+            self.form_of_case(),
+            """
+            await click(".nav-link[name=matrix]");
+            await enter("matrix_room_id", "#ida:example.org");
+            await shows(".o_form_editable", "Messages go to the room above");
+            await click("button[name=action_matrix_resolve_alias]");
+            await shows(".badge.text-bg-danger", "Encrypted");
+            if (one("button[name=action_matrix_resolve_alias]"))
+                throw new Error("The room was found, and is still to be found");
+            await click(".nav-link[name=matrix]");
+            await click("[name=matrix_send_unencrypted] input");
+            await shows(".badge.text-bg-warning", "Encrypted");
+            await enter("matrix_message", "Please look");
+            await shows("[name=matrix_message_fullness]", "% of what");
+            await click("button[name=action_matrix_compose]");
+            await shows(".modal [name=people_ids] label", "colleague");
+            await click(".modal [name=people_ids] input");
+            await click(".modal button[name=action_send]");
+            await shows(".o_matrix_deliveries", "colleague: Please look");
+            await until(() => one("[name=matrix_message] textarea").value === "");
+            """,
+            "matrix-lawyer",
+        )
+        (row,) = self.outbox()
+        self.assertEqual(row["room_id"], found)
+        self.assertEqual(
+            row["content"]["m.mentions"], {"user_ids": ["@colleague:example.org"]}
+        )
+
     def test_who_has_nothing_to_do_with_matrix_sees_no_trace_of_it(self):
         outsider = self.make_user(
             "matrix-outsider", "legal_case.legal_case_group_manager"

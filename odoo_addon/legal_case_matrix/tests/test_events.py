@@ -1,5 +1,8 @@
+from unittest.mock import patch
+
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
+from odoo.tools.translate import code_translations
 
 from .common import ROOM, LegalMatrixCase
 
@@ -52,6 +55,43 @@ class TestCaseEvents(LegalMatrixCase):
         self.case.stage_id = self.stages[0]
         self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
 
+    def test_a_new_backend_speaks_the_language_of_who_makes_it(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        backends = self.env["matrix.backend"]
+        names = [
+            "template_case_created",
+            "template_stage_changed",
+            "template_hearing_created",
+            "template_hearing_changed",
+            "template_hearing_cancelled",
+        ]
+        english = backends.default_get(names)
+        german = {text: f"{text} (deutsch)" for text in english.values()}
+
+        with patch.object(
+            code_translations, "get_python_translations", return_value=german
+        ):
+            backend = backends.with_context(lang="de_DE").create(
+                {"name": "Kanzlei", "homeserver_url": "https://matrix.example.org"}
+            )
+
+        for name in names:
+            self.assertEqual(backend[name], f"{english[name]} (deutsch)")
+
+    def test_a_failing_text_is_named_with_its_place(self):
+        self.backend.template_stage_changed = "{{ 1 / 0 }}"
+        self.stages[1].matrix_template = "{{ 1 / 0 }}"
+
+        for stage, place in (
+            (self.stages[1], "Stage “Court”: "),
+            (self.stages[0], "Backend “Office”: "),
+        ):
+            self.clear_outbox()
+            self.case.stage_id = stage
+            self.assertEqual(self.said(), [])
+            (failure,) = self.failures()
+            self.assertIn(place, failure["error_message"])
+
     def test_the_words_of_a_stage_are_the_managers(self):
         fields = self.env["legal.case.stage"].with_user(self.lawyer).fields_get()
 
@@ -78,7 +118,11 @@ class TestCaseEvents(LegalMatrixCase):
         self.assertEqual(stage.matrix_template, "{{ object.name }}")
 
     def test_bad_words_of_a_stage_are_refused_when_they_are_saved(self):
-        for text in ("{{ object. }}", "{{ object.matrix_log_count }}"):
+        for text in (
+            "{{ object. }}",
+            "{{ object.matrix_log_count }}",
+            "{{ object.env.cr }}",
+        ):
             with self.assertRaises(ValidationError):
                 self.stages[0].matrix_template = text
 

@@ -15,6 +15,15 @@ class TestViews(LegalMatrixCase):
 
         self.assertEqual(self.bodies(), ["Please bring the files."])
 
+    def test_a_pasted_alias_stands_where_it_belongs_before_it_is_saved(self):
+        room = self.case.matrix_room_id
+        with Form(self.case) as form:
+            form.matrix_room_id = "https://matrix.to/#/%23ida:example.org"
+
+            self.assertEqual(form.matrix_room_id, room)
+            self.assertEqual(form.matrix_room_alias, "#ida:example.org")
+        self.assertEqual(self.case.matrix_room_id, room)
+
     def test_who_has_nothing_to_do_with_matrix_sees_nothing_of_it(self):
         outsider = self.make_user("outsider", "legal_case.legal_case_group_user")
 

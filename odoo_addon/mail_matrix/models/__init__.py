@@ -17,6 +17,8 @@ from . import matrix_overview
 from . import matrix_event_mixin
 from . import matrix_thread_mixin
 from . import matrix_thread_room
+from . import matrix_thread_health
+from . import matrix_thread_people
 from . import res_users
 from . import mail_message
 from . import matrix_thread_chatter

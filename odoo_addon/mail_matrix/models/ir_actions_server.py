@@ -34,9 +34,16 @@ class IrActionsServer(models.Model):
     )
     matrix_message_type = fields.Selection(words.MESSAGE_TYPES, default="m.text")
 
-    @api.constrains("state", "model_id", "matrix_room", "matrix_template")
+    @api.constrains("state", "usage", "model_id", "matrix_room", "matrix_template")
     def _check_matrix(self):
         for action in self.filtered(lambda action: action.state == "matrix"):
+            if action.usage == "ir_cron":
+                raise ValidationError(
+                    self.env._(
+                        "A scheduled action runs for no record, so there is nothing to "
+                        "tell. Use an automation rule that runs on a date."
+                    )
+                )
             if not action.matrix_template:
                 raise ValidationError(
                     self.env._("Enter the text that is sent to Matrix.")
@@ -57,7 +64,42 @@ class IrActionsServer(models.Model):
         records = context.get("records") or context.get("record")
         if records:
             self.env["matrix.outbox"]._note(records, "automation", self.id)
+        elif self.env.context.get("cron_id"):
+            # Nobody would see an error, and what else the schedule does must go on.
+            failure = self._matrix_failure_without_record()
+            self.env["matrix.log"]._insert_failures([failure])
+        else:
+            raise UserError(
+                self.env._(
+                    "“%(action)s” sends a message about a record. Run it in a list or "
+                    "form of %(model)s, or by an automation rule.",
+                    action=self.name,
+                    model=self.model_id.name,
+                )
+            )
         return False
+
+    def _matrix_failure_without_record(self):
+        """Return the log row of a run that has no record to tell of."""
+        company = self.env.company
+        backend = self.matrix_backend_id or self.env["matrix.backend"]._active_for(
+            company
+        )
+        return {
+            "backend_id": backend.id,
+            "event_type": "automation",
+            "user_id": self.env.uid,
+            "error_code": words.ERROR_NO_RECORD,
+            "error_message": self.env._(
+                "%(action)s: there is no record to tell of, or it was deleted.",
+                action=self._matrix_place("automation"),
+            ),
+        }
+
+    def _matrix_place(self, event_type):
+        """See matrix.event.mixin."""
+        name = self.exists().name or "–"
+        return self.env._("Server action “%(name)s”", name=name)
 
     def _matrix_target(self, event_type):
         """See matrix.event.mixin; the record stands in the context."""
@@ -78,7 +120,12 @@ class IrActionsServer(models.Model):
             else own_room or backend.default_room_id
         )
         if not room:
-            return None
+            raise UserError(
+                self.env._(
+                    "No room was found: the record has none, the action names none, "
+                    "and the backend has no default room."
+                )
+            )
         if not contents.is_room_id(room):
             raise UserError(self.env._("“%(room)s” is no room ID.", room=room[:300]))
         if has_room:

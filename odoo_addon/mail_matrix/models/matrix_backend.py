@@ -32,7 +32,9 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
     )
     default_sender_display = fields.Char(
-        string="Sender Name", help="Display name of the account in Matrix."
+        string="Sender Name",
+        help="Display name of the account in Matrix. Test Connection gives it to the "
+        "account.",
     )
     verify_ssl = fields.Boolean(
         string="Verify TLS Certificate",
@@ -149,6 +151,9 @@ class MatrixBackend(models.Model):
                     company_id = vals.get("company_id", backend.company_id.id)
                     backend._refuse_second_active(company_id)
         result = super().write(self._tidy(vals))
+        if "company_id" in vals:
+            # Odoo asks before the write only, of the company before.
+            self.check_access("write")
         self.env.registry.clear_cache()
         return result
 

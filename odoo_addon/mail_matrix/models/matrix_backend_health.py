@@ -1,7 +1,9 @@
 from datetime import timedelta
 
+from babel.dates import format_timedelta
+
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime, formatLang
+from odoo.tools import SQL, babel_locale_parse, format_datetime, formatLang
 
 from ..tools import words
 
@@ -30,6 +32,9 @@ class MatrixBackend(models.Model):
     oldest_queued_at = fields.Datetime(
         string="Oldest Waiting", compute="_compute_state", groups=_MANAGER
     )
+    oldest_age = fields.Char(
+        string="Oldest Waits For", compute="_compute_state", groups=_MANAGER
+    )
     sent_count = fields.Integer(
         string="Sent in 24 Hours", compute="_compute_delivered", groups=_MANAGER
     )
@@ -50,6 +55,14 @@ class MatrixBackend(models.Model):
             backend.account = row.get("matrix_user_id")
             backend.waiting_count = count_text(self.env, row.get("waiting") or 0)
             backend.oldest_queued_at = row.get("oldest_queued_at")
+            backend.oldest_age = self._age_of(row.get("oldest_queued_at"))
+
+    @api.model
+    def _age_of(self, time):
+        if not time:
+            return False
+        locale = babel_locale_parse(self.env.lang)
+        return format_timedelta(self.env.cr.now() - time, locale=locale)
 
     def _read_state(self):
         """Return by id what the workers know of these backends, and what waits.
@@ -131,8 +144,13 @@ class MatrixBackend(models.Model):
     @api.depends_context("uid")
     def _compute_delivered(self):
         since = self.env.cr.now() - timedelta(days=1)
+        # What is held will be sent: it has not failed yet, as in the Overview.
         groups = self.env["matrix.log"]._read_group(
-            [("backend_id", "in", self.ids), ("date", ">=", since)],
+            [
+                ("backend_id", "in", self.ids),
+                ("date", ">=", since),
+                ("is_final", "=", True),
+            ],
             ["backend_id", "status"],
             ["__count"],
         )
@@ -152,11 +170,18 @@ class MatrixBackend(models.Model):
         return self._open("mail_matrix.matrix_lane_action")
 
     def action_view_log(self):
-        return self._open("mail_matrix.matrix_log_action")
+        return self._open_log("ok")
 
     def action_view_failed(self):
+        return self._open_log("failed")
+
+    def _open_log(self, outcome):
+        """Open what the button has counted."""
         action = self._open("mail_matrix.matrix_log_action")
-        action["context"] = {"search_default_failed": 1, "search_default_held": 1}
+        action["context"] = {
+            f"search_default_{outcome}": 1,
+            "search_default_last_day": 1,
+        }
         return action
 
     def _open(self, xmlid):

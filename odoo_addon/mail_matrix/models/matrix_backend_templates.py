@@ -1,7 +1,7 @@
 from odoo import api, models
 from odoo.exceptions import AccessError, ValidationError
 
-from ..tools.template_check import RestrictedField, check
+from ..tools.template_check import ForbiddenWord, RestrictedField, check
 
 _PREFIX = "template_"
 _EDITORS = "mail.group_mail_template_editor"
@@ -83,6 +83,16 @@ class MatrixBackend(models.Model):
                         field=error,
                     )
                 ) from error
+            except ForbiddenWord as error:
+                raise ValidationError(
+                    self.env._(
+                        "The text “%(text)s” uses “%(word)s”, which could read more "
+                        "than the record. %(instead)s",
+                        text=source,
+                        word=error,
+                        instead=self._instead_of(error),
+                    )
+                ) from error
             except (SyntaxError, ValueError) as error:
                 raise ValidationError(
                     self.env._(
@@ -92,3 +102,17 @@ class MatrixBackend(models.Model):
                         error=error,
                     )
                 ) from error
+
+    @api.model
+    def _instead_of(self, forbidden):
+        """Return what to write instead of a forbidden word."""
+        if forbidden.kind == "text":
+            return self.env._("Join texts with +, as in {{ object.name + '!' }}.")
+        if forbidden.kind == "key":
+            return self.env._(
+                "Write the name of the field, as in {{ object.name }} or "
+                "{{ object.mapped('name') }}."
+            )
+        return self.env._(
+            "Write fields, as in {{ object.name }}, or add a computed field for it."
+        )

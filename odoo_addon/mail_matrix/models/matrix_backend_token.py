@@ -1,3 +1,5 @@
+from urllib.parse import urlsplit
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
@@ -17,7 +19,8 @@ class MatrixBackend(models.Model):
         readonly=False,
         groups="mail_matrix.group_matrix_manager",
         help="Token of the Matrix account that sends. It is stored sealed and never "
-        "shown.",
+        "shown. It is for one server only: another address, or a certificate that is "
+        "no longer verified, needs it entered again.",
     )
     token_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)
     token_state = fields.Selection(
@@ -25,6 +28,7 @@ class MatrixBackend(models.Model):
             ("none", "No token"),
             ("sealed", "Sealed"),
             ("plain", "Not sealed"),
+            ("unsealed", "Not sealed yet"),
             ("lost", "Cannot be opened"),
         ],
         string="Token",
@@ -42,13 +46,34 @@ class MatrixBackend(models.Model):
             if not sealed:
                 backend.token_state = "none"
             elif tokens.is_plain(sealed):
-                backend.token_state = "plain"
+                backend.token_state = "unsealed" if tokens.has_key() else "plain"
             else:
                 try:
                     tokens.unseal(sealed)
                     backend.token_state = "sealed"
                 except ValueError:
                     backend.token_state = "lost"
+
+    @api.onchange("homeserver_url", "verify_ssl")
+    def _onchange_homeserver(self):
+        stored = self._origin
+        is_lost = (
+            stored.sudo().token_sealed
+            and not self.personal_access_token
+            and stored._reveals_token(self.homeserver_url, self.verify_ssl)
+        )
+        if not is_lost:
+            return None
+        return {
+            "warning": {
+                "type": "notification",
+                "title": self.env._("Enter the access token again"),
+                "message": self.env._(
+                    "The stored token is for the server as it was entered before. It "
+                    "is forgotten when you save, because another server could read it."
+                ),
+            }
+        }
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -65,12 +90,30 @@ class MatrixBackend(models.Model):
         vals = dict(vals)
         token = vals.pop("personal_access_token", None)
         sealed = token and self._seal(token)
+        elsewhere = self.browse()
+        if not sealed and {"homeserver_url", "verify_ssl"} & vals.keys():
+            elsewhere = self.filtered(
+                lambda backend: backend._reveals_token(
+                    vals.get("homeserver_url", backend.homeserver_url),
+                    vals.get("verify_ssl", backend.verify_ssl),
+                )
+            )
         result = super().write(vals)
         if sealed:
             # An empty write is checked by nobody, and sudo() below would pass it.
             self.check_access("write")
             self._store_sealed(sealed)
+        if elsewhere:
+            elsewhere._store_sealed(False)
         return result
+
+    def _reveals_token(self, url, verify_ssl):
+        """Whether these values would show the stored token to another server."""
+        # With all rights: others may not read the address; who may write is told later.
+        now = self.sudo()
+        return (now.verify_ssl and not verify_ssl) or (
+            _origin(now.homeserver_url) != _origin(url)
+        )
 
     def action_forget_token(self):
         self.check_access("write")
@@ -137,3 +180,13 @@ class MatrixBackend(models.Model):
         for backend in backends:
             backend._store_sealed(self._seal(backend._token()))
         return len(backends)
+
+
+def _origin(url):
+    """Return scheme, host and port of ``url``; of what is none, the text itself."""
+    try:
+        parts = urlsplit((url or "").strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        return parts.scheme, parts.hostname, port
+    except ValueError:
+        return url

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import api, models
 
 
 class MatrixEventMixin(models.AbstractModel):
@@ -11,6 +11,11 @@ class MatrixEventMixin(models.AbstractModel):
         """Remember that ``event_type`` happened; the rest is done at commit."""
         self.env["matrix.outbox"]._note(self, event_type)
 
+    @api.model
+    def _matrix_event_types(self):
+        """Return the events of these records that the backend has a text for."""
+        return []
+
     def _matrix_room_record(self):
         """Return the record, with matrix.thread.mixin, whose room hears of this one."""
         return self
@@ -22,6 +27,10 @@ class MatrixEventMixin(models.AbstractModel):
     def _matrix_template(self, event_type, backend):
         """Return the text of ``event_type`` in Odoo's inline syntax."""
         return backend[f"template_{event_type}"]
+
+    def _matrix_place(self, event_type):
+        """Return in plain words where the text of ``event_type`` is written."""
+        return self.env._("Backend “%(name)s”", name=self._matrix_backend().name)
 
     def _matrix_variables(self, event_type):
         """Return what a text can use besides ``object``."""

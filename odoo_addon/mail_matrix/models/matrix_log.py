@@ -93,11 +93,13 @@ class MatrixLog(models.Model):
                 found = row.res_id in readable
                 row.record_ref = f"{model},{row.res_id}" if found else False
 
-    @api.depends("error_code", "is_final")
+    @api.depends("error_code", "is_final", "event_type")
     def _compute_hint(self):
         hints = self._hints()
+        of_actions = {**hints, **self._hints_of_actions()}
         for row in self:
-            row.hint = hints.get(row.error_code) if row.is_final else False
+            own = of_actions if row.event_type == "automation" else hints
+            row.hint = own.get(row.error_code) if row.is_final else False
 
     @api.model
     def _hints(self):
@@ -107,7 +109,9 @@ class MatrixLog(models.Model):
             "M_FORBIDDEN": self.env._(
                 "Invite the account into the room and let it write there, then retry."
             ),
-            "M_TOO_LARGE": self.env._("Shorten the text and send it again."),
+            "M_TOO_LARGE": self.env._(
+                "Write it anew and shorter: what was written cannot be changed."
+            ),
             "M_UNKNOWN_TOKEN": backend,
             "org.odoo.token": backend,
             "org.odoo.url": backend,
@@ -127,11 +131,29 @@ class MatrixLog(models.Model):
                 "The room was replaced. Enter the new room on the record, then send "
                 "again."
             ),
+            words.ERROR_ENCRYPTED: self.env._(
+                "Link a room without encryption, or allow “Send Unencrypted” on the "
+                "record; then send again."
+            ),
             words.ERROR_ROOM: self.env._(
                 "Mend the room on the record. This event is not told any more."
             ),
             words.ERROR_TEMPLATE: self.env._(
-                "Mend the text on the backend. This event is not told any more."
+                "Mend the text where the error says. This event is not told any more."
+            ),
+        }
+
+    @api.model
+    def _hints_of_actions(self):
+        """Return what is otherwise for what a server action tells."""
+        return {
+            words.ERROR_ROOM: self.env._(
+                "Enter a room on the record or on the server action. This event is not "
+                "told any more."
+            ),
+            words.ERROR_NO_RECORD: self.env._(
+                "Let an automation rule run the action when records are created, "
+                "changed or due, not when they are deleted."
             ),
         }
 

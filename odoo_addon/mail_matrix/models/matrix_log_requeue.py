@@ -49,29 +49,53 @@ class MatrixLog(models.Model):
         return self._requeued_notification(queued, left)
 
     def action_send_again(self):
-        """Queue the failed messages as new ones, under new transaction ids."""
+        """Queue the failed messages as new ones, under new transaction ids.
+
+        They go to the room that their record has now: the old one may be the reason why
+        they failed. Raises UserError where that room must not have them.
+        """
         messages = self._messages_to_requeue()
         outbox = self.env["matrix.outbox"]
         rows = []
         for message in messages:
-            row = outbox._row(
-                message.backend_id,
-                message.event_type,
-                "",
-                {
-                    "backend_id": message.backend_id.id,
-                    "room_id": not message.matrix_user_id and message.room_id,
-                    "matrix_user_id": message.matrix_user_id,
-                    "matrix_type": message.matrix_type or "m.room.message",
-                    "res_model": message.res_model,
-                    "res_id": message.res_id,
-                    "attachment_id": message.attachment_id.id,
-                },
-            )
-            row["content"] = {**message.content, contents.MARKER: row["txn_id"]}
+            values = message._values_to_send_again()
+            row = outbox._row(message.backend_id, message.event_type, "", values)
+            content = {**message.content, contents.MARKER: row["txn_id"]}
+            # The consent to stand readable is for one room.
+            content.pop(contents.UNENCRYPTED, None)
+            if values.get("unencrypted"):
+                content[contents.UNENCRYPTED] = True
+            row["content"] = content
             rows.append(row)
         outbox._insert_rows(rows)
         return self._requeued_notification(len(rows), 0)
+
+    def _values_to_send_again(self):
+        """Return what the new row holds besides its text."""
+        self.ensure_one()
+        values = {
+            "backend_id": self.backend_id.id,
+            "room_id": not self.matrix_user_id and self.room_id,
+            "matrix_user_id": self.matrix_user_id,
+            "matrix_type": self.matrix_type or "m.room.message",
+            "res_model": self.res_model,
+            "res_id": self.res_id,
+            "attachment_id": self.attachment_id.id,
+        }
+        record = self._room_record()
+        if not record or self.matrix_user_id:
+            return values
+        # A server action may have named a room of its own.
+        own_room = self.event_type != "automation" and record.matrix_room_id
+        room = own_room or self.room_id
+        return {**values, **record._matrix_row_values(self.backend_id, room)}
+
+    def _room_record(self):
+        """Return the record whose room this is about, or None."""
+        model = self.env.get(self.res_model)
+        if model is None or "matrix_room_id" not in model._fields:
+            return None
+        return model.browse(self.res_id).exists()
 
     def _messages_to_requeue(self):
         """Return one row, with all rights, for each message that can be queued again.
@@ -97,8 +121,8 @@ class MatrixLog(models.Model):
         if not whole:
             raise UserError(
                 self.env._(
-                    "There is no text to send: it could not be made. Mend the text on "
-                    "the backend; the next event will use it."
+                    "There is no message to send: it could not be made. Mend what the "
+                    "error says; the next event will use it."
                 )
             )
         inactive = whole.filtered(lambda row: not row.backend_id.is_active)

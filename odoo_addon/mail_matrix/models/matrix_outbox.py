@@ -57,16 +57,20 @@ class MatrixOutbox(models.Model):
         """Return the values of a row that says ``body``.
 
         :param values: dict with ``backend_id``, ``room_id`` or ``matrix_user_id``, and
-            what else the row should hold
+            what else the row should hold; ``unencrypted`` says that the message may
+            stand readable in an encrypted room
         :param dressing: ``links``, ``below`` and ``mentions`` of tools.content.message
         """
         txn_id = self._new_txn_id()
         now = self.env.cr.now()
         message_type = backend._message_type(event_type)
+        content = contents.message(body, txn_id, message_type, **dressing)
+        if values.get("unencrypted"):
+            content[contents.UNENCRYPTED] = True
         return {
             "event_type": event_type,
             "matrix_type": "m.room.message",
-            "content": contents.message(body, txn_id, message_type, **dressing),
+            "content": content,
             "txn_id": txn_id,
             "user_id": self.env.uid,
             "queued_at": now,

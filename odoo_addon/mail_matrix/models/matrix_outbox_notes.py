@@ -127,7 +127,9 @@ class MatrixOutbox(models.Model):
             with self.env.cr.savepoint(flush=False):
                 values = {"res_model": note.model, "res_id": note.res_id}
                 code = words.ERROR_TEMPLATE
-                failure = self._failure(note, uid, error, code, values)
+                record = self.sudo().env[note.model].browse(note.res_id)
+                event = self._event_of(note, record.with_user(uid).sudo())
+                failure = self._failure(note, uid, error, code, values, event)
                 self.env["matrix.log"]._insert_failures([failure])
         except Exception as second_error:
             self._raise_if_to_run_again(second_error)
@@ -167,14 +169,15 @@ class MatrixOutbox(models.Model):
         for note, uid in notes.items():
             records = existing.get(note.model)
             if not records or note.res_id not in records._ids:
+                failures += self._failures_of_gone(note, uid)
                 continue
             record = records.browse(note.res_id).with_prefetch(records._prefetch_ids)
             # The text is made with all rights, in the name of who caused the event.
             record = record.with_user(uid).sudo()
             values = {"res_model": note.model, "res_id": note.res_id}
             code = words.ERROR_ROOM
+            event = self._event_of(note, record)
             try:
-                event = self._event_of(note, record)
                 target = event._matrix_target(note.event_type)
                 if target:
                     backend, values = target
@@ -185,8 +188,22 @@ class MatrixOutbox(models.Model):
                 self._raise_if_to_run_again(error)
                 if isinstance(error, psycopg2.Error):
                     raise
-                failures.append(self._failure(note, uid, error, code, values))
+                code = getattr(error, "matrix_code", code)
+                failures.append(self._failure(note, uid, error, code, values, event))
         return rows, failures
+
+    @api.model
+    def _failures_of_gone(self, note, uid):
+        """Return the log rows of a note whose record was deleted.
+
+        Most events are history then. Who made a server action for a deletion expects a
+        message, though, and none can be made.
+        """
+        if note.event_type != "automation":
+            return []
+        action = self.with_user(uid).sudo().env["ir.actions.server"]
+        action = action.browse(note.cause_id).exists()
+        return [action._matrix_failure_without_record()] if action else []
 
     @api.model
     def _event_of(self, note, record):
@@ -197,10 +214,13 @@ class MatrixOutbox(models.Model):
         return record.with_context(matrix_message_id=note.cause_id)
 
     @api.model
-    def _failure(self, note, uid, error, code, values):
+    def _failure(self, note, uid, error, code, values, event):
         """Return the log row of a note that did not become a message."""
         cause = error.__cause__ if isinstance(error, UserError) else None
         text = f"{error}: {cause}" if cause else str(error)
+        if code == words.ERROR_TEMPLATE or note.event_type == "automation":
+            # Many places hold texts: the one that is to be mended.
+            text = f"{event._matrix_place(note.event_type)}: {text}"
         return {
             "event_type": note.event_type,
             "user_id": uid,

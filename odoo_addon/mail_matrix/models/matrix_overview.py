@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.tools import format_date
 
 from .matrix_backend_health import COUNT_AT_MOST, count_text
 
@@ -17,8 +18,8 @@ class MatrixLog(models.Model):
         """Return the state of things as a dict; the counts as texts.
 
         ``sent`` and ``failed`` count what this user may read of the last day.
-        ``waiting``, ``oldest_queued_at`` and ``troubles`` are for managers, False for
-        others.
+        ``waiting``, ``oldest_queued_at``, ``waiting_by`` and ``troubles`` are for
+        managers, False for others.
         """
         self.check_access("read")
         since = self.env.cr.now() - timedelta(hours=_HOURS)
@@ -30,6 +31,7 @@ class MatrixLog(models.Model):
             ),
             "waiting": False,
             "oldest_queued_at": False,
+            "waiting_by": False,
             "troubles": False,
             "is_worker_missing": self._is_worker_missing(),
         }
@@ -57,6 +59,7 @@ class MatrixLog(models.Model):
         return {
             "waiting": count_text(self.env, waiting),
             "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
+            "waiting_by": self._waiting_by_day_and_event(),
             "troubles": [
                 {
                     "id": backend.id,
@@ -67,6 +70,27 @@ class MatrixLog(models.Model):
                 for backend in active.filtered("state_note")
             ],
         }
+
+    @api.model
+    def _waiting_by_day_and_event(self):
+        """Return day, event and count, as texts, of what waits."""
+        outbox = self.env["matrix.outbox"]
+        bounded = outbox._search([], limit=COUNT_AT_MOST, order="id")
+        groups = outbox._read_group(
+            [("id", "in", bounded)],
+            ["queued_at:day", "event_type"],
+            ["__count"],
+            order="queued_at:day, event_type",
+        )
+        events = dict(outbox._fields["event_type"]._description_selection(self.env))
+        return [
+            {
+                "day": format_date(self.env, day),
+                "event": events.get(event, event),
+                "count": count_text(self.env, count),
+            }
+            for day, event, count in groups
+        ]
 
     @api.model
     def _count_text(self, domain):

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 # What people write. Notifications of the system are events of their own.
 _WRITTEN = ("comment", "email", "email_outgoing")
@@ -13,6 +13,10 @@ class MatrixThreadMixin(models.AbstractModel):
         string="Mirror Internal Notes Too",
         help="Notes are for colleagues. Turn on only if all in the room may read them.",
     )
+
+    @api.model
+    def _matrix_event_types(self):
+        return [*super()._matrix_event_types(), "chatter"]
 
     def _message_post_after_hook(self, message, msg_vals):
         result = super()._message_post_after_hook(message, msg_vals)

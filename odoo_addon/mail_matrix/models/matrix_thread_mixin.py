@@ -1,7 +1,9 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..tools import content as contents
+
+_USER = "mail_matrix.group_matrix_user"
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -31,6 +33,9 @@ class MatrixThreadMixin(models.AbstractModel):
         "stay in Odoo.",
     )
     matrix_message = fields.Text(string="Message", copy=False)
+    matrix_message_fullness = fields.Char(
+        string="Message Length", compute="_compute_matrix_message_fullness"
+    )
 
     @api.constrains("matrix_room_id")
     def _check_matrix_room_id(self):
@@ -58,6 +63,13 @@ class MatrixThreadMixin(models.AbstractModel):
                     )
                 )
 
+    @api.depends("matrix_message")
+    def _compute_matrix_message_fullness(self):
+        for record in self:
+            record.matrix_message_fullness = self._matrix_fullness(
+                record.matrix_message
+            )
+
     @api.model_create_multi
     def create(self, vals_list):
         return super().create([self._matrix_tidy(vals) for vals in vals_list])
@@ -72,10 +84,13 @@ class MatrixThreadMixin(models.AbstractModel):
         pasted = {n: vals[n].strip() for n in names if isinstance(vals.get(n), str)}
         return {**vals, **pasted} if pasted else vals
 
+    @api.model
+    def _matrix_event_types(self):
+        return [*super()._matrix_event_types(), "test"]
+
     def action_matrix_send_test(self):
         for record in self:
-            backend = record._matrix_backend()
-            record._matrix_enqueue("test", backend.template_test or "")
+            record._matrix_enqueue_test()
         return self._matrix_queued_notification()
 
     def action_matrix_send_message(self):
@@ -87,7 +102,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def action_matrix_compose(self):
         """Open the composer, which can mention people."""
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Write to Matrix"),
@@ -99,6 +114,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 "default_res_model": self._name,
                 "default_res_id": self.id,
                 "default_body": self.matrix_message,
+                "default_draft": self.matrix_message,
             },
         }
 
@@ -115,33 +131,70 @@ class MatrixThreadMixin(models.AbstractModel):
             },
         }
 
-    def _matrix_enqueue(self, event_type, body, mentions=None):
+    def _matrix_enqueue(self, event_type, body, mentions=()):
         """Queue what a person wrote and return the transaction id.
 
         :param str body: plain text; line ends are kept
-        :param dict mentions: name in the text → Matrix user id
-        Raises AccessError where the person may not write the record, UserError where
-        the text cannot be sent.
+        :param mentions: pairs of name in the text and Matrix user id
+        Raises AccessError where the person may not write the record or is no Matrix
+        User, UserError where the text cannot be sent.
         """
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
         outbox = self.env["matrix.outbox"]
-        mentions = mentions or {}
         text = contents.clean(body)
         if not text.strip():
             raise UserError(self.env._("Write a message first: this one is empty."))
-        row = outbox._row(
-            backend,
-            event_type,
-            text,
-            values,
-            links={name: contents.matrix_to(user) for name, user in mentions.items()},
-            mentions=mentions.values(),
-        )
+        row = outbox._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._matrix_bounded(row["content"])
         outbox._insert_rows([row])
         return row["txn_id"]
+
+    def _matrix_enqueue_test(self):
+        """Queue the backend's test text, made as the texts of events are."""
+        self.ensure_one()
+        self._matrix_check_person()
+        backend, values = self._matrix_target_or_raise()
+        outbox = self.env["matrix.outbox"]
+        try:
+            row = self.sudo()._matrix_row("test", backend, values)
+        except UserError:
+            raise
+        except Exception as error:
+            outbox._raise_if_to_run_again(error)
+            raise UserError(
+                self.env._(
+                    "Nothing comes of the test text: %(reason)s. A Matrix Manager can "
+                    "mend it on the page Texts of the Matrix backend.",
+                    reason=error,
+                )
+            ) from error
+        outbox._insert_rows([row])
+
+    @api.model
+    def _matrix_fullness(self, text):
+        """Return in words how much of what an event can hold ``text`` takes."""
+        used = contents.size({"body": contents.clean(text)})
+        return self.env._(
+            "%(percent)s %% of what a message holds",
+            percent=used * 100 // contents.MAX_CONTENT_BYTES,
+        )
+
+    def _matrix_check_person(self):
+        """Raise AccessError unless this person may act in Matrix for the record.
+
+        Not asked of events: those are told whoever causes them.
+        """
+        if not self.env.su and not self.env.user.has_group(_USER):
+            raise AccessError(
+                self.env._(
+                    "Only members of the group “%(group)s” may do this. An "
+                    "administrator can add you to it.",
+                    group=self.env.ref(_USER).sudo().name,
+                )
+            )
+        self.check_access("write")
 
     def _matrix_bounded(self, content):
         """Return ``content`` if an event can hold it, without its HTML if need be."""

@@ -4,44 +4,38 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
+from ..tools import words
 from ..tools.matrix_client import MatrixError
 from .matrix_backend_connection import notification
 
 MATRIX_TO = "https://matrix.to/"
-# From this version on the creators of a room rule it without standing in its levels.
-FIRST_VERSION_WITH_CREATORS = 12
+
+
+class EncryptedRoom(UserError):
+    """Nobody has agreed to messages that stand readable in an encrypted room."""
+
+    matrix_code = words.ERROR_ENCRYPTED
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """The room itself: find it, create it, look whether it can be spoken in."""
+    """The room itself: find it, create it, open it."""
 
     _inherit = "matrix.thread.mixin"
 
     # Serves the search for another company's record with the same room.
     matrix_room_id = fields.Char(index="btree_not_null")
+    matrix_resolved_alias = fields.Char(
+        string="Resolved Alias",
+        readonly=True,
+        copy=False,
+        help="The alias by which the linked room was found.",
+    )
     matrix_send_unencrypted = fields.Boolean(
         string="Send Unencrypted",
         copy=False,
         help="Odoo cannot encrypt. In an encrypted room its messages stand readable "
         "for the homeserver, and clients mark them with a warning. Without this "
         "consent nothing is sent to an encrypted room.",
-    )
-    matrix_room_health = fields.Selection(
-        selection=[
-            ("ok", "Ready"),
-            ("not_joined", "Not in the room"),
-            ("no_power", "May not speak"),
-            ("encrypted", "Encrypted"),
-            ("replaced", "Replaced"),
-            ("banned", "Banned"),
-        ],
-        string="Room State",
-        readonly=True,
-        copy=False,
-        help="What Check Room found last.",
-    )
-    matrix_room_health_note = fields.Char(
-        string="Room State Explained", readonly=True, copy=False
     )
 
     @api.constrains(lambda self: self._matrix_room_company_fields())
@@ -81,12 +75,28 @@ class MatrixThreadMixin(models.AbstractModel):
             if not self.env[name]._abstract and "company_id" in self.env[name]._fields
         ]
 
+    @api.onchange("matrix_room_id")
+    def _onchange_matrix_room_id(self):
+        """Show what will be saved, and with an alias the button that finds it."""
+        vals = self._matrix_tidy({"matrix_room_id": self.matrix_room_id})
+        self.matrix_room_id = vals.get("matrix_room_id", self._origin.matrix_room_id)
+        self.matrix_room_alias = vals.get("matrix_room_alias", self.matrix_room_alias)
+
     def write(self, vals):
-        changes_room = "matrix_room_id" in vals and "matrix_room_health" not in vals
-        if changes_room:
-            # What was found was true of the room before.
-            vals = dict(vals, matrix_room_health=False, matrix_room_health_note=False)
-        return super().write(vals)
+        vals = self._matrix_tidy(vals)
+        if "matrix_room_id" not in vals:
+            return super().write(vals)
+        room = vals["matrix_room_id"] or False
+        moved = self.filtered(lambda record: record.matrix_room_id != room)
+        # What was found, and what was agreed to, was true of the room before.
+        forgotten = {
+            "matrix_room_health": False,
+            "matrix_room_health_note": False,
+            "matrix_resolved_alias": False,
+            "matrix_send_unencrypted": False,
+        }
+        super(MatrixThreadMixin, moved).write({**forgotten, **vals})
+        return super(MatrixThreadMixin, self - moved).write(vals)
 
     @api.model
     def _matrix_tidy(self, vals):
@@ -98,18 +108,22 @@ class MatrixThreadMixin(models.AbstractModel):
         if pasted.startswith(MATRIX_TO):
             link = urlsplit(pasted).fragment.lstrip("/").split("?")[0]
             pasted = unquote(link.split("/")[0])
-        if pasted.startswith("#"):
-            return {**vals, "matrix_room_id": False, "matrix_room_alias": pasted}
-        return {**vals, "matrix_room_id": pasted}
+        if not pasted.startswith("#"):
+            return {**vals, "matrix_room_id": pasted}
+        # The linked room stays until the one of this alias was found.
+        vals = {name: vals[name] for name in vals if name != "matrix_room_id"}
+        return {**vals, "matrix_room_alias": pasted}
 
     def _matrix_row_values(self, backend, room):
-        if (
-            room == self.matrix_room_id
-            and self.matrix_room_health == "encrypted"
-            and not self.matrix_send_unencrypted
-        ):
-            raise UserError(self._matrix_encrypted_explanation())
-        return super()._matrix_row_values(backend, room)
+        values = super()._matrix_row_values(backend, room)
+        if room != self.matrix_room_id:
+            return values
+        if self.matrix_send_unencrypted:
+            return {**values, "unencrypted": True}
+        if self.matrix_room_health == "encrypted":
+            # Before the worker finds it out: somebody may be waiting for the answer.
+            raise EncryptedRoom(self._matrix_encrypted_explanation())
+        return values
 
     def _matrix_encrypted_explanation(self):
         return self.env._(
@@ -140,18 +154,8 @@ class MatrixThreadMixin(models.AbstractModel):
                 )
             ) from None
         health, note = self._matrix_look_at(client, room)
-        if health == "encrypted":
-            raise UserError(self._matrix_encrypted_explanation())
-        self._matrix_link(room, health, note)
+        self._matrix_link(room, health, note, alias)
         return self._matrix_room_notification(self.env._("Room found"))
-
-    def action_matrix_check_room(self):
-        """Look whether the account can speak in the room, and join it if invited."""
-        client = self._matrix_client()
-        room = self._matrix_room_or_raise()
-        health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note)
-        return self._matrix_room_notification(self.env._("Room checked"))
 
     def action_matrix_create_room(self):
         """Create a private room for the record, invite its people and link it.
@@ -166,10 +170,12 @@ class MatrixThreadMixin(models.AbstractModel):
         localpart = self._matrix_room_localpart()
         alias = f"#{localpart}:{account.partition(':')[2]}"
         room = self._matrix_create_or_find(client, localpart, alias)
-        problems = self._matrix_invite_people(client, room, account)
+        invited, problems = self._matrix_invite_people(client, room, account)
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
-        return self._matrix_room_notification(self.env._("Room created"), problems)
+        return self._matrix_room_notification(
+            self.env._("Room created"), invited, problems
+        )
 
     def action_matrix_open(self):
         """Open the room in the person's own Matrix client."""
@@ -187,7 +193,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_client(self):
         """Return the client of the backend in charge, for who may write this record."""
         self.ensure_one()
-        self.check_access("write")
+        self._matrix_check_person()
         backend = self._matrix_backend()
         if not backend:
             raise UserError(
@@ -210,88 +216,14 @@ class MatrixThreadMixin(models.AbstractModel):
         if room != self.matrix_room_id:
             values["matrix_room_id"] = room
         if alias:
-            values["matrix_room_alias"] = alias
+            values |= {"matrix_room_alias": alias, "matrix_resolved_alias": alias}
         self.write(values)
 
-    def _matrix_room_notification(self, title, problems=()):
-        good = self.matrix_room_health in ("ok", False)
-        kind = "danger" if not good else "warning" if problems else "success"
-        texts = [self.matrix_room_health_note or self.matrix_room_id, *problems]
-        return notification(kind, title, " ".join(texts))
-
-    def _matrix_look_at(self, client, room):
-        """Return (health, explanation) of ``room``; join it if invited."""
-        account = client.whoami()["user_id"]
-        if room not in client.joined_rooms():
-            try:
-                client.join(room)
-            except MatrixError as error:
-                # Synapse says M_BAD_STATE to who is banned, M_FORBIDDEN to who was not
-                # invited, M_UNKNOWN and 404 of rooms that it does not know.
-                if error.errcode == "M_BAD_STATE":
-                    return "banned", self.env._(
-                        "%(account)s is banned from this room. Somebody who rules it "
-                        "must lift the ban.",
-                        account=account,
-                    )
-                if error.status in (403, 404):
-                    return "not_joined", self.env._(
-                        "%(account)s is not in this room. Invite it there, then check "
-                        "again.",
-                        account=account,
-                    )
-                raise
-        tombstone = client.state_event(room, "m.room.tombstone")
-        if tombstone:
-            return "replaced", self.env._(
-                "This room was replaced by %(room)s. Enter the new room's ID, if you "
-                "trust whoever replaced it.",
-                room=str(tombstone["content"].get("replacement_room"))[:255],
-            )
-        if not self._matrix_may_speak(client, room, account):
-            return "no_power", self.env._(
-                "%(account)s may read this room, but not write there. Raise its role "
-                "in the room's settings.",
-                account=account,
-            )
-        if not client.state_event(room, "m.room.encryption"):
-            return "ok", self.env._(
-                "%(account)s is in the room and may speak.", account=account
-            )
-        if self.matrix_send_unencrypted:
-            return "ok", self.env._(
-                "%(account)s may speak. The room is encrypted, Odoo's messages are "
-                "not.",
-                account=account,
-            )
-        return "encrypted", self._matrix_encrypted_explanation()
-
-    @api.model
-    def _matrix_may_speak(self, client, room, account):
-        """Whether the room's levels let ``account`` send messages."""
-        levels = client.state_event(room, "m.room.power_levels")
-        if levels is None:
-            return True
-        levels = levels["content"]
-        events, users = levels.get("events"), levels.get("users")
-        needed = _level(events, "m.room.message", _level(levels, "events_default", 0))
-        own = _level(users, account, _level(levels, "users_default", 0))
-        return own >= needed or self._matrix_is_creator(client, room, account)
-
-    @api.model
-    def _matrix_is_creator(self, client, room, account):
-        create = client.state_event(room, "m.room.create")
-        if create is None:
-            return False
-        version = create["content"].get("room_version")
-        creators = create["content"].get("additional_creators")
-        return (
-            isinstance(version, str)
-            and version.isdigit()
-            and int(version) >= FIRST_VERSION_WITH_CREATORS
-            and account
-            in [create["sender"], *(creators if isinstance(creators, list) else [])]
-        )
+    def _matrix_room_notification(self, title, told=(), problems=()):
+        kind = self._matrix_room_kind()
+        kind = "warning" if problems and kind == "success" else kind
+        note = self.matrix_room_health_note or self.matrix_room_id
+        return notification(kind, title, " ".join([note, *told, *problems]))
 
     def _matrix_create_or_find(self, client, localpart, alias):
         try:
@@ -330,42 +262,6 @@ class MatrixThreadMixin(models.AbstractModel):
             url=self._matrix_url(),
         )
 
-    def _matrix_room_people(self):
-        """Return the users who belong into the record's room."""
-        people = self.message_partner_ids.user_ids
-        return people | self.user_id if "user_id" in self._fields else people
-
-    def _matrix_invite_people(self, client, room, account):
-        """Invite the record's people and return who could not be, in plain words."""
-        there = {account, *client.joined_members(room)}
-        problems = []
-        # With all rights: a plain user may not read the accounts of others.
-        people = self.sudo()._matrix_room_people()
-        for user in people.filtered(lambda user: user.active and not user.share):
-            if not user.matrix_user_id:
-                problems.append(
-                    self.env._(
-                        "%(user)s was not invited: no Matrix account is entered for "
-                        "this user.",
-                        user=user.name,
-                    )
-                )
-                continue
-            if user.matrix_user_id in there:
-                continue
-            try:
-                client.invite(room, user.matrix_user_id)
-            except MatrixError as error:
-                problems.append(
-                    self.env._(
-                        "%(user)s (%(account)s) was not invited. %(reason)s",
-                        user=user.name,
-                        account=user.matrix_user_id,
-                        reason=error,
-                    )
-                )
-        return problems
-
     def _matrix_via(self, room):
         """Return a server that is in ``room``, or nothing: newer ids name none."""
         for name in (room, self.matrix_room_alias or ""):
@@ -377,9 +273,3 @@ class MatrixThreadMixin(models.AbstractModel):
             [("backend_id", "=", self._matrix_backend().id)], limit=1
         )
         return (status.matrix_user_id or "").partition(":")[2]
-
-
-def _level(levels, name, default):
-    """Return a power level, which the people of a room may have set to anything."""
-    level = levels.get(name, default) if isinstance(levels, dict) else default
-    return level if isinstance(level, int) else default

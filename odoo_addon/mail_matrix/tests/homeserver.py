@@ -1,9 +1,11 @@
 """A homeserver for one test, on a free loopback port: it says what it is told."""
 
+import contextlib
 import datetime
 import http.server
 import ipaddress
 import json
+import socket
 import ssl
 import tempfile
 import threading
@@ -72,6 +74,40 @@ class Homeserver:
             for asked_method, asked_path, body in self.requests
             if (asked_method, asked_path) == (method, path)
         ]
+
+
+class Dripping:
+    """Answers one request with ``at_once`` and then a byte each 20 ms, for 10 s."""
+
+    def __init__(self, at_once, certificate=False):
+        self.at_once = at_once
+        self.stopped = threading.Event()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        # Nobody may come at all.
+        self.socket.settimeout(10)
+        if certificate:
+            self.socket = _tls(self.socket)
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._drip, daemon=True)
+        self.thread.start()
+
+    def _drip(self):
+        # Who is dripped at may leave at any time.
+        with contextlib.suppress(OSError):
+            connection, _address = self.socket.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(self.at_once)
+                for _byte in range(500):
+                    if self.stopped.wait(0.02):
+                        return
+                    connection.sendall(b"x")
+
+    def stop(self):
+        self.stopped.set()
+        self.thread.join()
+        self.socket.close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

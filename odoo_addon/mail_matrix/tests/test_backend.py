@@ -1,5 +1,6 @@
 import psycopg2
 
+from odoo import Command
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
@@ -127,6 +128,64 @@ class TestBackend(MatrixCase):
 
         with self.assertRaisesRegex(ValidationError, "Office"):
             self.backend.unlink()
+
+    def test_users_see_that_there_is_a_backend_and_no_more(self):
+        backends = self.env["matrix.backend"].with_user(self.user)
+
+        self.assertEqual(
+            set(backends.fields_get()),
+            {
+                "id",
+                "display_name",
+                "create_uid",
+                "create_date",
+                "write_uid",
+                "write_date",
+                "name",
+                "company_id",
+                "default_sender_display",
+                "is_active",
+            },
+        )
+
+    def test_the_shared_account_is_for_who_is_allowed_in_all_companies(self):
+        branch = self.env["res.company"].create({"name": "Branch"})
+        own = self.backend.copy({"company_id": branch.id})
+        manager = self.make_user(
+            "branch-manager",
+            "mail_matrix.group_matrix_manager",
+            company_id=branch.id,
+            company_ids=[Command.set(branch.ids)],
+        )
+        elsewhere = {"homeserver_url": "https://elsewhere.example.org"}
+        shared = self.backend.with_user(manager)
+
+        own.with_user(manager).write(elsewhere)
+        self.assertEqual(shared.name, "Office")
+        for redirect in (
+            lambda: shared.write(elsewhere),
+            lambda: shared.write({"company_id": branch.id}),
+            lambda: shared.write({"personal_access_token": "mine"}),
+            shared.unlink,
+            shared.action_forget_token,
+            lambda: own.with_user(manager).write({"company_id": False}),
+            lambda: shared.create(
+                {"name": "Mine", "company_id": False, "is_active": False, **elsewhere}
+            ),
+        ):
+            with self.assertRaises(AccessError):
+                redirect()
+
+        manager.company_ids = self.env["res.company"].search([])
+        shared.write(elsewhere)
+        self.assertEqual(self.backend.homeserver_url, elsewhere["homeserver_url"])
+
+    def test_rules_that_were_changed_survive_an_update(self):
+        rules = self.env["ir.model.data"].search(
+            [("module", "=", "mail_matrix"), ("model", "=", "ir.rule")]
+        )
+
+        self.assertEqual(set(rules.mapped("noupdate")), {True})
 
     def test_users_do_not_configure(self):
         backend = self.backend.with_user(self.user)

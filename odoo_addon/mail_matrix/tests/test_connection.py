@@ -138,7 +138,7 @@ class TestConnection(TransactionCase):
         self.assertEqual(kind, "danger")
         self.assertIn("certificate", text)
 
-        backend.verify_ssl = False
+        backend.write({"verify_ssl": False, "personal_access_token": TOKEN})
         (kind, _text), (_, warnings), _hint = self.shown(backend)
         self.assertEqual(kind, "success")
         self.assertIn("certificate of the homeserver is not verified", warnings)

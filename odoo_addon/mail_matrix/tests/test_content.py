@@ -20,7 +20,7 @@ class TestContent(BaseCase):
     def test_the_first_mention_of_the_name_links_to_the_record(self):
         html = content.to_html(
             "A <x> and A <x>",
-            {"A <x>": "https://o.example/?a=1&b=2"},
+            [("A <x>", "https://o.example/?a=1&b=2")],
             ("Open", "https://o.example/?a=1&b=2"),
         )
 
@@ -30,7 +30,7 @@ class TestContent(BaseCase):
         )
 
     def test_a_text_without_the_name_gets_the_link_below(self):
-        html = content.to_html("Moved", {"A": "https://o"}, ("Open", "https://o"))
+        html = content.to_html("Moved", [("A", "https://o")], ("Open", "https://o"))
 
         self.assertEqual(html, 'Moved<br/><a href="https://o">Open</a>')
 
@@ -45,8 +45,7 @@ class TestContent(BaseCase):
         message = content.message(
             "Hello Ann",
             "t1",
-            links={"Ann": content.matrix_to("@ann:example.org")},
-            mentions=["@ann:example.org"],
+            mentions=[("Ann", "@ann:example.org")],
         )
 
         self.assertEqual(message["m.mentions"], {"user_ids": ["@ann:example.org"]})
@@ -54,6 +53,32 @@ class TestContent(BaseCase):
             message["formatted_body"],
             'Hello <a href="https://matrix.to/#/@ann:example.org">Ann</a>',
         )
+
+    def test_names_count_as_whole_words_only(self):
+        html = content.to_html("Announcement for Ann.", [("Ann", "https://a")])
+
+        self.assertEqual(html, 'Announcement for <a href="https://a">Ann</a>.')
+        self.assertEqual(content.unnamed("Announcement", ["Ann"]), ["Ann"])
+        self.assertEqual(content.unnamed("(Ann)", ["Ann"]), [])
+        self.assertEqual(content.unnamed("Ann Lee", ["Ann", "Ann Lee"]), ["Ann"])
+
+    def test_two_people_of_one_name_are_both_mentioned(self):
+        message = content.message(
+            "Ann and Ann and Ann",
+            "t1",
+            mentions=[("Ann", "@ann:example.org"), ("Ann", "@ann2:example.org")],
+        )
+
+        self.assertEqual(
+            message["m.mentions"],
+            {"user_ids": ["@ann2:example.org", "@ann:example.org"]},
+        )
+        self.assertEqual(
+            message["formatted_body"],
+            '<a href="https://matrix.to/#/@ann:example.org">Ann</a> and '
+            '<a href="https://matrix.to/#/@ann2:example.org">Ann</a> and Ann',
+        )
+        self.assertEqual(content.unnamed("Hello Ann", ["Ann", "Ann"]), ["Ann"])
 
     def test_a_long_text_is_cut_to_what_an_event_holds(self):
         for text in (

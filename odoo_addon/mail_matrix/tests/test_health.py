@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError
@@ -69,6 +69,43 @@ class TestHealth(MatrixCase):
 
         self.assertEqual(self.seen.waiting_count, "2")
         self.assertEqual(self.seen.oldest_queued_at, datetime(2026, 1, 1, 8))
+
+    def test_the_oldest_is_told_by_its_age(self):
+        self.assertFalse(self.seen.oldest_age)
+
+        self.enqueue(queued_at=self.env.cr.now() - timedelta(hours=3))
+        self.seen.invalidate_recordset()
+
+        self.assertEqual(self.seen.oldest_age, "3 hours")
+
+    def test_the_counts_are_those_of_the_overview_and_of_the_lists(self):
+        now = self.env.cr.now()
+        for status, is_final, hours in (
+            ("ok", True, 1),
+            ("ok", True, 25),
+            ("failed", True, 1),
+            ("failed", True, 2),
+            ("failed", False, 3),
+        ):
+            self.log_row(
+                backend_id=self.backend.id,
+                status=status,
+                is_final=is_final,
+                date=now - timedelta(hours=hours),
+            )
+
+        overview = self.env["matrix.log"].with_user(self.manager).get_overview()
+
+        self.assertEqual((self.seen.sent_count, self.seen.failed_count), (1, 2))
+        self.assertEqual((overview["sent"], overview["failed"]), ("1", "2"))
+        for action, outcome in (
+            (self.seen.action_view_log(), "ok"),
+            (self.seen.action_view_failed(), "failed"),
+        ):
+            self.assertEqual(
+                action["context"],
+                {f"search_default_{outcome}": 1, "search_default_last_day": 1},
+            )
 
     def test_counting_ends_at_a_bound(self):
         self.enqueue(4)

@@ -1,12 +1,13 @@
 import json
 import socket
+import time
 from unittest.mock import patch
 
 from odoo.tests import TransactionCase
 
 from ..tools import matrix_client
 from ..tools.matrix_client import MatrixClient, MatrixError
-from .homeserver import BOT, TOKEN, Homeserver
+from .homeserver import BOT, TOKEN, Dripping, Homeserver
 
 ROOM = "!room/with a slash"
 
@@ -194,13 +195,20 @@ class TestMatrixClient(TransactionCase):
         self.assertIn("did not answer in time", text)
 
     def test_a_dripping_answer_ends_with_the_total_timeout(self):
-        homeserver = self.homeserver()
-        page = (200, b" " * 200_000)
-        homeserver.answers["GET", "/_matrix/client/versions"] = page
+        body = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n"
+        for at_once in (b"", b"HTTP/1.1 200 OK\r\nX-Header: ", body, chunked):
+            for certificate in (False, True):
+                server = Dripping(at_once, certificate)
+                self.addCleanup(server.stop)
+                client = self.client(server, verify_ssl=False, total_timeout=0.4)
+                started = time.monotonic()
 
-        text = self.refused(self.client(homeserver, total_timeout=0).versions)
+                text = self.refused(client.versions)
 
-        self.assertIn("did not answer in time", text)
+                # It drips for ten seconds, and never falls silent for long.
+                self.assertLess(time.monotonic() - started, 2, at_once)
+                self.assertIn("did not answer in time", text)
 
     def test_an_endless_answer_is_cut_off(self):
         homeserver = self.homeserver()

@@ -59,6 +59,26 @@ class TestOverview(MatrixCase):
         self.assertEqual(overview["waiting"], "2")
         self.assertEqual(overview["oldest_queued_at"], "2026-01-01 08:00:00")
 
+    def test_it_tells_what_waits_by_day_and_event(self):
+        self.enqueue(2, queued_at="2026-01-01 08:00:00")
+        self.enqueue(3, queued_at="2026-01-02 08:00:00")
+        self.env.cr.execute(
+            "UPDATE matrix_outbox SET event_type = 'chatter' "
+            "WHERE id = (SELECT max(id) FROM matrix_outbox)"
+        )
+
+        groups = self.overview(self.manager)["waiting_by"]
+
+        self.assertEqual(
+            [(group["day"], group["event"], group["count"]) for group in groups],
+            [
+                ("01/01/2026", "Manual message", "2"),
+                ("01/02/2026", "Chatter", "1"),
+                ("01/02/2026", "Manual message", "2"),
+            ],
+        )
+        self.assertIs(self.overview(self.user)["waiting_by"], False)
+
     def test_it_tells_which_backend_is_in_trouble(self):
         self.backend_state("unauthorized", reason="M_UNKNOWN_TOKEN")
 

@@ -102,6 +102,16 @@ class TestToken(MatrixCase):
         with self.keys(self.other_key):
             self.assertEqual(self.backend._token(), TOKEN)
 
+    def test_a_token_stored_before_its_key_is_told_apart(self):
+        with self.keys():
+            self.set_token()
+            self.assertEqual(self.backend.token_state, "plain")
+        with self.keys(self.key):
+            self.backend.invalidate_recordset()
+            self.assertEqual(self.backend.token_state, "unsealed")
+            self.backend._rotate_token_key()
+            self.assertEqual(self.backend.token_state, "sealed")
+
     def test_turning_to_a_key_seals_what_was_plain(self):
         with self.keys():
             self.set_token()
@@ -111,6 +121,75 @@ class TestToken(MatrixCase):
             self.backend._rotate_token_key()
             self.assertTrue(self.sealed().startswith("fernet:"))
             self.assertEqual(self.backend._token(), TOKEN)
+
+    def test_another_server_does_not_get_the_token(self):
+        for values in (
+            {"homeserver_url": "https://other.example.org"},
+            {"homeserver_url": "http://matrix.example.org"},
+            {"homeserver_url": "https://matrix.example.org:8448"},
+            {"verify_ssl": False},
+        ):
+            self.backend.write(
+                {"homeserver_url": "https://matrix.example.org", "verify_ssl": True}
+            )
+            self.set_token()
+            self.backend.with_user(self.manager).write(values)
+
+            self.assertIsNone(self.sealed(), values)
+            self.assertEqual(self.backend.token_state, "none")
+
+    def test_the_same_server_keeps_the_token(self):
+        self.set_token()
+        for values in (
+            {"homeserver_url": "https://matrix.example.org:443/base/"},
+            {"homeserver_url": " https://MATRIX.example.org "},
+            {"verify_ssl": True, "name": "Other name"},
+        ):
+            self.backend.with_user(self.manager).write(values)
+
+            self.assertEqual(self.backend._token(), TOKEN, values)
+
+    def test_a_token_that_comes_with_its_server_is_kept(self):
+        self.set_token("the-old-one")
+        self.backend.with_user(self.manager).write(
+            {
+                "homeserver_url": "https://other.example.org",
+                "verify_ssl": False,
+                "personal_access_token": TOKEN,
+            }
+        )
+
+        self.assertEqual(self.backend._token(), TOKEN)
+
+    def test_the_form_warns_before_the_token_is_forgotten(self):
+        self.set_token()
+
+        def warned(changed, **values):
+            return self.backend.with_user(self.manager).onchange(
+                {
+                    "homeserver_url": self.backend.homeserver_url,
+                    "verify_ssl": True,
+                    "personal_access_token": False,
+                    **values,
+                },
+                [changed],
+                {"homeserver_url": {}, "verify_ssl": {}, "personal_access_token": {}},
+            )
+
+        other = "https://other.example.org"
+        for found in (
+            warned("homeserver_url", homeserver_url=other),
+            warned("verify_ssl", verify_ssl=False),
+        ):
+            self.assertIn("forgotten when you save", found["warning"]["message"])
+        self.assertNotIn(
+            "warning",
+            warned("homeserver_url", homeserver_url=other, personal_access_token="new"),
+        )
+        same = self.backend.homeserver_url + "/base"
+        self.assertNotIn("warning", warned("homeserver_url", homeserver_url=same))
+        self.backend.action_forget_token()
+        self.assertNotIn("warning", warned("homeserver_url", homeserver_url=other))
 
     def test_users_neither_set_nor_forget_the_token(self):
         self.set_token()
@@ -199,12 +278,16 @@ class TestTokenLeaks(MatrixCase):
     def test_no_view_and_no_log_line_holds_it(self):
         with self.assertLogs(level=logging.INFO) as logs:
             logging.getLogger(__name__).info("There is at least one line")
-            self.backend.personal_access_token = TOKEN
+            # Nothing listens there.
+            self.backend.write(
+                {
+                    "homeserver_url": "http://127.0.0.1:1",
+                    "personal_access_token": TOKEN,
+                }
+            )
             self.backend.flush_recordset()
             for kind in ("list", "form", "search", "kanban"):
                 self.assertNoToken(self.backend.get_view(view_type=kind))
-            # Nothing listens there.
-            self.backend.homeserver_url = "http://127.0.0.1:1"
             self.assertNoToken(self.backend.action_test_connection())
 
         self.assertNoToken(logs.output)

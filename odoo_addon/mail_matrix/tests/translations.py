@@ -9,6 +9,8 @@ from odoo.tools.translate import TranslationModuleReader
 # What a translation must carry over as it is: placeholders, inline expressions, tags
 # (not their attributes, which may hold words).
 _KEPT = re.compile(r"%\(\w+\)[sdf]|%%|%[sd]|\{\{.*?\}\}|</?\w+")
+# What stands between quotes in an expression is words or a format.
+_QUOTED = re.compile(r"'[^']*'(?=[^{]*\}\})")
 
 # Odoo's addon sms brings it to all that has a chatter. Whose export names it depends on
 # whether sms is installed, and on what was installed first.
@@ -70,8 +72,7 @@ class TranslationChecks:
         changed = {
             entry.msgid: entry.msgstr
             for entry in self.german
-            if Counter(_KEPT.findall(entry.msgid))
-            != Counter(_KEPT.findall(entry.msgstr))
+            if _kept(entry.msgid) != _kept(entry.msgstr)
         }
 
         self.assertEqual(changed, {})
@@ -114,6 +115,10 @@ class TranslationChecks:
         authors = self.env["ir.module.module"].search([("name", "in", addons)])
         # 19.0 names no addon for id and display_name, which all records have.
         return not addons or "Odoo S.A." in authors.mapped("author")
+
+
+def _kept(text):
+    return Counter(_KEPT.findall(_QUOTED.sub("''", text)))
 
 
 def _places(entry):

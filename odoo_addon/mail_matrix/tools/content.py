@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter, defaultdict
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -11,6 +12,9 @@ from markupsafe import Markup, escape
 MAX_CONTENT_BYTES = 60 * 1024
 MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
+# Says that the message may stand readable in an encrypted room. The worker looks for
+# it.
+UNENCRYPTED = "org.odoo.unencrypted"
 ELLIPSIS = "…"
 
 # jsonb refuses NUL (22P05) and half a surrogate pair (22P02).
@@ -34,25 +38,52 @@ def size(content):
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def to_html(text, links=None, below=None):
+def to_html(text, links=(), below=None):
     """Return ``text`` as HTML of Matrix: everything escaped, line ends kept.
 
-    ``links`` maps words to addresses; the first occurrence of each becomes a link.
-    ``below`` is a pair of words and address that gets a line of its own, unless a word
-    of ``links`` leads there already.
+    ``links`` are pairs of words and address. The first place where the words stand
+    whole becomes a link; the second one, if two pairs have the same words, and so on.
+    ``below`` is such a pair that gets a line of its own, unless a word of ``links``
+    leads there already.
     """
-    links = {words: url for words, url in (links or {}).items() if words}
+    addresses = defaultdict(list)
+    for words, url in links:
+        addresses[words].append(url)
     html, reached = Markup(), set()
-    pattern = "|".join(map(re.escape, sorted(links, key=len, reverse=True)))
-    for index, piece in enumerate(re.split(f"({pattern})", text) if links else [text]):
-        if index % 2 and piece not in reached:
-            reached.add(piece)
-            html += _link(piece, links[piece])
+    for index, piece in enumerate(_split(text, addresses)):
+        if index % 2 and addresses[piece]:
+            url = addresses[piece].pop(0)
+            reached.add(url)
+            html += _link(piece, url)
         else:
             html += escape(piece)
-    if below and below[1] not in {links[words] for words in reached}:
+    if below and below[1] not in reached:
         html += Markup("<br/>") + _link(*below)
     return str(html.replace("\n", Markup("<br/>")))
+
+
+def unnamed(text, names):
+    """Return those of ``names`` that ``text`` does not name, each as often as it
+    stands there too seldom."""
+    left = Counter(_split(clean(text), map(clean, names))[1::2])
+    missing = []
+    for name in names:
+        if left[clean(name)]:
+            left[clean(name)] -= 1
+        else:
+            missing.append(name)
+    return missing
+
+
+def _split(text, words):
+    """Return ``text`` in pieces, of which each second one is one of ``words``.
+
+    Whole words only: Ann is not named in "Announcement".
+    """
+    words = sorted(filter(None, words), key=len, reverse=True)
+    if not words:
+        return [text]
+    return re.split(rf"(?<!\w)({'|'.join(map(re.escape, words))})(?!\w)", text)
 
 
 def _link(words, url):
@@ -67,17 +98,21 @@ def matrix_to(identifier):
 def message(body, txn_id, message_type="m.text", links=None, below=None, mentions=()):
     """Return the content of an ``m.room.message`` that says ``body``.
 
-    ``links`` and ``below`` are those of to_html. ``mentions`` are Matrix user ids; they
-    are always stated, because clients guess from names in the text where they are not.
+    ``links`` maps words to addresses, ``below`` is that of to_html. ``mentions`` are
+    pairs of name and Matrix user id, of people who may have the same name; who is
+    mentioned is always stated, because clients guess from names in the text where it is
+    not.
     """
     body = clean(body)
-    links = {clean(words): url for words, url in (links or {}).items()}
+    links = [(clean(words), url) for words, url in (links or {}).items()]
+    links += [(clean(name), matrix_to(user)) for name, user in mentions]
+    people = sorted({user for _name, user in mentions})
     return {
         "msgtype": message_type,
         "body": body,
         "format": "org.matrix.custom.html",
         "formatted_body": to_html(body, links, below and (clean(below[0]), below[1])),
-        "m.mentions": {"user_ids": sorted(mentions)} if mentions else {},
+        "m.mentions": {"user_ids": people} if people else {},
         MARKER: txn_id,
     }
 

@@ -12,6 +12,8 @@ import urllib3.exceptions
 
 from odoo.exceptions import UserError
 
+from .matrix_transport import Transport
+
 CLIENT = "/_matrix/client/v3"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_REMOTE_TEXT = 300
@@ -40,7 +42,7 @@ class MatrixClient:
     :param token: access token, or None for endpoints that need none.
     :param connect_timeout: seconds until the connection must stand.
     :param read_timeout: seconds without a byte after which the answer is given up.
-    :param total_timeout: seconds after which no further piece of an answer is awaited.
+    :param total_timeout: seconds after which the rest of an answer is given up.
     """
 
     def __init__(
@@ -146,6 +148,12 @@ class MatrixClient:
         joined = self._call("GET", path).get("joined")
         return joined if isinstance(joined, dict) else {}
 
+    def invited_members(self, room_id):
+        """Return the ids of those who are invited to a joined room and not there."""
+        path = f"{CLIENT}/rooms/{_part(room_id)}/members?membership=invite"
+        members = _list(self._call("GET", path), "chunk", dict)
+        return {member.get("state_key") for member in members}
+
     def state_event(self, room_id, event_type, state_key=""):
         """Return ``content`` and ``sender``, if told, of a state event.
 
@@ -200,7 +208,7 @@ class MatrixClient:
                 warnings.simplefilter(
                     "ignore", urllib3.exceptions.InsecureRequestWarning
                 )
-            transport = _Transport(self.timeout)
+            transport = Transport(*self.timeout, deadline)
             session.mount("https://", transport)
             session.mount("http://", transport)
             response = session.request(
@@ -214,13 +222,13 @@ class MatrixClient:
                 stream=True,
             )
             with response:
-                return response, self._read(response, deadline)
+                return response, self._read(response)
 
     def _sign(self, request):
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _read(self, response, deadline):
+    def _read(self, response):
         raw = bytearray()
         for chunk in response.iter_content(16 * 1024):
             raw += chunk
@@ -233,8 +241,6 @@ class MatrixClient:
                         size=MAX_ANSWER_BYTES // 2**20,
                     )
                 )
-            if time.monotonic() > deadline:
-                raise requests.ReadTimeout
         if response.raw.length_remaining:
             raise requests.ConnectionError
         return bytes(raw)
@@ -379,17 +385,6 @@ class MatrixClient:
         if self._token:
             text = text.replace(self._token, "…")
         return " ".join(text.split())[:MAX_REMOTE_TEXT]
-
-
-class _Transport(requests.adapters.HTTPAdapter):
-    """Gives each call its time limits: (connect, read), in seconds."""
-
-    def __init__(self, timeout):
-        super().__init__()
-        self._timeout = timeout
-
-    def send(self, request, stream=False, timeout=None, **kwargs):
-        return super().send(request, stream, self._timeout, **kwargs)
 
 
 def _unsigned(request):

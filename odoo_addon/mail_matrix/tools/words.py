@@ -26,4 +26,7 @@ MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (sil
 # its own org.odoo.* codes.
 ERROR_TEMPLATE = "org.odoo.template"
 ERROR_ROOM = "org.odoo.room"
+ERROR_NO_RECORD = "org.odoo.no_record"
+# The worker finds the same, in rooms that nobody has checked.
+ERROR_ENCRYPTED = "org.odoo.encrypted"
 ERROR_DISCARDED = "org.odoo.discarded"

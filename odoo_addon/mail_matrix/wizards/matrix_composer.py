@@ -14,8 +14,20 @@ class MatrixComposer(models.TransientModel):
     res_id = fields.Many2oneReference(model_field="res_model", required=True)
     record_name = fields.Char(string="To the Room of", compute="_compute_record_name")
     body = fields.Text(string="Message", required=True)
+    # What stood on the record when this was opened.
+    draft = fields.Text()
+    candidate_ids = fields.Many2many(
+        comodel_name="res.users", compute="_compute_candidate_ids"
+    )
+    people_ids = fields.Many2many(
+        comodel_name="res.users",
+        relation="matrix_composer_people_rel",
+        string="Mention",
+        help="They are notified loudly.",
+    )
     mention_ids = fields.Many2many(
         comodel_name="res.users",
+        string="Mention Others",
         domain=[("matrix_user_id", "!=", False)],
         help="They are notified loudly. Users need a Matrix account for that.",
     )
@@ -26,14 +38,23 @@ class MatrixComposer(models.TransientModel):
         for composer in self:
             composer.record_name = composer._record().display_name
 
+    @api.depends("res_model", "res_id")
+    def _compute_candidate_ids(self):
+        """Offer the record's people first: it is them whom one writes to mostly."""
+        for composer in self:
+            record = composer._record()
+            record.check_access("read")
+            # With all rights, then as this user, who need not see all of them.
+            people = record.sudo()._matrix_room_people()
+            others = [("id", "in", (people - self.env.user).ids)]
+            account = [("matrix_user_id", "!=", False), ("share", "=", False)]
+            composer.candidate_ids = self.env["res.users"].search(others + account)
+
     @api.depends("body")
     def _compute_fullness(self):
-        limit = contents.MAX_CONTENT_BYTES
+        threads = self.env["matrix.thread.mixin"]
         for composer in self:
-            used = contents.size({"body": contents.clean(composer.body)})
-            composer.fullness = self.env._(
-                "%(percent)s %% of what a message holds", percent=used * 100 // limit
-            )
+            composer.fullness = threads._matrix_fullness(composer.body)
 
     def _record(self):
         """Return the record, as this user. Raises UserError where it has no room."""
@@ -45,15 +66,18 @@ class MatrixComposer(models.TransientModel):
     def action_send(self):
         self.ensure_one()
         record = self._record()
-        mentions = {
-            user.matrix_display_name or user.name: user.matrix_user_id
-            for user in self.mention_ids
-        }
+        mentions = [
+            (user.matrix_display_name or user.name, user.matrix_user_id)
+            for user in self.people_ids | self.mention_ids
+        ]
         body = self.body or ""
-        unnamed = [name for name in mentions if name not in body]
+        unnamed = contents.unnamed(body, [name for name, _user in mentions])
         if unnamed and body.strip():
             body = f"{', '.join(unnamed)}: {body}"
         record._matrix_enqueue("manual", body, mentions)
+        if record.matrix_message == self.draft:
+            # Sent with this, it must not be sent again from the form.
+            record.matrix_message = False
         return record._matrix_queued_notification(
             {"type": "ir.actions.act_window_close"}
         )

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..tools.rehearsal import rehearsal
+
 
 class MatrixPreview(models.TransientModel):
     """What a room would read of a real record."""
@@ -34,14 +36,14 @@ class MatrixPreview(models.TransientModel):
         )
         backend = self.env["matrix.backend"]
         return [
-            (key, name) for key, name in names if f"notify_{key}" in backend._fields
+            (key, name) for key, name in names if f"template_{key}" in backend._fields
         ]
 
     @api.model
     def _default_event_type(self):
-        """Return the first event that any record can be previewed for."""
+        """Return the first event of a record itself, else the test."""
         keys = [key for key, _name in self._selection_event_type()]
-        return next((key for key in keys if key != "chatter"), "chatter")
+        return next((key for key in keys if key not in ("chatter", "test")), "test")
 
     @api.model
     def _selection_record_ref(self):
@@ -50,44 +52,83 @@ class MatrixPreview(models.TransientModel):
 
     @api.model
     def _default_record_ref(self):
+        return self._first_record(self._default_event_type())
+
+    @api.model
+    def _first_record(self, event_type):
+        """Return a record that tells of this event, as the field wants it, or False."""
         for model in self.env["matrix.backend"]._template_models():
-            if self.env[model].has_access("read"):
-                record = self.env[model].search([], limit=1)
+            records = self.env[model]
+            if event_type in records._matrix_event_types() and records.has_access(
+                "read"
+            ):
+                record = records.search([], limit=1)
                 if record:
                     return f"{model},{record.id}"
         return False
+
+    @api.onchange("event_type")
+    def _onchange_event_type(self):
+        if self.event_type and not self._is_fitting():
+            self.record_ref = self._first_record(self.event_type)
+
+    @api.onchange("record_ref")
+    def _onchange_record_ref(self):
+        if self.record_ref and not self._is_fitting():
+            told = self.record_ref._matrix_event_types()
+            self.event_type = next((event for event in told), False)
+
+    def _is_fitting(self):
+        record = self.record_ref
+        return bool(record) and self.event_type in record._matrix_event_types()
 
     @api.depends("backend_id", "event_type", "record_ref")
     def _compute_message(self):
         for preview in self:
             preview.body = preview.html = preview.problem = False
-            record = preview.record_ref
-            if not record or not preview.event_type:
+            if not preview.record_ref or not preview.event_type:
                 continue
             try:
-                row = preview._row(record)
+                content = preview._content()
             except Exception as error:
+                self.env["matrix.outbox"]._raise_if_to_run_again(error)
                 preview.problem = str(error)
                 continue
-            preview.body = row["content"]["body"]
-            preview.html = row["content"].get("formatted_body")
+            preview.body = content["body"]
+            preview.html = content.get("formatted_body")
 
-    def _row(self, record):
-        """Return the row that the event would make, with all rights as at commit."""
-        record.check_access("read")
-        event = record.sudo()
-        if self.event_type == "chatter":
-            message = self.env["mail.message"].search(
-                [
-                    ("model", "=", record._name),
-                    ("res_id", "=", record.id),
-                    ("message_type", "=", "comment"),
-                ],
-                limit=1,
-            )
-            if not message:
-                raise UserError(
-                    self.env._("Nobody has written on this record yet: choose another.")
+    def _content(self):
+        """Return the content that the event would have, made with all rights as at
+        commit."""
+        if not self._is_fitting():
+            raise UserError(
+                self.env._(
+                    "This event does not happen to such records: choose another record "
+                    "or event."
                 )
-            event = event.with_context(matrix_message_id=message.id)
-        return event._matrix_row(self.event_type, self.backend_id.sudo(), {})
+            )
+        record, backend, event_type = self.record_ref, self.backend_id, self.event_type
+        record.check_access("read")
+        with rehearsal(self.env) as env:
+            event = env[record._name].browse(record.id).sudo()
+            if event_type == "chatter":
+                message = self._last_comment(env, record)
+                event = event.with_context(matrix_message_id=message.id)
+            backend = env["matrix.backend"].browse(backend.id).sudo()
+            return event._matrix_row(event_type, backend, {})["content"]
+
+    @api.model
+    def _last_comment(self, env, record):
+        message = env["mail.message"].search(
+            [
+                ("model", "=", record._name),
+                ("res_id", "=", record.id),
+                ("message_type", "=", "comment"),
+            ],
+            limit=1,
+        )
+        if not message:
+            raise UserError(
+                self.env._("Nobody has written on this record yet: choose another.")
+            )
+        return message

@@ -12,6 +12,12 @@ class TestMatrixTicket(models.Model):
     partner_id = fields.Many2one("res.partner")
     user_ids = fields.Many2many("res.users")
     secret = fields.Char(groups="base.group_system")
+    # A text may read a field that runs code of other addons.
+    echo = fields.Char(compute="_compute_echo")
+
+    def _compute_echo(self):
+        for ticket in self:
+            ticket.echo = ticket.name
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -24,3 +30,7 @@ class TestMatrixTicket(models.Model):
         if "stage" in vals:
             self._matrix_note("ticket_moved")
         return result
+
+    @api.model
+    def _matrix_event_types(self):
+        return ["ticket_created", "ticket_moved", *super()._matrix_event_types()]

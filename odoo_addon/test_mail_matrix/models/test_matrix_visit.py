@@ -19,3 +19,7 @@ class TestMatrixVisit(models.Model):
 
     def _matrix_room_record(self):
         return self.ticket_id
+
+    @api.model
+    def _matrix_event_types(self):
+        return ["visit_created", *super()._matrix_event_types()]

@@ -4,8 +4,11 @@ from . import test_business_first
 from . import test_chatter
 from . import test_deliveries
 from . import test_enqueue
+from . import test_groups
 from . import test_log_access
 from . import test_manual
+from . import test_preview
 from . import test_requeue
+from . import test_rpc
 from . import test_templates
 from . import test_wizards

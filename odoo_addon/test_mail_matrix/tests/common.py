@@ -1,3 +1,6 @@
+from contextlib import contextmanager
+from unittest.mock import patch
+
 from odoo.addons.mail_matrix.tests.common import MatrixCase
 
 ROOM = "!ticket:example.org"
@@ -18,3 +21,14 @@ class TicketCase(MatrixCase):
     @classmethod
     def as_user(cls, records):
         return records.with_user(cls.user)
+
+    @contextmanager
+    def echoing(self, speak):
+        """Let a text that reads ``echo`` run ``speak(ticket)`` and say its result."""
+
+        def compute(tickets):
+            for ticket in tickets:
+                ticket.echo = speak(ticket)
+
+        with patch.object(type(self.ticket), "_compute_echo", compute):
+            yield

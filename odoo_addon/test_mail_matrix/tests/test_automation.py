@@ -1,4 +1,4 @@
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tests import tagged
 
 from .common import ROOM, TicketCase
@@ -58,6 +58,11 @@ class TestAutomation(TicketCase):
         partner_action = self.action()
         self.run_on(partner_action, self.user.partner_id)
         self.assertEqual(len(self.outbox()), 1)
+        (failure,) = self.failures()
+        self.assertEqual(failure["error_code"], "org.odoo.room")
+        self.assertIn("“Tell Matrix”: No room was found", failure["error_message"])
+        log = self.env["matrix.log"].browse(failure["id"])
+        self.assertIn("on the server action", log.hint)
         self.backend.default_room_id = "!default"
         self.run_on(partner_action, self.user.partner_id)
         self.assertEqual(self.outbox()[-1]["room_id"], "!default")
@@ -69,7 +74,47 @@ class TestAutomation(TicketCase):
         )
 
         self.assertEqual(self.outbox(), [])
-        self.assertEqual(self.failures()[0]["error_code"], "org.odoo.template")
+        (failure,) = self.failures()
+        self.assertEqual(failure["error_code"], "org.odoo.template")
+        self.assertIn("Server action “Tell Matrix”: ", failure["error_message"])
+
+    def test_who_runs_it_without_a_record_is_told(self):
+        with self.assertRaisesRegex(UserError, "“Tell Matrix”.* a list or form of Con"):
+            self.action().run()
+        self.assertEqual(self.failures(), [])
+
+    def test_a_schedule_that_has_no_record_is_logged(self):
+        self.action().with_context(cron_id=1).run()
+
+        self.assert_failed_without_record()
+
+    def test_a_record_that_is_deleted_is_logged(self):
+        partner = self.env["res.partner"].create({"name": "Ann"})
+        action = self.action(matrix_room="!a")
+        action.with_context(active_model=partner._name, active_ids=partner.ids).run()
+        partner.unlink()
+        self.commit()
+
+        self.assert_failed_without_record()
+
+    def assert_failed_without_record(self):
+        self.assertEqual(self.outbox(), [])
+        (failure,) = self.failures()
+        self.assertEqual(failure["error_code"], "org.odoo.no_record")
+        self.assertIn("Server action “Tell Matrix”: ", failure["error_message"])
+        log = self.env["matrix.log"].with_user(self.manager).search([])
+        self.assertIn("not when they are deleted", log.hint)
+
+    def test_a_scheduled_action_is_refused(self):
+        with self.assertRaisesRegex(ValidationError, "runs for no record"):
+            self.env["ir.cron"].create(
+                {
+                    "name": "Tell Matrix each day",
+                    "model_id": self.env["ir.model"]._get_id("res.partner"),
+                    "state": "matrix",
+                    "matrix_template": "Contact {{ object.name }}",
+                }
+            )
 
     def test_what_cannot_work_is_refused(self):
         for values, words in (

@@ -69,11 +69,13 @@ class TestBrowser(BrowserCase):
         self.env.cr.execute("DELETE FROM matrix_worker")
         self.ticket._matrix_enqueue("manual", "Hello")
         self.log(self.outbox()[0], status="ok")
+        self.ticket._matrix_enqueue("manual", "Still here")
         self.browse(
             "/odoo/action-mail_matrix.matrix_overview_action",
             """
             await until(() => one(".o_graph_renderer canvas"));
             await shows(".alert-danger", "No worker was seen");
+            await shows(".o_matrix_waiting_by tr", "Manual message");
             """,
             "matrix-manager",
         )
@@ -98,6 +100,47 @@ class TestBrowser(BrowserCase):
         )
         backend = self.env["matrix.backend"].search([("name", "=", "Law Office")])
         self.assertEqual(backend._token(), "syt_browser_token")
+
+    def test_another_address_asks_for_the_token_again(self):
+        self.backend.personal_access_token = "syt_browser_token"
+        self.browse(
+            f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
+            """
+            await shows(".text-muted", "Enter another one to replace it");
+            await enter("homeserver_url", "https://other.example.org");
+            await shows(".o_notification", "Enter the access token again");
+            await click(".o_form_button_save");
+            await until(() => [...document.querySelectorAll(".text-muted span")].find(
+                (span) => span.textContent.includes("Not set yet") &&
+                    span.offsetParent));
+            """,
+            "matrix-manager",
+        )
+        self.assertEqual(self.backend.token_state, "none")
+
+    def test_a_manager_previews_an_event_of_another_model(self):
+        self.env["test.matrix.visit"].create({"ticket_id": self.ticket.id})
+        self.commit()
+        self.browse(
+            f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
+            """
+            (await shows(".o_form_statusbar button", "Preview Texts")).click();
+            const event = await until(() =>
+                one(".modal [name=event_type] :is(select, input)"));
+            if (event.matches("select")) {
+                event.value = JSON.stringify("visit_created");
+                event.dispatchEvent(new Event("change", {bubbles: true}));
+            } else {
+                // Odoo 19 has a menu of its own for this.
+                event.click();
+                (await shows(".o_select_menu_item", "Visit created")).click();
+            }
+            await shows(".modal [name=body]", "Visit of Leaking tap");
+            await click(".modal footer .btn-primary");
+            await until(() => !one(".modal"));
+            """,
+            "matrix-manager",
+        )
 
     def test_a_plain_user_does_not_see_what_he_must_not(self):
         self.ticket._matrix_enqueue("manual", "For all to read")

@@ -1,5 +1,5 @@
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 
 from .common import ROOM, TicketCase
 
@@ -11,6 +11,22 @@ class TestManual(TicketCase):
 
         self.assertEqual(self.bodies(), ["Hello from Odoo"])
         self.assertEqual(self.outbox()[0]["event_type"], "test")
+
+    def test_the_test_text_is_a_template_as_the_others(self):
+        self.backend.template_test = "Hello from {{ object.name }}"
+
+        self.as_user(self.ticket).action_matrix_send_test()
+
+        (row,) = self.outbox()
+        self.assertEqual(row["content"]["body"], "Hello from Leaking tap")
+        self.assertIn(">Leaking tap</a>", row["content"]["formatted_body"])
+        self.assertEqual(row["user_id"], self.user.id)
+
+    def test_a_test_text_that_fails_says_who_can_mend_it(self):
+        self.backend.template_test = "{{ 1 / 0 }}"
+
+        with self.assertRaisesRegex(UserError, "division.*Matrix Manager"):
+            self.as_user(self.ticket).action_matrix_send_test()
 
     def test_what_was_typed_is_sent_as_it_is_and_the_field_is_emptied(self):
         text = 'Line 1\n<b>"Line 2"</b> \U0001f600'
@@ -44,6 +60,13 @@ class TestManual(TicketCase):
 
         self.ticket._matrix_enqueue("manual", "<" * 55 * 1024)
         self.assertNotIn("formatted_body", self.outbox()[0]["content"])
+
+    def test_the_record_tells_how_much_fits(self):
+        with Form(self.ticket) as form:
+            form.matrix_message = "x" * 30 * 1024
+            self.assertEqual(
+                form.matrix_message_fullness, "50 % of what a message holds"
+            )
 
     def test_what_is_missing_is_said(self):
         self.ticket.matrix_room_id = False

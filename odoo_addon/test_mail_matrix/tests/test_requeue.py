@@ -68,6 +68,57 @@ class TestRequeue(TicketCase):
             self.assertEqual(row["content"]["org.odoo.outbox"], row["txn_id"])
             self.assertGreater(row["expires_at"], row["queued_at"])
 
+    def test_send_again_goes_to_the_room_of_now_and_retry_to_the_old_one(self):
+        log = self.failed_message()
+        self.ticket.matrix_room_id = "!successor:example.org"
+
+        log.action_send_again()
+        log.action_retry()
+
+        again, retried = self.outbox()
+        self.assertEqual(again["room_id"], "!successor:example.org")
+        self.assertEqual(again["res_id"], self.ticket.id)
+        self.assertEqual((retried["room_id"], retried["txn_id"]), (ROOM, log.txn_id))
+
+    def test_send_again_keeps_a_room_that_is_not_the_record_s(self):
+        log = self.failed_message()
+        self.ticket.matrix_room_id = False
+        log.action_send_again()
+        self.assertEqual(self.outbox()[0]["room_id"], ROOM)
+
+        self.clear_outbox()
+        self.ticket.matrix_room_id = ROOM
+        self.env["ir.actions.server"].create(
+            {
+                "name": "Tell Matrix",
+                "model_id": self.env["ir.model"]._get_id(self.ticket._name),
+                "state": "matrix",
+                "matrix_room": "!named:example.org",
+                "matrix_template": "Ticket {{ object.name }}",
+            }
+        ).with_context(active_model=self.ticket._name, active_ids=self.ticket.ids).run()
+        self.commit()
+        self.fail().with_user(self.manager).action_send_again()
+        self.assertEqual(self.outbox()[0]["room_id"], "!named:example.org")
+
+    def test_send_again_asks_for_the_consent_of_now(self):
+        log = self.failed_message()
+        self.ticket.matrix_room_health = "encrypted"
+        with self.assertRaisesRegex(UserError, "cannot encrypt"):
+            log.action_send_again()
+
+        self.ticket.matrix_send_unencrypted = True
+        log.action_send_again()
+        (row,) = self.outbox()
+        self.assertIs(row["content"]["org.odoo.unencrypted"], True)
+        self.assertEqual(row["content"]["m.mentions"], {})
+
+        consented = self.fail().with_user(self.manager)
+        self.ticket.matrix_room_id = "!unknown:example.org"
+        consented.action_send_again()
+        (row,) = self.outbox()
+        self.assertNotIn("org.odoo.unencrypted", row["content"])
+
     def test_a_bulk_retry_queues_each_message_once_and_in_order(self):
         logs = self.env["matrix.log"]
         for number in range(3):
@@ -102,8 +153,9 @@ class TestRequeue(TicketCase):
         self.commit()
         textless = self.env["matrix.log"].search([], limit=1).with_user(self.manager)
         self.assertEqual(textless.error_code, "org.odoo.template")
-        self.assertIn("Mend the text", textless.hint)
-        with self.assertRaisesRegex(UserError, "no text"):
+        self.assertIn("Mend the text where the error says", textless.hint)
+        self.assertIn("Backend “Office”: ", textless.error_message)
+        with self.assertRaisesRegex(UserError, "no message"):
             textless.action_retry()
 
         final = self.failed_message()

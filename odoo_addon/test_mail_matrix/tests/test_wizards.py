@@ -35,6 +35,53 @@ class TestWizards(TicketCase):
             "&lt;please&gt; look<br/>today",
         )
 
+    def test_two_people_of_one_name_are_both_mentioned(self):
+        one = self.make_user("ann-1", name="Ann", matrix_user_id="@ann1:example.org")
+        two = self.make_user("ann-2", name="Ann", matrix_user_id="@ann2:example.org")
+        self.compose("Announcement", one | two).action_send()
+
+        content = self.outbox()[0]["content"]
+        self.assertEqual(content["body"], "Ann, Ann: Announcement")
+        self.assertEqual(
+            content["m.mentions"]["user_ids"],
+            ["@ann1:example.org", "@ann2:example.org"],
+        )
+
+    def test_the_people_of_the_record_are_offered_first(self):
+        ann = self.make_user(
+            "Ann", "base.group_user", matrix_user_id="@ann:example.org"
+        )
+        bob = self.make_user("Bob", "base.group_user")
+        self.user.sudo().matrix_user_id = "@me:example.org"
+        people = (ann | bob | self.user).partner_id
+        self.ticket.message_subscribe(people.ids)
+
+        composer = self.compose("Look")
+        self.assertEqual(composer.candidate_ids, ann)
+        composer.people_ids = ann
+        composer.action_send()
+
+        content = self.outbox()[0]["content"]
+        self.assertEqual(content["body"], "Ann: Look")
+        self.assertEqual(content["m.mentions"]["user_ids"], ["@ann:example.org"])
+
+    def test_a_draft_is_not_sent_twice(self):
+        self.ticket.matrix_message = "Please look"
+        composer = self.compose("Please look, Ann")
+
+        composer.action_send()
+
+        self.assertFalse(self.ticket.matrix_message)
+
+    def test_another_draft_written_meanwhile_is_kept(self):
+        self.ticket.matrix_message = "Please look"
+        composer = self.compose("Please look, Ann")
+        self.ticket.matrix_message = "A colleague writes"
+
+        composer.action_send()
+
+        self.assertEqual(self.ticket.matrix_message, "A colleague writes")
+
     def test_the_composer_tells_how_much_fits(self):
         self.assertEqual(
             self.compose("x" * 30 * 1024).fullness, "50 % of what a message holds"
@@ -54,6 +101,8 @@ class TestWizards(TicketCase):
         values = {"res_model": hidden._name, "res_id": hidden.id, "body": "Hello"}
         with self.assertRaises(AccessError):
             composer.create(values).action_send()
+        with self.assertRaises(AccessError):
+            composer.create(values).candidate_ids.mapped("name")
         self.assertEqual(self.outbox(), [])
 
     def preview(self, event_type, record):
@@ -76,6 +125,17 @@ class TestWizards(TicketCase):
         self.assertIn(">Leaking tap</a> moved to New", preview.html)
         self.assertFalse(preview.problem)
         self.assertEqual(self.outbox(), [], "A preview sends nothing")
+
+    def test_the_test_text_is_previewed_as_it_is_sent(self):
+        self.backend.template_test = "Hello from {{ object.name }}"
+        events = dict(self.env["matrix.preview"]._selection_event_type())
+
+        preview = self.preview("test", self.ticket)
+
+        self.assertIn("test", events)
+        self.assertEqual(preview.body, "Hello from Leaking tap")
+        self.as_user(self.ticket).action_matrix_send_test()
+        self.assertIn(self.outbox()[0]["content"]["formatted_body"], preview.html)
 
     def test_the_preview_of_the_chatter_shows_the_last_message(self):
         self.assertIn("Nobody", self.preview("chatter", self.ticket).problem)

@@ -8,7 +8,7 @@ use std::{
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
@@ -44,7 +44,8 @@ impl Homeserver {
                     let came = Instant::now();
                     let arrived = arrived.clone();
                     async move {
-                        let is_message = request.uri().path().contains("/send/");
+                        let path = request.uri().path().to_owned();
+                        let is_message = path.contains("/send/");
                         // Read to its end, so that the connection can carry the next one.
                         let _ = request.into_body().collect().await;
                         if is_message {
@@ -52,7 +53,7 @@ impl Homeserver {
                             let _ = arrived.send(came);
                         }
                         sleep(delay).await;
-                        Ok::<_, Infallible>(answer(is_message))
+                        Ok::<_, Infallible>(answer(&path))
                     }
                 });
                 connections.spawn(async move {
@@ -65,7 +66,16 @@ impl Homeserver {
     }
 }
 
-fn answer(is_message: bool) -> Response<Full<Bytes>> {
-    let body = if is_message { r#"{"event_id":"$bench"}"# } else { r#"{"user_id":"@bench:bench.invalid"}"# };
-    Response::new(Full::new(Bytes::from_static(body.as_bytes())))
+/// Every message is an event; no room has the state that is asked for, and so none is encrypted.
+fn answer(path: &str) -> Response<Full<Bytes>> {
+    let (status, body) = if path.contains("/send/") {
+        (StatusCode::OK, r#"{"event_id":"$bench"}"#)
+    } else if path.contains("/state/") {
+        (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":"Event not found."}"#)
+    } else {
+        (StatusCode::OK, r#"{"user_id":"@bench:bench.invalid"}"#)
+    };
+    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *answer.status_mut() = status;
+    answer
 }

@@ -8,7 +8,7 @@ use std::{
 use odoo_matrix_worker::{
     config::Config,
     message::{EventId, Failure, Lane, Message},
-    store::{Batch, Claim, Held, Settle, Store, Verdict},
+    store::{Batch, Claim, Held, Settle, Store, Verdict, Wanted},
 };
 use stack::world::World;
 use tokio_postgres::Client;
@@ -151,7 +151,8 @@ impl Play<'_> {
         let asked: Vec<_> = found.into_iter().filter(|lane| !mine.contains(lane)).collect();
         let leasable: Vec<_> =
             self.model.leasable().into_iter().filter(|&lane| asked.contains(&self.name(lane))).collect();
-        let claims = store.claim(&asked, most, rows).await.map_err(|error| error.to_string())?;
+        let wanted = Wanted { backend: self.backend, lanes: &asked, most, messages: rows, is_paced: false };
+        let claims = store.claim(&wanted).await.map_err(|error| error.to_string())?;
         ensure!(
             claims.len() == leasable.len().min(most),
             "claimed {claims:?}, leasable were {leasable:?}, at most {most}"

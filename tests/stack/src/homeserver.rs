@@ -72,12 +72,15 @@ struct World {
     faults: VecDeque<(Option<String>, Fault)>,
     standing_fault: Option<Fault>,
     send_fault: Option<Fault>,
+    look_fault: Option<Fault>,
     /// By body: whatever is tried with this message.
     poison: HashMap<String, Fault>,
     limit: Option<Limit>,
     delay: Duration,
     device: Option<String>,
     rooms: HashMap<String, Room>,
+    /// By query, as Synapse keeps answers for two minutes.
+    syncs: HashMap<String, Value>,
     requests: Vec<Request>,
     in_flight: usize,
     direct: Option<Value>,
@@ -159,12 +162,18 @@ impl Homeserver {
         self.shared.world().poison.insert(body.to_owned(), fault);
     }
 
+    /// Every look at a room's encryption fails.
+    pub fn fail_looks(&self, fault: Fault) {
+        self.shared.world().look_fault = Some(fault);
+    }
+
     /// No more faults.
     pub fn heal(&self) {
         let mut world = self.shared.world();
         world.faults.clear();
         world.standing_fault = None;
         world.send_fault = None;
+        world.look_fault = None;
         world.poison.clear();
         world.limit = None;
     }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`process`] (a program that never outlives us), [`cache`] (what is downloaded once), [`venv`] and
 //! [`debian`] (how), then the parts: [`postgres`] (a throw-away cluster and a database for each test), [`synapse`],
-//! [`odoo`], [`worker`]. [`office`] joins them to a law office that uses Matrix, and [`story`] is a day in it.
+//! [`odoo`], [`worker`], [`browser`]. [`office`] joins them to a law office that uses Matrix, and [`story`] is a day in it.
 
 use std::fs::Permissions;
 use std::net::TcpListener;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tempfile::TempDir;
 
+pub mod browser;
 pub mod cache;
 pub mod debian;
 pub mod faketime;

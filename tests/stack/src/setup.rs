@@ -39,7 +39,7 @@ async fn system(browser: bool) -> Result<()> {
     if !bundles_pip() {
         missing.push("python3-venv");
     }
-    if browser && !["chromium", "google-chrome", "chrome"].into_iter().any(has) {
+    if browser && stack::browser::program().is_none() {
         missing.push("chromium");
     }
     // For the tests of faults: a wrong clock, a network that is cut.

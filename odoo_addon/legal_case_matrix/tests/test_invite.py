@@ -1,0 +1,146 @@
+from unittest.mock import patch
+
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.models import matrix_thread_people
+
+from .common import ROOM
+from .test_room import FORBIDDEN, RoomCase
+
+LIMITED = (429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 7000})
+
+
+@tagged("post_install", "-at_install")
+class TestInvitePeople(RoomCase):
+    """Four people of a case whose room is linked; the account is in the room."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.people = cls.env["res.users"]
+        for login in ("amy", "bea", "cleo", "dora"):
+            cls.people |= cls.make_user(
+                login,
+                "legal_case.legal_case_group_user",
+                matrix_user_id=f"@{login}:example.org",
+            )
+        cls.case.user_id = False
+        cls.case.message_unsubscribe(cls.case.message_partner_ids.ids)
+        cls.case.lawyer_ids = cls.people
+        cls.settle()
+
+    def setUp(self):
+        super().setUp()
+        self.there()
+        self.answers["GET", f"/rooms/{ROOM}/members"] = (200, {"chunk": []})
+        self.asked = f"/rooms/{ROOM}/invite"
+        self.answers["POST", self.asked] = (200, {})
+
+    def there(self, *logins):
+        joined = {f"@{login}:example.org": {} for login in logins}
+        path = f"/rooms/{ROOM}/joined_members"
+        self.answers["GET", path] = (200, {"joined": joined})
+
+    def invite(self):
+        """Click Invite People; return the kind and the text of the notification."""
+        params = self.case.action_matrix_invite_people()["params"]
+        return params["type"], params["message"]
+
+    def invited(self):
+        bodies = self.homeserver.asked("POST", self.asked)
+        return [body["user_id"][1:].partition(":")[0] for body in bodies]
+
+    def test_who_is_not_in_the_room_is_invited(self):
+        self.there("bea", "dora")
+
+        self.assertEqual(self.invite(), ("success", "Invited: amy, cleo."))
+        self.assertEqual(self.invited(), ["amy", "cleo"])
+
+    def test_nobody_is_invited_twice_when_all_are_there(self):
+        self.there("amy", "bea", "cleo", "dora")
+
+        kind, text = self.invite()
+
+        self.assertEqual((kind, self.invited()), ("success", []))
+        self.assertIn("All people", text)
+
+    def test_who_was_invited_before_is_not_invited_again(self):
+        self.answers["GET", f"/rooms/{ROOM}/members"] = (
+            200,
+            {"chunk": [{"type": "m.room.member", "state_key": "@amy:example.org"}]},
+        )
+
+        kind, text = self.invite()
+
+        self.assertEqual((kind, self.invited()), ("success", ["bea", "cleo", "dora"]))
+        self.assertIn("not come yet: amy.", text)
+
+    def test_a_case_without_people_says_what_to_do(self):
+        self.case.lawyer_ids = False
+
+        kind, text = self.invite()
+
+        self.assertEqual(kind, "warning")
+        self.assertIn("Add followers", text)
+
+    def test_who_has_no_account_is_named_with_the_way_to_one(self):
+        self.people[0].matrix_user_id = False
+
+        kind, text = self.invite()
+
+        self.assertEqual(kind, "warning")
+        self.assertIn("Invited: bea, cleo, dora.", text)
+        self.assertIn("no Matrix account is entered: amy.", text)
+
+    def test_one_reason_is_said_once_for_all(self):
+        self.answers["POST", self.asked] = FORBIDDEN
+
+        _kind, text = self.invite()
+
+        self.assertEqual(len(self.invited()), 4)
+        self.assertEqual(text.count("You may not"), 1)
+        self.assertIn("amy (@amy:example.org), bea (", text)
+
+    def test_one_person_who_was_invited_too_often_does_not_stop_the_others(self):
+        self.answers["POST", self.asked] = lambda body: (
+            LIMITED if "amy" in body["user_id"] else (200, {})
+        )
+
+        _kind, text = self.invite()
+
+        self.assertIn("Invited: bea, cleo, dora.", text)
+        self.assertIn("Not invited: amy (@amy:example.org).", text)
+        self.assertIn("7 seconds", text)
+
+    def test_a_limited_account_stops_and_says_who_is_left(self):
+        self.answers["POST", self.asked] = LIMITED
+
+        kind, text = self.invite()
+
+        self.assertEqual((kind, self.invited()), ("warning", ["amy", "bea"]))
+        self.assertIn("Not invited yet: cleo, dora.", text)
+
+    def test_a_homeserver_in_trouble_is_asked_once(self):
+        self.answers["POST", self.asked] = (502, b"")
+
+        _kind, text = self.invite()
+
+        self.assertEqual(self.invited(), ["amy"])
+        self.assertIn("Not invited yet: bea, cleo, dora.", text)
+
+    def test_a_slow_homeserver_does_not_hold_the_person_for_ever(self):
+        with patch.object(matrix_thread_people, "_INVITING_SECONDS", -1):
+            _kind, text = self.invite()
+
+        self.assertEqual(self.invited(), ["amy"])
+        self.assertIn("Not invited yet: bea, cleo, dora.", text)
+
+    def test_without_the_account_in_the_room_nobody_is_asked(self):
+        self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
+        self.answers["POST", f"/rooms/{ROOM}/join"] = FORBIDDEN
+
+        kind, text = self.invite()
+
+        self.assertEqual((kind, self.invited()), ("danger", []))
+        self.assertIn("is not in this room", text)
+        self.assertEqual(self.case.matrix_room_health, "not_joined")

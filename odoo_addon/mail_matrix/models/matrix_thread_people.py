@@ -1,0 +1,122 @@
+import time
+from collections import defaultdict
+
+from odoo import models
+
+from ..tools.matrix_client import MatrixError
+from .matrix_backend_connection import notification
+
+# A person waits for the answer; no invitation is begun after this.
+_INVITING_SECONDS = 30
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The record's people, and how they come into its room."""
+
+    _inherit = "matrix.thread.mixin"
+
+    def action_matrix_invite_people(self):
+        """Invite the record's people who are not in the linked room."""
+        client = self._matrix_client()
+        room = self._matrix_room_or_raise()
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, note)
+        title = self.env._("Invite people")
+        if health in ("not_joined", "banned", "replaced"):
+            return self._matrix_room_notification(title)
+        account = client.whoami()["user_id"]
+        invited, problems = self._matrix_invite_people(client, room, account)
+        if not self.sudo()._matrix_room_people():
+            problems = [
+                self.env._(
+                    "Nobody belongs to this record yet. Add followers, or who is in "
+                    "charge, first."
+                )
+            ]
+        elif not invited and not problems:
+            invited = [self.env._("All people of this record are in the room.")]
+        kind = "warning" if problems else "success"
+        return notification(kind, title, " ".join([*invited, *problems]))
+
+    def _matrix_room_people(self):
+        """Return the users who belong into the record's room."""
+        people = self.message_partner_ids.user_ids
+        return people | self.user_id if "user_id" in self._fields else people
+
+    def _matrix_invite_people(self, client, room, account):
+        """Invite the record's people.
+
+        Return two lists of texts: who was invited, and who was not and why.
+        """
+        there = {account, *client.joined_members(room)}
+        asked = client.invited_members(room)
+        # With all rights: a plain user may not read the accounts of others.
+        people = self.sudo()._matrix_room_people()
+        people = people.filtered(lambda user: user.active and not user.share)
+        known = people.filtered("matrix_user_id")
+        absent = known.filtered(lambda user: user.matrix_user_id not in there)
+        # Homeservers let a person be invited a few times in an hour only.
+        missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
+        invited, refused = self._matrix_invite(client, room, missing)
+        told, problems = [], []
+        if invited:
+            told.append(self.env._("Invited: %(users)s.", users=_names(invited)))
+        if pending := absent - missing:
+            told.append(
+                self.env._(
+                    "Invited before, and not come yet: %(users)s.",
+                    users=_names(pending),
+                )
+            )
+        for reason, users in refused.items():
+            accounts = [f"{user.name} ({user.matrix_user_id})" for user in users]
+            problems.append(
+                self.env._(
+                    "Not invited: %(users)s. %(reason)s",
+                    users=", ".join(accounts),
+                    reason=reason,
+                )
+            )
+        if left := missing - invited - self.env["res.users"].union(*refused.values()):
+            problems.append(
+                self.env._(
+                    "Not invited yet: %(users)s. Click “Invite People” later.",
+                    users=_names(left),
+                )
+            )
+        if unknown := people - known:
+            problems.append(
+                self.env._(
+                    "Not invited, because no Matrix account is entered: %(users)s. A "
+                    "Matrix Manager can enter it under Matrix → Configuration → "
+                    "People.",
+                    users=_names(unknown),
+                )
+            )
+        return told, problems
+
+    def _matrix_invite(self, client, room, users):
+        """Invite ``users`` as long as the homeserver goes along.
+
+        Return who was invited, and who was not as ``{reason: users}``.
+        """
+        invited, refused = users.browse(), defaultdict(users.browse)
+        until = time.monotonic() + _INVITING_SECONDS
+        limited = 0
+        for user in users:
+            try:
+                client.invite(room, user.matrix_user_id)
+                invited |= user
+            except MatrixError as error:
+                refused[str(error)] |= user
+                # One person may have been invited too often; twice, it is the account.
+                limited += error.status == 429
+                if limited > 1 or error.status is None or error.status >= 500:
+                    break
+            if time.monotonic() > until:
+                break
+        return invited, refused
+
+
+def _names(users):
+    return ", ".join(users.mapped("name"))

@@ -1,0 +1,119 @@
+//! The screens in a real browser, with everything behind them real: Odoo, PostgreSQL, the worker, Synapse.
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use stack::browser::{Browser, Page};
+use stack::office::{ADMIN_PASSWORD, Office};
+use stack::synapse::Event;
+use stack::{postgres, story};
+
+const WITHIN: Duration = Duration::from_secs(90);
+const FAILURE: &str = "Case Closed door created for Jane Doe";
+
+#[tokio::test]
+async fn a_manager_connects_links_sends_and_retries_and_a_user_sees_no_backends() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
+    let office = Office::open(postgres::shared().await, binary).await.unwrap();
+    office.open_case("Doe against Acme", "Jane Doe", "").await.unwrap();
+    let browser = Browser::start().await.unwrap();
+    let manager = log_in(&browser, &office, "admin", ADMIN_PASSWORD).await;
+
+    test_the_connection(&manager, &office).await;
+    link_a_room_and_send(&manager, &office).await;
+    retry_what_failed(&manager, &office).await;
+
+    make_plain_user(&office, "clerk", "clerk-password").await;
+    let clerk = log_in(&browser, &office, "clerk", "clerk-password").await;
+    open_app(&clerk, "Matrix").await;
+    let menus = clerk.see(".o_main_navbar", "Logs").await.unwrap();
+    for hidden in ["Backends", "Overview", "Configuration"] {
+        assert!(!menus.contains(hidden), "a plain user is shown {hidden} in: {menus}");
+    }
+}
+
+async fn log_in<'a>(browser: &'a Browser, office: &Office, user: &str, password: &str) -> Page<'a> {
+    let page = browser.open().await.unwrap();
+    page.visit(&format!("{}/web/login", office.server.url())).await.unwrap();
+    page.enter("input[name=login]", user).await.unwrap();
+    page.enter("input[name=password]", password).await.unwrap();
+    page.click(".oe_login_form button[type=submit]", "Log in").await.unwrap();
+    page.see(".o_main_navbar", "").await.unwrap();
+    page
+}
+
+async fn open_app(page: &Page<'_>, name: &str) {
+    page.click(".o_navbar_apps_menu button", "").await.unwrap();
+    page.click(".o-dropdown--menu .o_app", name).await.unwrap();
+    page.see(".o_menu_brand", name).await.unwrap();
+}
+
+async fn test_the_connection(page: &Page<'_>, office: &Office) {
+    open_app(page, "Matrix").await;
+    page.click(".o_menu_sections *", "Backends").await.unwrap();
+    page.click(".o_data_row .o_data_cell", "Law Office").await.unwrap();
+    page.click("button[name=action_test_connection]", "Test Connection").await.unwrap();
+
+    let said = page.see(".o_notification:has(.bg-success)", "Connected to Matrix").await.unwrap();
+    for found in [office.bot.id(), office.bot.device_id()] {
+        assert!(said.contains(found), "{found} is missing in: {said}");
+    }
+    // What there is to read stays until it is clicked away.
+    for kind in ["success", "info"] {
+        page.click(&format!(".o_notification:has(.bg-{kind}) .o_notification_close"), "").await.unwrap();
+    }
+    page.see_count(".o_notification", 0).await.unwrap();
+}
+
+async fn link_a_room_and_send(page: &Page<'_>, office: &Office) {
+    open_app(page, "Legal").await;
+    page.click(".o_kanban_record", "Doe against Acme").await.unwrap();
+    page.click(".nav-link[name=matrix]", "Matrix").await.unwrap();
+    page.enter("[name=matrix_room_id] input", &office.room).await.unwrap();
+    page.click("button[name=action_matrix_send_test]", "Send Test Message").await.unwrap();
+    // Saved and loaded again, the form shows its first page.
+    page.see(".o_notification", "on its way to Matrix").await.unwrap();
+    page.click(".nav-link[name=matrix]", "Matrix").await.unwrap();
+
+    page.see(".o_matrix_deliveries tr:has([data-outcome=ok])", "Hello from Odoo").await.unwrap();
+    page.see(".o_matrix_deliveries [data-outcome=ok]", "Sent").await.unwrap();
+    let messages = story::arrived(office, &office.room, 1, WITHIN).await.unwrap();
+    assert_eq!(messages.iter().map(Event::body).collect::<Vec<_>>(), ["Hello from Odoo"]);
+}
+
+/// The room refuses the bot at first; then a person mends that and retries.
+async fn retry_what_failed(page: &Page<'_>, office: &Office) {
+    let room = office.lawyer.create_room("Closed", &[]).await.unwrap();
+    office.open_case("Closed door", "Jane Doe", &room).await.unwrap();
+    let logs = story::logged(office, 2, WITHIN).await.unwrap();
+    assert_eq!((&logs[1]["status"], &logs[1]["error_code"]), (&json!("failed"), &json!("M_FORBIDDEN")));
+    open_app(page, "Matrix").await;
+    page.click(".o_menu_sections *", "Logs").await.unwrap();
+    page.see(".o_data_row", "Hello from Odoo").await.unwrap();
+
+    page.click(".o_searchview_dropdown_toggler", "").await.unwrap();
+    page.click(".o_filter_menu .o_menu_item", "Failed").await.unwrap();
+    page.click(".o_searchview_dropdown_toggler", "").await.unwrap();
+    page.see_count(".o_data_row", 1).await.unwrap();
+    page.see(".o_data_row", FAILURE).await.unwrap();
+    office.lawyer.invite(&room, &office.bot).await.unwrap();
+    page.click(".o_data_row button[name=action_retry]", "").await.unwrap();
+
+    page.see(".o_notification", "1 queued").await.unwrap();
+    let logs = story::logged(office, 3, WITHIN).await.unwrap();
+    assert_eq!(logs[2]["status"], "ok", "{logs:?}\n{}", office.worker.process().tail());
+    let messages = office.lawyer.messages(&room).await.unwrap();
+    assert_eq!(messages.iter().map(Event::body).collect::<Vec<_>>(), [FAILURE]);
+}
+
+async fn make_plain_user(office: &Office, login: &str, password: &str) {
+    let groups = json!([["module", "=", "mail_matrix"], ["name", "=", "group_matrix_user"]]);
+    let groups = office.admin.search_read("ir.model.data", groups, &["res_id"], "id").await.unwrap();
+    // 18.0 and 19.0 have two names for it.
+    let fields = office.admin.execute_kw("res.users", "fields_get", json!([["group_ids"]]), json!({})).await.unwrap();
+    let field = if fields["group_ids"].is_object() { "group_ids" } else { "groups_id" };
+    let user = json!({"name": login, "login": login, "password": password, field: [[4, groups[0]["res_id"]]]});
+    office.admin.create("res.users", user).await.unwrap();
+}

@@ -1,0 +1,205 @@
+//! A person at a screen: Chromium, moved by real clicks and key strokes.
+//!
+//! Each [`Page`] is a window of its own that shares no login with another. What a page is asked to show or to press is
+//! waited for, as a person waits.
+
+mod pipe;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::{progress, scratch};
+use pipe::Pipe;
+
+/// How often a page is looked at that something must appear on.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Odoo makes the scripts and styles of a new database when they are first asked for.
+const SHOWS_WITHIN: Duration = Duration::from_secs(60);
+const PROGRAMS: [&str; 3] = ["chromium", "google-chrome", "chrome"];
+
+/// What is seen of an element: `find(selector, text)` is the first visible one that has the text in it.
+const FIND: &str = "const find = (selector, text) => [...document.querySelectorAll(selector)].find((element) =>
+    element.checkVisibility() && element.textContent.replace(/\\s+/g, ' ').includes(text));";
+
+/// A running browser. Dropping it ends it and removes its profile.
+#[derive(Debug)]
+pub struct Browser {
+    process: Process,
+    pipe: Pipe,
+    _folder: TempDir,
+}
+
+/// A window of a browser.
+#[derive(Debug)]
+pub struct Page<'a> {
+    browser: &'a Browser,
+    session: String,
+}
+
+/// The browser on the path, if there is one.
+pub fn program() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let folders: Vec<_> = env::split_paths(&path).collect();
+    PROGRAMS.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|file| file.exists())
+}
+
+impl Browser {
+    /// Starts the browser without a screen.
+    pub async fn start() -> Result<Self> {
+        let program = program().with_context(|| {
+            format!("no browser is on the path ({}): install the package chromium", PROGRAMS.join(", "))
+        })?;
+        let folder = scratch("browser")?;
+        let (pipe, [commands, answers]) = Pipe::make(folder.path())?;
+        // The browser reads from descriptor 3 and writes to 4, which only a shell can set without unsafe code.
+        let mut command = Command::new("sh");
+        command.args(["-c", "in=$1 out=$2; shift 2; exec \"$@\" 3<\"$in\" 4>\"$out\"", "sh"]);
+        command.args([&commands, &answers, &program]).args([
+            "--headless",
+            "--remote-debugging-pipe",
+            // Its sandbox refuses root, and the pages are ours.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--lang=en-US",
+            "--window-size=1600,1000",
+        ]);
+        command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+        let process = Process::spawn("the browser", command, &folder.path().join("browser.log"))?;
+        let browser = Self { process, pipe, _folder: folder };
+        let version = browser.call("", "Browser.getVersion", json!({})).await?;
+        progress::say(format!("Browser: {}", version["product"].as_str().unwrap_or_default()));
+        Ok(browser)
+    }
+
+    /// Opens a window in which nobody is logged in anywhere.
+    pub async fn open(&self) -> Result<Page<'_>> {
+        let context = self.call("", "Target.createBrowserContext", json!({})).await?;
+        let target = json!({"url": "about:blank", "browserContextId": context["browserContextId"]});
+        let target = self.call("", "Target.createTarget", target).await?;
+        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = self.call("", "Target.attachToTarget", attach).await?;
+        let session = attached["sessionId"].as_str().context("a session has an id")?.to_owned();
+        Ok(Page { browser: self, session })
+    }
+
+    async fn call(&self, session: &str, method: &str, params: Value) -> Result<Value> {
+        let answer = self.pipe.call(session, method, params).await;
+        answer.with_context(|| format!("{method}\n{}", self.process.tail()))
+    }
+}
+
+impl Page<'_> {
+    /// Goes to an address.
+    pub async fn visit(&self, url: &str) -> Result<()> {
+        let answer = self.call("Page.navigate", json!({"url": url})).await?;
+        match answer["errorText"].as_str() {
+            Some(error) => bail!("{url} does not open: {error}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until an element of `selector` shows `text`; gives back all of the element's text.
+    pub async fn see(&self, selector: &str, text: &str) -> Result<String> {
+        let look = format!("find({}, {})?.textContent", json!(selector), json!(text));
+        let seen = self.until(&format!("{selector} with “{text}”"), &look).await?;
+        Ok(seen.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until exactly `count` elements of `selector` are visible.
+    pub async fn see_count(&self, selector: &str, count: usize) -> Result<()> {
+        let all = format!("[...document.querySelectorAll({})]", json!(selector));
+        let look = format!("{all}.filter((element) => element.checkVisibility()).length === {count} || null");
+        self.until(&format!("{count} × {selector}"), &look).await.map(drop)
+    }
+
+    /// Presses the first element of `selector` that shows `text`, once it stands still with nothing in front of it.
+    pub async fn click(&self, selector: &str, text: &str) -> Result<()> {
+        let place = format!(
+            "(() => {{
+                const element = find({}, {});
+                if (!element) return null;
+                element.scrollIntoView({{block: 'center', behavior: 'instant'}});
+                const box = element.getBoundingClientRect();
+                const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+                return element.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
+            }})()",
+            json!(selector),
+            json!(text)
+        );
+        let what = format!("{selector} with “{text}” to press");
+        let mut before = Value::Null;
+        let place = loop {
+            let now = self.until(&what, &place).await?;
+            if now == before {
+                break now;
+            }
+            before = now;
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let button = if kind == "mouseMoved" { "none" } else { "left" };
+            let event = json!({"type": kind, "x": place[0], "y": place[1], "button": button, "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// Types `text` into the field of `selector`, in place of what stands there.
+    pub async fn enter(&self, selector: &str, text: &str) -> Result<()> {
+        self.click(selector, "").await?;
+        let focused = format!(
+            "(() => {{
+                const field = find({}, '');
+                if (!field || field !== document.activeElement) return null;
+                field.select();
+                return true;
+            }})()",
+            json!(selector)
+        );
+        self.until(&format!("the cursor in {selector}"), &focused).await?;
+        self.call("Input.insertText", json!({"text": text})).await.map(drop)
+    }
+
+    /// Waits until the expression `look` gives something.
+    async fn until(&self, what: &str, look: &str) -> Result<Value> {
+        let deadline = Instant::now() + SHOWS_WITHIN;
+        loop {
+            // Between two pages there is nothing that could be asked.
+            if let Ok(found) = self.evaluate(look).await
+                && !found.is_null()
+            {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                let shown = self.evaluate("`${location}\\n${document.body.innerText}`").await?;
+                bail!("waited in vain for {what}; the page shows {}", shown.as_str().unwrap_or_default());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn evaluate(&self, expression: &str) -> Result<Value> {
+        let expression = format!("(() => {{ {FIND} return {expression}; }})()");
+        let call = json!({"expression": expression, "returnByValue": true});
+        let mut answer = self.call("Runtime.evaluate", call).await?;
+        match answer["exceptionDetails"].take() {
+            Value::Null => Ok(answer["result"]["value"].take()),
+            error => bail!("{expression}: {error}"),
+        }
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+        self.browser.call(&self.session, method, params).await
+    }
+}
