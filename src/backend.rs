@@ -19,14 +19,14 @@ use crate::{
     store::{BackendRow, Store, StoreError},
 };
 
-/// How long a backend is left alone at least whose limit or outage could not be written down.
-const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
-
 /// How long a room is taken to be as it was seen. A person may turn encryption on at any time.
 const SEEN_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// Beyond so many rooms, those that were not looked at for [`SEEN_FOR`] are forgotten.
 const ROOMS_SEEN: usize = 10_000;
+
+/// How long a backend is left alone at least whose limit or outage could not be written down.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
 
 /// One configured homeserver account, at one version of its configuration.
 pub struct Backend {

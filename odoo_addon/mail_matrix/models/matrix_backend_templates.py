@@ -53,10 +53,20 @@ class MatrixBackend(models.Model):
 
     def _check_templates(self, names):
         """Raise ValidationError for texts that cannot or must not be used."""
-        models_ = self._template_models()
-        for backend in self:
-            for name in names:
+        for name in names:
+            models_ = self._models_of_template(name.removeprefix(_PREFIX))
+            for backend in self:
                 self._check_template(backend[name], models_)
+
+    @api.model
+    def _models_of_template(self, event_type):
+        """Return the models that this event happens to; all, where none names it."""
+        models_ = self._template_models()
+        return [
+            name
+            for name in models_
+            if event_type in self.env[name]._matrix_event_types()
+        ] or models_
 
     @api.model
     def _template_models(self):

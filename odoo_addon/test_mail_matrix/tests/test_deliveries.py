@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
@@ -86,7 +86,7 @@ class TestDeliveries(TicketCase):
             self.env.cr.execute(
                 "DELETE FROM matrix_worker; "
                 "INSERT INTO matrix_worker (name, last_seen) VALUES ('w', %s)",
-                [datetime.now() - timedelta(seconds=ago)],
+                [self.env.cr.now() - timedelta(seconds=ago)],
             )
             self.env.invalidate_all()
 

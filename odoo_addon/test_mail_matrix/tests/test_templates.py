@@ -123,6 +123,15 @@ class TestTemplates(TicketCase):
         with self.assertRaisesRegex(ValidationError, "test.matrix.ticket.secret"):
             self.backend.template_ticket_moved = "{{ object.secret }}"
 
+    def test_a_text_is_held_to_the_models_that_its_event_happens_to(self):
+        text = "{{ ', '.join(object.user_ids.mapped('state')) }}"
+
+        self.backend.template_ticket_moved = text
+
+        # A visit has no such people, so nobody knows whose state this is.
+        with self.assertRaisesRegex(ValidationError, "matrix.backend.state"):
+            self.backend.template_visit_created = text
+
     def test_what_to_write_instead_is_said(self):
         for source, instead in (
             ("{{ object.read() }}", "“read”.*Write fields"),
