@@ -9,6 +9,8 @@
 CARGO ?= cargo
 # One build for all: the same crates with the same features as the tests use.
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
+# What the tests of faults have measured: rows of an earlier tree must not stand beside those of this one.
+RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 
 .PHONY: build demo setup test test-addons soak reliability
 
@@ -32,5 +34,7 @@ soak: export SOAK = 1
 soak: reliability
 
 reliability: build
+	rm -rf $(RELIABILITY)
 	$(CARGO) test --locked --no-fail-fast --test crash --test order
+	$(CARGO) test --locked --no-fail-fast --test worker -- a_403_has_six_causes everything_that_the_worker_does_not_need
 	@$(STACK) reliability-table

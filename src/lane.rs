@@ -265,7 +265,7 @@ impl Delivery<'_> {
         // Behind one that was committed late the lane's head waits still, and keeps its own history.
         let is_before_head = self.claim.held.is_some_and(|held| held.id > message.id);
         let is_known = tries.attempts > 0 && !is_before_head;
-        is_known.then(|| Held { id: message.id, attempts: tries.attempts, error: None })
+        is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None })
     }
 
     async fn verdict(

@@ -150,7 +150,6 @@ async fn three_workers_under_a_standing_limit_keep_one_pace() {
     let in_a_second =
         |from: Instant| sends.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count();
     let most = later.map(|at| in_a_second(*at)).max().unwrap();
-    println!("most {most} total {}", sends.len());
     assert!(most <= 3 * PER_SECOND as usize / 2, "{most} in a second, where {PER_SECOND} are let through");
     assert!(sends.len() < 3 * ids.len(), "{} PUTs for {} messages", sends.len(), ids.len());
 }
