@@ -12,9 +12,9 @@ _KEPT = re.compile(r"%\(\w+\)[sdf]|%%|%[sd]|\{\{.*?\}\}|</?\w+")
 # What stands between quotes in an expression is words or a format.
 _QUOTED = re.compile(r"'[^']*'(?=[^{]*\}\})")
 
-# Odoo's addon sms brings it to all that has a chatter. Whose export names it depends on
-# whether sms is installed, and on what was installed first.
-_WITH_SMS = "__message_has_sms_error"
+# Odoo's addons sms and rating bring them to all that has a chatter. Whose export names
+# them depends on whether those are installed, and on what was installed first.
+_BROUGHT_ALONG = ("__message_has_sms_error", "__rating_ids")
 
 
 class TranslationChecks:
@@ -106,7 +106,7 @@ class TranslationChecks:
         kind, name, record = place.split(":", 2)
         if kind != "model" or not name.startswith("ir.model.fields,"):
             return False
-        if record.endswith(_WITH_SMS):
+        if record.endswith(_BROUGHT_ALONG):
             return True
         found = self.env.ref(record, raise_if_not_found=False)
         if not found:

@@ -1,4 +1,5 @@
 from . import test_automation
+from . import test_automation_rules
 from . import test_browser
 from . import test_business_first
 from . import test_chatter

@@ -17,6 +17,9 @@ use crate::{free_port, progress, scratch};
 const INSTALL_WITHIN: Duration = Duration::from_secs(15 * 60);
 const TEST_WITHIN: Duration = Duration::from_secs(40 * 60);
 const READY_WITHIN: Duration = Duration::from_secs(180);
+/// The addon that tries automation rules on tasks where it finds them, and what brings them.
+const USES_RULES: &str = "test_mail_matrix";
+const RULES: &str = ",base_automation,project";
 
 /// A database of Odoo and the folder that belongs to it. Dropping it removes both.
 #[derive(Debug)]
@@ -111,8 +114,9 @@ impl Site {
         progress::say(format!("Odoo {}: testing {}", self.odoo.series(), names.join(", ")));
         let log = self.folder.path().join("test.log");
         let tags: Vec<_> = names.iter().map(|name| format!("/{name}")).collect();
+        let beside = if names.iter().any(|name| name == USES_RULES) { RULES } else { "" };
         let mut command = self.command();
-        command.args(["-i", &names.join(","), "--test-tags", &tags.join(","), "--stop-after-init"]);
+        command.args(["-i", &(names.join(",") + beside), "--test-tags", &tags.join(","), "--stop-after-init"]);
         let status = Process::spawn("Odoo's tests", command, &log)?.wait(TEST_WITHIN).await?;
         let report = tests::read(&log)?;
         ensure!(
