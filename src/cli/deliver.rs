@@ -108,7 +108,12 @@ async fn watchers(config: &Config, store: &Store, health: &Health) -> Result<Joi
 /// Waits until the database holds the contract; false when the worker was told to stop before.
 async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) -> bool {
     loop {
-        let Err(error) = store.check_contract().await else { return true };
+        // A server that does not answer keeps the look for seconds.
+        let looked = tokio::select! {
+            looked = store.check_contract() => looked,
+            () = shutdown.draining() => return false,
+        };
+        let Err(error) = looked else { return true };
         warn!(%error, "Waiting for the database");
         health.not_ready(&error);
         systemd::status(&format!("Waiting: {error}"));

@@ -14,12 +14,12 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LEASE, Producer, alone},
+    footing::{LEASE, Producer, beside},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_wrong_by_ten_minutes_takes_no_lease_early() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let mut waited = Vec::new();
     for (holder, heir) in [("-10m", "+10m"), ("+10m", "-10m")] {
         waited.push(take_over(holder, heir).await);

@@ -14,7 +14,7 @@ use stack::{
     world::World,
 };
 use tokio::{
-    sync::{Mutex, MutexGuard, OnceCell, Semaphore},
+    sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore},
     task::JoinSet,
 };
 
@@ -25,10 +25,16 @@ pub(crate) const LEASE: Duration = Duration::from_secs(3);
 pub(crate) const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
 
+static TURN: RwLock<()> = RwLock::const_new(());
+
 /// Whoever holds it has the machine to itself.
-pub(crate) async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    ALONE.lock().await
+pub(crate) async fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().await
+}
+
+/// For a test that mostly waits for a lease or a connection to end.
+pub(crate) async fn beside() -> RwLockReadGuard<'static, ()> {
+    TURN.read().await
 }
 
 /// A server with room for many worlds.

@@ -10,14 +10,14 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone},
+    footing::{Producer, beside},
 };
 
 const LIMIT: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn silent_connections_are_noticed_and_delivery_goes_on() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let proxy = Proxy::start(world.database.server()).await.unwrap();
     let worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);

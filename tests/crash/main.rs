@@ -1,6 +1,6 @@
 //! What a crash, a database that fails or a machine that lies costs: measured, and never a message.
 //!
-//! Each test has the machine to itself, because most of them measure time.
+//! Tests that measure time have the machine to themselves; those that wait for long may wait side by side.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod chaos;

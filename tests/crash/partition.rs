@@ -15,12 +15,12 @@ use tokio::{
 
 use crate::{
     BINARY,
-    footing::{LEASE, Producer, alone},
+    footing::{LEASE, Producer, beside},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_cut_from_the_database_is_fenced_and_another_takes_over() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let network = Network::new().await;
     let world = World::new(BINARY).await;
     let database = Proxy::start_at(network.database, world.database.server()).await.unwrap();

@@ -11,12 +11,12 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone, statement},
+    footing::{Producer, beside, statement},
 };
 
 #[tokio::test]
 async fn two_connections_are_enough() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let role = world.launch.role();
     world.client.batch_execute(&format!("ALTER ROLE \"{role}\" CONNECTION LIMIT 2")).await.unwrap();
@@ -37,7 +37,7 @@ async fn two_connections_are_enough() {
 /// All connections wait for a lock that somebody holds, until their statements time out.
 #[tokio::test]
 async fn a_table_that_is_locked_for_a_while_only_delays() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let worker = world.worker("w1");
     let mut producer = Producer::new(10);
@@ -62,7 +62,7 @@ async fn a_table_that_is_locked_for_a_while_only_delays() {
 
 #[tokio::test]
 async fn a_missing_right_is_told_with_the_mend_and_delivery_goes_on_once_it_is_granted() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let role = world.launch.role();
     let _worker = world.worker("w1");
@@ -95,7 +95,7 @@ async fn a_missing_right_is_told_with_the_mend_and_delivery_goes_on_once_it_is_g
 /// The completion writes many rows at once, and the database refuses one of them.
 #[tokio::test]
 async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     world
         .client
@@ -146,7 +146,7 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
 /// The statement times out for its length: the same again would time out again.
 #[tokio::test]
 async fn results_that_take_too_long_together_are_written_in_parts() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF (SELECT count(*) FROM added) > 3 THEN RAISE 'too long' USING ERRCODE = 'query_canceled'; END IF;
@@ -170,7 +170,7 @@ async fn results_that_take_too_long_together_are_written_in_parts() {
 #[tokio::test]
 async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_follows() {
     const ROOM: &str = "!case:double.test";
-    let _alone = alone().await;
+    let _turn = beside().await;
     let world = World::new(BINARY).await;
     let refuse = "ALTER TABLE matrix_log ADD CONSTRAINT no_case CHECK (payload NOT LIKE 'case%')";
     world.client.batch_execute(refuse).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_foll
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {
     const STANDS: Duration = Duration::from_secs(3);
-    let _alone = alone().await;
+    let _turn = beside().await;
     let mut most = 0;
     for (name, fault) in [
         ("status_limited", Fault::Limit { retry_after_ms: 50 }),

@@ -10,7 +10,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LISTENS, alone},
+    footing::{LISTENS, beside},
 };
 
 const ROOM: &str = "!case:double.test";
@@ -18,7 +18,7 @@ const ROOM: &str = "!case:double.test";
 /// The old primary is read-only and keeps its connections, as one that is demoted by a setting or by a full disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_goes_on_at_the_server_that_takes_writes() {
-    let _alone = alone().await;
+    let _turn = beside().await;
     let old = Postgres::cluster(Options::default()).await.unwrap();
     let mut world = World::on(&old, BINARY).await;
     let new = old.standby().await.unwrap();

@@ -1,8 +1,8 @@
 //! What the worker says when its surroundings are not what it needs.
 
-use std::process::Command;
+use std::{net::TcpListener, process::Command, time::Duration};
 
-use stack::{report, world::World};
+use stack::{process::Signal, report, world::World};
 
 use crate::BINARY;
 
@@ -24,6 +24,20 @@ async fn a_database_without_the_addon_is_told_and_run_waits_for_it() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(69));
     assert!(error.contains("contract 99") && error.contains("upgrade"), "{error}");
+}
+
+/// A server that takes the connection and says nothing keeps an attempt for five seconds.
+#[tokio::test]
+async fn a_stop_is_heard_while_the_database_is_silent() {
+    let world = World::new(BINARY).await;
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("postgresql://worker:secret@{}/odoo", silent.local_addr().unwrap());
+    let worker = world.worker_with("w1", &[("DATABASE_URL", &url)]);
+    silent.accept().unwrap();
+
+    worker.signal(Signal::TERM).unwrap();
+
+    assert!(worker.wait(Duration::from_secs(3)).await.unwrap().success());
 }
 
 #[tokio::test]
