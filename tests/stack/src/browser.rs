@@ -21,7 +21,7 @@ use pipe::Pipe;
 /// How often a page is looked at that something must appear on.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Odoo makes the scripts and styles of a new database when they are first asked for.
-const SHOWS_WITHIN: Duration = Duration::from_secs(60);
+const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 const PROGRAMS: [&str; 3] = ["chromium", "google-chrome", "chrome"];
 
 /// What is seen of an element: `find(selector, text)` is the first visible one that has the text in it.
