@@ -19,8 +19,7 @@ use crate::{
 /// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 
-const ENCRYPTED: &str = "the room is encrypted, and messages from Odoo are not: take a room without encryption, or allow it on the record, \
-    then send the message again";
+const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
 /// What one claim of a lane knows of its room. Each look is taken once per claim.
 #[derive(Default)]

@@ -229,7 +229,7 @@ async fn nothing_goes_readable_into_an_encrypted_room_without_consent() {
     assert_eq!(log.len(), 2);
     for row in &log {
         assert_eq!((row.status.as_str(), row.error_code.as_deref()), ("failed", Some("org.odoo.encrypted")), "{row:?}");
-        assert!(row.error_message.as_ref().unwrap().contains("allow it on the record"), "{row:?}");
+        assert!(row.error_message.as_ref().unwrap().contains("nobody has allowed"), "{row:?}");
     }
     assert_eq!(world.homeserver.count(), 0, "nothing was sent");
 }

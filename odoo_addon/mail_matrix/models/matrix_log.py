@@ -107,7 +107,7 @@ class MatrixLog(models.Model):
         backend = self.env._("Mend the backend, test the connection, then retry.")
         return {
             "M_FORBIDDEN": self.env._(
-                "Invite the account into the room and let it write there, then retry."
+                "Retry once the account may write in the room."
             ),
             "M_TOO_LARGE": self.env._(
                 "Write it anew and shorter: what was written cannot be changed."
