@@ -30,6 +30,8 @@ enum Cause {
     /// A lane that is held for longer than a third of its lease.
     SlowHomeserver,
     Limit,
+    /// The account is limited, and its only lane is leased elsewhere.
+    SlotInVain,
     /// Two failures of one message.
     Outage,
     /// The homeserver is back after an outage.
@@ -45,7 +47,7 @@ enum Cause {
 }
 
 /// The slowest first: without its tables the worker looks every ten seconds, and a state that it cannot record it keeps for five.
-const STATEMENTS: [(&str, Cause); 22] = [
+const STATEMENTS: [(&str, Cause); 23] = [
     ("contract_version", Cause::Start),
     ("status_limited", Cause::Limit),
     ("status_stopped", Cause::Outage),
@@ -55,6 +57,7 @@ const STATEMENTS: [(&str, Cause); 22] = [
     ("complete", Cause::Message),
     ("renew", Cause::SlowHomeserver),
     ("status_slot", Cause::Limit),
+    ("status_slot_back", Cause::SlotInVain),
     ("status_eased", Cause::Limit),
     ("passed_between", Cause::Outage),
     ("status_probe", Cause::Return),
@@ -168,6 +171,19 @@ impl Stage {
                 world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 100 });
                 self.producer.more(world, 2).await;
             }
+            Cause::SlotInVain => {
+                let lane = format!("{}/{}", world.backend, self.producer.rooms[0]);
+                let limited = format!(
+                    "INSERT INTO matrix_lane (lane, lease_until, owner) VALUES ('{lane}', now() AT TIME ZONE 'UTC' + interval '1 h', 'other/1')
+                    ON CONFLICT (lane) DO UPDATE SET lease_until = excluded.lease_until, owner = excluded.owner;
+                    INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, paused_until, next_send_at, interval_ms)
+                    SELECT id, config_version, 'rate_limited', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', 50 FROM matrix_backend
+                    ON CONFLICT (backend_id) DO UPDATE SET state = excluded.state, paused_until = excluded.paused_until,
+                        next_send_at = excluded.next_send_at, interval_ms = excluded.interval_ms"
+                );
+                world.client.batch_execute(&limited).await.unwrap();
+                self.producer.more(world, 1).await;
+            }
             Cause::Outage => {
                 world.homeserver.fail_next(2, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
                 self.producer.more(world, 1).await;
@@ -196,6 +212,8 @@ impl Stage {
         self.world.homeserver.heal();
         self.world.homeserver.delay(Duration::ZERO);
         self.rival = None;
+        let given_back = "UPDATE matrix_lane SET lease_until = NULL WHERE owner = 'other/1'";
+        self.world.client.batch_execute(given_back).await.unwrap();
         if cause == Cause::Stop {
             self.stop().await;
             self.start();
