@@ -91,7 +91,7 @@ impl Claimer {
         // With fewer places than backends, the first ones would have them all.
         ring.backends.sort_unstable_by_key(|(id, ..)| (self.served.is_some_and(|served| *id <= served), *id));
         let open = ring.backends.iter().filter(|(.., standing)| matches!(standing, Standing::Open | Standing::Paced));
-        let mut shares = Shares::new(open.map(|(id, ..)| *id), leases.by_backend(), places);
+        let mut shares = Shares::new(open.map(|(id, ..)| *id), leases.sending_by_backend(), places);
         let mut round = Round { is_idle: true, ..Round::default() };
         let mut backends_left = ring.backends.len();
         let mut trouble = None;

@@ -38,14 +38,17 @@ impl Deadline {
     }
 }
 
-/// See [`Leases::ends_on_panic`].
-pub struct EndsOnPanic<'a> {
+/// See [`Leases::sending`].
+pub struct Sending<'a> {
     leases: &'a Leases,
     claim: &'a Claim,
 }
 
-impl Drop for EndsOnPanic<'_> {
+impl Drop for Sending<'_> {
     fn drop(&mut self) {
+        if let Some(lease) = self.leases.lock().get_mut(&self.claim.lane) {
+            lease.is_sending &= lease.epoch != self.claim.epoch;
+        }
         if std::thread::panicking() {
             error!(lane = %self.claim.lane, "The task that sends this lane has panicked; the lane is taken over when its lease ends");
             self.leases.remove(&self.claim.lane, self.claim.epoch);
@@ -53,10 +56,18 @@ impl Drop for EndsOnPanic<'_> {
     }
 }
 
+#[derive(Debug)]
+struct Lease {
+    epoch: i64,
+    deadline: Deadline,
+    /// The lane's task still has its place.
+    is_sending: bool,
+}
+
 /// From a claim until its release is in the database.
 #[derive(Debug, Default)]
 pub struct Leases {
-    held: Mutex<HashMap<Lane, (i64, Deadline)>>,
+    held: Mutex<HashMap<Lane, Lease>>,
     count: Gauge,
 }
 
@@ -69,33 +80,38 @@ impl Leases {
     pub fn add(&self, claim: &Claim) -> Deadline {
         let deadline = Deadline::new(claim.deadline);
         let mut held = self.lock();
-        held.insert(claim.lane.clone(), (claim.epoch, deadline.clone()));
+        let lease = Lease { epoch: claim.epoch, deadline: deadline.clone(), is_sending: true };
+        held.insert(claim.lane.clone(), lease);
         self.count.set(held.len() as i64);
         deadline
     }
 
     pub fn remove(&self, lane: &Lane, epoch: i64) {
         let mut leases = self.lock();
-        if leases.get(lane).is_some_and(|(held, _)| *held == epoch) {
+        if leases.get(lane).is_some_and(|lease| lease.epoch == epoch) {
             leases.remove(lane);
             self.count.set(leases.len() as i64);
         }
     }
 
-    /// Ends the renewal of a claim's lease should the task that holds the guard panic: nobody else could ever have the lane.
-    pub fn ends_on_panic<'a>(&'a self, claim: &'a Claim) -> EndsOnPanic<'a> {
-        EndsOnPanic { leases: self, claim }
+    /// For the task that sends a claim, to be dropped before its place is free. Should the task panic, the lease is renewed no
+    /// longer: nobody else could ever have the lane.
+    pub fn sending<'a>(&'a self, claim: &'a Claim) -> Sending<'a> {
+        Sending { leases: self, claim }
     }
 
     pub fn holds(&self, lane: &Lane) -> bool {
         self.lock().contains_key(lane)
     }
 
-    /// How many lanes of each backend are held.
-    pub fn by_backend(&self) -> HashMap<BackendId, usize> {
+    /// How many lanes of each backend are being sent. One whose release is on its way has no place any more.
+    pub fn sending_by_backend(&self) -> HashMap<BackendId, usize> {
         let mut count = HashMap::new();
-        for backend in self.lock().keys().filter_map(Lane::backend) {
-            *count.entry(backend).or_default() += 1;
+        let leases = self.lock();
+        for (lane, _) in leases.iter().filter(|(_, lease)| lease.is_sending) {
+            if let Some(backend) = lane.backend() {
+                *count.entry(backend).or_default() += 1;
+            }
         }
         count
     }
@@ -137,7 +153,7 @@ impl Leases {
     }
 
     fn all(&self) -> Vec<(Lane, i64)> {
-        let mut all: Vec<_> = self.lock().iter().map(|(lane, (epoch, _))| (lane.clone(), *epoch)).collect();
+        let mut all: Vec<_> = self.lock().iter().map(|(lane, lease)| (lane.clone(), lease.epoch)).collect();
         // In the order in which all statements lock lanes, so that two of them do not block each other.
         all.sort_unstable();
         all
@@ -147,7 +163,9 @@ impl Leases {
         let leases = self.lock();
         let mut lost = 0;
         for lease in asked {
-            let Some((_, deadline)) = leases.get(&lease.0).filter(|(epoch, _)| *epoch == lease.1) else { continue };
+            let Some(Lease { deadline, .. }) = leases.get(&lease.0).filter(|held| held.epoch == lease.1) else {
+                continue;
+            };
             if renewed.contains(lease) {
                 deadline.set(until);
             } else {
@@ -160,7 +178,7 @@ impl Leases {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, (i64, Deadline)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, Lease>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,7 +205,7 @@ mod tests {
             leases.add(&claim);
             let leases = leases.clone();
             tokio::spawn(async move {
-                let _ends = leases.ends_on_panic(&claim);
+                let _sending = leases.sending(&claim);
                 assert!(!is_bad, "made to panic");
             })
         };
@@ -197,5 +215,6 @@ mod tests {
 
         assert!(!leases.holds(&Lane::new("1/!bad")));
         assert!(leases.holds(&Lane::new("1/!good")), "until its release is written");
+        assert_eq!(leases.sending_by_backend(), HashMap::new(), "no place is taken by a lane that is being released");
     }
 }

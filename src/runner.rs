@@ -213,7 +213,7 @@ impl Runner {
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());
         self.lanes.spawn(async move {
-            let _ends = shared.leases.ends_on_panic(&claim);
+            let sending = shared.leases.sending(&claim);
             let delivery = Delivery {
                 context: &shared.context,
                 completions: &completions,
@@ -224,6 +224,8 @@ impl Runner {
                 is_paced,
             };
             delivery.run().await;
+            // In this order: a place that is free and taken at once would be counted as its backend's.
+            drop(sending);
             drop(permit);
             shared.freed.notify_one();
         });
