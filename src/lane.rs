@@ -140,7 +140,7 @@ impl Delivery<'_> {
                     return self.stop(message, &tries, State::Unauthorized, failure).await;
                 }
                 // Unless others get through: a proxy may be at odds with the path of this one alone.
-                Step::Answered(Outcome::Misconfigured(failure)) if !self.is_alone(&tries).await => {
+                Step::Answered(Outcome::Misconfigured(failure)) if !self.is_poison(homeserver, &tries).await => {
                     return self.stop(message, &tries, State::Misconfigured, failure).await;
                 }
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {

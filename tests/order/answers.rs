@@ -50,7 +50,7 @@ fn table() -> Vec<(&'static str, Fault, Becomes)> {
         ("reset before the effect", Fault::Reset, Becomes::Retried),
         ("reset after the effect", Fault::ResetAccepted, Becomes::Retried),
         ("reset in the middle of the body", Fault::CutAccepted, Becomes::Retried),
-        ("one byte each 20 ms", Fault::SlowAccepted(Duration::from_millis(20)), Becomes::Retried),
+        ("one byte each 100 ms", Fault::SlowAccepted(Duration::from_millis(100)), Becomes::Retried),
         ("200 as a page", Fault::Page { status: 200 }, Becomes::Retried),
         ("401", refuse(401, "M_UNKNOWN_TOKEN"), unauthorized("M_UNKNOWN_TOKEN")),
         ("401 of a locked account", refuse(401, "M_USER_LOCKED"), unauthorized("M_USER_LOCKED")),

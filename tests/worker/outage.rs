@@ -111,6 +111,28 @@ async fn a_poisonous_message_fails_for_good_as_soon_as_another_room_gets_through
     assert_eq!(poison.iter().map(|row| (row.is_final, row.attempts)).collect::<Vec<_>>(), [(false, 2), (true, 4)]);
 }
 
+/// Nobody else writes, so only time tells that the message is at fault and not the homeserver.
+#[tokio::test]
+async fn a_message_that_fails_for_ten_minutes_while_the_homeserver_answers_is_given_up() {
+    for fault in [Fault::Refuse { status: 500, errcode: "M_UNKNOWN" }, Fault::Page { status: 403 }] {
+        let world = World::new(BINARY).await;
+        world.homeserver.fail_sends(fault.clone());
+        let _worker = world.worker("w1");
+        let id = world.enqueue(ROOM, "poison").await;
+        let held = "SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)";
+        world.until(held).await;
+
+        let later = "UPDATE matrix_lane SET first_failed_at = first_failed_at - interval '11 min';
+            UPDATE matrix_backend_status SET next_probe_at = now() AT TIME ZONE 'UTC'; NOTIFY matrix_outbox";
+        world.client.batch_execute(later).await.unwrap();
+
+        world.assert_settled(&[id]).await;
+        let log = world.log().await;
+        let outcomes: Vec<_> = log.iter().map(|row| (row.status.as_str(), row.is_final)).collect();
+        assert_eq!(outcomes, [("failed", false), ("failed", true)], "{fault:?}: {log:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_homeserver_that_is_away_is_probed_and_everything_waits_in_order() {
     let world = World::new(BINARY).await;

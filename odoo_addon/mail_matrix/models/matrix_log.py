@@ -106,9 +106,7 @@ class MatrixLog(models.Model):
         """Return by error code what a manager can do about it."""
         backend = self.env._("Mend the backend, test the connection, then retry.")
         return {
-            "M_FORBIDDEN": self.env._(
-                "Retry once the account may write in the room."
-            ),
+            "M_FORBIDDEN": self.env._("Retry once the account may write in the room."),
             "M_TOO_LARGE": self.env._(
                 "Write it anew and shorter: what was written cannot be changed."
             ),
