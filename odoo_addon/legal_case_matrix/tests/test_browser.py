@@ -25,22 +25,6 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             {"joined_rooms": [ROOM]},
         )
 
-    def send_after_looks(self, looks):
-        """Let the worker send what waits once the widget has seen it so often."""
-        cases = type(self.case)
-        real = cases.get_matrix_deliveries
-        seen = []
-
-        def looked_at(case):
-            found = real(case)
-            if any(row["outcome"] == "waiting" for row in found):
-                seen.append(found)
-                if len(seen) % looks == 0:
-                    self.log_all()
-            return found
-
-        self.patch(cases, "get_matrix_deliveries", looked_at)
-
     def form_of_case(self):
         return f"/odoo/action-legal_case.legal_case_action/{self.case.id}"
 
@@ -71,7 +55,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
         self.case.matrix_room_id = False
         self.commit()
         self.clear_outbox()
-        self.send_after_looks(2)
+        self.send_once_seen(self.case)
         self.browse(
             self.form_of_case(),
             f"""
@@ -84,17 +68,18 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             await enter("matrix_room_id", "{ROOM}");
             await click("button[name=action_matrix_check_room]");
             await shows(".badge", "Ready");
-            await click(".nav-link[name=matrix]");
             await enter("matrix_message", "Hello from Odoo");
-            await click("button[name=action_matrix_send_message]");
+            await press("button[name=action_matrix_send_message]");
             await click(".nav-link[name=matrix]");
             await outcome("waiting", "Hello from Odoo");
+            await seen("legal.case", {self.case.id});
             await outcome("ok", "Hello from Odoo");
             // Saved in place: the form is not loaded again.
             const stages = () => [...document.querySelectorAll(".o_arrow_button")];
             const named = (stage) => stage.textContent.trim() === "Court";
             (await until(() => stages().find(named))).click();
             await outcome("waiting", "moved to Court");
+            await seen("legal.case", {self.case.id});
             await outcome("ok", "moved to Court");
             """,
             "matrix-lawyer",

@@ -43,7 +43,9 @@ class BrowserCase(HttpCase, MatrixCase):
 
         ``until(find)`` waits for what ``find`` returns, ``click(selector)`` for its
         target. ``shows(selector, text)`` waits for an element with this text.
-        ``enter(field, text)`` types into a field of the form.
+        ``enter(field, text)`` types into a field of the form. ``press(selector)``
+        clicks a button whose answer opens the form anew, and waits for the new one:
+        what is typed before is lost. ``seen(model, id)`` is for send_once_seen.
         """
         script = """
             async function until(find, wanted = find) {
@@ -58,6 +60,19 @@ class BrowserCase(HttpCase, MatrixCase):
             const one = (selector) => document.querySelector(selector);
             const click = async (selector) =>
                 (await until(() => one(selector), selector)).click();
+            const press = async (selector) => {
+                const before = await until(() => one(".o_form_view"), "a form");
+                await click(selector);
+                await until(() => one(".o_form_view") && one(".o_form_view") !== before,
+                    `the form after ${selector}`);
+            };
+            const seen = (model, id) => fetch("/web/dataset/call_kw", {
+                method: "POST",
+                headers: {"Content-Type": "application/json"},
+                body: JSON.stringify({jsonrpc: "2.0", method: "call", params: {
+                    model, method: "get_matrix_deliveries", args: [[id]],
+                    kwargs: {context: {matrix_seen: true}}}}),
+            });
             const shows = (selector, text) => until(() =>
                 [...document.querySelectorAll(selector)].find(
                     (element) => element.textContent.includes(text)), text);
@@ -79,6 +94,17 @@ class BrowserCase(HttpCase, MatrixCase):
             # A machine that others keep busy makes the bundles slowly.
             timeout=180,
         )
+
+    def send_once_seen(self, model):
+        """Let the worker send what waits when the script has seen it wait."""
+        real = type(model).get_matrix_deliveries
+
+        def look(record):
+            if record.env.context.get("matrix_seen"):
+                self.log_all()
+            return real(record)
+
+        self.patch(type(model), "get_matrix_deliveries", look)
 
     def form_of(self, record, xmlid):
         return f"/odoo/action-{xmlid}/{record.id}"
