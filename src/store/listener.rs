@@ -20,7 +20,7 @@ use crate::{backoff::Backoff, metrics::Metrics};
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 14 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How soon a name is asked for again that another session still holds.
 const NAME_RETRY: Duration = Duration::from_millis(500);

@@ -47,7 +47,7 @@ impl Phase {
 async fn a_big_backlog_costs_a_claim_nothing_and_starves_no_room() {
     let _turn = turn::alone().await;
     let (rows, rooms) = (scale(200_000, 1_000_000), scale(300, 1_000));
-    let window = scale(Duration::from_secs(5), Duration::from_secs(60));
+    let window = scale(Duration::from_secs(5), Duration::from_secs(20));
     let world = World::new(BINARY).await;
     fill(&world, rows, rooms).await;
     let probe = Probe::new(&world, rooms).await;
@@ -182,7 +182,8 @@ async fn check(world: &World, rows: i32) {
         assert!(bodies.is_sorted_by(|a, b| a < b), "{room} is out of order");
     }
     let count = |room: &str| sent.get(room).map_or(0, Vec::len);
-    let rooms = world.client.query("SELECT DISTINCT split_part(lane, '/', 2) FROM matrix_lane", &[]).await.unwrap();
+    // A room that has nothing left needs no more turns.
+    let rooms = world.client.query("SELECT DISTINCT room_id FROM matrix_outbox", &[]).await.unwrap();
     let mut turns: Vec<_> = rooms.iter().map(|row| count(&row.get::<_, String>(0))).collect();
     turns.sort_unstable();
     let (least, most) = (turns[0], turns[turns.len() - 1]);
