@@ -19,7 +19,7 @@ use crate::{backoff::Backoff, metrics::Metrics};
 /// How often the listener asks whether it is still registered.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 14 s.
+/// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 13 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How soon a name is asked for again that another session still holds.
