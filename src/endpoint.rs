@@ -1,9 +1,9 @@
 //! The HTTP endpoint for whoever watches the worker: `/healthz`, `/readyz` and `/metrics`.
 //!
 //! It only reads, and is bounded so that a scanner or a slow reader costs delivery nothing: few connections, one request on each,
-//! all of it within a few seconds.
+//! all of it within a few seconds. Nobody can shut others out: a new connection takes the place of the oldest one.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -16,15 +16,15 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
 use crate::{health::Health, metrics::Metrics};
 
-/// Connections that are served at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 16;
+/// Connections that are served at once. A request is answered within milliseconds, so the oldest of so many has nothing to say.
+const CONNECTIONS: usize = 32;
 
 /// From the first byte of a request to the last of its answer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -49,18 +49,18 @@ impl Endpoint {
 
     /// Answers until it is dropped.
     pub async fn serve(self, health: Health, metrics: Metrics) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let watched = Arc::new((health, metrics));
+        let mut served: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
         loop {
-            // Waits for a place, then for a connection.
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
             match self.0.accept().await {
                 Ok((stream, _)) => {
-                    let watched = watched.clone();
-                    tokio::spawn(async move {
-                        serve_one(stream, watched).await;
-                        drop(place);
-                    });
+                    served.retain(|connection| !connection.is_finished());
+                    if served.len() >= CONNECTIONS
+                        && let Some(oldest) = served.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    served.push_back(tokio::spawn(serve_one(stream, watched.clone())).abort_handle());
                 }
                 Err(error) => {
                     warn!(%error, "The endpoint could not accept a connection");
