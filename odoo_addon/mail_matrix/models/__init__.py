@@ -15,6 +15,7 @@ from . import matrix_backend_status
 from . import matrix_worker
 from . import matrix_overview
 from . import matrix_event_mixin
+from . import matrix_deliveries_mixin
 from . import matrix_thread_mixin
 from . import matrix_thread_room
 from . import matrix_thread_health
@@ -22,7 +23,6 @@ from . import matrix_thread_people
 from . import res_users
 from . import mail_message
 from . import matrix_thread_chatter
-from . import matrix_thread_deliveries
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health

@@ -4,6 +4,7 @@ from datetime import timedelta
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools import content as contents
@@ -78,6 +79,40 @@ class MatrixOutbox(models.Model):
             and now + timedelta(hours=backend.expire_hours),
             **values,
         }
+
+    @api.model
+    def _insert_written(self, backend, event_type, body, values, mentions=()):
+        """Queue what a person wrote and return the transaction id.
+
+        :param str body: plain text; line ends are kept
+        :param values: where it goes, as in _row
+        :param mentions: pairs of name in the text and Matrix user id
+        Raises UserError where the text is empty or longer than an event can hold.
+        """
+        text = contents.clean(body)
+        if not text.strip():
+            raise UserError(self.env._("Write a message first: this one is empty."))
+        row = self._row(backend, event_type, text, values, mentions=mentions)
+        row["content"] = self._bounded(row["content"])
+        self._insert_rows([row])
+        return row["txn_id"]
+
+    @api.model
+    def _bounded(self, content):
+        """Return ``content`` if an event can hold it, without its HTML if need be."""
+        if not contents.fits(content):
+            content = contents.without_html(content)
+        if not contents.fits(content):
+            raise UserError(
+                self.env._(
+                    "This message is too long for Matrix: %(size)s KB of text, and "
+                    "%(limit)s KB are allowed. Shorten it, or attach it to the record "
+                    "as a file.",
+                    size=contents.size(content) // 1024 + 1,
+                    limit=contents.MAX_CONTENT_BYTES // 1024,
+                )
+            )
+        return content
 
     @api.model
     def _insert_rows(self, rows):

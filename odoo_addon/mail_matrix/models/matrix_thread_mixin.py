@@ -10,7 +10,7 @@ class MatrixThreadMixin(models.AbstractModel):
     """A record with a room of its own in Matrix."""
 
     _name = "matrix.thread.mixin"
-    _inherit = ["mail.thread", "matrix.event.mixin"]
+    _inherit = ["mail.thread", "matrix.event.mixin", "matrix.deliveries.mixin"]
     _description = "Record with a Matrix Room"
 
     matrix_enabled = fields.Boolean(
@@ -142,14 +142,9 @@ class MatrixThreadMixin(models.AbstractModel):
         self.ensure_one()
         self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
-        outbox = self.env["matrix.outbox"]
-        text = contents.clean(body)
-        if not text.strip():
-            raise UserError(self.env._("Write a message first: this one is empty."))
-        row = outbox._row(backend, event_type, text, values, mentions=mentions)
-        row["content"] = self._matrix_bounded(row["content"])
-        outbox._insert_rows([row])
-        return row["txn_id"]
+        return self.env["matrix.outbox"]._insert_written(
+            backend, event_type, body, values, mentions
+        )
 
     def _matrix_enqueue_test(self):
         """Queue the backend's test text, made as the texts of events are."""
@@ -195,22 +190,6 @@ class MatrixThreadMixin(models.AbstractModel):
                 )
             )
         self.check_access("write")
-
-    def _matrix_bounded(self, content):
-        """Return ``content`` if an event can hold it, without its HTML if need be."""
-        if not contents.fits(content):
-            content = contents.without_html(content)
-        if not contents.fits(content):
-            raise UserError(
-                self.env._(
-                    "This message is too long for Matrix: %(size)s KB of text, and "
-                    "%(limit)s KB are allowed. Shorten it, or attach it to the record "
-                    "as a file.",
-                    size=contents.size(content) // 1024 + 1,
-                    limit=contents.MAX_CONTENT_BYTES // 1024,
-                )
-            )
-        return content
 
     def _matrix_target_or_raise(self):
         """Return (backend, values of the row), or say what to mend."""

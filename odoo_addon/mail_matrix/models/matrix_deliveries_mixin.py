@@ -8,10 +8,11 @@ _MAX_TEXT = 300
 _NEWEST_WAITING = 10_000
 
 
-class MatrixThreadMixin(models.AbstractModel):
+class MatrixDeliveriesMixin(models.AbstractModel):
     """What became of a record's messages, for the widget on its form."""
 
-    _inherit = "matrix.thread.mixin"
+    _name = "matrix.deliveries.mixin"
+    _description = "Record whose Matrix Deliveries are Shown"
 
     def get_matrix_deliveries(self):
         """Return the last messages of this record, the newest first.
@@ -24,17 +25,23 @@ class MatrixThreadMixin(models.AbstractModel):
         self.ensure_one()
         self.check_access("read")
         self.env["matrix.log"].check_access("read")
-        waiting = self._matrix_waiting()
-        # With all rights: who may read the record may know what was sent about it.
-        about = [("res_model", "=", self._name), ("res_id", "=", self.id)]
-        logs = self.env["matrix.log"].sudo().search(about, limit=2 * _SHOWN)
+        waiting = self._matrix_waiting(_SHOWN)
+        logs = self._matrix_logged(2 * _SHOWN)
         # A held message has its failed row already, and waits still.
         held = {log.txn_id: log for log in logs if not log.is_final}
         rows = [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
         rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
         return rows[:_SHOWN]
 
-    def _matrix_waiting(self):
+    def _matrix_logged(self, limit):
+        """Return the newest log rows of this record, with all rights.
+
+        Whoever may read the record may know what was sent about it.
+        """
+        about = [("res_model", "=", self._name), ("res_id", "=", self.id)]
+        return self.env["matrix.log"].sudo().search(about, limit=limit)
+
+    def _matrix_waiting(self, limit):
         """Return the newest outbox rows of this record, with all rights."""
         rows = self.env.execute_query(
             SQL(
@@ -49,7 +56,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 _NEWEST_WAITING,
                 self._name,
                 self.id,
-                _SHOWN,
+                limit,
             )
         )
         return self.env["matrix.outbox"].sudo().browse(row[0] for row in rows)
