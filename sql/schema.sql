@@ -1,5 +1,5 @@
 -- What Odoo's ORM makes of matrix.backend, as far as the worker reads it, for a database without Odoo.
--- The contract file of the addon follows it. A test compares both with what a real Odoo makes.
+-- The migrations of the contract follow it and add the columns of later releases. A test compares all with what a real Odoo makes.
 CREATE TABLE IF NOT EXISTS matrix_backend (
     id serial PRIMARY KEY,
     name varchar NOT NULL,

@@ -20,12 +20,8 @@ use thiserror::Error;
 use crate::{
     config::{Config, ConfigError},
     message::BackendId,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
 };
-
-/// The tables of the contract for a database without Odoo: what its ORM makes, then the addon's own file.
-const SCHEMA: [&str; 2] =
-    [include_str!("../sql/schema.sql"), include_str!("../odoo_addon/mail_matrix/sql/contract.sql")];
 
 /// Delivers the Matrix messages that Odoo has queued in PostgreSQL: in order within a room, once, with a log.
 ///
@@ -90,7 +86,7 @@ enum Command {
         #[arg(long)]
         role: String,
     },
-    /// Print the SQL of the tables, for a database without Odoo.
+    /// Print the SQL of the tables, for a database without Odoo. It may run again, and then adds what is missing.
     Schema,
     /// Measure what this database and this machine can deliver. Sends nothing to anybody.
     ///
@@ -157,7 +153,7 @@ impl Cli {
                 Ok(())
             }
             Command::Schema => {
-                print(&SCHEMA.join("\n"));
+                print(&store::schema(store::newest()));
                 Ok(())
             }
         }

@@ -7,6 +7,7 @@ mod complete;
 mod connect;
 mod error;
 mod listener;
+mod migrations;
 mod report;
 mod scratch;
 mod status;
@@ -30,6 +31,7 @@ pub use self::{
     connect::PLANNER,
     error::StoreError,
     listener::{Listener, Wakeups},
+    migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
     scratch::Scratch,
 };
@@ -39,9 +41,6 @@ use crate::{
     message::{BackendId, Lane},
     metrics::Metrics,
 };
-
-/// The contract that this worker speaks, as `COMMENT ON TABLE matrix_outbox` carries it.
-pub const CONTRACT: &str = "contract 1";
 
 const RENEW: &str = include_str!("../sql/renew.sql");
 
@@ -154,25 +153,14 @@ impl Store {
         &self.metrics
     }
 
-    /// Whether the database holds the contract that this worker speaks.
+    /// Whether the database holds a contract that serves this worker.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] says what is there instead and how to mend it.
+    /// [`StoreError::Contract`] says what is there instead and what to upgrade.
     pub async fn check_contract(&self) -> Result<(), StoreError> {
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
         let found: Option<String> = rows.first().map(|row| value(row, 0)).transpose()?.flatten();
-        match found.as_deref() {
-            Some(CONTRACT) => Ok(()),
-            Some(other) => Err(StoreError::Contract(format!(
-                "the database holds «{other}», this worker speaks «{CONTRACT}»; upgrade mail_matrix in Odoo and the worker to \
-                 versions that belong together"
-            ))),
-            None => Err(StoreError::Contract(
-                "the database has no table matrix_outbox with a contract; install mail_matrix in Odoo, or check that \
-                 DATABASE_URL names Odoo's database"
-                    .to_owned(),
-            )),
-        }
+        migrations::judge(found.as_deref())
     }
 
     /// The rights that the worker needs and its role lacks, each as `table: RIGHT`.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use self::homeserver::Homeserver;
 use super::{
-    CliError, SCHEMA,
+    CliError,
     deliver::{deliver, open},
     json, print,
 };
@@ -60,7 +60,7 @@ pub(super) async fn bench(config: &Config, bench: &Bench) -> Result<(), CliError
     let failed =
         |error: std::io::Error| CliError::Failed(format!("no homeserver can be started for the measurement: {error}"));
     let mut homeserver = Homeserver::start(Duration::from_millis(bench.answer_ms)).await.map_err(failed)?;
-    let scratch = Scratch::make(config.database_url.expose_secret(), &SCHEMA.join("\n"), &homeserver.url).await?;
+    let scratch = Scratch::make(config.database_url.expose_secret(), &homeserver.url).await?;
     let config = Config {
         database_url: scratch.url(),
         // Workers that run beside it keep their names.

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use super::{StoreError, connect};
+use super::{StoreError, connect, migrations};
 
 /// Nobody else's: what is found there was left by a measurement that was killed, and is dropped.
 const NAME: &str = "odoo_matrix_worker_bench";
@@ -17,11 +17,11 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the schema with the tables of `contract` and a backend at `homeserver_url`.
+    /// Makes the schema with the tables of the contract and a backend at `homeserver_url`.
     ///
     /// # Errors
     /// In plain words when `database_url` cannot be used, another measurement is under way or the role may make no schema.
-    pub async fn make(database_url: &str, contract: &str, homeserver_url: &str) -> Result<Self, StoreError> {
+    pub async fn make(database_url: &str, homeserver_url: &str) -> Result<Self, StoreError> {
         let url = within_schema(database_url).map_err(StoreError::Other)?;
         let (settings, tls) = connect::settings(&url).map_err(StoreError::Other)?;
         let (client, connection) = settings.connect(tls).await?;
@@ -44,7 +44,7 @@ impl Scratch {
             ),
             other => other,
         })?;
-        client.batch_execute(contract).await?;
+        client.batch_execute(&migrations::schema(migrations::newest())).await?;
         let backend =
             "INSERT INTO matrix_backend (name, homeserver_url, token_sealed) VALUES ('bench', $1, 'plain:bench')";
         client.execute(backend, &[&homeserver_url]).await?;

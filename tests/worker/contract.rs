@@ -19,11 +19,11 @@ async fn a_database_without_the_addon_is_told_and_run_waits_for_it() {
     }
 
     world.client.batch_execute("ALTER TABLE away RENAME TO matrix_outbox").await.unwrap();
-    world.client.batch_execute("COMMENT ON TABLE matrix_outbox IS 'contract 99'").await.unwrap();
+    world.client.batch_execute("COMMENT ON TABLE matrix_outbox IS 'contract of 2031'").await.unwrap();
     let output = world.command(&["drain"]).await;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(69));
-    assert!(error.contains("contract 99") && error.contains("upgrade"), "{error}");
+    assert!(error.contains("contract of 2031") && error.contains("upgrade the worker"), "{error}");
 }
 
 /// A server that takes the connection and says nothing keeps an attempt for five seconds.

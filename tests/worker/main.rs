@@ -9,6 +9,7 @@ mod endpoint;
 mod lanes;
 mod limits;
 mod metrics;
+mod migrations;
 mod outage;
 mod pause;
 mod rooms;

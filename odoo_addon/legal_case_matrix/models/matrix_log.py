@@ -10,6 +10,10 @@ class MatrixLog(models.Model):
     case_id = fields.Many2one("legal.case", readonly=True)
 
     def init(self):
+        """Make the column, which the ORM does not make, and the trigger that fills it.
+
+        Where they exist nothing is done: an upgrade would lock the log until its end.
+        """
         result = super().init()
         cr = self.env.cr
         cr.execute(
@@ -18,10 +22,14 @@ class MatrixLog(models.Model):
                 SELECT FROM pg_attribute
                 WHERE attrelid = 'matrix_log'::regclass AND attname = 'case_id'
                     AND NOT attisdropped
+            ), EXISTS (
+                SELECT FROM pg_trigger
+                WHERE tgrelid = 'matrix_log'::regclass
+                    AND tgname = 'legal_case_matrix_log_case'
             ), current_schema()
             """
         )
-        has_column, schema = cr.fetchone()
+        has_column, has_trigger, schema = cr.fetchone()
         if not has_column:
             cr.execute(
                 """
@@ -35,28 +43,32 @@ class MatrixLog(models.Model):
                     WHERE case_id IS NOT NULL
                 """
             )
-        # It runs with the rights of its owner, since the worker's role may not read
-        # cases; hence the fixed search path and the table's full name. SKIP LOCKED: a
-        # case that is being deleted must not hold up the worker's completion.
-        cr.execute(
-            SQL(
-                """
-                CREATE OR REPLACE FUNCTION legal_case_matrix_log_case()
-                RETURNS trigger LANGUAGE plpgsql
-                SECURITY DEFINER SET search_path = pg_catalog AS $$
-                BEGIN
-                    SELECT c.id INTO NEW.case_id FROM %s.legal_case AS c
-                    WHERE c.id = NEW.res_id FOR KEY SHARE SKIP LOCKED;
-                    RETURN NEW;
-                END $$;
-                REVOKE ALL ON FUNCTION legal_case_matrix_log_case() FROM PUBLIC;
-                DROP TRIGGER IF EXISTS legal_case_matrix_log_case ON matrix_log;
-                CREATE TRIGGER legal_case_matrix_log_case
-                    BEFORE INSERT ON matrix_log FOR EACH ROW
-                    WHEN (NEW.res_model = 'legal.case')
-                    EXECUTE FUNCTION legal_case_matrix_log_case()
-                """,
-                SQL.identifier(schema),
-            )
-        )
+        if not has_trigger:
+            cr.execute(self._case_trigger(schema))
         return result
+
+    def _case_trigger(self, schema):
+        """Return the statements that make the trigger.
+
+        It runs with the rights of its owner, since the worker's role may not read
+        cases; hence the fixed search path and the table's full name. SKIP LOCKED: a
+        case that is being deleted must not hold up the worker's completion.
+        """
+        return SQL(
+            """
+            CREATE OR REPLACE FUNCTION legal_case_matrix_log_case()
+            RETURNS trigger LANGUAGE plpgsql
+            SECURITY DEFINER SET search_path = pg_catalog AS $$
+            BEGIN
+                SELECT c.id INTO NEW.case_id FROM %s.legal_case AS c
+                WHERE c.id = NEW.res_id FOR KEY SHARE SKIP LOCKED;
+                RETURN NEW;
+            END $$;
+            REVOKE ALL ON FUNCTION legal_case_matrix_log_case() FROM PUBLIC;
+            CREATE TRIGGER legal_case_matrix_log_case
+                BEFORE INSERT ON matrix_log FOR EACH ROW
+                WHEN (NEW.res_model = 'legal.case')
+                EXECUTE FUNCTION legal_case_matrix_log_case()
+            """,
+            SQL.identifier(schema),
+        )

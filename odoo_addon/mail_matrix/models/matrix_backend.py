@@ -2,12 +2,15 @@ from urllib.parse import urlsplit
 
 from odoo import api, fields, models, tools
 from odoo.exceptions import ValidationError
-from odoo.tools.misc import file_open
+from odoo.tools import SQL
+from odoo.tools.sql import index_exists
 
-from ..tools import content, words
+from ..tools import content, migrations, words
 
 # Others see that there is a backend and its name.
 _MANAGER = "mail_matrix.group_matrix_manager"
+
+_ONE_ACTIVE = "matrix_backend_one_active_per_company"
 
 
 class MatrixBackend(models.Model):
@@ -92,14 +95,16 @@ class MatrixBackend(models.Model):
 
     def init(self):
         """Make the contract's tables, for which this model's own table must exist."""
-        with file_open("mail_matrix/sql/contract.sql") as contract:
-            self.env.cr.execute(contract.read())
-        self.env.cr.execute(
-            """
-            CREATE UNIQUE INDEX IF NOT EXISTS matrix_backend_one_active_per_company
-                ON matrix_backend (COALESCE(company_id, 0)) WHERE is_active
-            """
-        )
+        migrations.apply(self.env.cr)
+        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        if not index_exists(self.env.cr, _ONE_ACTIVE):
+            self.env.cr.execute(
+                SQL(
+                    "CREATE UNIQUE INDEX %s ON matrix_backend "
+                    "(COALESCE(company_id, 0)) WHERE is_active",
+                    SQL.identifier(_ONE_ACTIVE),
+                )
+            )
 
     @api.constrains("homeserver_url")
     def _check_homeserver_url(self):

@@ -5,7 +5,7 @@ from ..tools import words
 
 
 class MatrixTableMixin(models.AbstractModel):
-    """A table of the contract, which sql/contract.sql makes and other programs write.
+    """A table of the contract, which sql/migrations makes and other programs write.
 
     It has no foreign keys, so a reference may dangle. Each one is read through a LEFT
     JOIN: what was deleted reads as empty and no list, group or export raises

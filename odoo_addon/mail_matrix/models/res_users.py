@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+from odoo.tools.sql import index_exists
 
 from ..tools import content as contents
 
@@ -27,12 +28,14 @@ class ResUsers(models.Model):
 
     def init(self):
         result = super().init()
-        self.env.cr.execute(
-            """
-            CREATE UNIQUE INDEX IF NOT EXISTS res_users_matrix_user_id_key
-                ON res_users (matrix_user_id) WHERE matrix_user_id IS NOT NULL
-            """
-        )
+        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        if not index_exists(self.env.cr, "res_users_matrix_user_id_key"):
+            self.env.cr.execute(
+                """
+                CREATE UNIQUE INDEX res_users_matrix_user_id_key
+                    ON res_users (matrix_user_id) WHERE matrix_user_id IS NOT NULL
+                """
+            )
         return result
 
     @property

@@ -54,10 +54,15 @@ impl World {
 
     /// On a server of one's own, for tests that stop it.
     pub async fn on(postgres: &Postgres, binary: &str) -> Self {
+        let schema = Command::new(binary).arg("schema").output().unwrap();
+        Self::with_schema(postgres, binary, &String::from_utf8(schema.stdout).unwrap()).await
+    }
+
+    /// With tables of its own, for tests of another contract than the newest.
+    pub async fn with_schema(postgres: &Postgres, binary: &str, schema: &str) -> Self {
         let mut database = postgres.database("worker").await;
         let client = database.connect().await.unwrap();
-        let schema = Command::new(binary).arg("schema").output().unwrap();
-        client.batch_execute(&String::from_utf8(schema.stdout).unwrap()).await.unwrap();
+        client.batch_execute(schema).await.unwrap();
         let homeserver = Homeserver::start().await.unwrap();
         let launch = Launch::prepare(Path::new(binary), &mut database)
             .await

@@ -1,7 +1,7 @@
 -- The contract between Odoo and the worker: outbox, log and the worker's own tables.
 --
--- Run by the addon at install and upgrade, and by `odoo-matrix-worker schema` without Odoo. Every statement may run again.
--- Needs the table matrix_backend, which Odoo's ORM makes (stand-alone: sql/schema.sql).
+-- Locks: matrix_backend
+-- Needs the table matrix_backend, which Odoo's ORM makes (without Odoo: sql/schema.sql of the worker).
 -- Odoo INSERTs into matrix_outbox; the worker DELETEs there and INSERTs into matrix_log; all state that changes lives in
 -- tables that no business transaction writes, so neither side can raise a serialization failure (40001) in the other.
 -- Times are UTC by the database's clock. NULL means "not set": Odoo cannot read infinity.
@@ -162,5 +162,3 @@ BEGIN
             EXECUTE FUNCTION matrix_backend_changed();
     END IF;
 END $$;
-
-COMMENT ON TABLE matrix_outbox IS 'contract 1';

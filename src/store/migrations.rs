@@ -1,0 +1,64 @@
+//! The migrations of the contract, which the addon runs in Odoo's database: the same files, for a database without Odoo, and their
+//! numbers, which say what a database holds. `README.md` in their folder says how one is written.
+
+use super::StoreError;
+
+/// The oldest contract on which every statement of this worker works. Below [`newest`], so that Odoo and the worker may be
+/// upgraded one after the other.
+pub const OLDEST: usize = 1;
+
+macro_rules! migrations {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../odoo_addon/mail_matrix/sql/migrations/", $name, ".sql")))),+]
+    };
+}
+
+/// Name and text of each migration, in order: the first is number 1.
+pub const MIGRATIONS: &[(&str, &str)] = &migrations!["0001_contract"];
+
+/// The contract that a database holds after the last migration.
+pub const fn newest() -> usize {
+    MIGRATIONS.len()
+}
+
+/// SQL that brings a database without Odoo to the contract `number`. It may run again, and runs only what is missing.
+pub fn schema(number: usize) -> String {
+    let mut sql = include_str!("../../sql/schema.sql").to_owned();
+    for (number, (name, text)) in (1..).zip(&MIGRATIONS[..number]) {
+        sql += &format!(
+            "
+DO $run$
+BEGIN
+    IF COALESCE(substring(obj_description(to_regclass('matrix_outbox'), 'pg_class') FROM 'contract ([0-9]+)')::integer, 0) < {number} THEN
+        EXECUTE $migration_{name}$
+{text}
+        $migration_{name}$;
+        COMMENT ON TABLE matrix_outbox IS 'contract {number}';
+    END IF;
+END $run$;
+"
+        );
+    }
+    sql
+}
+
+/// Judges the comment on `matrix_outbox`. A contract newer than all that this worker knows serves it too: migrations only add.
+pub(super) fn judge(comment: Option<&str>) -> Result<(), StoreError> {
+    let Some(comment) = comment else {
+        return Err(StoreError::Contract(
+            "the database has no table matrix_outbox with a contract; install mail_matrix in Odoo, or check that \
+             DATABASE_URL names Odoo's database"
+                .to_owned(),
+        ));
+    };
+    match comment.strip_prefix("contract ").and_then(|number| number.parse::<usize>().ok()) {
+        Some(number) if number >= OLDEST => Ok(()),
+        Some(_) => Err(StoreError::Contract(format!(
+            "the database holds «{comment}», this worker needs «contract {OLDEST}» or a later one; upgrade mail_matrix in Odoo"
+        ))),
+        None => Err(StoreError::Contract(format!(
+            "the database holds «{comment}», this worker knows «contract {OLDEST}» to «contract {}»; upgrade the worker",
+            newest()
+        ))),
+    }
+}

@@ -1,0 +1,141 @@
+//! The contract changes by migrations that are numbered, run once, only add, and say what they lock.
+
+use std::{collections::BTreeSet, path::Path};
+
+use odoo_matrix_worker::store::{MIGRATIONS, OLDEST, newest, schema};
+use stack::{postgres::shared, world::World};
+use tokio_postgres::Client;
+
+use crate::BINARY;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/odoo_addon/mail_matrix/sql/migrations");
+
+/// Each column, index, constraint, trigger, function and option of our tables, one line each.
+const CATALOGUE: &str = "
+    SELECT format('%s.%s %s not null %s default %s', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+        pg_get_expr(d.adbin, d.adrelid))
+    FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'matrix%' AND relkind = 'r') AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'matrix%'
+    UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE conrelid::regclass::text LIKE 'matrix%'
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'matrix%' AND NOT tgisinternal
+    UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname LIKE 'matrix%'
+    UNION ALL SELECT relname || ' ' || COALESCE(array_to_string(reloptions, ','), '') || ' ' || COALESCE(obj_description(oid, 'pg_class'), '')
+        FROM pg_class WHERE relname LIKE 'matrix%'";
+
+async fn catalogue(client: &Client) -> BTreeSet<String> {
+    client.query(CATALOGUE, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// A file that the list leaves out would be run by Odoo and be missing where there is no Odoo.
+#[test]
+fn every_migration_is_embedded_and_numbered_without_a_gap() {
+    let mut files: Vec<_> = std::fs::read_dir(Path::new(FOLDER))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".sql").map(str::to_owned))
+        .collect();
+    files.sort();
+
+    assert_eq!(files, MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (number, name) in (1..).zip(&files) {
+        assert!(name.starts_with(&format!("{number:04}_")), "{name} is number {number}");
+    }
+}
+
+#[tokio::test]
+async fn each_migration_locks_what_its_header_says_and_nothing_else() {
+    let database = shared().await.database("locks").await;
+    let mut client = database.connect().await.unwrap();
+    client.batch_execute(&schema(0)).await.unwrap();
+
+    for (name, text) in MIGRATIONS {
+        let said = text.lines().find_map(|line| line.strip_prefix("-- Locks: ")).expect("a header says what it locks");
+        let tables = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+        let before: Vec<u32> = client.query(tables, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+
+        let transaction = client.transaction().await.unwrap();
+        transaction.batch_execute(text).await.unwrap();
+        // These modes conflict with INSERT, UPDATE and DELETE; the last of them with SELECT too.
+        let locks = "SELECT DISTINCT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid() AND relation = ANY ($1)
+            AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') ORDER BY 1";
+        let found: Vec<String> =
+            transaction.query(locks, &[&before]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        transaction.commit().await.unwrap();
+
+        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+        assert_eq!(said, found, "{name}");
+    }
+}
+
+/// From every earlier contract, and over a finished one whose number was lost with the comments of a dump.
+#[tokio::test]
+async fn an_upgraded_database_has_the_tables_of_a_fresh_one() {
+    let fresh = shared().await.database("fresh").await.connect().await.unwrap();
+    fresh.batch_execute(&schema(newest())).await.unwrap();
+    let wanted = catalogue(&fresh).await;
+    assert!(wanted.contains(&format!("matrix_outbox {} contract {}", options(&fresh).await, newest())));
+
+    for number in 1..=newest() {
+        let database = shared().await.database("upgraded").await;
+        let client = database.connect().await.unwrap();
+        client.batch_execute(&schema(number)).await.unwrap();
+        if number == newest() {
+            client.batch_execute("COMMENT ON TABLE matrix_outbox IS NULL").await.unwrap();
+        }
+
+        client.batch_execute(&schema(newest())).await.unwrap();
+
+        assert_eq!(catalogue(&client).await, wanted, "from contract {number}");
+    }
+}
+
+async fn options(client: &Client) -> String {
+    let sql = "SELECT array_to_string(reloptions, ',') FROM pg_class WHERE oid = 'matrix_outbox'::regclass";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Odoo is upgraded first or the worker is, and both work meanwhile.
+#[tokio::test]
+async fn the_worker_delivers_on_the_contracts_before_and_after_its_own() {
+    // What a later release may add: a table, a column with a default, an index, a number.
+    let later = format!(
+        "{}
+        CREATE TABLE matrix_later (id serial PRIMARY KEY);
+        ALTER TABLE matrix_outbox ADD COLUMN later integer NOT NULL DEFAULT 7;
+        ALTER TABLE matrix_log ADD COLUMN later text;
+        ALTER TABLE matrix_lane ADD COLUMN later text;
+        ALTER TABLE matrix_backend ADD COLUMN later text;
+        COMMENT ON TABLE matrix_outbox IS 'contract {}'",
+        schema(newest()),
+        newest() + 1
+    );
+    for sql in [schema(OLDEST), later] {
+        let world = World::with_schema(shared().await, BINARY, &sql).await;
+        world.homeserver.limit(20.0, 4);
+        let mut ids = world.enqueue_many(&["!a:double.test", "!b:double.test"], "text", 5).await;
+        ids.push(world.enqueue_direct("@jane:double.test", "hello").await);
+
+        let drained = world.command(&["drain"]).await;
+
+        assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
+        world.assert_settled(&ids).await;
+        for command in ["check", "status", "lanes"] {
+            let output = world.command(&[command]).await;
+            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_contract_that_is_too_old_is_refused_with_what_to_upgrade() {
+    let world = World::new(BINARY).await;
+    world.client.batch_execute("COMMENT ON TABLE matrix_outbox IS 'contract 0'").await.unwrap();
+
+    let output = world.command(&["check"]).await;
+
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69), "{error}");
+    assert!(error.contains("«contract 0»") && error.contains("upgrade mail_matrix in Odoo"), "{error}");
+}
