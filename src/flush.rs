@@ -23,7 +23,7 @@ use crate::{
     leases::Leases,
     message::{Failure, Lane, code},
     metrics::{Delivery, Metrics},
-    store::{Batch, Held, Settle, Store, StoreError, Verdict},
+    store::{Batch, Completion, Held, Settle, Store, StoreError, Verdict},
 };
 
 /// Written in one statement at most.
@@ -36,7 +36,7 @@ const QUEUE: usize = 2 * BATCH;
 const REFUSED_REST: Duration = Duration::from_secs(60);
 
 enum Entry {
-    Verdict(Verdict),
+    Completion(Completion),
     Settle(Settle),
 }
 
@@ -45,8 +45,8 @@ enum Entry {
 pub struct Completions(mpsc::Sender<Entry>);
 
 impl Completions {
-    pub async fn verdict(&self, verdict: Verdict) {
-        self.put(Entry::Verdict(verdict)).await;
+    pub async fn complete(&self, completion: Completion) {
+        self.put(Entry::Completion(completion)).await;
     }
 
     pub async fn settle(&self, settle: Settle) {
@@ -89,7 +89,7 @@ impl Flusher {
             let mut batch = Batch::default();
             for entry in entries.drain(..) {
                 match entry {
-                    Entry::Verdict(verdict) => batch.verdicts.push(verdict),
+                    Entry::Completion(completion) => batch.completions.push(completion),
                     Entry::Settle(settle) => batch.settles.push(settle),
                 }
             }
@@ -133,7 +133,7 @@ impl Flusher {
 
     /// The one result that the database refuses. Its lane rests, then the message is sent again under its own transaction id.
     fn refused(&mut self, leases: &Leases, batch: &Batch, text: &str) -> Option<Batch> {
-        let Some(verdict) = batch.verdicts.first() else {
+        let Some(completion) = batch.completions.first() else {
             for settle in &batch.settles {
                 error!(lane = %settle.lane, error = text, "A lane could not be given back; its lease will end");
                 self.refused.remove(&(settle.lane.clone(), settle.epoch));
@@ -141,12 +141,12 @@ impl Flusher {
             }
             return None;
         };
-        error!(message.id = verdict.id, lane = %verdict.lane, error = text, "A result could not be logged");
+        error!(message.id = completion.id, lane = %completion.lane, error = text, "A result could not be logged");
         let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
-        let held = Held { id: verdict.id, attempts: verdict.attempts, error: Some(failure) };
+        let held = Held { id: completion.id, attempts: completion.attempts, error: Some(failure) };
         // The first one of a lane is what it waits for.
-        let held = self.refused.entry((verdict.lane.clone(), verdict.epoch)).or_insert(held).clone();
-        Some(Batch { verdicts: Vec::new(), settles: vec![resting(&verdict.lane, verdict.epoch, held)] })
+        let held = self.refused.entry((completion.lane.clone(), completion.epoch)).or_insert(held).clone();
+        Some(Batch { completions: Vec::new(), settles: vec![resting(&completion.lane, completion.epoch, held)] })
     }
 
     /// Whatever else is written of a lane with a refused result says that it waits for that one.
@@ -167,14 +167,15 @@ impl Flusher {
     }
 
     fn written(&mut self, metrics: &Metrics, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
-        for verdict in &batch.verdicts {
-            if !owned.contains(&(verdict.lane.clone(), verdict.epoch)) {
+        for completion in &batch.completions {
+            if !owned.contains(&(completion.lane.clone(), completion.epoch)) {
                 metrics.fenced_completions.inc();
                 continue;
             }
-            let total = if verdict.result.is_ok() { &self.totals.sent } else { &self.totals.failed };
+            let is_sent = matches!(completion.verdict, Verdict::Sent(_));
+            let total = if is_sent { &self.totals.sent } else { &self.totals.failed };
             total.fetch_add(1, Ordering::Relaxed);
-            count(metrics, verdict);
+            count(metrics, completion);
         }
         for (lane, epoch) in batch.leases().difference(owned) {
             warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");
@@ -192,16 +193,16 @@ impl Flusher {
     }
 }
 
-fn count(metrics: &Metrics, verdict: &Verdict) {
-    let status = match (&verdict.result, verdict.is_final) {
-        (Ok(_), _) => "ok",
-        (Err(_), true) => "failed",
-        (Err(_), false) => "held",
+fn count(metrics: &Metrics, completion: &Completion) {
+    let status = match completion.verdict {
+        Verdict::Sent(_) => "ok",
+        Verdict::Failed(_) => "failed",
+        Verdict::Stuck(_) => "held",
     };
-    metrics.deliveries.get_or_create(&Delivery { event_type: verdict.event_type.clone(), status }).inc();
-    if verdict.result.is_ok() {
-        metrics.delivery_duration_seconds.observe(f64::from(verdict.duration_ms) / 1000.0);
-        metrics.queued_to_sent_seconds.observe(verdict.queued_for.as_secs_f64());
+    metrics.deliveries.get_or_create(&Delivery { event_type: completion.event_type.clone(), status }).inc();
+    if status == "ok" {
+        metrics.delivery_duration_seconds.observe(f64::from(completion.duration_ms) / 1000.0);
+        metrics.queued_to_sent_seconds.observe(completion.queued_for.as_secs_f64());
     }
 }
 
@@ -219,17 +220,20 @@ fn resting(lane: &Lane, epoch: i64, held: Held) -> Settle {
 
 /// Two batches; the settling of a lane goes with the later one, so that it is not released before its results are in.
 fn halves(mut batch: Batch) -> [Batch; 2] {
-    if batch.verdicts.is_empty() {
+    if batch.completions.is_empty() {
         let settles = batch.settles.split_off(batch.settles.len() / 2);
-        return [Batch { verdicts: Vec::new(), settles }, batch];
+        return [Batch { completions: Vec::new(), settles }, batch];
     }
-    if batch.verdicts.len() == 1 {
+    if batch.completions.len() == 1 {
         // Last in, first out: the result is written before the settling.
         return [
-            Batch { verdicts: Vec::new(), settles: std::mem::take(&mut batch.settles) },
-            Batch { verdicts: batch.verdicts, settles: Vec::new() },
+            Batch { completions: Vec::new(), settles: std::mem::take(&mut batch.settles) },
+            Batch { completions: batch.completions, settles: Vec::new() },
         ];
     }
-    let later = batch.verdicts.split_off(batch.verdicts.len() / 2);
-    [Batch { verdicts: later, settles: batch.settles }, Batch { verdicts: batch.verdicts, settles: Vec::new() }]
+    let later = batch.completions.split_off(batch.completions.len() / 2);
+    [
+        Batch { completions: later, settles: batch.settles },
+        Batch { completions: batch.completions, settles: Vec::new() },
+    ]
 }

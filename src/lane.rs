@@ -16,7 +16,7 @@ use crate::{
     matrix::Homeserver,
     message::{EventId, Failure, Message, Outcome, RoomId, State, code},
     shutdown::Shutdown,
-    store::{Claim, Held, HeldSince, Settle, Store, Verdict},
+    store::{Claim, Completion, Held, HeldSince, Settle, Store, Verdict},
 };
 
 /// A message that has failed for so long while the homeserver answers is at fault itself.
@@ -175,13 +175,13 @@ impl Delivery<'_> {
         {
             warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
         }
-        self.verdict(message, tries, Ok(event_id), true, duration, route.known()).await;
+        self.complete(message, tries, Verdict::Sent(event_id), duration, route.known()).await;
         Next::Message
     }
 
     async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
         warn!(message.id, lane = %self.claim.lane, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
-        self.verdict(message, tries, Err(failure), true, tries.since.elapsed(), None).await;
+        self.complete(message, tries, Verdict::Failed(failure), tries.since.elapsed(), None).await;
         Next::Message
     }
 
@@ -245,7 +245,7 @@ impl Delivery<'_> {
                 self.gate.unrecorded(Duration::ZERO);
             }
         }
-        self.verdict(message, tries, Err(failure.clone()), false, tries.since.elapsed(), None).await;
+        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: None })
     }
@@ -268,21 +268,19 @@ impl Delivery<'_> {
         is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None })
     }
 
-    async fn verdict(
+    async fn complete(
         &self,
         message: &Message,
         tries: &Tries,
-        result: Result<EventId, Failure>,
-        is_final: bool,
+        verdict: Verdict,
         duration: Duration,
         room: Option<&RoomId>,
     ) {
-        let verdict = Verdict {
+        let completion = Completion {
             id: message.id,
             lane: self.claim.lane.clone(),
             epoch: self.claim.epoch,
-            result,
-            is_final,
+            verdict,
             attempts: tries.attempts,
             duration_ms: duration.as_millis().try_into().unwrap_or(i32::MAX),
             room: room.cloned(),
@@ -290,6 +288,6 @@ impl Delivery<'_> {
             event_type: message.event_type.clone(),
             queued_for: message.queued_for + self.claim.claimed.elapsed(),
         };
-        self.completions.verdict(verdict).await;
+        self.completions.complete(completion).await;
     }
 }

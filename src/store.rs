@@ -27,7 +27,7 @@ use self::attempts::Attempts;
 pub use self::{
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince, Wanted},
-    complete::{Batch, Held, Settle, Verdict},
+    complete::{Batch, Completion, Held, Settle, Verdict},
     connect::PLANNER,
     error::StoreError,
     listener::{Listener, Wakeups},

@@ -222,7 +222,7 @@ async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
         held: None,
         room: Some(room.clone()),
     };
-    match delivery.context.store.complete(&Batch { verdicts: Vec::new(), settles: vec![settle] }).await {
+    match delivery.context.store.complete(&Batch { completions: Vec::new(), settles: vec![settle] }).await {
         Ok(owned) if owned.is_empty() => Err(Step::Fenced),
         Ok(_) => Ok(()),
         Err(error) => {

@@ -13,16 +13,43 @@ pub(super) const COMPLETE: &str = include_str!("../../sql/complete.sql");
 /// The log keeps an error text up to here, in bytes.
 const ERROR_BYTES: usize = 1024;
 
-/// What became of one message.
+/// What became of a message.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub enum Verdict {
+    Sent(EventId),
+    /// For good: the message is done with.
+    Failed(Failure),
+    /// It stays in the outbox and is tried again later; Logs shows one failed row meanwhile.
+    Stuck(Failure),
+}
+
+impl Verdict {
+    fn event_id(&self) -> Option<&EventId> {
+        match self {
+            Self::Sent(event_id) => Some(event_id),
+            Self::Failed(_) | Self::Stuck(_) => None,
+        }
+    }
+
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Sent(_) => None,
+            Self::Failed(failure) | Self::Stuck(failure) => Some(failure),
+        }
+    }
+
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Stuck(_))
+    }
+}
+
+/// The verdict on one message, as the log shows it.
+#[derive(Clone, Debug)]
+pub struct Completion {
     pub id: MessageId,
     pub lane: Lane,
     pub epoch: i64,
-    /// The event, or why there is none.
-    pub result: Result<EventId, Failure>,
-    /// Whether the message is done with. One that failed and is held for a better time is not.
-    pub is_final: bool,
+    pub verdict: Verdict,
     pub attempts: i32,
     pub duration_ms: i32,
     pub room: Option<RoomId>,
@@ -57,13 +84,13 @@ pub struct Held {
 /// What one statement writes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub verdicts: Vec<Verdict>,
+    pub completions: Vec<Completion>,
     pub settles: Vec<Settle>,
 }
 
 impl Batch {
     pub fn len(&self) -> usize {
-        self.verdicts.len() + self.settles.len()
+        self.completions.len() + self.settles.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -72,8 +99,8 @@ impl Batch {
 
     /// The lanes and epochs that the batch writes to.
     pub fn leases(&self) -> HashSet<(Lane, i64)> {
-        let of_verdicts = self.verdicts.iter().map(|verdict| (verdict.lane.clone(), verdict.epoch));
-        of_verdicts.chain(self.settles.iter().map(|settle| (settle.lane.clone(), settle.epoch))).collect()
+        let completed = self.completions.iter().map(|completion| (completion.lane.clone(), completion.epoch));
+        completed.chain(self.settles.iter().map(|settle| (settle.lane.clone(), settle.epoch))).collect()
     }
 }
 
@@ -85,12 +112,11 @@ impl Store {
         // A lane appears once: with its settling if it has one, else as it is.
         let settled: HashSet<_> = batch.settles.iter().map(|settle| (&settle.lane, settle.epoch)).collect();
         let mut open: HashMap<_, Option<Held>> = HashMap::new();
-        for verdict in batch.verdicts.iter().filter(|verdict| !settled.contains(&(&verdict.lane, verdict.epoch))) {
-            let held = open.entry((&verdict.lane, verdict.epoch)).or_default();
-            if !verdict.is_final {
-                // Its failed row is written now, so that it is held must be written with it.
-                let error = verdict.result.as_ref().err().cloned();
-                *held = Some(Held { id: verdict.id, attempts: verdict.attempts, error });
+        for completion in batch.completions.iter().filter(|done| !settled.contains(&(&done.lane, done.epoch))) {
+            let held = open.entry((&completion.lane, completion.epoch)).or_default();
+            if let Verdict::Stuck(failure) = &completion.verdict {
+                // Its failed row is written now; that the lane waits for it must be written with it.
+                *held = Some(Held { id: completion.id, attempts: completion.attempts, error: Some(failure.clone()) });
             }
         }
         let mut lanes = Lanes::default();
@@ -101,8 +127,8 @@ impl Store {
             lanes.push(&Settle { lane: lane.clone(), epoch, is_released: false, retry_after: None, held, room: None });
         }
         let mut results = Results::default();
-        for verdict in &batch.verdicts {
-            results.push(verdict);
+        for completion in &batch.completions {
+            results.push(completion);
         }
         let rows = self
             .query(
@@ -179,20 +205,20 @@ struct Results<'a> {
 }
 
 impl<'a> Results<'a> {
-    fn push(&mut self, verdict: &'a Verdict) {
-        let failure = verdict.result.as_ref().err();
-        self.id.push(verdict.id);
-        self.lane.push(verdict.lane.as_str());
-        self.epoch.push(verdict.epoch);
+    fn push(&mut self, completion: &'a Completion) {
+        let failure = completion.verdict.failure();
+        self.id.push(completion.id);
+        self.lane.push(completion.lane.as_str());
+        self.epoch.push(completion.epoch);
         self.status.push(if failure.is_some() { "failed" } else { "ok" });
-        self.is_final.push(verdict.is_final);
+        self.is_final.push(completion.verdict.is_final());
         self.error_code.push(failure.map(|failure| bounded(&failure.code)));
         self.error_message.push(failure.map(|failure| bounded(&failure.text)));
-        self.attempts.push(verdict.attempts);
-        self.duration_ms.push(verdict.duration_ms);
-        self.event_id.push(verdict.result.as_ref().ok().map(|event_id| bounded(event_id.as_str())));
-        self.room_id.push(verdict.room.as_ref().map(RoomId::as_str));
-        self.age_ms.push(int(verdict.answered.elapsed().as_millis()).into());
+        self.attempts.push(completion.attempts);
+        self.duration_ms.push(completion.duration_ms);
+        self.event_id.push(completion.verdict.event_id().map(|event_id| bounded(event_id.as_str())));
+        self.room_id.push(completion.room.as_ref().map(RoomId::as_str));
+        self.age_ms.push(int(completion.answered.elapsed().as_millis()).into());
     }
 }
 

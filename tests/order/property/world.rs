@@ -8,7 +8,7 @@ use std::{
 use odoo_matrix_worker::{
     config::Config,
     message::{EventId, Failure, Lane, Message},
-    store::{Batch, Claim, Held, Settle, Store, Verdict, Wanted},
+    store::{Batch, Claim, Completion, Held, Settle, Store, Verdict, Wanted},
 };
 use stack::world::World;
 use tokio_postgres::Client;
@@ -42,7 +42,7 @@ struct Work {
     next: usize,
     /// The lease has run out, by the worker's own clock too.
     is_late: bool,
-    verdicts: Vec<Verdict>,
+    completions: Vec<Completion>,
     held: Option<Held>,
 }
 
@@ -170,7 +170,7 @@ impl Play<'_> {
             let held = claim.held.map(|held| (held.id, held.attempts));
             ensure!(held == lane.held, "{} is held at {:?}, read was {held:?}", claim.lane, lane.held);
             lane.lease = Lease::Held;
-            let work = Work { claim, next: 0, is_late: false, verdicts: Vec::new(), held: None };
+            let work = Work { claim, next: 0, is_late: false, completions: Vec::new(), held: None };
             self.workers[worker].insert(number, work);
         }
         Ok(())
@@ -191,29 +191,28 @@ impl Play<'_> {
             answer => answer,
         };
         let failure = Failure::new("M_TEST", "made to fail");
-        let result = match answer {
+        let verdict = match answer {
             Answer::Sent => {
                 self.model.accepts(lane, message.id);
-                Ok(EventId::new(format!("${}", message.id)))
+                Verdict::Sent(EventId::new(format!("${}", message.id)))
             }
             Answer::Lost => {
                 self.model.accepts(lane, message.id);
-                // As after a timeout of the retry as well: held, though it is there.
-                Err(failure)
+                // As after a timeout of the retry as well: stuck, though it is there.
+                Verdict::Stuck(failure)
             }
-            Answer::Rejected | Answer::Away => Err(failure),
+            Answer::Rejected => Verdict::Failed(failure),
+            Answer::Away => Verdict::Stuck(failure),
         };
-        let is_final = matches!(answer, Answer::Sent | Answer::Rejected);
-        let verdict = verdict(message, &work.claim, result, is_final, before + 1);
-        if !is_final {
-            work.held = Some(Held { id: message.id, attempts: before + 1, error: verdict.result.clone().err() });
+        if let Verdict::Stuck(failure) = &verdict {
+            work.held = Some(Held { id: message.id, attempts: before + 1, error: Some(failure.clone()) });
         }
-        work.verdicts.push(verdict);
+        work.completions.push(completion(message, &work.claim, verdict, before + 1));
     }
 
     async fn complete(&mut self, worker: usize, lane: usize, is_released: bool, times: usize) -> Checked {
         let Some(mut work) = self.workers[worker].remove(&lane) else { return Ok(()) };
-        let mut batch = Batch { verdicts: std::mem::take(&mut work.verdicts), settles: Vec::new() };
+        let mut batch = Batch { completions: std::mem::take(&mut work.completions), settles: Vec::new() };
         let Claim { lane: name, epoch, .. } = &work.claim;
         if is_released {
             batch.settles.push(Settle {
@@ -244,15 +243,18 @@ impl Play<'_> {
 
     fn completed(&mut self, number: usize, batch: &Batch, work: &Work, is_released: bool) {
         let lane = &mut self.model.lanes[number];
-        for verdict in &batch.verdicts {
-            if !verdict.is_final {
-                self.model.told.insert(verdict.id);
-                continue;
+        for completion in &batch.completions {
+            match completion.verdict {
+                Verdict::Stuck(_) => {
+                    self.model.told.insert(completion.id);
+                    continue;
+                }
+                Verdict::Failed(_) => {
+                    self.model.failed.insert(completion.id);
+                }
+                Verdict::Sent(_) => {}
             }
-            lane.waiting.remove(&verdict.id);
-            if verdict.result.is_err() {
-                self.model.failed.insert(verdict.id);
-            }
+            lane.waiting.remove(&completion.id);
         }
         let held = work.held.as_ref().map(|held| (held.id, held.attempts));
         lane.held = held.or(lane.held).filter(|(id, _)| lane.waiting.contains(id));
@@ -340,19 +342,12 @@ impl Play<'_> {
     }
 }
 
-fn verdict(
-    message: &Message,
-    claim: &Claim,
-    result: Result<EventId, Failure>,
-    is_final: bool,
-    attempts: i32,
-) -> Verdict {
-    Verdict {
+fn completion(message: &Message, claim: &Claim, verdict: Verdict, attempts: i32) -> Completion {
+    Completion {
         id: message.id,
         lane: claim.lane.clone(),
         epoch: claim.epoch,
-        result,
-        is_final,
+        verdict,
         attempts,
         duration_ms: 1,
         room: None,
