@@ -34,14 +34,7 @@ class MatrixEventMixin(models.AbstractModel):
 
     def _matrix_variables(self, event_type):
         """Return what a text can use besides ``object``."""
-        if event_type != "chatter":
-            return {}
-        message_id = self.env.context.get("matrix_message_id", 0)
-        message = self.env["mail.message"].browse(message_id)
-        return {
-            "author": message.author_id.display_name or message.email_from or "",
-            "text": message._matrix_text(),
-        }
+        return {}
 
     def _matrix_url(self):
         """Return the address that opens this record in Odoo, for those who may."""

@@ -1,4 +1,5 @@
 from . import test_backend
+from . import test_chatter_html
 from . import test_connection
 from . import test_content
 from . import test_health

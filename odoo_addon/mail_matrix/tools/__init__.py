@@ -1,1 +1,9 @@
-from . import content, template, template_check, token, words
+from . import (
+    chatter_html,
+    chatter_text,
+    content,
+    template,
+    template_check,
+    token,
+    words,
+)

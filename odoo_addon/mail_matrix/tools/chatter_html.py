@@ -1,0 +1,363 @@
+"""HTML of the chatter as the small part of HTML that Matrix allows.
+
+The result is built from nothing but allowed tags, so what this module does not know
+cannot get through. Its size, its depth and the time that it takes are bounded.
+"""
+
+import re
+from itertools import islice
+from typing import NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
+
+from lxml import etree
+
+from .chatter_text import BLOCKS, NAME, to_text
+
+# Longer sources are cut before they are parsed, and longer texts while they are read.
+MAX_SOURCE = 120_000
+MAX_TAGS = 4_000
+MAX_TEXT = 8_000
+# Matrix allows a depth of 100, the clients' own wrappers included.
+MAX_DEPTH = 60
+MAX_URL = 2_000
+ELLIPSIS = "…"
+
+_INLINE = {
+    *("a", "b", "i", "u", "s", "em", "strong", "code", "del", "sub", "sup", "br"),
+    *("th", "td"),
+}
+_ALLOWED = BLOCKS | _INLINE
+_SAME_AS = {
+    **dict.fromkeys(("section", "article", "main", "header", "footer"), "div"),
+    **dict.fromkeys(("center", "address", "figure", "fieldset", "dl", "dt"), "div"),
+    **dict.fromkeys(("dd", "nav", "aside", "form"), "div"),
+    **dict.fromkeys(("tt", "kbd", "samp"), "code"),
+    **{"strike": "del", "ins": "u", "tfoot": "tbody"},
+}
+_IN_LISTS = {"li"}
+_IN_TABLES = {"caption", "thead", "tbody", "tr", "th", "td"}
+# Their text is nothing that a reader of the message sees.
+_UNSEEN = {
+    *("script", "style", "head", "title", "meta", "link", "base", "template"),
+    *("object", "embed", "applet", "iframe", "frame", "frameset", "noscript"),
+    *("noframes", "svg", "math", "canvas", "audio", "video", "map", "select"),
+    *("datalist", "textarea", "button", "input", "xml", "xmp", "plaintext"),
+}
+_SCHEMES = {"http", "https", "ftp", "mailto", "magnet"}
+
+_UNSTORABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
+    # Zero-width blanks, and the marks that turn the direction of what follows.
+    "|[\u200b\u2060\ufeff\u202d\u202e]"
+)
+_EMBEDDED = re.compile(r"data:[^\"'>\s]{64,}")
+_BLANKS = re.compile("[ \t\r\n\f]+")
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all"
+    r"|(?<![\w-])(?:font-size|opacity|max-height)\s*:\s*0(?:\.0*)?(?:px|pt|em|%)?\s*(?:;|!|$)",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(r"(?:access_?token|hash)\s*=", re.IGNORECASE)
+_OWN_SECRET = re.compile(r"token\s*=", re.IGNORECASE)
+
+_HISTORY = re.compile(
+    r"gmail_quote|gmail_extra|yahoo_quoted|moz-cite-prefix|OutlookMessageHeader"
+    r"|divRplyFwdMsg|protonmail_quote|tutanota_quote|zmail_extra"
+)
+_SIGNATURE = re.compile(
+    r"signature_wrapper|gmail_signature|moz-signature|o-signature-container"
+    r"|protonmail_signature|ms-outlook-mobile-signature|^Signature$"
+)
+_RULE_ABOVE = re.compile(r"border-top\s*:\s*solid|border\s*:\s*none\s*;\s*border-top")
+_FROM = re.compile(r"\s*(?:from|von|de|da|van|od)\s*:", re.IGNORECASE)
+_ATTRIBUTION = re.compile(
+    r"(?:^|\n)[^\n]{0,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|schreef)\b"
+    r"[^\n]{0,200}:\s*$",
+    re.IGNORECASE,
+)
+
+
+class Reading(NamedTuple):
+    """What became of a source."""
+
+    text: str
+    html: str
+    is_cut: bool
+    mentioned: list  # Matrix user ids, in the order of the text
+
+
+def read(source, base_url="", people=None, is_mail=False):
+    """Return the :class:`Reading` of ``source``, HTML as Odoo stores it.
+
+    :param str base_url: where relative links lead; empty drops them
+    :param dict people: Matrix user ids of partners, by the partner's id
+    :param bool is_mail: quoted text is the history of an exchange, not the author's
+    """
+    bounded, is_cut = _bounded(source or "")
+    reader = _Reader(base_url, people or {}, is_mail)
+    if bounded.strip():
+        parser = etree.HTMLParser(
+            encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True
+        )
+        document = etree.fromstring(bounded.encode(), parser)
+        if document is not None:
+            reader.walk(document)
+    if is_cut and not reader.is_cut:
+        reader.say(ELLIPSIS)
+    text = to_text(reader.root)
+    etree.strip_attributes(reader.root, NAME)
+    is_cut = is_cut or reader.is_cut
+    return Reading(text, _to_html(reader.root), is_cut, reader.mentioned)
+
+
+def _bounded(source):
+    """Return what is parsed of ``source``, and whether that is not all."""
+    source = _UNSTORABLE.sub("", _EMBEDDED.sub("", source))
+    tag = next(islice(re.finditer("<", source), MAX_TAGS, None), None)
+    end = min(tag.start() if tag else len(source), MAX_SOURCE)
+    return source[:end], end < len(source)
+
+
+def _to_html(tree):
+    """Return what is in ``tree`` as HTML, ready to follow words on the same line."""
+    first = tree[0] if len(tree) else None
+    if (
+        first is None
+        or (tree.text or "").strip()
+        or first.tag not in ("p", "div")
+        or any(child.tag in BLOCKS for child in first.iterdescendants())
+    ):
+        return _inner(tree)
+    rest = "".join(map(_serialize, tree[1:]))
+    tail = _escape(first.tail)
+    gap = "<br>" if tail or (rest and tree[1].tag not in BLOCKS) else ""
+    return f"{_inner(first)}{gap}{tail}{rest}"
+
+
+def _inner(element):
+    return _escape(element.text) + "".join(map(_serialize, element))
+
+
+def _serialize(element):
+    return etree.tostring(element, encoding="unicode", method="html")
+
+
+def _escape(text):
+    return (text or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+class _Reader:
+    """Copies what is allowed of a parsed source into a tree of its own."""
+
+    def __init__(self, base_url, people, is_mail):
+        self.base_url = base_url
+        self.host = urlsplit(base_url).netloc
+        self.people = people
+        self.is_mail = is_mail
+        self.root = etree.Element("div")
+        self.open = [self.root]  # the elements that are being written, outermost first
+        self.is_after_blank = True
+        self.preformatted = 0
+        self.left = MAX_TEXT
+        self.is_cut = False
+        self.has_history = False
+        self.mentioned = []
+
+    def walk(self, document):
+        pushed = {}  # by depth in the source: elements written for it
+        depth = 0
+        walk = etree.iterwalk(document, events=("start", "end"))
+        for event, source in walk:
+            if event == "start":
+                depth += 1
+                if self._ends_here(source):
+                    return
+                if self._is_dropped(source):
+                    walk.skip_subtree()
+                    pushed[depth] = None
+                    continue
+                pushed[depth] = self._start(source)
+                self.say(source.text)
+            else:
+                self._end(pushed.pop(depth, None))
+                depth -= 1
+                if depth:
+                    self.say(source.tail)
+            if self.is_cut:
+                return
+
+    def say(self, text):
+        """Write ``text`` as it is to be read, until there is no room left."""
+        if not text or self.is_cut:
+            return
+        text = without_secrets(_UNSTORABLE.sub("", text))
+        if self.preformatted:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        else:
+            text = _BLANKS.sub(" ", text)
+            if self.is_after_blank:
+                text = text.removeprefix(" ")
+        if not text:
+            return
+        if len(text) > self.left:
+            text = text[: self.left].rstrip() + ELLIPSIS
+            self.is_cut = True
+        self.left -= len(text)
+        self.is_after_blank = text.endswith(" ")
+        self._append(text.replace("\xa0", " "))
+
+    def _append(self, text):
+        parent = self.open[-1]
+        if len(parent):
+            parent[-1].tail = (parent[-1].tail or "") + text
+        else:
+            parent.text = (parent.text or "") + text
+
+    def _start(self, source):
+        """Open what is written for ``source``; return it, or None for nothing."""
+        tag = _SAME_AS.get(source.tag, source.tag)
+        if tag == "img":
+            self.say(_meaning(source.get("alt")))
+        if tag == "table" and _is_layout(source):
+            tag = "div"
+        open_tags = [element.tag for element in self.open]
+        if tag in _IN_LISTS and not {"ul", "ol"} & set(open_tags):
+            tag = "div"
+        if tag in _IN_TABLES and "table" not in open_tags:
+            tag = "div"
+        if tag not in _ALLOWED or len(self.open) >= MAX_DEPTH:
+            return None
+        attributes = {}
+        if tag == "a":
+            attributes = self._link(source)
+            if not attributes or "a" in open_tags:
+                return None
+        if tag == "ol" and re.fullmatch(r"\d{1,6}", source.get("start") or ""):
+            attributes["start"] = source.get("start")
+        element = etree.SubElement(self.open[-1], tag, attributes)
+        if tag in BLOCKS or tag in ("br", "td", "th"):
+            self.is_after_blank = True
+        if tag in ("br", "hr"):
+            # They hold nothing, whatever the source says.
+            return None
+        self.preformatted += tag == "pre"
+        self.open.append(element)
+        return element
+
+    def _end(self, element):
+        if element is None:
+            return
+        self.open.pop()
+        self.preformatted -= element.tag == "pre"
+        if element.tag in BLOCKS or element.tag in ("td", "th"):
+            self.is_after_blank = True
+        if element.tag not in ("td", "th") and not len(element) and not element.text:
+            self.open[-1].remove(element)
+
+    def _is_dropped(self, source):
+        if source.tag in _UNSEEN or _HIDDEN.search((source.get("style") or "")[:2000]):
+            return True
+        if source.get("hidden") is not None:
+            return True
+        names = f"{source.get('class') or ''} {source.get('id') or ''}"[:2000]
+        if _SIGNATURE.search(names):
+            return True
+        is_quoted = bool(source.get("data-o-mail-quote"))
+        if not self.is_mail and source.tag == "blockquote":
+            # Somebody who writes in Odoo quotes on purpose.
+            is_quoted = "gmail_quote" in names
+        elif source.tag == "blockquote" or _HISTORY.search(names):
+            is_quoted = True
+        if is_quoted and self.is_mail and not self.has_history:
+            self.has_history = True
+            self._take_back_attribution()
+        return is_quoted
+
+    def _ends_here(self, source):
+        """Whether the rest is the history that Outlook puts below an answer."""
+        if not self.is_mail or source.tag != "div":
+            return False
+        if not _RULE_ABOVE.search((source.get("style") or "")[:500]):
+            return False
+        begin = "".join(element.text or "" for element in islice(source.iter(), 10))
+        return bool(_FROM.match(begin[:200]))
+
+    def _take_back_attribution(self):
+        """Remove a line “On Monday Ann wrote:” that stands before what is dropped."""
+        parent = self.open[-1]
+        last = parent[-1] if len(parent) else None
+        if last is None:
+            parent.text = _without_attribution(parent.text)
+        elif last.tail and last.tail.strip():
+            last.tail = _without_attribution(last.tail)
+        elif not _without_attribution("".join(last.itertext())).strip():
+            parent.remove(last)
+
+    def _link(self, source):
+        """Return the attributes of a link, or nothing where it must not lead there."""
+        is_name = "o_mail_redirect" in (source.get("class") or "")
+        if is_name and source.get("data-oe-model") == "res.partner":
+            number = source.get("data-oe-id") or ""
+            known = number.isdecimal() and len(number) < 10
+            user = self.people.get(int(number)) if known else None
+            if not user:
+                return {}
+            if user not in self.mentioned:
+                self.mentioned.append(user)
+            return {"href": f"https://matrix.to/#/{user}", NAME: "1"}
+        url = self._address(source.get("href"))
+        if not url:
+            return {}
+        return {"href": url, NAME: "1"} if is_name else {"href": url}
+
+    def _address(self, href):
+        href = _BLANKS.sub("", _UNSTORABLE.sub("", href or ""))
+        if not href or len(href) > MAX_URL or href.startswith("#"):
+            return None
+        try:
+            url = urljoin(self.base_url, href)
+            parts = urlsplit(url)
+        except ValueError:
+            return None
+        plain = unquote(unquote(url))
+        if parts.scheme not in _SCHEMES or "@" in parts.netloc or _SECRET.search(plain):
+            return None
+        if parts.scheme in ("http", "https", "ftp") and not parts.netloc:
+            return None
+        if parts.netloc == self.host and _OWN_SECRET.search(plain):
+            return None
+        return url if len(url) <= MAX_URL else None
+
+
+def _without_attribution(text):
+    text = text or ""
+    return text[:-600] + _ATTRIBUTION.sub("", text[-600:])
+
+
+def without_secrets(text):
+    """Return ``text`` without the addresses that let in whoever has them."""
+    if not _SECRET.search(unquote(text)):
+        return text
+    pieces = re.split(r"(\s+)", text)
+    return "".join(
+        ELLIPSIS if _SECRET.search(unquote(unquote(piece))) else piece
+        for piece in pieces
+    )
+
+
+def _meaning(alternative):
+    """Return the text that stands for a picture, if it says something."""
+    text = _BLANKS.sub(" ", alternative or "").strip()
+    if len(text) > 200 or not re.search(r"\w", text):
+        # Pictures that stand for a smiley have that as their text.
+        return text if len(text) <= 8 else ""
+    is_file = re.fullmatch(r"\S*\.(?:png|jpe?g|gif|svg|webp|bmp)", text, re.IGNORECASE)
+    is_stock = text.lower() in ("image", "logo", "picture", "bild", "icon", "photo")
+    return "" if is_file or is_stock else f"[{text}]"
+
+
+def _is_layout(table):
+    """Whether ``table`` only places its content, as most tables in mails do."""
+    if table.get("role") == "presentation":
+        return True
+    return any(inner.tag == "table" for inner in islice(table.iterdescendants(), 200))
