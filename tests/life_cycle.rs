@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use stack::odoo::{Client, Odoo, Site, fernet_key};
@@ -69,6 +70,58 @@ async fn an_update_keeps_messages_tokens_and_the_rights_of_the_worker() {
         let granted = format!("SELECT has_table_privilege('{role}', '{table}', '{right}')::int::bigint");
         assert_eq!(count(site.database(), &granted).await, 1, "{right} on {table}");
     }
+}
+
+/// Each transaction of an update waits at its end, with all that it has locked, until the test lets it go.
+const HOLD: &str = "
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock_shared(1, 2); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER hold AFTER UPDATE ON ir_module_module DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION hold();
+    SELECT pg_advisory_lock(1, 2)";
+
+/// Tables that a held update has locked against writing, or reading.
+const LOCKED: &str = "
+    SELECT array_agg(l.relation::regclass || ' ' || l.mode) FROM pg_locks AS held JOIN pg_locks AS l USING (pid)
+    WHERE held.locktype = 'advisory' AND (held.classid, held.objid) = (1, 2) AND NOT held.granted AND l.locktype = 'relation'
+        AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')";
+const HELD: &str = "
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = (1, 2) AND NOT granted";
+
+/// An update lasts minutes on a large database. What it does not change it must not lock.
+#[tokio::test]
+async fn users_work_while_an_update_that_changes_nothing_is_held_open() {
+    let site = site().await;
+    work(&site).await;
+    let server = site.serve().await.unwrap();
+    let admin = server.login("admin", ADMIN_PASSWORD).await.unwrap();
+    let case = new_case(&admin, "Roe against Acme").await;
+    let holder = site.database().connect().await.unwrap();
+    holder.batch_execute(HOLD).await.unwrap();
+    let mut held = 0;
+
+    let update = async { site.update(&["mail_matrix", "legal_case_matrix"]).await.unwrap() };
+    let users = async {
+        loop {
+            while count(site.database(), HELD).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let locked: Option<Vec<String>> = holder.query_one(LOCKED, &[]).await.unwrap().get(0);
+            assert_eq!(locked, None);
+            let saves = async {
+                admin.write("legal.case", case, json!({"name": format!("Saved {held}")})).await.unwrap();
+                admin.write("legal.case", case, json!({"matrix_message": "Hello"})).await.unwrap();
+                admin.press("legal.case", case, "action_matrix_send_message").await.unwrap();
+                new_case(&admin, "New").await;
+            };
+            tokio::time::timeout(Duration::from_secs(10), saves).await.expect("a save waits for the update");
+            held += 1;
+            holder.batch_execute("SELECT pg_advisory_unlock(1, 2); SELECT pg_advisory_lock(1, 2)").await.unwrap();
+        }
+    };
+    tokio::select! { () = update => {}, () = users => {} }
+
+    assert!(held >= 2, "the update was held {held} times");
 }
 
 #[tokio::test]
