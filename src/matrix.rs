@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use self::{
     error::SendError,
-    rooms::{DirectRooms, Membership, state_among},
+    rooms::{Creation, DirectRooms, Membership, state_among},
 };
 use crate::{
     failpoint::{self, Point},

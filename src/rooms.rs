@@ -2,3 +2,4 @@
 
 pub mod diagnosis;
 pub mod direct;
+mod power;

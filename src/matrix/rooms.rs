@@ -22,6 +22,14 @@ pub enum Membership {
     Outside,
 }
 
+/// How a room came to be: the event `m.room.create`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Creation {
+    pub content: Value,
+    /// Who made the room; `None` where the homeserver does not say.
+    pub sender: Option<UserId>,
+}
+
 /// `m.direct`: the direct rooms that this account knows, by person.
 pub type DirectRooms = BTreeMap<String, Vec<String>>;
 
@@ -72,6 +80,13 @@ impl Homeserver {
         none_if_not_found(self.call(Method::GET, &path, &[], None).await)
     }
 
+    /// The room's `m.room.create`.
+    pub async fn creation(&self, room: &RoomId) -> Result<Creation, SendError> {
+        let path = ["rooms", room.as_str(), "state", "m.room.create", ""];
+        let answer = none_if_not_found(self.call(Method::GET, &path, &[("format", "event")], None).await)?;
+        Ok(read_creation(answer.unwrap_or_default()))
+    }
+
     /// Whether `user` is in `room` or invited to it.
     pub async fn has_member(&self, room: &RoomId, user: &UserId) -> Result<bool, SendError> {
         let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
@@ -120,6 +135,15 @@ fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Option<Value>, 
         Ok(content) => Ok(Some(content)),
         Err(SendError::Refused { status: 404, errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A homeserver that does not know the parameter `format` answers with the content alone.
+fn read_creation(answer: Value) -> Creation {
+    let sender = answer.get("sender").and_then(Value::as_str);
+    match (sender, answer.get("content")) {
+        (Some(sender), Some(content)) => Creation { content: content.clone(), sender: Some(UserId::new(sender)) },
+        _ => Creation { content: answer, sender: None },
     }
 }
 

@@ -1,10 +1,11 @@
-//! Why a room answers 403: six causes behind one errcode, and those that can be mended.
+//! Why a room answers 403: six causes behind one errcode, and what the worker can do about each.
 
 use serde_json::Value;
 
 use crate::{
     matrix::{Homeserver, Membership, SendError, state_among},
     message::{Failure, Outcome, RoomId, UserId, code},
+    rooms::power::{self, Speech},
 };
 
 /// What there is to do about a 403.
@@ -20,7 +21,7 @@ pub enum Diagnosis {
     Unknown(Failure),
 }
 
-/// Finds out why `room` refused a message of `matrix_type`, and mends what may be mended.
+/// Finds out why `room` refused a message of `matrix_type`, and fixes what the worker may fix by itself.
 ///
 /// # Errors
 /// When the homeserver does not answer; a 429 among them is about this room, not about the account.
@@ -70,9 +71,9 @@ async fn look(
     if let Some(tombstone) = homeserver.state(room, "m.room.tombstone").await? {
         return replaced(homeserver, me, room, &tombstone).await;
     }
-    let levels = homeserver.state(room, "m.room.power_levels").await?.unwrap_or_default();
-    let (has, needs) = (power_of(&levels, me), power_needed(&levels, matrix_type));
-    if has < needs {
+    let levels = homeserver.state(room, "m.room.power_levels").await?;
+    let creation = homeserver.creation(room).await?;
+    if let Speech::Denied { has, needs } = power::speech(levels.as_ref(), &creation, me, matrix_type) {
         let text = format!("{me} may not speak in this room: it has power level {has}, messages need {needs}");
         return Ok(closed(refusal, text));
     }
@@ -129,8 +130,8 @@ async fn unsafe_to_follow(
     old: &RoomId,
     new: &RoomId,
 ) -> Result<Option<&'static str>, SendError> {
-    let create = homeserver.state(new, "m.room.create").await?.unwrap_or_default();
-    if create.pointer("/predecessor/room_id").and_then(Value::as_str) != Some(old.as_str()) {
+    let creation = homeserver.creation(new).await?;
+    if creation.content.pointer("/predecessor/room_id").and_then(Value::as_str) != Some(old.as_str()) {
         return Ok(Some("it does not name the old one as its predecessor"));
     }
     let rules = homeserver.state(new, "m.room.join_rules").await?.unwrap_or_default();
@@ -145,15 +146,4 @@ async fn unsafe_to_follow(
 
 fn closed(refusal: &Failure, text: String) -> Diagnosis {
     Diagnosis::Closed(Failure { code: refusal.code.clone(), text })
-}
-
-/// Client-server API, section `m.room.power_levels`: the person's level, else the default, else 0.
-fn power_of(levels: &Value, user: &UserId) -> i64 {
-    let own = levels.get("users").and_then(|users| users.get(user.as_str()));
-    own.or_else(|| levels.get("users_default")).and_then(Value::as_i64).unwrap_or(0)
-}
-
-fn power_needed(levels: &Value, matrix_type: &str) -> i64 {
-    let own = levels.get("events").and_then(|events| events.get(matrix_type));
-    own.or_else(|| levels.get("events_default")).and_then(Value::as_i64).unwrap_or(0)
 }

@@ -111,6 +111,19 @@ async fn a_refusal_that_the_room_does_not_explain_concerns_one_message_only() {
     assert_eq!(rows, [("failed", Some("made to fail (HTTP 403 M_FORBIDDEN)")), ("ok", None)]);
 }
 
+/// The levels of such a room say nothing of its creator.
+#[tokio::test]
+async fn the_creator_of_a_version_12_room_is_never_said_to_lack_power() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { creator: Some(BOT.to_owned()), is_muted: true, ..Room::default() });
+    world.homeserver.poison("message 1", Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    let log = deliver(&world).await;
+
+    let rows: Vec<_> = log.iter().map(|row| (row.status.as_str(), row.error_message.as_deref())).collect();
+    assert_eq!(rows, [("failed", Some("made to fail (HTTP 403 M_FORBIDDEN)")), ("ok", None)]);
+}
+
 #[tokio::test]
 async fn a_room_that_may_not_be_looked_at_is_looked_at_once() {
     let world = World::new(BINARY).await;
@@ -207,22 +220,14 @@ async fn who_rules_the_old_room_cannot_redirect_its_messages() {
     }
 }
 
-const ENCRYPTED: Room = Room {
-    membership: Membership::Joined,
-    is_muted: false,
-    tombstone: None,
-    predecessor: None,
-    invited_by: None,
-    members: Vec::new(),
-    is_public: false,
-    is_encrypted: true,
-    join_limit_ms: None,
-};
+fn encrypted() -> Room {
+    Room { is_encrypted: true, ..Room::default() }
+}
 
 #[tokio::test]
 async fn nothing_goes_readable_into_an_encrypted_room_without_consent() {
     let world = World::new(BINARY).await;
-    world.homeserver.room(ROOM, ENCRYPTED);
+    world.homeserver.room(ROOM, encrypted());
 
     let log = deliver(&world).await;
 
@@ -237,7 +242,7 @@ async fn nothing_goes_readable_into_an_encrypted_room_without_consent() {
 #[tokio::test]
 async fn what_the_record_allows_goes_readable_into_an_encrypted_room() {
     let world = World::new(BINARY).await;
-    world.homeserver.room(ROOM, ENCRYPTED);
+    world.homeserver.room(ROOM, encrypted());
     let id = world.enqueue(ROOM, "agreed").await;
     let consent = r#"UPDATE matrix_outbox SET content = content || '{"org.odoo.unencrypted": true}'"#;
     world.client.batch_execute(consent).await.unwrap();
@@ -251,7 +256,7 @@ async fn what_the_record_allows_goes_readable_into_an_encrypted_room() {
 #[tokio::test]
 async fn a_homeserver_that_cannot_say_whether_a_room_is_encrypted_gets_no_message() {
     let world = World::new(BINARY).await;
-    world.homeserver.room(ROOM, ENCRYPTED);
+    world.homeserver.room(ROOM, encrypted());
     world.homeserver.fail_looks(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let id = world.enqueue(ROOM, "secret").await;
     let _worker = world.worker("w1");
@@ -272,7 +277,7 @@ async fn a_direct_room_that_became_encrypted_is_left_for_another_one() {
     let first = world.enqueue_direct(person, "one").await;
     world.assert_settled(&[first]).await;
     let room = world.homeserver.rooms_made().remove(0);
-    world.homeserver.room(&room, Room { members: vec![person.to_owned()], ..ENCRYPTED });
+    world.homeserver.room(&room, Room { members: vec![person.to_owned()], ..encrypted() });
     drop(worker);
     // Another process, which has not seen the room yet.
     let _worker = world.worker("w2");

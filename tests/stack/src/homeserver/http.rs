@@ -224,6 +224,7 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
         }
         ("GET", ["rooms", room, "state", event_type, ..]) => match world.rooms.get(*room) {
             Some(room) if room.membership != Membership::Joined => Answer::refused(403, "M_FORBIDDEN", "not in room"),
+            Some(room) if *event_type == "m.room.create" && call.query == "format=event" => Answer::ok(room.creation()),
             Some(room) => match room.state(event_type) {
                 Some(state) => Answer::ok(state),
                 None => Answer::refused(404, "M_NOT_FOUND", "Event not found."),

@@ -18,8 +18,12 @@ pub struct Room {
     pub predecessor: Option<String>,
     /// Who invited the bot.
     pub invited_by: Option<String>,
+    /// Who made it, in room version 12; `None`: somebody, in version 11.
+    pub creator: Option<String>,
     /// Besides the bot.
     pub members: Vec<String>,
+    /// Others who are not in it: invited, left or banned, in Matrix' words.
+    pub others: Vec<(String, &'static str)>,
     pub is_public: bool,
     pub is_encrypted: bool,
     /// The next attempt to join answers 429 with this pause.
@@ -40,7 +44,7 @@ impl Room {
     pub(super) fn refuses_message(&self) -> Option<Answer> {
         let forbidden = |text: &str| Some(Answer::refused(403, "M_FORBIDDEN", text));
         match self.membership {
-            Membership::Joined if self.is_muted || self.tombstone.is_some() => {
+            Membership::Joined if self.is_mute() || self.tombstone.is_some() => {
                 forbidden("You don't have permission to post that to the room.")
             }
             Membership::Joined => None,
@@ -50,9 +54,21 @@ impl Room {
         }
     }
 
+    /// In room version 12 creators stand above all levels.
+    fn is_mute(&self) -> bool {
+        self.is_muted && self.creator.as_deref() != Some(BOT)
+    }
+
     /// How `user` stands in the room, in Matrix' words.
     pub(super) fn member(&self, user: &str) -> Option<&'static str> {
-        (self.members.iter().any(|member| member == user)).then_some("join")
+        let other = self.others.iter().find(|(other, _)| other == user).map(|(_, membership)| *membership);
+        other.or_else(|| self.members.iter().any(|member| member == user).then_some("join"))
+    }
+
+    /// `GET …/state/m.room.create?format=event`.
+    pub(super) fn creation(&self) -> Value {
+        let sender = self.creator.as_deref().unwrap_or("@admin:double.test");
+        json!({ "type": "m.room.create", "state_key": "", "sender": sender, "content": self.state("m.room.create") })
     }
 
     /// `GET …/state/{type}` for somebody in the room.
@@ -61,10 +77,13 @@ impl Room {
             "m.room.tombstone" => {
                 self.tombstone.as_ref().map(|room| json!({ "replacement_room": room, "body": "replaced" }))
             }
-            "m.room.create" => Some(match &self.predecessor {
-                Some(room) => json!({ "room_version": "11", "predecessor": { "room_id": room, "event_id": "$last" } }),
-                None => json!({ "room_version": "11" }),
-            }),
+            "m.room.create" => {
+                let mut content = json!({ "room_version": if self.creator.is_some() { "12" } else { "11" } });
+                if let Some(room) = &self.predecessor {
+                    content["predecessor"] = json!({ "room_id": room, "event_id": "$last" });
+                }
+                Some(content)
+            }
             "m.room.power_levels" => {
                 let needed = if self.is_muted { 50 } else { 0 };
                 Some(json!({ "events_default": needed, "users_default": 0, "users": {}, "events": {} }))
