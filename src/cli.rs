@@ -3,33 +3,65 @@
 mod backends;
 mod bench;
 mod check;
+mod configure;
 mod deliver;
 mod grants;
+mod history;
 mod lanes;
 mod pause;
 mod resume;
 mod status;
 mod table;
+mod warnings;
+mod watch;
 
-use std::io::{ErrorKind, Write as _};
+use std::{
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, bad},
+    environment::{Environment, INSTANCES},
     message::BackendId,
     store::{self, Store, StoreError},
 };
 
+/// The variables of the environment, for `--help` and the manual.
+const VARIABLES_HELP: &str = "\
+Variables of the environment (of a service: /etc/odoo-matrix/NAME/worker.env):
+  DATABASE_URL, DATABASE_URL_FILE          libpq URL, or the file that holds it (credential database-url)
+  MATRIX_TOKEN_KEY, MATRIX_TOKEN_KEY_FILE  the matrix_token_key of odoo.conf, or the file that holds it (credential token-key)
+  WORKER_NAME                              who this worker is [the host's name]
+  WORKER_CONCURRENCY                       rooms that are sent to side by side [64]
+  WORKER_LEASE_SECONDS                     how long a claim holds without renewal [30]
+  HTTP_TIMEOUT_SECONDS                     for each call to a homeserver [10]
+  RETRY_DELAY_MS                           pause before the one retry [1000]
+  SHUTDOWN_GRACE_SECONDS                   what SIGTERM leaves to what is in flight [20]
+  METRICS_LISTEN                           address and port of /metrics, /healthz and /readyz [none]
+  LOG_FORMAT                               text or json [text]
+  RUST_LOG                                 error, warn, info or debug [info]
+
+Exit codes: 0 done, 1 something failed and was told, 64 the command line is wrong, 69 no database or no tables, 78 wrong settings.";
+
 /// Delivers the Matrix messages that Odoo has queued in PostgreSQL: in order within a room, once, with a log.
 ///
-/// Needs DATABASE_URL (postgresql://user:password@host:5432/database) and, when Odoo seals its access tokens,
-/// MATRIX_TOKEN_KEY_FILE. README.md lists all variables.
+/// As a service: `configure NAME` writes its settings, `systemctl enable --now odoo-matrix-worker@NAME` starts it, and
+/// `--instance NAME` lets the other commands use the same settings. Without a service the settings are variables of the environment:
+/// DATABASE_URL (postgresql://user:password@host:5432/database) and, when Odoo seals its access tokens, MATRIX_TOKEN_KEY_FILE.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_long_help = VARIABLES_HELP)]
 pub struct Cli {
+    /// Use the settings of the service odoo-matrix-worker@NAME. Only root may read them.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    instance: Option<String>,
+    /// Where the folders of the instances lie.
+    #[arg(long, global = true, hide = true, value_name = "FOLDER", default_value = INSTANCES)]
+    instances: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,16 +72,28 @@ enum Command {
     Run,
     /// Deliver what waits now, then exit: 0 when all went out, 1 when something failed or must wait.
     Drain,
-    /// Look whether everything is ready: database, tables, rights, homeservers. Changes nothing.
-    Check,
+    /// Look whether everything is ready: settings, database, tables, rights, notifications, clock, homeservers. Changes nothing.
+    ///
+    /// Each line is ok, a warning, or a problem, with what to do below it. Exits 0 without problems, 1 with some, 69 when the database
+    /// or its tables are missing, 78 when the settings cannot be used.
+    Check {
+        /// For a program: one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show how delivery goes: what waits for each backend and what stops it, the workers, and what slows the database down.
     ///
     /// Exits 0 whatever it shows; `check` and `/readyz` judge.
     Status {
         /// For a program: one JSON object. Ages and times to come are in seconds.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "watch")]
         json: bool,
+        /// Show it again every two seconds, with rates and the rooms in trouble, until Ctrl-C.
+        #[arg(long)]
+        watch: bool,
     },
+    /// Show what happened to a message, a room, a person or a record: one line for each outcome, newest first, without texts.
+    History(history::Question),
     /// Show the rooms and people that wait for messages, those in trouble first, and who is sending to them.
     ///
     /// A lane is `<backend>/<room id>` or `<backend>/<@user:server>`. Its messages go out one after the other; HEAD is the next one.
@@ -57,6 +101,9 @@ enum Command {
         /// Only lanes of the backend with this id.
         #[arg(long, value_name = "ID")]
         backend: Option<BackendId>,
+        /// Only lanes in trouble: those whose next message has failed and will be tried again.
+        #[arg(long)]
+        blocked: bool,
         /// Show at most so many lanes.
         #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
@@ -80,11 +127,20 @@ enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Write the settings of an instance of the service: the database's URL and the key that opens access tokens.
+    ///
+    /// What is not given stays as it is. An instance that is new and is given no URL uses the database of its own name through the local
+    /// socket, as the role odoo-matrix, without a password.
+    Configure(configure::Settings),
     /// Print the SQL that gives a database role the rights of the worker, no more. Run it as the owner of Odoo's database.
     Grants {
-        /// The role, which must exist.
-        #[arg(long)]
+        /// The role.
+        #[arg(long, default_value = "odoo-matrix")]
         role: String,
+        /// Make the role if it is missing, which takes CREATEROLE. It gets no password: the local socket asks for none, and \password in
+        /// psql sets one.
+        #[arg(long)]
+        create_role: bool,
     },
     /// Print the SQL of the tables, for a database without Odoo. It may run again, and then adds what is missing.
     Schema,
@@ -137,19 +193,34 @@ impl CliError {
 }
 
 impl Cli {
-    /// Runs the command. `lookup` reads environment variables.
-    pub async fn run(self, lookup: impl Fn(&str) -> Option<String>) -> Result<(), CliError> {
+    /// The settings to use: those given, and those of the instance that the command line names.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub fn environment(&self, given: Environment) -> Result<Environment, ConfigError> {
+        let Some(name) = &self.instance else { return Ok(given) };
+        let name = configure::checked_name(name).map_err(|fix| bad("--instance", name, fix))?;
+        given.of_instance(&self.instances.join(name))
+    }
+
+    pub async fn run(self, environment: &Environment) -> Result<(), CliError> {
+        let config = || Config::load(environment);
         match self.command {
-            Command::Run => deliver::run(&Config::load(lookup)?).await,
-            Command::Drain => deliver::drain(&Config::load(lookup)?).await,
-            Command::Check => check::check(&Config::load(lookup)?).await,
-            Command::Status { json } => status::status(&Config::load(lookup)?, json).await,
-            Command::Lanes { backend, limit, json } => lanes::lanes(&Config::load(lookup)?, backend, limit, json).await,
-            Command::Pause { which, reason } => pause::pause(&Config::load(lookup)?, which.backend, &reason).await,
-            Command::Resume { which } => resume::resume(&Config::load(lookup)?, which.backend).await,
-            Command::Bench(arguments) => bench::bench(&Config::load(lookup)?, &arguments).await,
-            Command::Grants { role } => {
-                print(&grants::sql(&role));
+            Command::Run => deliver::run(&config()?).await,
+            Command::Drain => deliver::drain(&config()?).await,
+            Command::Check { json } => check::check(environment, json).await,
+            Command::Status { watch: true, .. } => watch::watch(&config()?).await,
+            Command::Status { json, .. } => status::status(&config()?, json).await,
+            Command::History(question) => history::history(&config()?, question).await,
+            Command::Lanes { backend, blocked, limit, json } => {
+                lanes::lanes(&config()?, backend, blocked, limit, json).await
+            }
+            Command::Pause { which, reason } => pause::pause(&config()?, which.backend, &reason).await,
+            Command::Resume { which } => resume::resume(&config()?, which.backend).await,
+            Command::Configure(settings) => configure::configure(&self.instances, &settings),
+            Command::Bench(arguments) => bench::bench(&config()?, &arguments).await,
+            Command::Grants { role, create_role } => {
+                print(&grants::sql(&role, create_role));
                 Ok(())
             }
             Command::Schema => {
@@ -169,8 +240,10 @@ fn json(report: &impl Serialize) -> Result<String, CliError> {
 }
 
 /// The answer of a command. A reader that has seen enough, as `head`, may go before its end.
+///
+/// Colours show on a terminal only.
 fn print(text: &str) {
-    if let Err(error) = writeln!(std::io::stdout(), "{}", text.trim_end()) {
+    if let Err(error) = writeln!(anstream::stdout(), "{}", text.trim_end()) {
         assert_eq!(error.kind(), ErrorKind::BrokenPipe, "standard output cannot be written");
     }
 }

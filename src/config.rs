@@ -2,7 +2,7 @@
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `DATABASE_URL` | required | libpq URL, direct to PostgreSQL; `sslmode` and `sslrootcert` as libpq means them |
+//! | `DATABASE_URL`, `DATABASE_URL_FILE` | required | libpq URL, direct to PostgreSQL; `sslmode` and `sslrootcert` as libpq means them |
 //! | `MATRIX_TOKEN_KEY_FILE`, `MATRIX_TOKEN_KEY` | none | Fernet keys that open sealed tokens, separated by commas or lines |
 //! | `WORKER_NAME` | host name | who this worker is; two that run at once need two names |
 //! | `WORKER_CONCURRENCY` | 64 | lanes in flight, 1 to 10000 |
@@ -12,13 +12,33 @@
 //! | `SHUTDOWN_GRACE_SECONDS` | 20 | how long what is in flight may take after SIGTERM |
 //! | `METRICS_LISTEN` | none | address and port for `/metrics`, `/healthz`, `/readyz`, as `127.0.0.1:9184` |
 //! | `LOG_FORMAT` | `text` | `json` for machines |
+//!
+//! The two secrets are also found as systemd's credentials `database-url` and `token-key`.
 
 use std::{fmt::Display, net::SocketAddr, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 
-use crate::seal::Keys;
+use crate::{environment::Environment, seal::Keys};
+
+/// Every variable that the program reads.
+pub const VARIABLES: [&str; 14] = [
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "MATRIX_TOKEN_KEY_FILE",
+    "MATRIX_TOKEN_KEY",
+    "WORKER_NAME",
+    "WORKER_CONCURRENCY",
+    "WORKER_LEASE_SECONDS",
+    "HTTP_TIMEOUT_SECONDS",
+    "RETRY_DELAY_MS",
+    "SHUTDOWN_GRACE_SECONDS",
+    "METRICS_LISTEN",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "CREDENTIALS_DIRECTORY",
+];
 
 /// What a lease must outlast beside two HTTP timeouts and the pause between them.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
@@ -42,33 +62,33 @@ pub enum ConfigError {
     Missing { variable: &'static str, mend: &'static str },
     #[error("{variable}={value}: {mend}")]
     Bad { variable: &'static str, value: String, mend: String },
+    #[error("{variable} is not a variable of this program; did you mean {meant}?")]
+    Unknown { variable: String, meant: &'static str },
 }
 
 impl Config {
-    /// Reads the variables through `lookup`; an empty one counts as not set.
-    ///
     /// # Errors
     /// Names the variable, its value unless it is a secret, and what to write instead.
-    pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let database_url = lookup("DATABASE_URL").ok_or(ConfigError::Missing {
+    pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
+        environment.check_names()?;
+        let database_url = environment.secret("DATABASE_URL")?.ok_or(ConfigError::Missing {
             variable: "DATABASE_URL",
-            mend: "set it to the database of Odoo, as postgresql://user:password@host:5432/database",
+            mend: "set it to the database of Odoo, as postgresql://user:password@host:5432/database, or name an --instance",
         })?;
-        let worker_name = lookup("WORKER_NAME").unwrap_or_else(host_name);
+        let worker_name = environment.get("WORKER_NAME").map_or_else(host_name, str::to_owned);
         if worker_name.contains('/') || worker_name.len() > 100 {
             return Err(bad("WORKER_NAME", &worker_name, "use at most 100 bytes without a slash"));
         }
         let config = Self {
             database_url: database_url.into(),
-            token_keys: token_keys(&lookup)?,
+            token_keys: token_keys(environment)?,
             worker_name,
-            concurrency: number(&lookup, "WORKER_CONCURRENCY", 64, 1, 10_000)?,
-            lease: seconds(&lookup, "WORKER_LEASE_SECONDS", 30.0, 1.0, 3600.0)?,
-            http_timeout: seconds(&lookup, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 600.0)?,
-            retry_delay: Duration::from_millis(number(&lookup, "RETRY_DELAY_MS", 1000, 0, 600_000)?),
-            shutdown_grace: seconds(&lookup, "SHUTDOWN_GRACE_SECONDS", 20.0, 0.0, 3600.0)?,
-            metrics_listen: address(&lookup, "METRICS_LISTEN")?,
+            concurrency: number(environment, "WORKER_CONCURRENCY", 64, 1, 10_000)?,
+            lease: seconds(environment, "WORKER_LEASE_SECONDS", 30.0, 1.0, 3600.0)?,
+            http_timeout: seconds(environment, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 600.0)?,
+            retry_delay: Duration::from_millis(number(environment, "RETRY_DELAY_MS", 1000, 0, 600_000)?),
+            shutdown_grace: seconds(environment, "SHUTDOWN_GRACE_SECONDS", 20.0, 0.0, 3600.0)?,
+            metrics_listen: address(environment, "METRICS_LISTEN")?,
         };
         config.check_lease()?;
         Ok(config)
@@ -98,39 +118,22 @@ impl Config {
     }
 }
 
-fn token_keys(lookup: &impl Fn(&str) -> Option<String>) -> Result<Keys, ConfigError> {
-    let (variable, text) = if let Some(path) = lookup("MATRIX_TOKEN_KEY_FILE") {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            bad(
-                "MATRIX_TOKEN_KEY_FILE",
-                &path,
-                format!("the file cannot be read ({error}); name a file with the key in it"),
-            )
-        })?;
-        ("MATRIX_TOKEN_KEY_FILE", SecretString::from(text))
-    } else {
-        ("MATRIX_TOKEN_KEY", SecretString::from(lookup("MATRIX_TOKEN_KEY").unwrap_or_default()))
-    };
+fn token_keys(environment: &Environment) -> Result<Keys, ConfigError> {
+    let text = SecretString::from(environment.secret("MATRIX_TOKEN_KEY")?.unwrap_or_default());
     Keys::parse(text.expose_secret()).map_err(|position| {
         bad(
-            variable,
+            "MATRIX_TOKEN_KEY",
             "(secret)",
             format!("key {position} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters"),
         )
     })
 }
 
-fn number<T>(
-    lookup: &impl Fn(&str) -> Option<String>,
-    variable: &'static str,
-    default: T,
-    least: T,
-    most: T,
-) -> Result<T, ConfigError>
+fn number<T>(environment: &Environment, variable: &'static str, default: T, least: T, most: T) -> Result<T, ConfigError>
 where
     T: FromStr + PartialOrd + Display,
 {
-    let Some(text) = lookup(variable) else { return Ok(default) };
+    let Some(text) = environment.get(variable) else { return Ok(default) };
     text.trim()
         .parse()
         .ok()
@@ -139,20 +142,17 @@ where
 }
 
 fn seconds(
-    lookup: &impl Fn(&str) -> Option<String>,
+    environment: &Environment,
     variable: &'static str,
     default: f64,
     least: f64,
     most: f64,
 ) -> Result<Duration, ConfigError> {
-    number(lookup, variable, default, least, most).map(Duration::from_secs_f64)
+    number(environment, variable, default, least, most).map(Duration::from_secs_f64)
 }
 
-fn address(
-    lookup: &impl Fn(&str) -> Option<String>,
-    variable: &'static str,
-) -> Result<Option<SocketAddr>, ConfigError> {
-    let Some(text) = lookup(variable) else { return Ok(None) };
+fn address(environment: &Environment, variable: &'static str) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = environment.get(variable) else { return Ok(None) };
     let parsed = text.trim().parse();
     parsed.map(Some).map_err(|_| {
         bad(variable, text, "must be an address and a port, as 127.0.0.1:9184, [::1]:9184 or 0.0.0.0:9184 for all")
@@ -177,12 +177,9 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
-        let lookup = |name: &str| {
-            let set = variables.iter().find(|(variable, _)| *variable == name);
-            set.map(|(_, value)| (*value).to_owned())
-                .or_else(|| (name == "DATABASE_URL").then(|| "postgresql://db".into()))
-        };
-        Config::load(lookup).map_err(|error| error.to_string())
+        let given = [("DATABASE_URL", "postgresql://db")].iter().chain(variables);
+        let environment = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::load(&environment).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -213,6 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_that_is_read_is_known_by_its_name() {
+        let documented = include_str!("config.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
+        let names: Vec<_> = documented
+            .flat_map(|line| line.split('|').next().unwrap().split('`').skip(1).step_by(2))
+            .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+
+        assert!(names.len() >= 12, "{names:?}");
+        for name in names {
+            assert!(VARIABLES.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_bad_key_is_told_without_showing_it() {
         let error = load(&[("MATRIX_TOKEN_KEY", "hunter2")]).unwrap_err();
 
@@ -221,7 +232,7 @@ mod tests {
 
     #[test]
     fn without_a_database_the_error_shows_what_one_looks_like() {
-        let error = Config::load(|_| None).unwrap_err().to_string();
+        let error = Config::load(&Environment::default()).unwrap_err().to_string();
 
         assert!(error.contains("DATABASE_URL") && error.contains("postgresql://"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! Delivers the Matrix outbox of Odoo: in order within a room, once, with a log.
 //!
-//! In reading order: [`message`] holds the words; [`config`] what the environment asks for; [`store`] every statement and
+//! In reading order: [`message`] holds the words; [`environment`] where settings come from and [`config`] what they ask for; [`store`] every statement and
 //! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
 //! what is held; [`runner`] joins them. [`survey`] looks at what waits; [`health`] and [`metrics`] are what others may know of the
 //! process, [`endpoint`] and [`systemd`] tell it. `store` and `matrix` know nothing of each other.
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod duration;
 pub mod endpoint;
+pub mod environment;
 pub mod failpoint;
 pub mod flush;
 pub mod health;

@@ -8,11 +8,17 @@ use odoo_matrix_worker::{cli::Cli, telemetry};
 #[tokio::main]
 pub(crate) async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let lookup = |name: &str| std::env::var(name).ok();
-    if let Err(error) = telemetry::start(lookup("LOG_FORMAT").as_deref(), lookup("RUST_LOG").as_deref()) {
+    // What is not Unicode cannot be one of our values.
+    let given =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment = match cli.environment(given.collect()) {
+        Ok(environment) => environment,
+        Err(error) => return told(&error.to_string(), 78),
+    };
+    if let Err(error) = telemetry::start(environment.get("LOG_FORMAT"), environment.get("RUST_LOG")) {
         return told(&error, 78);
     }
-    match cli.run(lookup).await {
+    match cli.run(&environment).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => told(&error.to_string(), error.exit_code()),
     }

@@ -6,6 +6,8 @@ mod claim;
 mod complete;
 mod connect;
 mod error;
+mod history;
+mod inspect;
 mod listener;
 mod migrations;
 mod report;
@@ -30,6 +32,8 @@ pub use self::{
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::PLANNER,
     error::StoreError,
+    history::{Asked, Happened},
+    inspect::{DeadRows, RoleRights, ServerFacts},
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
@@ -90,6 +94,14 @@ pub enum Standing {
 pub struct Ring {
     pub backends: Vec<(BackendId, i32, Standing)>,
     pub lanes: Vec<(BackendId, Lane)>,
+}
+
+/// Whether `url` can be a `DATABASE_URL`; connects to nothing.
+///
+/// # Errors
+/// In plain words, without the URL: it holds a password.
+pub fn check_url(url: &str) -> Result<(), String> {
+    connect::settings(url).map(drop)
 }
 
 impl Store {
@@ -161,12 +173,6 @@ impl Store {
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
         let found: Option<String> = rows.first().map(|row| value(row, 0)).transpose()?.flatten();
         migrations::judge(found.as_deref())
-    }
-
-    /// The rights that the worker needs and its role lacks, each as `table: RIGHT`.
-    pub async fn missing_rights(&self) -> Result<Vec<String>, StoreError> {
-        let rows = self.query(include_str!("../sql/missing_rights.sql"), &[]).await?;
-        rows.iter().map(|row| Ok(format!("{}: {}", value::<&str>(row, 0)?, value::<&str>(row, 1)?))).collect()
     }
 
     /// All active backends.

@@ -1,52 +1,123 @@
 //! `check`: looks at everything that delivery needs, and changes nothing.
 
-use super::{CliError, open, print};
-use crate::{backend::Backend, config::Config, message::Failure};
+mod walk;
 
-pub(super) async fn check(config: &Config) -> Result<(), CliError> {
-    let store = open(config)?;
-    store.check_contract().await?;
-    print("ok       database: reached, and its tables are those that this worker knows");
-    let mut problems = 0;
-    let missing = store.missing_rights().await?;
-    if missing.is_empty() {
-        print("ok       role: has the rights that the worker needs");
-    } else {
-        problems += 1;
-        print(&format!(
-            "PROBLEM  role: lacks {}; run `odoo-matrix-worker grants --role ROLE` as the owner",
-            missing.join(", ")
-        ));
-    }
-    let backends = store.backends().await?;
-    if backends.is_empty() {
-        print("note     no backend is active: Matrix > Backends in Odoo");
-    }
-    for row in &backends {
-        let backend = Backend::new(row, &config.token_keys, config.http_timeout);
-        match account(&backend).await {
-            Ok((text, warning)) => {
-                print(&format!("ok       backend {} «{}»: {text}", row.id, row.name));
-                if let Some(warning) = warning {
-                    print(&format!("warning  backend {} «{}»: {warning}", row.id, row.name));
-                }
-            }
-            Err(failure) => {
-                problems += 1;
-                print(&format!("PROBLEM  backend {} «{}»: {failure}", row.id, row.name));
-            }
-        }
-    }
-    if problems == 0 { Ok(()) } else { Err(CliError::Failed(format!("{problems} problems found"))) }
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::{CliError, json, print, table::plain};
+use crate::{
+    config::{Config, ConfigError},
+    environment::Environment,
+    store::StoreError,
+};
+
+/// How serious a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// Delivery works, but not as well as it could, or not as safely.
+    Warning,
+    /// Delivery does not work, or not for somebody.
+    Problem,
 }
 
-async fn account(backend: &Backend) -> Result<(String, Option<String>), Failure> {
-    let homeserver = backend.homeserver.as_ref().map_err(Clone::clone)?;
-    let whoami = homeserver.whoami().await.map_err(|error| error.failure())?;
-    let Some(device) = whoami.device_id else {
-        let warning = "the token has no device id: a message that is repeated after a restart of the homeserver may appear \
-            twice; log the account in with a device and set that token";
-        return Ok((format!("{} without a device", whoami.user_id), Some(warning.to_owned())));
+#[derive(Debug, Serialize)]
+struct Finding {
+    subject: String,
+    verdict: Verdict,
+    text: String,
+    /// What to do about it.
+    fix: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Whether there is no problem; warnings do not count.
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+/// What was found, in the order in which it was looked at.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, subject: impl Into<String>, text: impl Into<String>) {
+        self.0.push(Finding { subject: subject.into(), verdict: Verdict::Ok, text: text.into(), fix: None });
+    }
+
+    fn warning(&mut self, subject: impl Into<String>, text: impl Into<String>, fix: impl Into<String>) {
+        self.bad(Verdict::Warning, subject, text, fix);
+    }
+
+    fn problem(&mut self, subject: impl Into<String>, text: impl Into<String>, fix: impl Into<String>) {
+        self.bad(Verdict::Problem, subject, text, fix);
+    }
+
+    fn bad(&mut self, verdict: Verdict, subject: impl Into<String>, text: impl Into<String>, fix: impl Into<String>) {
+        self.0.push(Finding { subject: subject.into(), verdict, text: text.into(), fix: Some(fix.into()) });
+    }
+}
+
+/// Why the walk ended before its end.
+enum Stopped {
+    Config(ConfigError),
+    Url(String),
+    Store(StoreError),
+}
+
+pub(super) async fn check(environment: &Environment, as_json: bool) -> Result<(), CliError> {
+    let mut findings = Findings::default();
+    let stopped = match Config::load(environment) {
+        Ok(config) => walk::everything(environment, &config, &mut findings).await.err(),
+        Err(error) => {
+            findings.problem("configuration", error.to_string(), "see `man odoo-matrix-worker` for all variables");
+            Some(Stopped::Config(error))
+        }
     };
-    Ok((format!("{}, device {device}", whoami.user_id), None))
+    let problems = findings.0.iter().filter(|finding| finding.verdict == Verdict::Problem).count();
+    let report = Report { ok: problems == 0, findings: findings.0 };
+    print(&if as_json { json(&report)? } else { text(&report) });
+    match stopped {
+        Some(Stopped::Config(error)) => Err(error.into()),
+        Some(Stopped::Url(error)) => Err(CliError::BadConfig(error)),
+        Some(Stopped::Store(error)) => Err(error.into()),
+        None if problems == 0 => Ok(()),
+        None if problems == 1 => Err(CliError::Failed("one problem found".to_owned())),
+        None => Err(CliError::Failed(format!("{problems} problems found"))),
+    }
+}
+
+fn text(report: &Report) -> String {
+    report.findings.iter().map(lines).collect()
+}
+
+/// One line, and another one for what to do.
+fn lines(finding: &Finding) -> String {
+    let (word, color) = match finding.verdict {
+        Verdict::Ok => ("ok     ", AnsiColor::Green),
+        Verdict::Warning => ("warning", AnsiColor::Yellow),
+        Verdict::Problem => ("PROBLEM", AnsiColor::Red),
+    };
+    let style = Style::new().fg_color(Some(color.into()));
+    let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!("         fix: {}\n", plain(fix)));
+    format!("{style}{word}{style:#}  {}: {}\n{fix}", plain(&finding.subject), plain(&finding.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_red_line_has_its_fix_below_it_and_a_green_one_has_none() {
+        let mut findings = Findings::default();
+        findings.ok("clock", "right");
+        findings.problem("database", "away\u{1b}[2J", "start it");
+
+        let shown = anstream::adapter::strip_str(&text(&Report { ok: false, findings: findings.0 })).to_string();
+
+        assert_eq!(shown, "ok       clock: right\nPROBLEM  database: away [2J\n         fix: start it\n");
+    }
 }

@@ -1,8 +1,11 @@
 //! `grants`: the worker's rights as SQL.
 
-/// The statements for one role, whose name is quoted.
-pub(super) fn sql(role: &str) -> String {
-    include_str!("../../sql/grants.sql").replace("{role}", &format!("\"{}\"", role.replace('"', "\"\"")))
+/// The statements for one role, whose name is quoted; if asked for, with those before them that make it.
+pub(super) fn sql(role: &str, with_role: bool) -> String {
+    let create = if with_role { include_str!("../../sql/create_role.sql") } else { "" };
+    let statements = format!("{create}{}", include_str!("../../sql/grants.sql"));
+    let literal = format!("'{}'", role.replace('\'', "''"));
+    statements.replace("{role}", &format!("\"{}\"", role.replace('"', "\"\""))).replace("{role_text}", &literal)
 }
 
 #[cfg(test)]
@@ -11,6 +14,7 @@ mod tests {
 
     #[test]
     fn a_role_name_cannot_end_the_statement() {
-        assert!(sql("a\"; DROP TABLE x; --").contains("\"a\"\"; DROP TABLE x; --\""));
+        assert!(sql("o'x", true).contains("rolname = 'o''x'"));
+        assert!(sql("a\"; DROP TABLE x; --", false).contains("\"a\"\"; DROP TABLE x; --\""));
     }
 }

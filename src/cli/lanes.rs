@@ -22,7 +22,13 @@ struct Report {
     is_cut: bool,
 }
 
-pub(super) async fn lanes(config: &Config, only: Option<BackendId>, most: u16, as_json: bool) -> Result<(), CliError> {
+pub(super) async fn lanes(
+    config: &Config,
+    only: Option<BackendId>,
+    is_blocked: bool,
+    most: u16,
+    as_json: bool,
+) -> Result<(), CliError> {
     let store = open(config)?;
     store.check_contract().await?;
     if let Some(id) = only {
@@ -30,6 +36,9 @@ pub(super) async fn lanes(config: &Config, only: Option<BackendId>, most: u16, a
     }
     // One more than is shown tells whether there are more.
     let mut lanes = store.report_lanes(only, i32::from(most) + 1).await?;
+    if is_blocked {
+        lanes.retain(LaneReport::is_blocked);
+    }
     let is_cut = lanes.len() > usize::from(most);
     lanes.truncate(most.into());
     let report = Report { lanes, is_cut };
@@ -39,8 +48,13 @@ pub(super) async fn lanes(config: &Config, only: Option<BackendId>, most: u16, a
 
 fn text(report: &Report) -> String {
     if report.lanes.is_empty() {
-        return "No lane waits, and none is leased.".to_owned();
+        return "No such lane.".to_owned();
     }
+    let more = if report.is_cut { "There are more lanes: see --limit and --backend.\n" } else { "" };
+    format!("{}{more}", table(&report.lanes))
+}
+
+pub(super) fn table(lanes: &[LaneReport]) -> Table {
     let mut table = Table::new(&[
         ("LANE", Align::Left),
         ("WAITING", Align::Right),
@@ -51,11 +65,10 @@ fn text(report: &Report) -> String {
         ("LEASED BY", Align::Left),
         ("LEASE LEFT", Align::Right),
     ]);
-    for lane in &report.lanes {
+    for lane in lanes {
         table.row(cells(lane), lane.last_error.clone());
     }
-    let more = if report.is_cut { "There are more lanes: see --limit and --backend.\n" } else { "" };
-    format!("{table}{more}")
+    table
 }
 
 fn cells(lane: &LaneReport) -> Vec<String> {

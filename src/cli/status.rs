@@ -7,23 +7,18 @@ use serde::Serialize;
 use super::{
     CliError, json, open, print,
     table::{Align, Table, plain},
+    warnings,
 };
 use crate::{
     config::Config,
     duration::words,
-    store::{BackendReport, COUNTED, ServerReport, SnapshotReport, WorkerReport, counted},
+    store::{BackendReport, COUNTED, ServerReport, Store, StoreError, WorkerReport, counted},
 };
 
-/// A worker writes its row every 10 s.
-const MISSED_AFTER: f64 = 120.0;
-
-/// Far from full, and far beyond what a worker that listens leaves behind.
-const QUEUE_WARNED_FROM: f64 = 0.1;
-
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     backends: Vec<BackendReport>,
-    workers: Vec<WorkerReport>,
+    pub(super) workers: Vec<WorkerReport>,
     server: ServerReport,
     /// What a person should look at, in plain words.
     warnings: Vec<String>,
@@ -32,16 +27,20 @@ struct Report {
 pub(super) async fn status(config: &Config, as_json: bool) -> Result<(), CliError> {
     let store = open(config)?;
     store.check_contract().await?;
-    let backends = store.report_backends().await?;
-    let workers = store.report_workers().await?;
-    let server = store.report_server().await?;
-    let warnings = warnings(&backends, &workers, &server);
-    let report = Report { backends, workers, server, warnings };
+    let report = look(&store).await?;
     print(&if as_json { json(&report)? } else { text(&report) });
     Ok(())
 }
 
-fn text(report: &Report) -> String {
+pub(super) async fn look(store: &Store) -> Result<Report, StoreError> {
+    let backends = store.report_backends().await?;
+    let workers = store.report_workers().await?;
+    let server = store.report_server().await?;
+    let warnings = warnings::all(&backends, &workers, &server).iter().map(ToString::to_string).collect();
+    Ok(Report { backends, workers, server, warnings })
+}
+
+pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
     if report.backends.is_empty() {
         text.push_str("No backend: add one in Odoo under Matrix > Backends.\n");
@@ -83,7 +82,7 @@ fn backends(backends: &[BackendReport]) -> Table {
                 format!("{} «{}»", backend.id, backend.name),
                 state.to_owned(),
                 counted(if backend.has_more { COUNTED + 1 } else { backend.waiting }),
-                backend.oldest_seconds.map(told).unwrap_or_default(),
+                backend.oldest_seconds.map(ago).unwrap_or_default(),
                 backend.sent_last_hour.to_string(),
                 backend.failed_last_hour.to_string(),
             ],
@@ -96,14 +95,14 @@ fn backends(backends: &[BackendReport]) -> Table {
 /// Why a backend does not send, since when, and what ends it.
 fn explanation(backend: &BackendReport) -> Option<String> {
     let reason = backend.reason.as_deref().unwrap_or("no reason was given");
-    let since = backend.state_seconds.map_or_else(String::new, |seconds| format!(", since {}", told(seconds)));
+    let since = backend.state_seconds.map_or_else(String::new, |seconds| format!(", since {}", ago(seconds)));
     let due = backend.due_seconds.unwrap_or_default();
     let what_ends_it = match backend.state.as_str() {
         "ok" => return None,
         "paused" => format!("until `odoo-matrix-worker resume --backend {}`", backend.id),
-        "rate_limited" if due > 0.0 => format!("sends again in {}", told(due)),
+        "rate_limited" if due > 0.0 => format!("sends again in {}", ago(due)),
         "rate_limited" => "sends slowly".to_owned(),
-        _ => format!("the homeserver is asked again in {}", told(due)),
+        _ => format!("the homeserver is asked again in {}", ago(due)),
     };
     Some(format!("{reason}{since}; {what_ends_it}"))
 }
@@ -126,8 +125,8 @@ fn workers(workers: &[WorkerReport]) -> Table {
                 worker.hostname.clone().unwrap_or_default(),
                 worker.pid.map(|pid| pid.to_string()).unwrap_or_default(),
                 worker.version.clone().unwrap_or_default(),
-                told(worker.started_seconds),
-                format!("{} ago", told(worker.seen_seconds)),
+                ago(worker.started_seconds),
+                format!("{} ago", ago(worker.seen_seconds)),
                 worker.sent_total.to_string(),
                 worker.failed_total.to_string(),
             ],
@@ -137,52 +136,14 @@ fn workers(workers: &[WorkerReport]) -> Table {
     table
 }
 
-fn warnings(backends: &[BackendReport], workers: &[WorkerReport], server: &ServerReport) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if workers.iter().all(|worker| worker.seen_seconds > MISSED_AFTER) {
-        warnings.push("no worker was seen for 2 minutes: nothing is sent; start odoo-matrix-worker".to_owned());
-    }
-    for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting > 0) {
-        warnings.push(format!(
-            "messages wait for backend {}, which is not active: activate it in Odoo, or discard them there",
-            backend.id
-        ));
-    }
-    warnings.extend(server.oldest_snapshot.as_ref().map(snapshot));
-    if server.notification_queue_usage > QUEUE_WARNED_FROM {
-        warnings.push(format!(
-            "the server's queue of notifications is {:.0} % full, and no COMMIT succeeds when it is: some session has LISTENed and \
-             left its transaction open; look for it in pg_stat_activity and end it",
-            server.notification_queue_usage * 100.0
-        ));
-    }
-    warnings
-}
-
-fn snapshot(held: &SnapshotReport) -> String {
-    let application = held.application.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-    let age = held.transaction_seconds.map_or_else(
-        || format!("{} transactions old; since when is hidden from this role", held.transactions),
-        |seconds| format!("{} old", told(seconds)),
-    );
-    let query = held.query_start.as_ref().map_or_else(String::new, |at| format!(", its last query began at {at}"));
-    format!(
-        "session {}{application} holds the oldest snapshot, {age}{query}: rows that were sent since cannot be cleaned up, which \
-         slows claiming; let it end, or SELECT pg_terminate_backend({})",
-        held.pid, held.pid
-    )
-}
-
-fn told(seconds: f64) -> String {
+/// An age in words.
+pub(super) fn ago(seconds: f64) -> String {
     words(Duration::from_secs_f64(seconds.max(0.0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const CALM: ServerReport =
-        ServerReport { notification_queue_usage: 0.0, sees_all_sessions: true, oldest_snapshot: None };
 
     fn backend(state: &str) -> BackendReport {
         BackendReport {
@@ -211,28 +172,5 @@ mod tests {
         ] {
             assert_eq!(explanation(&backend(state)).as_deref(), Some(wanted));
         }
-    }
-
-    #[test]
-    fn a_notification_queue_that_fills_is_warned_of() {
-        let server = ServerReport { notification_queue_usage: 0.25, ..CALM };
-
-        assert!(warnings(&[], &[], &server).iter().any(|warning| warning.contains("25 % full")));
-        assert!(!warnings(&[], &[], &CALM).iter().any(|warning| warning.contains("full")));
-    }
-
-    #[test]
-    fn a_snapshot_whose_start_is_hidden_is_told_by_its_transactions() {
-        let held = SnapshotReport {
-            pid: 7,
-            application: Some("pg_dump".to_owned()),
-            transactions: 123_456,
-            transaction_seconds: None,
-            query_start: None,
-        };
-
-        let told = snapshot(&held);
-
-        assert!(told.contains("session 7 (pg_dump)") && told.contains("123456 transactions old"), "{told}");
     }
 }

@@ -31,6 +31,27 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Cancelled(_))
     }
 
+    /// What an administrator does about it.
+    pub fn fix(&self) -> &'static str {
+        let text = self.to_string();
+        let has = |part: &str| text.contains(part);
+        if has("SQLSTATE 28P01") {
+            "correct the password in DATABASE_URL, or set the role's with \\password in psql"
+        } else if has("SQLSTATE 28000") {
+            "create the role (`odoo-matrix-worker grants --create-role`), and let it in by pg_hba.conf"
+        } else if has("SQLSTATE 3D000") {
+            "correct the name of the database in DATABASE_URL: `psql -l` lists those that there are"
+        } else if has("SQLSTATE 53300") {
+            "raise max_connections in postgresql.conf, or close sessions that nobody needs"
+        } else if has("SQLSTATE 42501") || matches!(self, Self::Privilege(_)) {
+            "run `odoo-matrix-worker grants --role ROLE` as the owner of Odoo's database, and its output with psql"
+        } else if matches!(self, Self::Contract(_)) {
+            "install or upgrade mail_matrix in Odoo, and the worker, to versions that belong together"
+        } else {
+            "start PostgreSQL, or correct host and port in DATABASE_URL"
+        }
+    }
+
     /// The server's own message without its DETAIL, which may quote a row.
     fn from_state(state: &SqlState, message: &str) -> Self {
         let text = format!("{message} (SQLSTATE {})", state.code());

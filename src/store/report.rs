@@ -87,6 +87,13 @@ pub struct LaneReport {
     pub lease_seconds: Option<f64>,
 }
 
+impl LaneReport {
+    /// Whether its next message has failed and waits for another try.
+    pub fn is_blocked(&self) -> bool {
+        self.last_error.is_some()
+    }
+}
+
 impl Store {
     pub async fn report_backends(&self) -> Result<Vec<BackendReport>, StoreError> {
         let rows = self.query(include_str!("../../sql/report_backends.sql"), &[&(COUNTED + 1)]).await?;

@@ -48,7 +48,7 @@ async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
     let world = World::new(BINARY).await;
     world.enqueue("!case:double.test", "message").await;
     let url = world.launch.url();
-    let store = Store::new(&Config::load(|name| (name == "DATABASE_URL").then(|| url.clone())).unwrap()).unwrap();
+    let store = Store::new(&Config::load(&[("DATABASE_URL".to_owned(), url)].into_iter().collect()).unwrap()).unwrap();
     let lanes: Vec<_> =
         store.ring(&HashMap::new(), 16).await.unwrap().lanes.into_iter().map(|(_, lane)| lane).collect();
     let claim = async |is_paced| -> Vec<Claim> {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use odoo_matrix_worker::metrics::{Delivery, Metrics, OfBackend};
+use odoo_matrix_worker::{
+    config::VARIABLES,
+    metrics::{Delivery, Metrics, OfBackend},
+};
 use stack::{homeserver::Fault, process::Signal, world::World};
 use tempfile::TempDir;
 use tokio::{net::UnixDatagram, time::timeout};
@@ -91,13 +94,9 @@ async fn without_its_tables_it_is_started_pings_and_says_what_it_waits_for() {
 /// Whoever fills in the example finds every variable that the worker reads, and none that it does not.
 #[test]
 fn the_example_environment_has_every_variable() {
-    let config = include_str!("../../src/config.rs");
-    let documented = config.lines().filter(|line| line.starts_with("//! | `")).flat_map(|line| {
-        let names = line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
-        names.map(str::to_owned).collect::<Vec<_>>()
-    });
-    let mut documented: BTreeSet<_> = documented.collect();
-    documented.insert("RUST_LOG".to_owned());
+    let mut documented: BTreeSet<_> = VARIABLES.into_iter().map(str::to_owned).collect();
+    // systemd sets it.
+    documented.remove("CREDENTIALS_DIRECTORY");
 
     let example = include_str!("../../deploy/worker.env.example");
     let assigned = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));

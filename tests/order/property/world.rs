@@ -59,12 +59,9 @@ impl Footing {
         let world = World::new(BINARY).await;
         let mut stores = Vec::new();
         for number in 0..WORKERS {
-            let variable = |name: &str| match name {
-                "DATABASE_URL" => Some(world.launch.url()),
-                "WORKER_NAME" => Some(format!("w{number}")),
-                _ => None,
-            };
-            stores.push(Store::new(&Config::load(variable).unwrap()).unwrap());
+            let variables =
+                [("DATABASE_URL".to_owned(), world.launch.url()), ("WORKER_NAME".to_owned(), format!("w{number}"))];
+            stores.push(Store::new(&Config::load(&variables.into_iter().collect()).unwrap()).unwrap());
         }
         let mut producers = Vec::new();
         for _ in 0..PRODUCERS {

@@ -121,7 +121,7 @@ impl Drop for NoService {
 }
 
 /// The mirror of Debian itself (not of its security updates) in apt's configuration.
-fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let answer = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(COMPONENT)"]).output();
     let answer = answer.context("apt-get is missing: this needs Debian, or ODOO_CMD that names an installed Odoo")?;
     let answer = String::from_utf8_lossy(&answer.stdout).into_owned();

@@ -1,0 +1,35 @@
+-- The rights of this session's role that differ from what sql/grants.sql gives: those that are missing, and those beyond on any
+-- table of Odoo's schema. One row per table and right; of the rights beyond, the first so many. Nothing beyond is shown of a
+-- superuser, who has them all.
+--
+-- $1 show at most so many rights beyond
+WITH need (relation, privilege) AS (
+    VALUES ('matrix_outbox', 'SELECT'), ('matrix_outbox', 'DELETE'), ('matrix_log', 'SELECT'), ('matrix_log', 'INSERT'),
+        ('matrix_backend', 'SELECT'), ('matrix_lane', 'SELECT'), ('matrix_lane', 'INSERT'), ('matrix_lane', 'UPDATE'),
+        ('matrix_lane', 'DELETE'), ('matrix_backend_status', 'SELECT'), ('matrix_backend_status', 'INSERT'),
+        ('matrix_backend_status', 'UPDATE'), ('matrix_backend_status', 'DELETE'), ('matrix_worker', 'SELECT'),
+        ('matrix_worker', 'INSERT'), ('matrix_worker', 'UPDATE'), ('matrix_worker', 'DELETE')
+), beyond AS (
+    SELECT c.relname::text AS relation, kind.privilege
+    FROM pg_class AS c
+    CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER')) AS kind (privilege)
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND c.relnamespace = (SELECT o.relnamespace FROM pg_class AS o WHERE o.oid = to_regclass('matrix_outbox'))
+        AND has_table_privilege(c.oid, kind.privilege)
+        AND NOT EXISTS (SELECT FROM need WHERE need.relation = c.relname AND need.privilege = kind.privilege)
+        AND NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user)
+        -- Views of an extension, such as pg_stat_statements, are everybody's.
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    ORDER BY c.relname, kind.privilege
+    LIMIT $1::bigint
+)
+SELECT need.relation, need.privilege, true AS is_missing
+FROM need
+WHERE NOT has_table_privilege(need.relation, need.privilege)
+UNION ALL
+SELECT sequence.name, 'USAGE', true
+FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq')) AS sequence (name)
+WHERE NOT has_sequence_privilege(sequence.name, 'USAGE')
+UNION ALL
+SELECT beyond.relation, beyond.privilege, false
+FROM beyond

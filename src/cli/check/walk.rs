@@ -1,0 +1,205 @@
+//! From the configuration to the homeserver: each thing that delivery needs is looked at once.
+
+use super::{Findings, Stopped};
+use crate::{
+    backend::Backend,
+    cli::warnings,
+    config::Config,
+    environment::Environment,
+    message::{Failure, code},
+    store::{Store, StoreError},
+};
+
+/// Leases are judged by the database's clock, tokens and certificates by ours.
+const CLOCK_TOLERANCE: f64 = 5.0;
+
+/// What vacuum leaves is at most a few times 20000, from which the outbox is cleaned up.
+const DEAD_ROWS: i64 = 200_000;
+
+/// Looks at everything; ends early where the rest could not be looked at.
+pub(super) async fn everything(
+    environment: &Environment,
+    config: &Config,
+    findings: &mut Findings,
+) -> Result<(), Stopped> {
+    variables(environment, findings);
+    let store = match Store::new(config) {
+        Ok(store) => store,
+        Err(error) => {
+            findings.problem("configuration", format!("DATABASE_URL: {error}"), "correct DATABASE_URL");
+            return Err(Stopped::Url(format!("DATABASE_URL: {error}")));
+        }
+    };
+    if let Err(error) = database(&store, config, findings).await {
+        findings.problem("database", error.to_string(), error.fix());
+        return Err(Stopped::Store(error));
+    }
+    Ok(())
+}
+
+fn variables(environment: &Environment, findings: &mut Findings) {
+    let unknown = environment.unknown_names();
+    if unknown.is_empty() {
+        findings.ok("configuration", "every value can be used");
+    } else {
+        findings.warning(
+            "configuration",
+            format!("{} is not a variable of this program and is ignored", unknown.join(", ")),
+            "correct its name (`man odoo-matrix-worker` lists all), or remove it",
+        );
+    }
+    for (path, mode) in environment.exposed_files() {
+        let path = path.display();
+        findings.warning(
+            "configuration",
+            format!("{path} holds a secret, and every user of this host may read it (mode {mode:o})"),
+            format!("chmod 600 {path}"),
+        );
+    }
+}
+
+async fn database(store: &Store, config: &Config, findings: &mut Findings) -> Result<(), StoreError> {
+    let server = store.server_facts().await?;
+    findings
+        .ok("database", format!("{} on PostgreSQL {}, reached as {}", server.database, server.version, server.role));
+    if server.is_read_only {
+        findings.problem(
+            "database",
+            "the server is read-only: a standby, or set to it",
+            "name the primary in DATABASE_URL; of several hosts in it the one that takes writes is used",
+        );
+    }
+    store.check_contract().await?;
+    findings.ok("tables", "those of mail_matrix, in a version that this worker knows");
+    rights(store, &server.role, server.is_superuser, findings).await?;
+    if store.hears_notifications(config).await? {
+        findings.ok("notifications", "arrive");
+    } else {
+        findings.problem(
+            "notifications",
+            "do not arrive: messages are up to 15 s late",
+            "connect to PostgreSQL directly, not through a pooler in transaction mode",
+        );
+    }
+    if !server.wakes_workers {
+        findings.warning(
+            "notifications",
+            "the trigger matrix_outbox_notify is missing or disabled: messages are up to 15 s late",
+            "upgrade mail_matrix in Odoo (-u mail_matrix), which makes it anew",
+        );
+    }
+    if server.clock_ahead.abs() > CLOCK_TOLERANCE {
+        findings.warning(
+            "clock",
+            format!("the database server's differs from ours by {:.0} s", server.clock_ahead.abs()),
+            "let both hosts keep time by NTP: `timedatectl set-ntp true`",
+        );
+    } else {
+        findings.ok("clock", "agrees with the database server's");
+    }
+    load(store, findings).await?;
+    backends(store, config, findings).await
+}
+
+async fn rights(store: &Store, role: &str, is_superuser: bool, findings: &mut Findings) -> Result<(), StoreError> {
+    let rights = store.role_rights().await?;
+    let subject = format!("role {role}");
+    if !rights.missing.is_empty() {
+        findings.problem(
+            &subject,
+            format!("lacks {}", rights.missing.join(", ")),
+            format!("odoo-matrix-worker grants --role {role} | psql DATABASE, as the owner of Odoo's database"),
+        );
+    } else if is_superuser {
+        findings.warning(
+            &subject,
+            "is a superuser: whoever takes over the worker has the whole server",
+            "give the worker a role of its own: odoo-matrix-worker grants --create-role --role odoo-matrix",
+        );
+    } else if !rights.beyond.is_empty() {
+        findings.warning(
+            &subject,
+            format!("has rights that it does not need: {}, …", rights.beyond.join(", ")),
+            "REVOKE them, or give the worker a role of its own: odoo-matrix-worker grants --create-role --role odoo-matrix",
+        );
+    } else {
+        findings.ok(&subject, "has the rights that the worker needs and no others");
+    }
+    Ok(())
+}
+
+/// What slows delivery down, and who should be sending.
+async fn load(store: &Store, findings: &mut Findings) -> Result<(), StoreError> {
+    let before = findings.0.len();
+    let (backends, workers) = (store.report_backends().await?, store.report_workers().await?);
+    for warning in warnings::all(&backends, &workers, &store.report_server().await?) {
+        findings.warning(warning.subject, warning.text, warning.fix);
+    }
+    if let Some(rows) = store.dead_rows().await?.filter(|rows| rows.dead > DEAD_ROWS && rows.dead > rows.live) {
+        let vacuumed = rows.vacuumed.map_or_else(|| "never".to_owned(), |at| format!("last at {at}"));
+        findings.warning(
+            "vacuum",
+            format!("{} deleted messages are not cleaned up (vacuumed {vacuumed}), which slows claiming down", rows.dead),
+            "VACUUM matrix_outbox as its owner; look whether autovacuum is on and whether a session holds an old snapshot",
+        );
+    }
+    if findings.0.len() == before {
+        findings.ok("load", "workers are seen, and nothing holds the database back");
+    }
+    Ok(())
+}
+
+async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Result<(), StoreError> {
+    let backends = store.backends().await?;
+    if backends.is_empty() {
+        findings.warning("backends", "none is active: nothing can be sent", "add one in Odoo under Matrix > Backends");
+    }
+    let states = store.report_backends().await?;
+    for row in &backends {
+        let subject = format!("backend {} «{}»", row.id, row.name);
+        if let Some(paused) = states.iter().find(|state| state.id == row.id && state.state == "paused") {
+            findings.warning(
+                &subject,
+                format!("is paused: {}", paused.reason.as_deref().unwrap_or("no reason was given")),
+                format!("odoo-matrix-worker resume --backend {}", row.id),
+            );
+        }
+        match account(&Backend::new(row, &config.token_keys, config.http_timeout)).await {
+            Ok((user, Some(device))) => findings.ok(subject, format!("{user}, device {device}")),
+            Ok((user, None)) => findings.warning(
+                subject,
+                format!(
+                    "{user}, but the token has no device id: a message that is repeated after a restart of the homeserver may \
+                     appear twice"
+                ),
+                "log the account in with a device (POST /_matrix/client/v3/login) and set that token in Odoo",
+            ),
+            Err(failure) => findings.problem(subject, failure.to_string(), fix(&failure)),
+        }
+    }
+    Ok(())
+}
+
+async fn account(backend: &Backend) -> Result<(String, Option<String>), Failure> {
+    let homeserver = backend.homeserver.as_ref().map_err(Clone::clone)?;
+    let whoami = homeserver.whoami().await.map_err(|error| error.failure())?;
+    Ok((whoami.user_id.to_string(), whoami.device_id))
+}
+
+fn fix(failure: &Failure) -> &'static str {
+    match failure.code.as_str() {
+        code::TOKEN => {
+            "give the worker the matrix_token_key of odoo.conf (the credential token-key), or set the token again in Odoo"
+        }
+        code::URL | code::REDIRECT | code::NOT_MATRIX => {
+            "correct the homeserver's URL in Odoo; Test Connection there finds the right one"
+        }
+        code::UNREACHABLE | code::TIMEOUT => {
+            "start the homeserver, or let this host reach it: name, port, firewall, certificate (`curl URL/_matrix/client/versions`)"
+        }
+        "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
+            "log the account in again and set the new token in Odoo under Matrix > Backends"
+        }
+        _ => "ask the homeserver's administrator about the account",
+    }
+}

@@ -1,0 +1,101 @@
+//! What a person should look at, in plain words, with what to do about it.
+
+use super::status::ago;
+use crate::store::{BackendReport, ServerReport, SnapshotReport, WorkerReport};
+
+/// A worker writes its row every 10 s.
+const MISSED_AFTER: f64 = 120.0;
+
+/// Far from full, and far beyond what a worker that listens leaves behind.
+const QUEUE_WARNED_FROM: f64 = 0.1;
+
+pub(super) struct Warning {
+    pub(super) subject: &'static str,
+    pub(super) text: String,
+    pub(super) fix: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; {}", self.text, self.fix)
+    }
+}
+
+pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: &ServerReport) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |subject, text: String, fix: String| warnings.push(Warning { subject, text, fix });
+    if workers.iter().all(|worker| worker.seen_seconds > MISSED_AFTER) {
+        warn(
+            "workers",
+            "no worker was seen for 2 minutes: nothing is sent".to_owned(),
+            "start odoo-matrix-worker".to_owned(),
+        );
+    }
+    for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting > 0) {
+        warn(
+            "backends",
+            format!("messages wait for backend {}, which is not active", backend.id),
+            "activate it in Odoo, or discard them there".to_owned(),
+        );
+    }
+    if let Some(held) = &server.oldest_snapshot {
+        warn("snapshots", snapshot(held), format!("let it end, or SELECT pg_terminate_backend({})", held.pid));
+    }
+    if server.notification_queue_usage > QUEUE_WARNED_FROM {
+        warn(
+            "notifications",
+            format!(
+                "the server's queue of notifications is {:.0} % full, and no COMMIT succeeds when it is: some session has LISTENed \
+                 and left its transaction open",
+                server.notification_queue_usage * 100.0
+            ),
+            "look for it in pg_stat_activity and end it".to_owned(),
+        );
+    }
+    warnings
+}
+
+fn snapshot(held: &SnapshotReport) -> String {
+    let application = held.application.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+    let age = held.transaction_seconds.map_or_else(
+        || format!("{} transactions old; since when is hidden from this role", held.transactions),
+        |seconds| format!("{} old", ago(seconds)),
+    );
+    let query = held.query_start.as_ref().map_or_else(String::new, |at| format!(", its last query began at {at}"));
+    format!(
+        "session {}{application} holds the oldest snapshot, {age}{query}: rows that were sent since cannot be cleaned up, which \
+         slows claiming",
+        held.pid
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: ServerReport =
+        ServerReport { notification_queue_usage: 0.0, sees_all_sessions: true, oldest_snapshot: None };
+
+    #[test]
+    fn a_notification_queue_that_fills_is_warned_of() {
+        let server = ServerReport { notification_queue_usage: 0.25, ..CALM };
+
+        assert!(all(&[], &[], &server).iter().any(|warning| warning.text.contains("25 % full")));
+        assert!(!all(&[], &[], &CALM).iter().any(|warning| warning.text.contains("full")));
+    }
+
+    #[test]
+    fn a_snapshot_whose_start_is_hidden_is_told_by_its_transactions() {
+        let held = SnapshotReport {
+            pid: 7,
+            application: Some("pg_dump".to_owned()),
+            transactions: 123_456,
+            transaction_seconds: None,
+            query_start: None,
+        };
+
+        let told = snapshot(&held);
+
+        assert!(told.contains("session 7 (pg_dump)") && told.contains("123456 transactions old"), "{told}");
+    }
+}
