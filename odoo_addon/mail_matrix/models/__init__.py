@@ -21,6 +21,8 @@ from . import matrix_thread_room
 from . import matrix_thread_health
 from . import matrix_thread_people
 from . import res_users
+from . import matrix_contact
+from . import res_partner
 from . import mail_message
 from . import matrix_thread_chatter
 from . import ir_actions_server

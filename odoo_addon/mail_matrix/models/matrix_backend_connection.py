@@ -12,11 +12,14 @@ class MatrixBackend(models.Model):
 
     _inherit = "matrix.backend"
 
-    def _client(self):
-        """Return the client of this account. Raises UserError without a token."""
+    def _client(self, **timeouts):
+        """Return the client of this account. Raises UserError without a token.
+
+        :param timeouts: those of MatrixClient, where others are wanted
+        """
         self.ensure_one()
         return MatrixClient(
-            self.env, self.homeserver_url, self._token(), self.verify_ssl
+            self.env, self.homeserver_url, self._token(), self.verify_ssl, **timeouts
         )
 
     def action_test_connection(self):

@@ -1,15 +1,14 @@
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import AccessError, ValidationError
 from odoo.tools.sql import index_exists
 
 from ..tools import content as contents
 
-# People trust that who is mapped is who he is: nobody maps himself.
 _MAPPING = {"matrix_user_id", "matrix_display_name"}
 
 
 class ResUsers(models.Model):
-    """Who a user of Odoo is in Matrix. Matrix Managers say so."""
+    """Who a user of Odoo is in Matrix: said by himself or by a Matrix Manager."""
 
     _inherit = "res.users"
 
@@ -42,6 +41,10 @@ class ResUsers(models.Model):
     def SELF_READABLE_FIELDS(self):
         return [*super().SELF_READABLE_FIELDS, *_MAPPING]
 
+    @property
+    def SELF_WRITEABLE_FIELDS(self):
+        return [*super().SELF_WRITEABLE_FIELDS, *_MAPPING]
+
     @api.constrains("matrix_user_id")
     def _check_matrix_user_id(self):
         for user in self:
@@ -65,6 +68,8 @@ class ResUsers(models.Model):
 
     def write(self, vals):
         vals = self._matrix_tidy(vals)
+        if not self.env.su and vals.keys() & _MAPPING:
+            self._refuse_mapping_by_customers()
         if vals.get("matrix_user_id"):
             self._refuse_second_mapping(vals["matrix_user_id"])
         if vals and vals.keys() <= _MAPPING and self._may_map():
@@ -72,6 +77,23 @@ class ResUsers(models.Model):
             self.check_access("read")
             self = self.sudo()
         return super().write(vals)
+
+    def action_start_matrix_dm(self):
+        """Open the composer for a direct message to this user."""
+        self.ensure_one()
+        contacts = self.env["matrix.contact"]
+        contacts._check_matrix_user()
+        return contacts._composer_action({"default_user_id": self.id})
+
+    def _refuse_mapping_by_customers(self):
+        """Raise AccessError in the portal, where people may write their own user.
+
+        In Matrix they would be taken for somebody of the office.
+        """
+        if self.env.user.share:
+            raise AccessError(
+                self.env._("Your user of the portal has no account in Matrix.")
+            )
 
     def _may_map(self):
         """Whether this user is a Matrix Manager in a company of each of these."""

@@ -7,7 +7,7 @@ ANNA = "@anna:example.org"
 
 
 class TestUsers(MatrixCase):
-    """Who is who in Matrix is for Matrix Managers to say."""
+    """Who is who in Matrix: users say it of themselves, Matrix Managers of all."""
 
     def test_a_manager_maps_a_user_without_managing_users(self):
         seen = self.user.with_user(self.manager)
@@ -33,10 +33,26 @@ class TestUsers(MatrixCase):
         with self.assertRaises(AccessError):
             stranger.with_user(self.manager).matrix_user_id = ANNA
 
-    def test_nobody_maps_himself(self):
-        for values in ({"matrix_user_id": ANNA}, {"matrix_display_name": "The Judge"}):
-            with self.assertRaises(AccessError):
-                self.user.with_user(self.user).write(values)
+    def test_users_say_themselves_who_they_are(self):
+        self.user.with_user(self.user).write(
+            {"matrix_user_id": ANNA, "matrix_display_name": "Anna"}
+        )
+
+        self.assertEqual(self.user.matrix_user_id, ANNA)
+
+    def test_users_say_it_of_nobody_else(self):
+        with self.assertRaises(AccessError):
+            self.manager.with_user(self.user).matrix_user_id = ANNA
+
+    def test_users_take_nobodys_account(self):
+        self.manager.matrix_user_id = ANNA
+        with self.assertRaisesRegex(ValidationError, "another user"):
+            self.user.with_user(self.user).matrix_user_id = ANNA
+
+    def test_customers_in_the_portal_are_nobody_in_matrix(self):
+        portal = self.make_user("matrix-portal", "base.group_portal")
+        with self.assertRaises(AccessError):
+            portal.with_user(portal).matrix_user_id = ANNA
 
     def test_a_matrix_user_reads_who_others_are(self):
         self.manager.matrix_user_id = ANNA

@@ -13,6 +13,7 @@ import urllib3.exceptions
 from odoo.exceptions import UserError
 
 from .matrix_transport import Transport
+from .people import split_mxc
 
 CLIENT = "/_matrix/client/v3"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -99,6 +100,18 @@ class MatrixClient:
         path = f"{CLIENT}/profile/{_part(user_id)}/displayname"
         self._call("PUT", path, {"displayname": name})
 
+    def profile(self, user_id):
+        """Return ``displayname`` and ``avatar_url`` of an account, as far as it has
+        them; None where there is no such account."""
+        path = f"{CLIENT}/profile/{_part(user_id)}"
+        try:
+            return self._call("GET", path)
+        except MatrixError as error:
+            # Servers disagree on the errcode.
+            if error.status in (404, 410) and error.errcode != "M_UNRECOGNIZED":
+                return None
+            raise
+
     def account_data(self, user_id, data_type):
         """Return the content of this kind of account data, or None if there is none."""
         path = f"{CLIENT}/user/{_part(user_id)}/account_data/{_part(data_type)}"
@@ -109,6 +122,18 @@ class MatrixClient:
         body = {"search_term": term, "limit": limit}
         answer = self._call("POST", f"{CLIENT}/user_directory/search", body)
         return _list(answer, "results", dict), bool(answer.get("limited"))
+
+    def thumbnail(self, mxc, pixels):
+        """Return the bytes of a small picture of the file at ``mxc``."""
+        server, media = split_mxc(mxc)
+        path = (
+            f"/_matrix/client/v1/media/thumbnail/{_part(server)}/{_part(media)}"
+            f"?width={pixels}&height={pixels}&method=crop&animated=false"
+        )
+        response, raw = self._ask("GET", path)
+        if response.status_code != 200:
+            raise self._refusal(response, self._parse(raw))
+        return raw
 
     # Rooms
 
@@ -186,19 +211,23 @@ class MatrixClient:
 
     def _call(self, method, path, body=None, signed=True, answers=dict):
         """Return the JSON answer, which must be of the type ``answers``."""
-        try:
-            response, raw = self._exchange(method, path, body, signed)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            # Its traceback would carry the request, and with it the token.
-            raise self._no_answer(error) from None
-        except ValueError:
-            raise self._no_address() from None
+        response, raw = self._ask(method, path, body, signed)
         answer = self._parse(raw)
         if not 200 <= response.status_code < 300:
             raise self._refusal(response, answer)
         if not isinstance(answer, answers):
             raise self._not_matrix()
         return answer
+
+    def _ask(self, method, path, body=None, signed=True):
+        """Return response and body, whatever its status."""
+        try:
+            return self._exchange(method, path, body, signed)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            # Its traceback would carry the request, and with it the token.
+            raise self._no_answer(error) from None
+        except ValueError:
+            raise self._no_address() from None
 
     def _exchange(self, method, path, body, signed):
         deadline = time.monotonic() + self.total_timeout
@@ -253,13 +282,15 @@ class MatrixClient:
 
     # Words for what went wrong
 
-    def _not_matrix(self):
+    def _not_matrix(self, errcode=None, status=None):
         return MatrixError(
             self.env._(
                 "%(url)s answers, but not like a Matrix homeserver. Check the "
                 "address; it may be another one than the address of the web client.",
                 url=self.url,
-            )
+            ),
+            errcode=errcode,
+            status=status,
         )
 
     def _no_address(self):
@@ -362,7 +393,7 @@ class MatrixClient:
             )
         elif errcode is None or errcode == "M_UNRECOGNIZED":
             if status < 500:
-                return self._not_matrix()
+                return self._not_matrix(errcode, status)
             message = self.env._(
                 "%(host)s is not able to answer at the moment (HTTP %(status)s "
                 "%(said)s). Try again later.",

@@ -1,2 +1,4 @@
 from . import matrix_composer
 from . import matrix_preview
+from . import matrix_direct_composer
+from . import matrix_contact_sync
