@@ -8,7 +8,8 @@
 -- Their messages are read by sql/messages.sql, in a transaction that begins after this one: a lane that was given back since
 -- this statement began is leased as it is now, but its messages would be read as they were.
 WITH pick AS MATERIALIZED (
-    SELECT l.lane, l.lease_until IS NOT NULL AS is_taken_over
+    SELECT l.id, l.lane, l.epoch + 1 AS epoch, l.lease_until IS NOT NULL AS is_taken_over, l.head_id, l.attempts, l.first_failed_at,
+        l.room_id
     FROM matrix_lane AS l
     WHERE l.lane = ANY ($2::text[])
         AND (l.lease_until IS NULL OR l.lease_until < now() AT TIME ZONE 'UTC')
@@ -21,10 +22,13 @@ WITH pick AS MATERIALIZED (
     ORDER BY l.lane
     LIMIT $3::integer
     FOR UPDATE SKIP LOCKED
+), leased AS (
+    -- Each of these lanes exists and is locked: this only ever updates. A join would compare every lane with every other one.
+    INSERT INTO matrix_lane (id, lane, epoch, owner, lease_until)
+    SELECT pick.id, pick.lane, pick.epoch, $1, now() AT TIME ZONE 'UTC' + $4::integer * interval '1 ms' FROM pick
+    ON CONFLICT (lane) DO UPDATE SET
+        epoch = excluded.epoch, owner = excluded.owner, lease_until = excluded.lease_until, retry_at = NULL
 )
-UPDATE matrix_lane AS l
-SET lease_until = now() AT TIME ZONE 'UTC' + $4::integer * interval '1 ms', owner = $1, epoch = l.epoch + 1, retry_at = NULL
+SELECT pick.lane, pick.epoch, pick.is_taken_over, pick.head_id, pick.attempts,
+    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - pick.first_failed_at)::double precision AS failing_seconds, pick.room_id
 FROM pick
-WHERE l.lane = ANY ($2::text[]) AND l.lane = pick.lane
-RETURNING l.lane, l.epoch, pick.is_taken_over, l.head_id, l.attempts,
-    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - l.first_failed_at)::double precision AS failing_seconds, l.room_id

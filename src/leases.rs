@@ -15,6 +15,9 @@ use crate::{
     store::{Claim, Store},
 };
 
+/// How often, in a third of a lease, those leases are asked for again whose lanes were locked when all were renewed.
+const ASKED_AGAIN: u32 = 5;
+
 /// When a lease ends, by this process' clock. Moved on by the renewal, to now when the lease is lost.
 #[derive(Clone, Debug)]
 pub struct Deadline(Arc<Mutex<Instant>>);
@@ -126,16 +129,26 @@ impl Leases {
 
     /// Renews for ever, each third of a lease. When the database is away the deadlines stay, and lanes stop in time.
     pub async fn renew(&self, store: &Store) {
+        // Lanes that somebody had locked, which are asked for again before the next full turn.
+        let mut locked = Vec::new();
+        let mut since_all = 0;
         loop {
-            sleep(store.lease() / 3).await;
-            let held = self.all();
+            sleep(store.lease() / 3 / ASKED_AGAIN).await;
+            since_all += 1;
+            let held = if since_all < ASKED_AGAIN { std::mem::take(&mut locked) } else { self.all() };
+            if since_all == ASKED_AGAIN {
+                since_all = 0;
+            }
             if held.is_empty() {
                 continue;
             }
             // Taken before the statement, so that our deadline is never later than the database's.
             let deadline = Instant::now() + store.lease();
             match store.renew(&held).await {
-                Ok(renewed) => self.move_on(&held, &renewed, deadline),
+                Ok(ours) => {
+                    self.move_on(&held, &ours, deadline);
+                    locked = held.into_iter().filter(|lease| ours.get(lease) == Some(&false)).collect();
+                }
                 Err(error) => warn!(%error, lanes = held.len(), "Leases could not be renewed"),
             }
         }
@@ -159,18 +172,20 @@ impl Leases {
         all
     }
 
-    fn move_on(&self, asked: &[(Lane, i64)], renewed: &[(Lane, i64)], until: Instant) {
+    fn move_on(&self, asked: &[(Lane, i64)], ours: &HashMap<(Lane, i64), bool>, until: Instant) {
         let leases = self.lock();
         let mut lost = 0;
         for lease in asked {
-            let Some(Lease { deadline, .. }) = leases.get(&lease.0).filter(|held| held.epoch == lease.1) else {
-                continue;
-            };
-            if renewed.contains(lease) {
-                deadline.set(until);
-            } else {
-                deadline.set(Instant::now());
-                lost += 1;
+            let Some(held) = leases.get(&lease.0).filter(|held| held.epoch == lease.1) else { continue };
+            match ours.get(lease) {
+                Some(true) => held.deadline.set(until),
+                // Its deadline stays until it is free to be renewed.
+                Some(false) => {}
+                None => {
+                    held.deadline.set(Instant::now());
+                    // One that has been sent was most likely released by ourselves a moment ago.
+                    lost += usize::from(held.is_sending);
+                }
             }
         }
         if lost > 0 {

@@ -217,11 +217,11 @@ impl Store {
         Ok(ring)
     }
 
-    /// Renews leases and returns those that are still ours.
-    pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<Vec<(Lane, i64)>, StoreError> {
+    /// Renews leases and returns those that are still ours, with whether each was renewed: somebody else may have it locked.
+    pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<HashMap<(Lane, i64), bool>, StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
         let rows = self.query(RENEW, &[&self.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
-        rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
+        rows.iter().map(|row| Ok(((Lane::new(value::<&str>(row, 0)?), value(row, 1)?), value(row, 2)?))).collect()
     }
 
     /// Gives leases back without a word about their messages.

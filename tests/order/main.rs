@@ -4,6 +4,7 @@
 
 mod answers;
 mod backlog;
+mod batches;
 mod claims;
 mod commits;
 mod fairness;
