@@ -4,7 +4,8 @@ from odoo import api, fields, models
 class LegalCaseStage(models.Model):
     """A stage may have words of its own for the cases that enter it."""
 
-    _inherit = "legal.case.stage"
+    _name = "legal.case.stage"
+    _inherit = ["legal.case.stage", "matrix.text.mixin"]
 
     matrix_template = fields.Text(
         string="Matrix Text",
@@ -13,23 +14,9 @@ class LegalCaseStage(models.Model):
         "Empty: the text of the Matrix backend.",
     )
 
-    @api.constrains("matrix_template")
-    def _check_matrix_template(self):
-        """Hold these texts to the rules of the backend's texts."""
-        backends = self.env["matrix.backend"]
-        for stage in self:
-            backends._check_template(stage.matrix_template, ["legal.case"])
+    @api.model
+    def _matrix_text_fields(self):
+        return {"matrix_template", *super()._matrix_text_fields()}
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        if any(vals.get("matrix_template") for vals in vals_list):
-            self.env["matrix.backend"]._check_template_editor()
-        return super().create(vals_list)
-
-    def write(self, vals):
-        if "matrix_template" in vals and any(
-            (stage.matrix_template or "") != (vals["matrix_template"] or "")
-            for stage in self
-        ):
-            self.env["matrix.backend"]._check_template_editor()
-        return super().write(vals)
+    def _matrix_text_scope(self, name):
+        return ["legal.case"], ()

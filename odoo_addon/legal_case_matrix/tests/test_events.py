@@ -79,8 +79,8 @@ class TestCaseEvents(LegalMatrixCase):
             self.assertEqual(backend[name], f"{english[name]} (deutsch)")
 
     def test_a_failing_text_is_named_with_its_place(self):
-        self.backend.template_stage_changed = "{{ 1 / 0 }}"
-        self.stages[1].matrix_template = "{{ 1 / 0 }}"
+        self.backend.template_stage_changed = "{{ object.name < 1 }}"
+        self.stages[1].matrix_template = "{{ object.name < 1 }}"
 
         for stage, place in (
             (self.stages[1], "Stage “Court”: "),
@@ -213,7 +213,7 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             self.said(),
-            ["Hearing Verdict on Wed, 1 May 2030, 09:00 at Room 204"],
+            ["Hearing Verdict on Wed, 1 May 2030, 09:00 CEST at Room 204"],
         )
         (row,) = self.outbox()
         self.assertEqual(row["event_type"], "hearing_created")
@@ -226,7 +226,7 @@ class TestHearingEvents(LegalMatrixCase):
         self.create_hearing(location=False)
 
         self.assertEqual(
-            self.said(), ["Hearing Oral hearing on Wed, 1 May 2030, 09:00"]
+            self.said(), ["Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST"]
         )
 
     def test_another_time_or_place_is_told(self):
@@ -234,7 +234,7 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             self.said(),
-            ["Hearing Oral hearing changed: on Thu, 2 May 2030, 10:30 at Room 1"],
+            ["Hearing Oral hearing changed: on Thu, 2 May 2030, 10:30 CEST at Room 1"],
         )
 
     def test_what_the_room_need_not_know_is_not_told(self):
@@ -253,7 +253,7 @@ class TestHearingEvents(LegalMatrixCase):
         self.assertEqual(
             self.said(),
             [
-                "Hearing Oral hearing on Wed, 1 May 2030, 09:00 at Elsewhere"
+                "Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST at Elsewhere"
                 + " is cancelled"
             ],
         )
@@ -266,7 +266,10 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             self.said(),
-            ["Hearing Oral hearing changed: on Wed, 1 May 2030, 09:00 at Room 204"],
+            [
+                "Hearing Oral hearing changed: on Wed, 1 May 2030, 09:00 CEST"
+                + " at Room 204"
+            ],
         )
 
     def test_archiving_a_case_says_nothing_of_its_hearings(self):

@@ -1,4 +1,5 @@
 from . import matrix_message_mixin
+from . import matrix_text_mixin
 from . import matrix_backend
 from . import matrix_backend_token
 from . import matrix_backend_connection

@@ -3,7 +3,6 @@ from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
 from ..tools import words
-from ..tools.template import render
 
 
 class IrActionsServer(models.Model):
@@ -12,7 +11,8 @@ class IrActionsServer(models.Model):
     Like every event it becomes a message at commit, and never fails what it is part of.
     """
 
-    _inherit = "ir.actions.server"
+    _name = "ir.actions.server"
+    _inherit = ["ir.actions.server", "matrix.text.mixin"]
 
     state = fields.Selection(
         selection_add=[("matrix", "Send Matrix Message"), ("webhook",)],
@@ -48,9 +48,7 @@ class IrActionsServer(models.Model):
                 raise ValidationError(
                     self.env._("Enter the text that is sent to Matrix.")
                 )
-            backends = self.env["matrix.backend"]
-            for source in (action.matrix_room, action.matrix_template):
-                backends._check_template(source, [action.model_id.model])
+            action._matrix_check_texts(self._matrix_text_fields())
             room = action.matrix_room
             if room and "{{" not in room and not contents.is_room_id(room):
                 raise ValidationError(
@@ -58,6 +56,21 @@ class IrActionsServer(models.Model):
                         "“%(room)s” is no room ID: it begins with “!”.", room=room
                     )
                 )
+
+    @api.model
+    def _matrix_text_fields(self):
+        return {"matrix_room", "matrix_template"}
+
+    def _matrix_text_scope(self, name):
+        return [self.model_id.model], ()
+
+    def _matrix_text_place(self, name):
+        label = self._fields[name]._description_string(self.env)
+        return f"{self._matrix_place('automation')}, {label}"
+
+    def _matrix_text_problem(self, name):
+        # What another kind of action keeps in these fields is never rendered.
+        return super()._matrix_text_problem(name) if self.state == "matrix" else None
 
     def _run_action_matrix_multi(self, eval_context=None):
         context = eval_context or {}
@@ -115,7 +128,7 @@ class IrActionsServer(models.Model):
             return None
         own_room = has_room and room_record.matrix_room_id
         room = (
-            render(self.matrix_room, record).strip()
+            self.env["matrix.outbox"]._rendered(self.matrix_room, record)
             if self.matrix_room
             else own_room or backend.default_room_id
         )

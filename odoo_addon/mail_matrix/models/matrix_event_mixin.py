@@ -32,6 +32,11 @@ class MatrixEventMixin(models.AbstractModel):
         """Return in plain words where the text of ``event_type`` is written."""
         return self.env._("Backend “%(name)s”", name=self._matrix_backend().name)
 
+    @api.model
+    def _matrix_variable_names(self, event_type):
+        """Return the names that _matrix_variables gives to a text of this event."""
+        return ("author", "text") if event_type == "chatter" else ()
+
     def _matrix_variables(self, event_type):
         """Return what a text can use besides ``object``."""
         return {}
@@ -40,6 +45,10 @@ class MatrixEventMixin(models.AbstractModel):
         """Return the address that opens this record in Odoo, for those who may."""
         self.ensure_one()
         return self.env["matrix.outbox"]._url_of(self)
+
+    def _matrix_base_url(self):
+        """Return where the company of this record reaches Odoo."""
+        return self._matrix_room_record().get_base_url()
 
     def _matrix_target(self, event_type):
         """Return (backend, values of the row), or nothing where this is not told.

@@ -89,9 +89,13 @@ class MatrixOutbox(models.Model):
         :param mentions: pairs of name in the text and Matrix user id
         Raises UserError where the text is empty or longer than an event can hold.
         """
+        if len(body) > contents.MAX_CONTENT_BYTES:
+            # Refused before anything works on it: there is no end to what RPC brings.
+            raise self._too_long(len(body))
         text = contents.clean(body)
         if not text.strip():
             raise UserError(self.env._("Write a message first: this one is empty."))
+        mentions = [*mentions, *contents.typed_mentions(text)]
         row = self._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._bounded(row["content"])
         self._insert_rows([row])
@@ -103,16 +107,20 @@ class MatrixOutbox(models.Model):
         if not contents.fits(content):
             content = contents.without_html(content)
         if not contents.fits(content):
-            raise UserError(
-                self.env._(
-                    "This message is too long for Matrix: %(size)s KB of text, and "
-                    "%(limit)s KB are allowed. Shorten it, or attach it to the record "
-                    "as a file.",
-                    size=contents.size(content) // 1024 + 1,
-                    limit=contents.MAX_CONTENT_BYTES // 1024,
-                )
-            )
+            raise self._too_long(contents.size(content))
         return content
+
+    @api.model
+    def _too_long(self, size):
+        return UserError(
+            self.env._(
+                "This message is too long for Matrix: %(size)s KB of text, and "
+                "%(limit)s KB are allowed. Shorten it, or attach it to the record "
+                "as a file.",
+                size=size // 1024 + 1,
+                limit=contents.MAX_CONTENT_BYTES // 1024,
+            )
+        )
 
     @api.model
     def _insert_rows(self, rows):

@@ -225,6 +225,7 @@ class MatrixOutbox(models.Model):
             "event_type": note.event_type,
             "user_id": uid,
             "error_code": code,
-            "error_message": contents.clean(text),
+            # The log keeps 1 KB of it.
+            "error_message": contents.clean(text[:2000]),
             **values,
         }

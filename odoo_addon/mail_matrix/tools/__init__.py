@@ -4,6 +4,7 @@ from . import (
     content,
     template,
     template_check,
+    template_syntax,
     token,
     words,
 )

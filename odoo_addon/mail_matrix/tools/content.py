@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from itertools import islice
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -19,6 +20,16 @@ ELLIPSIS = "…"
 
 # jsonb refuses NUL (22P05) and half a surrogate pair (22P02).
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+# Blanks that HTML would leave out: those that begin a line or follow another one.
+_LOST_BLANK = re.compile("(?m)^ |(?<= ) ")
+_TYPED_USER_ID = re.compile(
+    r"(?<![\w@/])@[\w.=/+-]{1,200}:[\w.-]*\w(?::\d{1,5})?", re.A
+)
+
+# Hostile texts repeat a name without end: what is looked for is found by then.
+_MAX_FOUND = 1000
+_MAX_MENTIONS = 50
 
 
 def clean(text):
@@ -38,34 +49,44 @@ def size(content):
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
+def one_line_end(text):
+    """Return ``text`` with its lines ended by ``\\n`` alone."""
+    return _LINE_END.sub("\n", text)
+
+
 def to_html(text, links=(), below=None):
-    """Return ``text`` as HTML of Matrix: everything escaped, line ends kept.
+    """Return ``text`` as HTML of Matrix: everything escaped, lines and blanks kept.
 
     ``links`` are pairs of words and address. The first place where the words stand
     whole becomes a link; the second one, if two pairs have the same words, and so on.
     ``below`` is such a pair that gets a line of its own, unless a word of ``links``
     leads there already.
     """
+    text = text.expandtabs(8)
     addresses = defaultdict(list)
     for words, url in links:
-        addresses[words].append(url)
-    html, reached = Markup(), set()
-    for index, piece in enumerate(_split(text, addresses)):
-        if index % 2 and addresses[piece]:
-            url = addresses[piece].pop(0)
+        addresses[words.expandtabs(8)].append(url)
+    # One character for another, so that places in both texts are the same.
+    shown = _LOST_BLANK.sub("\N{NO-BREAK SPACE}", text)
+    pieces, end, reached = [], 0, set()
+    for start, words in _places(text, {w: len(urls) for w, urls in addresses.items()}):
+        if addresses[words]:
+            url = addresses[words].pop(0)
             reached.add(url)
-            html += _link(piece, url)
-        else:
-            html += escape(piece)
+            stop = start + len(words)
+            pieces += [escape(shown[end:start]), _link(shown[start:stop], url)]
+            end = stop
+    pieces.append(escape(shown[end:]))
     if below and below[1] not in reached:
-        html += Markup("<br/>") + _link(*below)
-    return str(html.replace("\n", Markup("<br/>")))
+        pieces += ["\n", _link(*below)]
+    return "".join(pieces).replace("\n", "<br/>")
 
 
 def unnamed(text, names):
     """Return those of ``names`` that ``text`` does not name, each as often as it
     stands there too seldom."""
-    left = Counter(_split(clean(text), map(clean, names))[1::2])
+    wanted = Counter(map(clean, names))
+    left = Counter(words for _start, words in _places(clean(text), wanted))
     missing = []
     for name in names:
         if left[clean(name)]:
@@ -75,15 +96,54 @@ def unnamed(text, names):
     return missing
 
 
-def _split(text, words):
-    """Return ``text`` in pieces, of which each second one is one of ``words``.
+def typed_mentions(text):
+    """Return the Matrix user IDs that stand in ``text``, as pairs for ``mentions``."""
+    found = (match[0] for match in _TYPED_USER_ID.finditer(text))
+    users = islice(dict.fromkeys(filter(is_user_id, found)), _MAX_MENTIONS)
+    return [(user, user) for user in users]
 
-    Whole words only: Ann is not named in "Announcement".
+
+def _places(text, wanted):
+    """Yield (place, words) where one of the words ``wanted`` stands in ``text``.
+
+    From left to right, the longest words where several begin, until each was found as
+    often as ``wanted`` says. Whole words only: Ann is not named in "Announcement".
     """
-    words = sorted(filter(None, words), key=len, reverse=True)
-    if not words:
-        return [text]
-    return re.split(rf"(?<!\w)({'|'.join(map(re.escape, words))})(?!\w)", text)
+    left = {words: count for words, count in wanted.items() if words}
+    next_places = {words: _find(text, words, 0) for words in left}
+    for _step in range(_MAX_FOUND):
+        next_places = {w: at for w, at in next_places.items() if at is not None}
+        if not any(left[words] > 0 for words in next_places):
+            return
+        start, words = min(
+            ((at, words) for words, at in next_places.items()),
+            key=lambda found: (found[0], -len(found[1])),
+        )
+        left[words] -= 1
+        yield start, words
+        end = start + len(words)
+        for other, at in next_places.items():
+            if at < end:
+                next_places[other] = _find(text, other, end)
+
+
+def _find(text, words, start):
+    """Return where ``words`` stand whole in ``text``, from ``start`` on, or None."""
+    for _step in range(_MAX_FOUND):
+        start = text.find(words, start)
+        if start < 0:
+            return None
+        end = start + len(words)
+        if not (start and _is_of_word(text[start - 1])) and not (
+            end < len(text) and _is_of_word(text[end])
+        ):
+            return start
+        start += 1
+    return None
+
+
+def _is_of_word(character):
+    return character.isalnum() or character == "_"
 
 
 def _link(words, url):
@@ -101,20 +161,25 @@ def message(body, txn_id, message_type="m.text", links=None, below=None, mention
     ``links`` maps words to addresses, ``below`` is that of to_html. ``mentions`` are
     pairs of name and Matrix user id, of people who may have the same name; who is
     mentioned is always stated, because clients guess from names in the text where it is
-    not.
+    not. There is HTML only where it says more than the plain text, and none for a text
+    that no event can hold.
     """
-    body = clean(body)
+    body = one_line_end(clean(body))
     links = [(clean(words), url) for words, url in (links or {}).items()]
     links += [(clean(name), matrix_to(user)) for name, user in mentions]
     people = sorted({user for _name, user in mentions})
-    return {
+    content = {
         "msgtype": message_type,
         "body": body,
-        "format": "org.matrix.custom.html",
-        "formatted_body": to_html(body, links, below and (clean(below[0]), below[1])),
         "m.mentions": {"user_ids": people} if people else {},
         MARKER: txn_id,
     }
+    if len(body) <= MAX_CONTENT_BYTES and (links or below):
+        html = to_html(body, links, below and (clean(below[0]), below[1]))
+        if "<a " in html:
+            content["format"] = "org.matrix.custom.html"
+            content["formatted_body"] = html
+    return content
 
 
 def fits(content):

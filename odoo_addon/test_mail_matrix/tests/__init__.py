@@ -13,4 +13,5 @@ from . import test_preview
 from . import test_requeue
 from . import test_rpc
 from . import test_templates
+from . import test_template_rights
 from . import test_wizards

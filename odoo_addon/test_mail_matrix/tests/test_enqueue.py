@@ -78,7 +78,8 @@ class TestEnqueue(TicketCase):
         self.assertEqual(self.bodies(), ["abcDone"])
 
     def test_a_long_text_is_cut(self):
-        self.backend.template_ticket_moved = "{{ 'x' * 100000 }}"
+        self.ticket.name = "x" * 100000
+        self.backend.template_ticket_moved = "{{ object.name }}"
         self.ticket.stage = "Done"
         self.commit()
 

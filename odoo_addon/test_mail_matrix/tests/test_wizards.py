@@ -147,9 +147,9 @@ class TestWizards(TicketCase):
         self.assertIn(": The tap is new.", preview.body)
 
     def test_a_text_that_fails_is_explained(self):
-        self.backend.template_ticket_moved = "{{ 1 / 0 }}"
+        self.backend.template_ticket_moved = "{{ object.name < 1 }}"
 
         preview = self.preview("ticket_moved", self.ticket)
 
-        self.assertIn("division", preview.problem)
+        self.assertIn("“<” in {{ object.name < 1 }} is not allowed", preview.problem)
         self.assertFalse(preview.body)
