@@ -25,6 +25,10 @@ const SEEN_FOR: Duration = Duration::from_secs(5 * 60);
 /// Beyond so many rooms, those that were not looked at for [`SEEN_FOR`] are forgotten.
 const ROOMS_SEEN: usize = 10_000;
 
+/// Why a copy of a database sends nothing, and what to do when it is no copy.
+const ELSEWHERE: &str = "the backend was set up in another database, and this one is a copy of it: nothing is sent from here; if the \
+    database was moved, press «Use It Here» on the backend in Odoo";
+
 /// How long a backend is left alone at least whose limit or outage could not be written down.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
 
@@ -88,13 +92,16 @@ impl Gate {
 }
 
 impl Backend {
-    /// An unusable URL or token is kept as the reason why nothing can be sent.
+    /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
     pub fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
-        let homeserver =
+        let homeserver = if row.is_at_home {
             keys.open(row.token_sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text)).and_then(|token| {
                 Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
                     .map_err(|text| Failure::new(code::URL, text))
-            });
+            })
+        } else {
+            Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))
+        };
         Self {
             id: row.id,
             config_version: row.config_version,

@@ -141,6 +141,8 @@ pub mod code {
     pub const TOKEN: &str = "org.odoo.token";
     /// The backend's URL cannot be used.
     pub const URL: &str = "org.odoo.url";
+    /// The backend was set up in another database, of which this one is a copy.
+    pub const OTHER_DATABASE: &str = "org.odoo.other_database";
     /// The homeserver answered, but the database refuses to log it.
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
     /// The room was replaced by another one that a person has to confirm.

@@ -3,6 +3,7 @@
 
 mod bench;
 mod contract;
+mod copied;
 mod delivery;
 mod direct;
 mod endpoint;
