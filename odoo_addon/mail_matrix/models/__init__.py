@@ -20,6 +20,7 @@ from . import matrix_event_mixin
 from . import matrix_deliveries_mixin
 from . import matrix_thread_mixin
 from . import matrix_thread_room
+from . import matrix_thread_create
 from . import matrix_thread_health
 from . import matrix_thread_people
 from . import res_users
@@ -27,6 +28,7 @@ from . import matrix_contact
 from . import res_partner
 from . import mail_message
 from . import matrix_thread_chatter
+from . import matrix_thread_access
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health
