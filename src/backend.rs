@@ -15,6 +15,7 @@ use tracing::info;
 use crate::{
     matrix::{Homeserver, SendError},
     message::{BackendId, Failure, RoomId, UserId, code},
+    rooms::direct_book::DirectBook,
     seal::Keys,
     store::{BackendRow, Store, StoreError},
 };
@@ -45,6 +46,7 @@ pub struct Backend {
     last_passed: Mutex<Option<Instant>>,
     /// Rooms that were looked at, when, and whether they were encrypted.
     encryption: Mutex<HashMap<RoomId, (Instant, bool)>>,
+    pub direct: DirectBook,
 }
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
@@ -111,6 +113,7 @@ impl Backend {
             gate: Mutex::default(),
             last_passed: Mutex::default(),
             encryption: Mutex::default(),
+            direct: DirectBook::default(),
         }
     }
 

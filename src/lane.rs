@@ -1,5 +1,6 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod direct_list;
 mod route;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,10 @@ use crate::{
 
 /// A message that has failed for so long while the homeserver answers is at fault itself.
 const POISON_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// How long a lane rests that is held while others go on.
+const SHORTEST_HOLD: Duration = Duration::from_secs(5);
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// What the lanes of a worker share.
 pub struct Context {
@@ -100,6 +105,7 @@ impl Delivery<'_> {
                 break;
             }
         }
+        self.list_direct_room(&route).await;
         let settle = Settle {
             lane: self.claim.lane.clone(),
             epoch: self.claim.epoch,
@@ -147,6 +153,7 @@ impl Delivery<'_> {
                     return self.failed(message, &tries, failure).await;
                 }
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
+                Step::Unreachable(failure) => return self.hold(message, &mut tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
                 Step::Answered(Outcome::Transient(failure) | Outcome::Misconfigured(failure)) => failure,
             };
@@ -248,6 +255,18 @@ impl Delivery<'_> {
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: None })
+    }
+
+    /// What the lane needs cannot be had while others go on: it rests, longer and longer.
+    async fn hold(&self, message: &Message, tries: &mut Tries, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, failure).await;
+        }
+        let failing_for = tries.first_failed.get_or_insert_with(Instant::now).elapsed();
+        let pause = backoff::with_jitter((failing_for / 2).clamp(SHORTEST_HOLD, LONGEST_HOLD));
+        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
+        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
     }
 
     /// The message waits; what it has been through is not forgotten.

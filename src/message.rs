@@ -147,6 +147,8 @@ pub mod code {
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
     /// The room was replaced by another one that a person has to confirm.
     pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
+    /// Nobody on our homeserver has the Matrix ID of a direct message.
+    pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
     /// The room is encrypted, and nobody has agreed to messages that are not.
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }

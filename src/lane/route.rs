@@ -1,18 +1,18 @@
 //! Where a lane's messages really go: the room itself, the one that replaced it, or the direct room with a person.
 
+mod direct;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tracing::{info, warn};
 
+use self::direct::Ready;
 use super::Delivery;
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId, code},
-    rooms::{
-        diagnosis::{self, Diagnosis},
-        direct,
-    },
+    message::{EventId, Failure, Message, Outcome, RoomId, Target, code},
+    rooms::diagnosis::{self, Diagnosis},
     store::{Batch, Settle},
 };
 
@@ -30,8 +30,12 @@ pub(super) struct Route {
     /// No message of this claim can pass.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
-    /// The person's room was encrypted, and another one was looked for.
-    has_left_encrypted: bool,
+    /// The person's room, seen in this claim.
+    ready: Option<Ready>,
+    /// The room with the person that does not take messages.
+    unusable: Option<RoomId>,
+    /// The person has an account.
+    exists: bool,
 }
 
 /// What came of one attempt.
@@ -39,6 +43,8 @@ pub(super) enum Step {
     Answered(Outcome),
     /// This lane is limited, other rooms go on.
     LaneLimited(Duration),
+    /// What this lane needs cannot be had at present, others go on.
+    Unreachable(Failure),
     /// Another worker has the lane now, or may have it, or nobody may send.
     Fenced,
 }
@@ -93,20 +99,16 @@ impl Route {
         message: &Message,
         attempts: &mut i32,
     ) -> Result<Option<Outcome>, Step> {
-        let room = match (&self.room, &message.target) {
-            (Some(room), _) | (None, Target::Room(room)) => room.clone(),
-            (None, Target::Person(person)) => {
-                let room = direct_room(delivery, homeserver, person).await?;
-                self.room.insert(room).clone()
+        let room = match &message.target {
+            Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,
+            Target::Room(room) => {
+                let room = self.room.as_ref().unwrap_or(room).clone();
+                if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
+                    return Ok(Some(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+                }
+                room
             }
         };
-        if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
-            if matches!(message.target, Target::Person(_)) && !std::mem::replace(&mut self.has_left_encrypted, true) {
-                self.room = None;
-                return Ok(None);
-            }
-            return Ok(Some(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
-        }
         if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
             return Ok(Some(Outcome::Sent(event_id)));
         }
@@ -152,9 +154,9 @@ impl Route {
                 Ok(None)
             }
             Diagnosis::Unknown(failure) => Ok(Some(Outcome::Rejected(failure))),
-            // The person or we have left the direct room: there is to be another one.
+            // Seen before the message, but it may have been closed since: there is to be another one.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
-                self.room = None;
+                self.give_up_direct_room();
                 Ok(None)
             }
             Diagnosis::Closed(failure) => {
@@ -193,23 +195,6 @@ async fn is_encrypted(delivery: &Delivery<'_>, homeserver: &Homeserver, room: &R
         Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn direct_room(delivery: &Delivery<'_>, homeserver: &Homeserver, person: &UserId) -> Result<RoomId, Step> {
-    let me = delivery.backend.me(homeserver).await?;
-    let room = match direct::find(homeserver, &me, person).await? {
-        Some(room) => room,
-        // Not by a worker whose lease may have gone: its successor makes the room.
-        None if !delivery.may_call() => return Err(Step::Fenced),
-        None => homeserver.create_direct_room(person).await?,
-    };
-    // Stored before anything else is tried with it: a second createRoom would make a second room.
-    let kept = keep(delivery, &room).await;
-    // Where that failed, the next claim finds it here.
-    if let Err(error) = direct::remember(homeserver, &me, person, &room).await {
-        warn!(%error, lane = %delivery.claim.lane, "The direct room could not be put into the account's m.direct");
-    }
-    kept.map(|()| room)
 }
 
 /// Stores the lane's room.

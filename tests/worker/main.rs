@@ -7,6 +7,7 @@ mod copied;
 mod delivery;
 mod direct;
 mod endpoint;
+mod invitations;
 mod lanes;
 mod limits;
 mod metrics;
