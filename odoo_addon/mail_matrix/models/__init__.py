@@ -7,6 +7,7 @@ from . import matrix_backend_home
 from . import matrix_outbox
 from . import matrix_outbox_text
 from . import matrix_outbox_notes
+from . import matrix_outbox_savepoints
 from . import matrix_outbox_discard
 from . import matrix_log
 from . import matrix_log_access
