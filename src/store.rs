@@ -56,6 +56,9 @@ const RENEW: &str = include_str!("../sql/renew.sql");
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
 
+/// Lanes that one walk looks at, at most: busy ones cost it time, too.
+const LONGEST_WALK: i32 = 2000;
+
 /// The database, as one worker process sees it.
 pub struct Store {
     pool: Pool,
@@ -101,8 +104,23 @@ pub enum Standing {
 
 #[derive(Debug, Default)]
 pub struct Ring {
-    pub backends: Vec<(BackendId, i32, Standing)>,
+    pub backends: Vec<Walk>,
+    /// Lanes that were free.
     pub lanes: Vec<(BackendId, Lane)>,
+}
+
+/// The walk over one active backend's lanes.
+#[derive(Debug)]
+pub struct Walk {
+    pub backend: BackendId,
+    pub config_version: i32,
+    pub standing: Standing,
+    /// The last lane that was looked at; `None`: there was none.
+    pub passed_until: Option<Lane>,
+    /// It was the last lane of the backend.
+    pub is_end: bool,
+    /// Lanes on the way that others hold or that are at rest.
+    pub busy_elsewhere: usize,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
@@ -204,10 +222,12 @@ impl Store {
             .collect()
     }
 
-    /// At most `probes` lanes of each backend that may send, after the lane that `cursors` remembers for it.
-    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, probes: usize) -> Result<Ring, StoreError> {
+    /// At most `most` free lanes of each backend that may send, after the lane that `cursors` remembers for it.
+    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
         let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
-        let rows = self.query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(probes)]).await?;
+        let rows = self
+            .query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.owner])
+            .await?;
         let mut ring = Ring::default();
         for row in &rows {
             let backend: BackendId = value(row, "backend_id")?;
@@ -223,7 +243,14 @@ impl Store {
                 "probe" => Standing::Probe,
                 _ => Standing::Closed { wait },
             };
-            ring.backends.push((backend, value::<Option<i32>>(row, "config_version")?.unwrap_or_default(), standing));
+            ring.backends.push(Walk {
+                backend,
+                config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                standing,
+                passed_until: value::<Option<&str>>(row, "passed_until")?.map(Lane::new),
+                is_end: value(row, "is_end")?,
+                busy_elsewhere: usize::try_from(value::<i64>(row, "busy_elsewhere")?).unwrap_or_default(),
+            });
         }
         Ok(ring)
     }
@@ -311,7 +338,7 @@ impl Store {
         // What happened to this one has most likely happened to those that lie idle, and each would cost as much time.
         self.pool.retain(|_, _| false);
         self.metrics.db_reconnects.inc();
-        Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
+        Err(StoreError::Cancelled("a statement was not answered in time".to_owned()))
     }
 }
 

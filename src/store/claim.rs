@@ -7,6 +7,7 @@ use std::{
 
 use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
+use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
 use crate::message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
@@ -39,6 +40,8 @@ pub struct Wanted<'a> {
     pub most: usize,
     /// Of each lane, at most.
     pub messages: usize,
+    /// No further message of a lane is read that has so many bytes of content already.
+    pub bytes: usize,
     /// The backend is limited, and its slot was taken for this.
     pub is_paced: bool,
 }
@@ -54,23 +57,35 @@ pub struct HeldSince {
 impl Store {
     /// Leases what is free of the lanes and reads their first messages.
     pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
-        let Wanted { backend, lanes, most, messages, is_paced } = *wanted;
+        let Wanted { backend, lanes, most, messages, bytes, is_paced } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
-        let (most, rows, lease, trusted) =
-            (int(most), int(messages), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
+        let (most, rows, bytes) = (int(most), int(messages), int(bytes));
+        let (lease, trusted) = (int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
         let client = self.client().await?;
+        let mut leased = Vec::new();
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
             // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
-            let leased: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
-            let read: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &rows, &trusted];
-            tokio::try_join!(biased; client.query(&lease_them, &leased), client.query(&read_them, &read))
+            let lease: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
+            let read: [&(dyn ToSql + Sync); 5] = [&self.owner, &names, &rows, &trusted, &bytes];
+            let lease_them = async {
+                leased = client.query(&lease_them, &lease).await?;
+                Ok(())
+            };
+            tokio::try_join!(biased; lease_them, client.query(&read_them, &read))
         };
-        let (leased, messages) = self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)?;
+        let answer = timeout(connect::ANSWER_TIMEOUT, run).await;
+        let messages = match self.answered(answer, client) {
+            Ok(((), messages)) => messages,
+            Err(error) => {
+                self.unclaim(&leased).await;
+                return Err(error);
+            }
+        };
         let mut claims = HashMap::with_capacity(leased.len());
         for row in &leased {
             let lane = Lane::new(value::<&str>(row, "lane")?);
@@ -86,10 +101,10 @@ impl Store {
             };
             claims.insert(lane, claim);
         }
-        for row in &messages {
+        for row in messages {
             // A lane that was leased by a claim whose answer was lost is not of this one: its lease will end.
-            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(row, "lane")?)) {
-                claim.messages.push(read_message(row)?);
+            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(&row, "lane")?)) {
+                claim.messages.push(read_message(&row)?);
             }
         }
         let mut claims: Vec<_> = claims.into_values().collect();
@@ -99,6 +114,18 @@ impl Store {
         }
         claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
         Ok(claims)
+    }
+
+    /// Gives back lanes whose messages could not be read: nobody else may have them before their leases end.
+    async fn unclaim(&self, leased: &[Row]) {
+        let lanes = leased.iter().map(|row| Ok((Lane::new(value::<&str>(row, "lane")?), value(row, "epoch")?)));
+        let Ok(lanes) = lanes.collect::<Result<Vec<_>, StoreError>>() else { return };
+        if lanes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.give_back(&lanes).await {
+            warn!(%error, lanes = lanes.len(), "Lanes whose messages could not be read could not be given back; their leases will end");
+        }
     }
 }
 

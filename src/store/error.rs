@@ -8,7 +8,7 @@ pub enum StoreError {
     /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// The statement was ended before it was done, most likely for its length.
+    /// The statement was not done in time, most likely for its size or that of its answer.
     #[error("the database is not available: {0}")]
     Cancelled(String),
     /// The role may not do what the worker needs.
