@@ -222,12 +222,12 @@ impl Claimer {
                     cursor.after = None;
                     self.unheard_until = Some(Instant::now() + turn.store.lease());
                     if matches!(error, StoreError::Cancelled(_)) {
-                        self.size.not_answered();
+                        self.size.too_slow();
                     }
                     return Err(error);
                 }
             };
-            self.size.answered(&claims, asked.elapsed());
+            self.size.answered(&claims, asked.elapsed(), turn.store.lease());
             claimed = claims.len();
             cursor.is_idle_pass &= claimed == 0;
             if claimed == most {

@@ -15,10 +15,7 @@ const CLAIMED_BYTES: usize = 8 << 20;
 /// Bytes of content of one claim, however few places there are.
 const BYTES_PER_CLAIM: usize = 128 << 10;
 
-/// A claim that took longer is not followed by a larger one.
-const QUICK_CLAIM: Duration = Duration::from_secs(1);
-
-/// A claim that was not answered in time is followed by one of half the size, down to a 64th.
+/// A claim that was not answered in time, or took a third of its own lease, is followed by one of half the size, down to a 64th.
 const MOST_HALVINGS: u32 = 6;
 
 /// How much one claim asks for: less than it might after the database, or the way to it, was too slow for more, and no more
@@ -43,18 +40,20 @@ impl Size {
         (bytes / self.average_bytes.max(1) + 1).min((MESSAGES_PER_CLAIM >> self.halvings).max(1))
     }
 
-    pub(super) fn answered(&mut self, claims: &[Claim], after: Duration) {
+    pub(super) fn answered(&mut self, claims: &[Claim], after: Duration, lease: Duration) {
         let sizes = || claims.iter().flat_map(|claim| claim.messages.iter().map(|message| message.content.len()));
         if let count @ 1.. = sizes().count() {
             // One large message among small ones makes the next claims a little smaller, not tiny.
             self.average_bytes = (self.average_bytes * 3 + sizes().sum::<usize>() / count) / 4;
         }
-        if after < QUICK_CLAIM {
+        if after > lease / 3 {
+            self.too_slow();
+        } else if after < lease / 10 {
             self.halvings = self.halvings.saturating_sub(1);
         }
     }
 
-    pub(super) fn not_answered(&mut self) {
+    pub(super) fn too_slow(&mut self) {
         self.halvings = (self.halvings + 1).min(MOST_HALVINGS);
         warn!(size = %format_args!("1/{}", 1 << self.halvings), "Messages could not be read in time; asking for fewer at once");
     }
@@ -85,15 +84,19 @@ mod tests {
     fn a_claim_that_was_not_answered_is_followed_by_smaller_ones_until_they_are_quick() {
         let mut size = Size::default();
         for _ in 0..20 {
-            size.not_answered();
+            size.too_slow();
         }
         assert_eq!((size.lanes(64), size.messages(size.bytes(64))), (1, 1));
 
-        size.answered(&[], QUICK_CLAIM);
+        let lease = Duration::from_secs(30);
+        size.answered(&[], lease / 6, lease);
         assert_eq!(size.lanes(64), 1);
         for _ in 0..MOST_HALVINGS {
-            size.answered(&[], Duration::ZERO);
+            size.answered(&[], Duration::ZERO, lease);
         }
         assert_eq!((size.lanes(64), size.bytes(64)), (64, BYTES_PER_CLAIM));
+
+        size.answered(&[], lease / 2, lease);
+        assert_eq!(size.lanes(64), 32);
     }
 }
