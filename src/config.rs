@@ -2,7 +2,7 @@
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `DATABASE_URL`, `DATABASE_URL_FILE` | required | libpq URL, direct to PostgreSQL; `sslmode` and `sslrootcert` as libpq means them |
+//! | `DATABASE_URL`, `DATABASE_URL_FILE` | required | libpq URL, not through a transaction pooler; `sslmode`, `sslrootcert`, `sslcert`, `sslkey` as libpq means them |
 //! | `MATRIX_TOKEN_KEY_FILE`, `MATRIX_TOKEN_KEY` | none | Fernet keys that open sealed tokens, separated by commas or lines |
 //! | `WORKER_NAME` | host name | who this worker is; two that run at once need two names |
 //! | `WORKER_CONCURRENCY` | 64 | lanes in flight, 1 to 10000 |

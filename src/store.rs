@@ -11,13 +11,14 @@ mod history;
 mod inspect;
 mod listener;
 mod migrations;
+mod pooler;
 mod report;
 mod scratch;
 mod status;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
 use tokio::{
     sync::Semaphore,
@@ -128,7 +129,7 @@ pub struct Walk {
 /// # Errors
 /// In plain words, without the URL: it holds a password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    connect::settings(url).map(drop)
+    connect::Link::new(url).map(drop)
 }
 
 impl Store {
@@ -138,14 +139,20 @@ impl Store {
     /// In plain words when `DATABASE_URL` cannot be used.
     pub fn new(config: &Config) -> Result<Self, String> {
         let metrics = Metrics::default();
-        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
-        let manager = Manager::from_config(settings, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let link = connect::Link::new(config.database_url.expose_secret())?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(link.config, link.tls, recycling);
+        let setup: Arc<str> = link.setup.into();
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(connect::ANSWER_TIMEOUT))
             .create_timeout(Some(connect::ANSWER_TIMEOUT))
             .recycle_timeout(Some(connect::ANSWER_TIMEOUT))
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
+            }))
             .pre_recycle(Hook::sync_fn({
                 let reconnects = metrics.db_reconnects.clone();
                 move |client, _| {
@@ -173,10 +180,8 @@ impl Store {
     /// # Errors
     /// As [`Store::new`].
     pub fn listener(&self, config: &Config) -> Result<Listener, String> {
-        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
         Ok(Listener::new(
-            settings,
-            tls,
+            connect::Link::new(config.database_url.expose_secret())?,
             self.owner.clone(),
             self.name.clone(),
             self.metrics.clone(),
@@ -196,8 +201,9 @@ impl Store {
     /// Whether the database holds a contract that serves this worker.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] says what is there instead and what to upgrade.
+    /// [`StoreError::Contract`] says what is there instead and what to upgrade; [`StoreError::Pooler`] what stands before the server.
     pub async fn check_contract(&self) -> Result<(), StoreError> {
+        self.check_sessions().await?;
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
         let found: Option<String> = rows.first().map(|row| value(row, 0)).transpose()?.flatten();
         migrations::judge(found.as_deref())

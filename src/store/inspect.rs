@@ -84,9 +84,9 @@ impl Store {
     /// Whether a session of ours hears what another one notifies, on a channel that nobody else uses. It does not behind a
     /// transaction pooler.
     pub async fn hears_notifications(&self, config: &Config) -> Result<bool, StoreError> {
-        let (settings, tls) = connect::settings(config.database_url.expose_secret()).map_err(StoreError::Other)?;
+        let link = connect::Link::new(config.database_url.expose_secret()).map_err(StoreError::Other)?;
         let channel = format!("matrix_check_{:08x}", fastrand::u32(..));
-        let (client, mut connection) = settings.connect(tls).await?;
+        let (client, mut connection) = link.connect().await?;
         let (heard, hearing) = tokio::sync::oneshot::channel();
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {

@@ -4,6 +4,7 @@
 mod bench;
 mod contract;
 mod copied;
+mod databases;
 mod delivery;
 mod direct;
 mod endpoint;

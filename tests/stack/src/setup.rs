@@ -49,6 +49,10 @@ async fn system(browser: bool) -> Result<()> {
     if browser && !has("ip") && debian::may_install() {
         missing.push("iproute2");
     }
+    // For the tests behind a connection pooler.
+    if browser && postgres::pgbouncer::program().is_none() && debian::may_install() {
+        missing.push("pgbouncer");
+    }
     if missing.is_empty() { Ok(()) } else { debian::install(&missing).await }
 }
 
