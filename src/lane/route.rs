@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use tracing::{info, warn};
 
 use self::direct::Ready;
-use super::Delivery;
+use super::{
+    Delivery,
+    changes::{self, Made},
+};
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
@@ -36,6 +39,8 @@ pub(super) struct Route {
     unusable: Option<RoomId>,
     /// The person has an account.
     exists: bool,
+    /// What the messages of this claim made.
+    made: Made,
 }
 
 /// What came of one attempt.
@@ -84,7 +89,12 @@ impl Route {
     ) -> Step {
         loop {
             match self.try_once(delivery, homeserver, message, attempts).await {
-                Ok(Some(outcome)) => return Step::Answered(outcome),
+                Ok(Some(outcome)) => {
+                    if let Outcome::Sent(event_id) = &outcome {
+                        self.made.insert(message.txn_id.clone(), event_id.clone());
+                    }
+                    return Step::Answered(outcome);
+                }
                 Ok(None) => {}
                 Err(step) => return step,
             }
@@ -112,12 +122,16 @@ impl Route {
         if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
             return Ok(Some(Outcome::Sent(event_id)));
         }
+        let subject = changes::subject(delivery, message, &room, &self.made).await?;
         // Each look before this took its time.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
         failpoint::reach(Point::BeforePut).await;
-        let answer = homeserver.send(&room, message).await;
+        let answer = match &subject {
+            None => homeserver.send(&room, message).await,
+            Some(subject) => changes::send(homeserver, &room, message, subject).await,
+        };
         failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limit is no attempt.

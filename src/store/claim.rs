@@ -10,7 +10,7 @@ use tokio_postgres::{Row, types::ToSql};
 use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
-use crate::message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
+use crate::message::{BackendId, EventId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
 
 /// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
 const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
@@ -129,6 +129,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The event that a message changes, and the room in which it stands, if the message that made it was sent.
+    pub async fn changed_event(&self, id: MessageId) -> Result<Option<(EventId, Option<RoomId>)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let room = value::<Option<String>>(row, "room_id")?.map(RoomId::new);
+        Ok(Some((EventId::new(value::<String>(row, "matrix_event_id")?), room)))
+    }
+}
+
 fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
     let failing_for = backlog::seconds(value(row, "failing_seconds")?);
@@ -146,6 +156,7 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         matrix_type: value(row, "matrix_type")?,
         content: value(row, "content")?,
         may_be_unencrypted: value(row, "may_be_unencrypted")?,
+        changes: value::<Option<String>>(row, "changes")?.map(TxnId::new),
         txn_id: TxnId::new(value::<String>(row, "txn_id")?),
         event_type: value(row, "event_type")?,
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),

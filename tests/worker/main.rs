@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod bench;
+mod changes;
 mod contract;
 mod copied;
 mod databases;
