@@ -43,7 +43,8 @@ const POLL_LEASED: Duration = Duration::from_millis(500);
 /// How long to wait when the database is not what the worker needs.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Odoo and `status` miss a worker after two minutes.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// When to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub enum StoreError {
     /// The data of a statement was refused.
     #[error("the database refused the data: {0}")]
     Data(String),
-    /// Nothing that a repetition would mend.
+    /// Nothing that a repetition would fix.
     #[error("database error: {0}")]
     Other(String),
 }
@@ -48,6 +48,8 @@ impl StoreError {
             "create the role (`odoo-matrix-worker grants --create-role`), and let it in by pg_hba.conf"
         } else if has("SQLSTATE 3D000") {
             "correct the name of the database in DATABASE_URL: `psql -l` lists those that there are"
+        } else if has("does not allow writes") {
+            "name the primary in DATABASE_URL, not a standby: of several hosts in it the one that takes writes is used"
         } else if has("SQLSTATE 53300") {
             "raise max_connections in postgresql.conf, or close sessions that nobody needs"
         } else if has("SQLSTATE 42501") || matches!(self, Self::Privilege(_)) {

@@ -25,7 +25,6 @@ pub struct ServerFacts {
     pub database: String,
     pub version: String,
     pub is_superuser: bool,
-    pub is_read_only: bool,
     /// Its clock less ours, in seconds.
     pub clock_ahead: f64,
     /// Whether the trigger is there that notifies workers of new messages.
@@ -60,7 +59,6 @@ impl Store {
             database: value(row, "database")?,
             version: value(row, "version")?,
             is_superuser: value(row, "is_superuser")?,
-            is_read_only: value(row, "is_read_only")?,
             clock_ahead: value::<f64>(row, "clock_seconds")? - ours,
             wakes_workers: value(row, "wakes_workers")?,
         })

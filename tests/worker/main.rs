@@ -3,12 +3,14 @@
 
 mod bench;
 mod changes;
+mod check;
 mod contract;
 mod copied;
 mod databases;
 mod delivery;
 mod direct;
 mod endpoint;
+mod history;
 mod invitations;
 mod lanes;
 mod limits;
