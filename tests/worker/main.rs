@@ -21,6 +21,7 @@ mod pause;
 mod rooms;
 mod several;
 mod status;
+mod synapse;
 mod systemd;
 mod turns;
 mod watched;
