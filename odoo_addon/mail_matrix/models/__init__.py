@@ -29,6 +29,7 @@ from . import matrix_thread_people
 from . import res_users
 from . import matrix_contact
 from . import res_partner
+from . import ir_attachment
 from . import mail_message
 from . import matrix_thread_chatter
 from . import matrix_thread_access
