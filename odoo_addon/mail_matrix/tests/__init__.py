@@ -1,3 +1,4 @@
+from . import test_address
 from . import test_backend
 from . import test_chatter_html
 from . import test_connection
