@@ -42,6 +42,10 @@ async fn a_person_whose_server_is_down_has_one_room_and_keeps_nobody_waiting() {
     let text = told[0].error_message.as_ref().unwrap();
     assert!(text.contains("could not be invited yet") && text.contains("until elsewhere.test answers"), "{text}");
 
+    let sql = "SELECT room_id, matrix_user_id FROM matrix_log WHERE status = 'failed'";
+    let logged = world.client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((logged.get(0), logged.get(1)), (only_room(&world), STRANGER.to_owned()));
+
     world.homeserver.fail_invitations(STRANGER, None);
     world.assert_settled(&[held, other]).await;
 
