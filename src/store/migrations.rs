@@ -14,7 +14,8 @@ macro_rules! migrations {
 }
 
 /// Name and text of each migration, in order: the first is number 1.
-pub const MIGRATIONS: &[(&str, &str)] = &migrations!["0001_contract", "0002_database_identity", "0003_requeue"];
+pub const MIGRATIONS: &[(&str, &str)] =
+    &migrations!["0001_contract", "0002_database_identity", "0003_requeue", "0004_log_id_bigint"];
 
 /// The contract that a database holds after the last migration.
 pub const fn newest() -> usize {

@@ -8,6 +8,7 @@ from . import test_content
 from . import test_health
 from . import test_home
 from . import test_hooks
+from . import test_ids
 from . import test_matrix_client
 from . import test_overview
 from . import test_people
