@@ -60,7 +60,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             self.form_of_case(),
             f"""
             const outcome = (name, text) => until(() =>
-                [...document.querySelectorAll(".o_matrix_deliveries tr")].find((row) =>
+                [...document.querySelectorAll(".o_matrix_deliveries li")].find((row) =>
                     row.textContent.includes(text) &&
                     row.querySelector(`[data-outcome=${{name}}]`)), name + text);
             await click(".nav-link[name=matrix]");
