@@ -59,7 +59,7 @@ class MatrixBackend(models.Model):
             if row.get("waiting") and not backend.is_active:
                 backend.state_note = self.env._(
                     "This backend is turned off while messages wait (%(count)s). Turn "
-                    "it on again, move the messages to the backend of today, or "
+                    "it on again, move the messages to the active backend, or "
                     "discard them.",
                     count=backend.waiting_count,
                 )

@@ -212,7 +212,7 @@ class MatrixLog(models.Model):
                 self.env._(
                     "The backend of these messages is not active, or was deleted: "
                     "%(backends)s. Activate it first; or click “Send Again”, which "
-                    "sends them as new messages through the backend of today.",
+                    "sends them as new messages through the active backend.",
                     backends=", ".join(self.backend_id.mapped("name")) or "–",
                 )
             )
