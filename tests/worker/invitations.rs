@@ -112,6 +112,20 @@ async fn an_invitation_that_is_refused_is_told_in_plain_words_and_makes_one_room
 }
 
 #[tokio::test]
+async fn an_account_that_may_not_make_rooms_is_told_in_plain_words() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_creation(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+    let _worker = world.worker("w1");
+
+    let id = world.enqueue_direct(PERSON, "hello").await;
+    world.assert_settled(&[id]).await;
+
+    let row = world.log().await.remove(0);
+    assert_eq!((row.error_code.as_deref(), row.is_final), (Some("M_FORBIDDEN"), true), "{row:?}");
+    assert!(row.error_message.unwrap().contains("does not let this account make a room"));
+}
+
+#[tokio::test]
 async fn a_person_without_an_account_is_told_at_once_and_gets_no_room() {
     let world = World::new(BINARY).await;
     world.homeserver.without_account(PERSON);
