@@ -29,7 +29,6 @@
         "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
         "views/matrix_menus.xml",
-        "data/matrix_texts.xml",
     ],
     "assets": {
         "web.assets_backend": ["mail_matrix/static/src/deliveries/**/*"],
