@@ -12,6 +12,7 @@ mod delivery;
 mod direct;
 mod endpoint;
 mod history;
+mod idle;
 mod invitations;
 mod lanes;
 mod limits;
