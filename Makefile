@@ -4,6 +4,7 @@
 #   make test               every check
 #   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
 #   make reliability        the tests of faults, and docs/reliability.md from what they measured
+#   make bench              what the release build delivers beside what this machine could; BENCH="--help" says more
 #   make soak               the same with greater numbers
 #   make deb                the Debian package of the worker, in target/deb
 #   make test-systemd       the package in a container with a real systemd: install, faults, upgrade, purge (needs root)
@@ -14,7 +15,7 @@ STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 # What the tests of faults have measured: rows of an earlier tree must not stand beside those of this one.
 RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 
-.PHONY: build deb demo setup test test-addons test-systemd soak reliability
+.PHONY: build deb demo setup test test-addons test-systemd soak reliability bench
 
 build:
 	$(CARGO) build --workspace --locked
@@ -47,3 +48,8 @@ reliability: build
 	$(CARGO) test --locked --no-fail-fast --test crash --test order
 	$(CARGO) test --locked --no-fail-fast --test worker -- a_403_has_six_causes everything_that_the_worker_does_not_need
 	@$(STACK) reliability-table
+
+bench:
+	$(CARGO) build --release --locked --bin odoo-matrix-worker
+	$(CARGO) build --release --locked -p odoo-matrix-stack --bin bench
+	@"$${CARGO_TARGET_DIR:-target}/release/bench" --binary "$${CARGO_TARGET_DIR:-target}/release/odoo-matrix-worker" $(BENCH)

@@ -1,10 +1,12 @@
 -- Take the next slot of a limited backend: one UPDATE, so that any number of workers keep one pace.
+-- Slots follow one another at the interval, not at the moments when somebody comes for them: only who is late by more than one
+-- loses it.
 -- An account that has not sent for ten intervals is taken to have recovered.
 --
 -- $1 backend
 -- No row when somebody else has the slot.
 UPDATE matrix_backend_status
-SET next_send_at = now() AT TIME ZONE 'UTC' + interval_ms * interval '1 ms',
+SET next_send_at = GREATEST(next_send_at, now() AT TIME ZONE 'UTC' - interval_ms * interval '1 ms') + interval_ms * interval '1 ms',
     state = CASE WHEN next_send_at + interval_ms * interval '10 ms' < now() AT TIME ZONE 'UTC' THEN 'ok' ELSE state END,
     reason = CASE WHEN next_send_at + interval_ms * interval '10 ms' < now() AT TIME ZONE 'UTC' THEN NULL ELSE reason END
 WHERE backend_id = $1 AND state = 'rate_limited'

@@ -4,9 +4,13 @@ mod direct;
 mod error;
 mod rooms;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::{Method, header, redirect};
+use reqwest::{
+    Method,
+    header::{self, HeaderMap, HeaderValue},
+    redirect,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -130,11 +134,7 @@ impl Homeserver {
         let mut answer = request.send().await.map_err(SendError::from_transport)?;
         failpoint::reach(Point::PutSent).await;
         let status = answer.status().as_u16();
-        let retry_after = answer
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = retry_after(answer.headers(), SystemTime::now());
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
             bytes.extend_from_slice(&chunk);
@@ -144,6 +144,17 @@ impl Homeserver {
         }
         read_answer(status, retry_after, &bytes, self.token.expose_secret())
     }
+}
+
+/// How long the header asks to wait: in seconds, or until a date, by the clock of whoever wrote the answer if it shows one.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+    let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
+    let seconds = text(header::RETRY_AFTER)?.parse().ok().map(Duration::from_secs);
+    // A date that has passed: at once.
+    let until_date =
+        || Some(date(header::RETRY_AFTER)?.duration_since(date(header::DATE).unwrap_or(now)).unwrap_or_default());
+    seconds.or_else(until_date)
 }
 
 /// A URL for an error text: its login is nobody's business.
@@ -190,6 +201,25 @@ mod tests {
         assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":4017}"#), Some(Duration::from_millis(4017)));
         assert_eq!(read(br#"{"errcode":"M_LIMIT_EXCEEDED"}"#), header);
         assert_eq!(read(b"<html>slow down</html>"), header);
+    }
+
+    #[test]
+    fn a_pause_until_a_date_is_waited_for_by_the_clock_that_set_it() {
+        let now = httpdate::parse_http_date("Wed, 21 Oct 2015 07:28:00 GMT").unwrap();
+        let asked = |retry_after: &str, date: Option<&str>| {
+            let fields = [Some((header::RETRY_AFTER, retry_after)), date.map(|date| (header::DATE, date))];
+            let fields =
+                fields.into_iter().flatten().map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
+            super::retry_after(&fields.collect(), now)
+        };
+
+        assert_eq!(asked("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:30 GMT", None), Some(Duration::from_secs(30)));
+        // Their clock is ten minutes ahead of ours.
+        let ahead = Some("Wed, 21 Oct 2015 07:38:00 GMT");
+        assert_eq!(asked("Wed, 21 Oct 2015 07:38:30 GMT", ahead), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:27:00 GMT", None), Some(Duration::ZERO));
+        assert_eq!(asked("soon", None), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod forgetful;
 mod large;
 mod latency;
 mod outage;
+mod pacing;
 mod plans;
 mod property;
 mod turn;

@@ -188,6 +188,15 @@ impl Homeserver {
         self.shared.world().limit = Some(Limit { per_second, burst: burst.into(), used: 0.0, at: Instant::now() });
     }
 
+    /// From now on the account may send so many per second; what it has left of its burst stays.
+    pub fn change_limit(&self, per_second: f64) {
+        if let Some(limit) = &mut self.shared.world().limit {
+            limit.used = (limit.used - limit.at.elapsed().as_secs_f64() * limit.per_second).max(0.0);
+            limit.at = Instant::now();
+            limit.per_second = per_second;
+        }
+    }
+
     /// The token belongs to no device.
     pub fn forget_device(&self) {
         self.shared.world().device = None;
