@@ -1,7 +1,6 @@
 //! The command line: one file per subcommand that does more than print.
 
 mod backends;
-mod bench;
 mod check;
 mod configure;
 mod deliver;
@@ -145,12 +144,6 @@ enum Command {
     },
     /// Print the SQL of the tables, for a database without Odoo. It may run again, and then adds what is missing.
     Schema,
-    /// Measure what this database and this machine can deliver. Sends nothing to anybody.
-    ///
-    /// Makes a schema of its own in the database of DATABASE_URL, whose role needs CREATE on the database; delivers messages from
-    /// there to a homeserver on the loopback interface, with the worker's own settings; and drops the schema. Odoo's tables and
-    /// messages are not touched.
-    Bench(bench::Bench),
 }
 
 /// The backends that a command is about.
@@ -225,7 +218,6 @@ impl Cli {
             Command::Pause { which, reason } => pause::pause(&config()?, which.backend, &reason).await,
             Command::Resume { which } => resume::resume(&config()?, which.backend).await,
             Command::Configure(settings) => configure::configure(&self.instances, &settings),
-            Command::Bench(arguments) => bench::bench(&config()?, &arguments).await,
             Command::Grants { role, create_role } => {
                 print(&grants::sql(&role, create_role));
                 Ok(())

@@ -13,7 +13,6 @@ mod listener;
 mod migrations;
 mod pooler;
 mod report;
-mod scratch;
 mod status;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -43,7 +42,6 @@ pub use self::{
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
-    scratch::Scratch,
 };
 use crate::{
     config::Config,

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod authorities;
-mod bench;
 mod changes;
 mod check;
 mod contract;
