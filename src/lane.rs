@@ -1,26 +1,27 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod outage;
 mod route;
+mod tries;
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use self::route::{Route, Step};
+use self::{
+    route::{Route, Step},
+    tries::Tries,
+};
 use crate::{
     backend::{Backend, Gate},
     backoff,
     flush::Completions,
     leases::Deadline,
-    matrix::Homeserver,
     message::{EventId, Failure, Message, Outcome, RoomId, State, code},
     shutdown::Shutdown,
-    store::{Claim, Completion, Held, HeldSince, Settle, Store, Verdict},
+    store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
-
-/// A message that has failed for so long while the homeserver answers is at fault itself.
-const POISON_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// What the lanes of a worker share.
 pub struct Context {
@@ -57,36 +58,6 @@ struct Stop {
     /// The message at which it waits, if something is known of it.
     held: Option<Held>,
     retry_after: Option<Duration>,
-}
-
-/// One message's tries so far, earlier claims included.
-struct Tries {
-    attempts: i32,
-    since: Instant,
-    first_failed: Option<Instant>,
-    /// When the last try began.
-    began: Instant,
-    /// Another message was tried after the first failure and got through before the last try. One that was under way at either
-    /// says nothing: the homeserver may have gone away or come back in between.
-    is_overtaken: bool,
-}
-
-impl Tries {
-    fn new(history: Option<HeldSince>) -> Self {
-        let now = Instant::now();
-        Self {
-            attempts: history.map_or(0, |held| held.attempts),
-            since: now,
-            first_failed: history.and_then(|held| held.failing_for).map(|ago| now.checked_sub(ago).unwrap_or(now)),
-            began: now,
-            is_overtaken: false,
-        }
-    }
-
-    fn begin(&mut self, backend: &Backend) {
-        self.began = Instant::now();
-        self.is_overtaken = self.first_failed.is_some_and(|at| backend.has_passed_since(at));
-    }
 }
 
 impl Delivery<'_> {
@@ -199,55 +170,6 @@ impl Delivery<'_> {
             }
         }
         self.untouched(message, tries)
-    }
-
-    /// The retry has failed too: either this message is at fault, or the homeserver is away.
-    async fn exhausted(&self, homeserver: &Homeserver, message: &Message, tries: &Tries, failure: Failure) -> Next {
-        if !self.backend.hold_on_outage || self.is_poison(homeserver, tries).await {
-            return self.failed(message, tries, failure).await;
-        }
-        self.stop(message, tries, State::Down, failure).await
-    }
-
-    async fn is_poison(&self, homeserver: &Homeserver, tries: &Tries) -> bool {
-        let is_old = || tries.first_failed.is_some_and(|at| at.elapsed() >= POISON_AFTER);
-        self.is_alone(tries).await || (is_old() && homeserver.whoami().await.is_ok())
-    }
-
-    /// Whether other messages got through between this one's first failure and its last try.
-    async fn is_alone(&self, tries: &Tries) -> bool {
-        let Some(first_failed) = tries.first_failed else { return false };
-        if tries.is_overtaken {
-            return true;
-        }
-        let (from, until) = (first_failed.elapsed(), tries.began.elapsed());
-        match self.context.store.passed_between(self.backend.id, from, until).await {
-            Ok(passed) => passed,
-            Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "It is not known whether other messages got through");
-                false
-            }
-        }
-    }
-
-    /// Nobody may send until a probe succeeds. The message stays, with one failed row in the log.
-    async fn stop(&self, message: &Message, tries: &Tries, state: State, failure: Failure) -> Next {
-        if !self.backend.hold_on_outage {
-            return self.failed(message, tries, failure).await;
-        }
-        self.gate.close();
-        warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
-        let store = &self.context.store;
-        match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
-            Ok(()) => self.gate.recorded(),
-            Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
-                self.gate.unrecorded(Duration::ZERO);
-            }
-        }
-        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
-        Next::Stop(Stop { held: Some(held), retry_after: None })
     }
 
     /// The message waits; what it has been through is not forgotten.
