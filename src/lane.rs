@@ -1,6 +1,7 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
 mod outage;
+mod poison;
 mod route;
 mod tries;
 
@@ -10,6 +11,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use self::{
+    outage::{SUSPECT_AFTER, Trouble},
     route::{Route, Step},
     tries::Tries,
 };
@@ -18,7 +20,7 @@ use crate::{
     backoff,
     flush::Completions,
     leases::Deadline,
-    message::{EventId, Failure, Message, Outcome, RoomId, State, code},
+    message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
     shutdown::Shutdown,
     store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
@@ -46,8 +48,8 @@ pub struct Delivery<'a> {
 
 /// What follows a message.
 enum Next {
-    /// The next one of the lane.
-    Message,
+    /// The lane goes on: so many of its messages are done with.
+    Done(usize),
     /// The lane is given back.
     Stop(Stop),
 }
@@ -65,10 +67,14 @@ impl Delivery<'_> {
     pub async fn run(&self) {
         let mut route = Route::new(self);
         let mut stop = Stop::default();
-        for message in &self.claim.messages {
-            if let Next::Stop(why) = self.deliver(message, &mut route).await {
-                stop = why;
-                break;
+        let mut waiting = self.claim.messages.as_slice();
+        while let [message, behind @ ..] = waiting {
+            match self.deliver(message, behind, &mut route).await {
+                Next::Done(messages) => waiting = &waiting[messages..],
+                Next::Stop(why) => {
+                    stop = why;
+                    break;
+                }
             }
         }
         let settle = Settle {
@@ -82,12 +88,12 @@ impl Delivery<'_> {
         self.completions.settle(settle).await;
     }
 
-    async fn deliver(&self, message: &Message, route: &mut Route) -> Next {
+    /// Brings one message to its end. `behind`: the messages of the claim that wait for it.
+    async fn deliver(&self, message: &Message, behind: &[Message], route: &mut Route) -> Next {
         let history = self.claim.held.filter(|held| held.id == message.id);
         let mut tries = Tries::new(history);
         if message.is_expired {
-            let failure = Failure::new(code::EXPIRED, "not sent: the time until which it was of use had passed");
-            return self.failed(message, &tries, failure).await;
+            return self.expired(message, &tries).await;
         }
         if let Some(failure) = route.closed() {
             return self.failed(message, &tries, failure.clone()).await;
@@ -102,30 +108,31 @@ impl Delivery<'_> {
                 return self.untouched(message, &tries);
             }
             tries.begin(self.backend);
-            let failure = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
-                Step::Answered(Outcome::Sent(event_id)) => {
-                    return self.sent(message, &tries, event_id, route).await;
-                }
+            let trouble = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
+                Step::Answered(Outcome::Sent(event_id)) => return self.sent(message, &tries, event_id, route).await,
                 Step::Answered(Outcome::Limited { pause }) => return self.limited(message, &tries, pause).await,
                 Step::Answered(Outcome::Unauthorized(failure)) => {
                     return self.stop(message, &tries, State::Unauthorized, failure).await;
-                }
-                // Unless others get through: a proxy may be at odds with the path of this one alone.
-                Step::Answered(Outcome::Misconfigured(failure)) if !self.is_poison(homeserver, &tries).await => {
-                    return self.stop(message, &tries, State::Misconfigured, failure).await;
                 }
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
                     return self.failed(message, &tries, failure).await;
                 }
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
                 Step::Fenced => return self.untouched(message, &tries),
-                Step::Answered(Outcome::Transient(failure) | Outcome::Misconfigured(failure)) => failure,
+                // Unless others get through: a proxy may be at odds with the path of this one alone.
+                Step::Answered(Outcome::Misconfigured(failure)) => {
+                    if tries.failing_for() < SUSPECT_AFTER && !self.others_pass(&tries).await {
+                        return self.stop(message, &tries, State::Misconfigured, failure).await;
+                    }
+                    Trouble { failure, reply: Reply::Other, state: State::Misconfigured }
+                }
+                Step::Answered(Outcome::Transient { failure, reply }) => Trouble { failure, reply, state: State::Down },
             };
             tries.first_failed.get_or_insert_with(Instant::now);
             if is_retry {
-                return self.exhausted(homeserver, message, &tries, failure).await;
+                return self.exhausted(homeserver, message, behind, &tries, trouble, route).await;
             }
-            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, %failure, "Not sent; one retry");
+            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
             is_retry = true;
             // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
@@ -147,13 +154,17 @@ impl Delivery<'_> {
             warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
         }
         self.complete(message, tries, Verdict::Sent(event_id), duration, route.known()).await;
-        Next::Message
+        Next::Done(1)
+    }
+
+    async fn expired(&self, message: &Message, tries: &Tries) -> Next {
+        self.failed(message, tries, Failure::new(code::EXPIRED, "expired before it could be sent")).await
     }
 
     async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
         warn!(message.id, lane = %self.claim.lane, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
         self.complete(message, tries, Verdict::Failed(failure), tries.since.elapsed(), None).await;
-        Next::Message
+        Next::Done(1)
     }
 
     /// The account is limited: it pauses as a whole. No attempt, no failure.

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tracing::{info, warn};
 
-use super::Delivery;
+use super::{Delivery, outage::SUSPECT_AFTER};
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, Outcome, RoomId, Target, UserId, code},
+    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, UserId, code},
     rooms::{
         diagnosis::{self, Diagnosis},
         direct,
@@ -21,12 +21,16 @@ const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
+const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
+
 /// What one claim of a lane knows of its room. Each look is taken once per claim.
 #[derive(Default)]
 pub(super) struct Route {
     /// Another room than the one that the messages name, or a person's.
     room: Option<RoomId>,
     is_diagnosed: bool,
+    /// A message was perhaps tried past this one, which the lane has waited for.
+    suspect: Option<MessageId>,
     /// No message of this claim can pass.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
@@ -43,10 +47,17 @@ pub(super) enum Step {
     Fenced,
 }
 
+/// What came of one PUT.
+enum Tried {
+    Answered(Outcome),
+    /// What stood in the way is gone: to be tried again.
+    Repaired,
+}
+
 impl From<SendError> for Step {
     /// A 429 from anything but the sending of a message limits the lane, not the account.
     fn from(error: SendError) -> Self {
-        match error.outcome() {
+        match error.outcome_elsewhere() {
             Outcome::Limited { pause } => Self::LaneLimited(pause.max(SHORTEST_REST)),
             other => Self::Answered(other),
         }
@@ -55,7 +66,8 @@ impl From<SendError> for Step {
 
 impl Route {
     pub(super) fn new(delivery: &Delivery<'_>) -> Self {
-        Self { room: delivery.claim.room.clone(), ..Self::default() }
+        let suspect = delivery.claim.held.filter(|held| held.failing_for.is_some_and(|time| time >= SUSPECT_AFTER));
+        Self { room: delivery.claim.room.clone(), suspect: suspect.map(|held| held.id), ..Self::default() }
     }
 
     /// The room that is not the one in the row, if there is one.
@@ -78,21 +90,25 @@ impl Route {
     ) -> Step {
         loop {
             match self.try_once(delivery, homeserver, message, attempts).await {
-                Ok(Some(outcome)) => return Step::Answered(outcome),
-                Ok(None) => {}
-                Err(step) => return step,
+                Ok(Tried::Answered(outcome)) => return Step::Answered(outcome),
+                Ok(Tried::Repaired) => {}
+                Err(step) => {
+                    // A look that failed has kept the message back as a failed PUT would have.
+                    *attempts += i32::from(matches!(step, Step::Answered(_)));
+                    return step;
+                }
             }
         }
     }
 
-    /// `None`: something was mended, to be tried again. Ends, because there is one diagnosis per claim.
+    /// One PUT, with the looks that it needs. Repairs come to an end, because there is one diagnosis per claim.
     async fn try_once(
         &mut self,
         delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         message: &Message,
         attempts: &mut i32,
-    ) -> Result<Option<Outcome>, Step> {
+    ) -> Result<Tried, Step> {
         let room = match (&self.room, &message.target) {
             (Some(room), _) | (None, Target::Room(room)) => room.clone(),
             (None, Target::Person(person)) => {
@@ -103,12 +119,12 @@ impl Route {
         if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
             if matches!(message.target, Target::Person(_)) && !std::mem::replace(&mut self.has_left_encrypted, true) {
                 self.room = None;
-                return Ok(None);
+                return Ok(Tried::Repaired);
             }
-            return Ok(Some(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+            return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
         }
-        if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
-            return Ok(Some(Outcome::Sent(event_id)));
+        if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
+            return Ok(Tried::Answered(outcome));
         }
         // Each look before this took its time.
         if !delivery.may_call() {
@@ -120,9 +136,9 @@ impl Route {
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limit is no attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
-        let Outcome::Forbidden(refusal) = outcome else { return Ok(Some(outcome)) };
+        let Outcome::Forbidden(refusal) = outcome else { return Ok(Tried::Answered(outcome)) };
         if self.is_diagnosed {
-            return Ok(Some(Outcome::Forbidden(refusal)));
+            return Ok(Tried::Answered(Outcome::Forbidden(refusal)));
         }
         self.diagnose(delivery, homeserver, message, &room, refusal).await
     }
@@ -134,7 +150,7 @@ impl Route {
         message: &Message,
         room: &RoomId,
         refusal: Failure,
-    ) -> Result<Option<Outcome>, Step> {
+    ) -> Result<Tried, Step> {
         let lane = &delivery.claim.lane;
         let me = delivery.backend.me(homeserver).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
@@ -143,35 +159,36 @@ impl Route {
         match diagnosis {
             Diagnosis::Joined => {
                 info!(%lane, "Joined the room that the account was invited to");
-                Ok(None)
+                Ok(Tried::Repaired)
             }
             Diagnosis::Moved(new) => {
                 info!(%lane, "The room was replaced; following to the new one");
                 keep(delivery, &new).await?;
                 self.room = Some(new);
-                Ok(None)
+                Ok(Tried::Repaired)
             }
-            Diagnosis::Unknown(failure) => Ok(Some(Outcome::Rejected(failure))),
+            Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
             // The person or we have left the direct room: there is to be another one.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
                 self.room = None;
-                Ok(None)
+                Ok(Tried::Repaired)
             }
             Diagnosis::Closed(failure) => {
                 self.closed = Some(failure.clone());
-                Ok(Some(Outcome::Rejected(failure)))
+                Ok(Tried::Answered(Outcome::Rejected(failure)))
             }
         }
     }
 
-    /// The event that a message of a day ago already made, if the room's recent events have it.
-    async fn already_sent(
+    /// What the room's recent events say of a message that may have been sent before without our knowing.
+    async fn known_already(
         &mut self,
+        delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         room: &RoomId,
         message: &Message,
-    ) -> Result<Option<EventId>, Step> {
-        if !message.is_past_dedup {
+    ) -> Result<Option<Outcome>, Step> {
+        if !message.is_past_dedup && self.suspect.is_none() {
             return Ok(None);
         }
         if self.markers.is_none() {
@@ -179,10 +196,28 @@ impl Route {
                 Ok(markers) => markers,
                 // Who may not read the room may not send to it either: the PUT tells, and is diagnosed.
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
+                // A suspect's transaction id is known to the homeserver: the PUT tells as well.
+                Err(_) if !message.is_past_dedup => return Ok(None),
                 Err(error) => return Err(error.into()),
             });
         }
-        Ok(self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str())).cloned())
+        let event_of = |message: &Message| self.markers.as_ref()?.get(message.txn_id.as_str()).cloned();
+        if let Some(event_id) = event_of(message) {
+            return Ok(Some(Outcome::Sent(event_id)));
+        }
+        let is_behind = |other: &&Message| other.id > message.id;
+        let is_overtaken = self.suspect == Some(message.id)
+            && delivery.claim.messages.iter().filter(is_behind).any(|other| event_of(other).is_some());
+        Ok(is_overtaken.then(|| Outcome::Rejected(Failure::new(code::OVERTAKEN, OVERTAKEN))))
+    }
+
+    /// The event of a message among the room's recent ones, looked up anew.
+    pub(super) async fn found(&self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
+        let room = match (&self.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => room,
+            (None, Target::Person(_)) => return None,
+        };
+        homeserver.recent_markers(room).await.ok()?.remove(message.txn_id.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one message has been through.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{backend::Backend, store::HeldSince};
 
@@ -26,6 +26,11 @@ impl Tries {
             began: now,
             is_overtaken: false,
         }
+    }
+
+    /// How long ago the first failure was.
+    pub(super) fn failing_for(&self) -> Duration {
+        self.first_failed.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     pub(super) fn begin(&mut self, backend: &Backend) {

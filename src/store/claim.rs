@@ -100,6 +100,12 @@ impl Store {
         claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
         Ok(claims)
     }
+
+    /// Whether a message waits behind `id` in its lane.
+    pub async fn waits_behind(&self, lane: &Lane, id: MessageId) -> Result<bool, StoreError> {
+        let rows = self.query(include_str!("../../sql/waits_behind.sql"), &[&lane.as_str(), &id]).await?;
+        rows.first().map_or(Ok(false), |row| value(row, 0))
+    }
 }
 
 fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {

@@ -13,6 +13,7 @@ mod latency;
 mod outage;
 mod plans;
 mod property;
+mod shard;
 mod turn;
 mod wakeup;
 

@@ -63,7 +63,11 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
     loop {
         let Some(call) = read_call(&mut stream, &mut buffer).await? else { return Ok(()) };
         if call.looks_for_encryption() {
-            let fault = shared.world().look_fault.clone();
+            let fault = {
+                let world = shared.world();
+                let room = call.path.get(1).map(String::as_str);
+                world.look_fault.as_ref().or(world.fault_of(room)).cloned()
+            };
             let answer = handle(shared, &call);
             if fault.is_some() {
                 if !write(&mut stream, reply(fault, answer), shared).await? {
