@@ -1,7 +1,7 @@
 -- The first messages of those lanes that the owner holds.
 --
 -- $1 owner, $2 lanes, $3 messages per lane at most,
--- $4 age in ms beyond which the homeserver's memory of transaction ids is not trusted
+-- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids
 -- Rows come in no order: sort by id.
 SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.txn_id, o.is_expired,
     o.is_past_dedup, o.event_type, o.queued_seconds

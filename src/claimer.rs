@@ -205,8 +205,14 @@ impl Claimer {
         let mut claimed = 0;
         if !free.is_empty() {
             let messages = if turn.is_paced { 1 } else { MESSAGES_PER_CLAIM };
-            let wanted =
-                Wanted { backend: turn.backend.id, lanes: &free, most: turn.most, messages, is_paced: turn.is_paced };
+            let wanted = Wanted {
+                backend: turn.backend.id,
+                lanes: &free,
+                most: turn.most,
+                messages,
+                is_paced: turn.is_paced,
+                remembered_for: turn.backend.remembers_for(),
+            };
             let claims = match turn.store.claim(&wanted).await {
                 Ok(claims) => claims,
                 // Nobody has looked at these lanes: the next walk must not take the pass for an idle one.

@@ -1,5 +1,6 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod look;
 mod outage;
 mod poison;
 mod route;

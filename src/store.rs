@@ -72,6 +72,8 @@ pub struct BackendRow {
     pub verify_ssl: bool,
     pub hold_on_outage: bool,
     pub config_version: i32,
+    /// How long ago address or token were set last, if that is known.
+    pub configured_ago: Option<Duration>,
 }
 
 /// What a backend may do at the moment.
@@ -188,6 +190,7 @@ impl Store {
                     verify_ssl: value(row, "verify_ssl")?,
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                    configured_ago: backlog::seconds(value(row, "configured_seconds")?),
                 })
             })
             .collect()

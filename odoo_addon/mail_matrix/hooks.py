@@ -35,6 +35,7 @@ def uninstall_hook(env):
         TRUNCATE matrix_outbox, matrix_lane, matrix_backend_status, matrix_worker;
         DROP TRIGGER IF EXISTS matrix_outbox_notify ON matrix_outbox;
         DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
-        DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed();
+        DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed(),
+            matrix_consents(text, integer, text);
         """
     )

@@ -1,10 +1,13 @@
 //! Where a lane's messages really go: the room itself, the one that replaced it, or the direct room with a person.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use tracing::{info, warn};
 
-use super::{Delivery, outage::SUSPECT_AFTER};
+use super::{Delivery, look::Look, outage::SUSPECT_AFTER};
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
@@ -34,8 +37,12 @@ pub(super) struct Route {
     /// No message of this claim can pass.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
-    /// The person's room was encrypted, and another one was looked for.
-    has_left_encrypted: bool,
+    /// The room that was looked at before the first message, and whether it was encrypted then.
+    looked_at: Option<(RoomId, bool)>,
+    /// The messages of the claim that may stand readable in an encrypted room.
+    consents: Option<HashSet<MessageId>>,
+    /// The person's room was of no use, and another one was looked for.
+    has_changed_room: bool,
 }
 
 /// What came of one attempt.
@@ -52,6 +59,15 @@ enum Tried {
     Answered(Outcome),
     /// What stood in the way is gone: to be tried again.
     Repaired,
+}
+
+/// What the look before the first message found.
+enum Seen {
+    Usable {
+        is_encrypted: bool,
+    },
+    /// The room is not to be sent to.
+    Otherwise(Tried),
 }
 
 impl From<SendError> for Step {
@@ -116,11 +132,14 @@ impl Route {
                 self.room.insert(room).clone()
             }
         };
-        if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
-            if matches!(message.target, Target::Person(_)) && !std::mem::replace(&mut self.has_left_encrypted, true) {
-                self.room = None;
-                return Ok(Tried::Repaired);
-            }
+        let is_encrypted = match &self.looked_at {
+            Some((seen, is_encrypted)) if *seen == room => *is_encrypted,
+            _ => match self.look(delivery, homeserver, message, &room).await? {
+                Seen::Usable { is_encrypted } => is_encrypted,
+                Seen::Otherwise(tried) => return Ok(tried),
+            },
+        };
+        if is_encrypted && !self.may_be_readable(delivery, message, &room).await? {
             return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
         }
         if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
@@ -143,6 +162,54 @@ impl Route {
         self.diagnose(delivery, homeserver, message, &room, refusal).await
     }
 
+    /// Looks at the room before the claim's first message there.
+    async fn look(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<Seen, Step> {
+        let look = Look::at(homeserver, room, &message.target).await?;
+        let is_useless = look.is_encrypted || look.is_left || look.tombstone.is_some();
+        if matches!(message.target, Target::Person(_)) && is_useless && !self.has_changed_room {
+            self.has_changed_room = true;
+            self.room = None;
+            return Ok(Seen::Otherwise(Tried::Repaired));
+        }
+        if let Some(tombstone) = look.tombstone {
+            let me = delivery.backend.me(homeserver).await?;
+            let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;
+            return self.treat(delivery, message, diagnosis).await.map(Seen::Otherwise);
+        }
+        self.looked_at = Some((room.clone(), look.is_encrypted));
+        Ok(Seen::Usable { is_encrypted: look.is_encrypted })
+    }
+
+    /// Whether the record allows, now and for this very room, that the message stands there readable.
+    async fn may_be_readable(
+        &mut self,
+        delivery: &Delivery<'_>,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<bool, Step> {
+        if !message.may_be_unencrypted || !matches!(&message.target, Target::Room(own) if own == room) {
+            return Ok(false);
+        }
+        if self.consents.is_none() {
+            let asked: Vec<_> = delivery.claim.messages.iter().filter(|message| message.may_be_unencrypted).collect();
+            let asked: Vec<_> = asked.iter().map(|message| message.id).collect();
+            match delivery.context.store.consents(&asked).await {
+                Ok(consents) => self.consents = Some(consents),
+                Err(error) => {
+                    warn!(%error, lane = %delivery.claim.lane, "Could not find out whether the record allows messages that are not encrypted");
+                    return Err(Step::LaneLimited(SHORTEST_REST));
+                }
+            }
+        }
+        Ok(self.consents.as_ref().is_some_and(|consents| consents.contains(&message.id)))
+    }
+
     async fn diagnose(
         &mut self,
         delivery: &Delivery<'_>,
@@ -151,11 +218,16 @@ impl Route {
         room: &RoomId,
         refusal: Failure,
     ) -> Result<Tried, Step> {
-        let lane = &delivery.claim.lane;
         let me = delivery.backend.me(homeserver).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
         // Not before: a look that was not answered says nothing of the room.
         self.is_diagnosed = true;
+        self.treat(delivery, message, diagnosis).await
+    }
+
+    /// Does what is to be done about a room that does not take messages.
+    async fn treat(&mut self, delivery: &Delivery<'_>, message: &Message, diagnosis: Diagnosis) -> Result<Tried, Step> {
+        let lane = &delivery.claim.lane;
         match diagnosis {
             Diagnosis::Joined => {
                 info!(%lane, "Joined the room that the account was invited to");
@@ -218,15 +290,6 @@ impl Route {
             (None, Target::Person(_)) => return None,
         };
         homeserver.recent_markers(room).await.ok()?.remove(message.txn_id.as_str())
-    }
-}
-
-async fn is_encrypted(delivery: &Delivery<'_>, homeserver: &Homeserver, room: &RoomId) -> Result<bool, Step> {
-    match delivery.backend.is_encrypted(homeserver, room).await {
-        Ok(is_encrypted) => Ok(is_encrypted),
-        // Who may not look into the room may not send to it either: the PUT tells, and is diagnosed.
-        Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Leasing lanes and reading what they hold.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -10,9 +10,6 @@ use tokio_postgres::{Row, types::ToSql};
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
 use crate::message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
-
-/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
-const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
 
 /// The right to send the messages of one lane until `deadline`, by this process' own clock.
 #[derive(Debug)]
@@ -41,6 +38,8 @@ pub struct Wanted<'a> {
     pub messages: usize,
     /// The backend is limited, and its slot was taken for this.
     pub is_paced: bool,
+    /// The homeserver knows the transaction ids of messages that are no older.
+    pub remembered_for: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,13 +53,13 @@ pub struct HeldSince {
 impl Store {
     /// Leases what is free of the lanes and reads their first messages.
     pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
-        let Wanted { backend, lanes, most, messages, is_paced } = *wanted;
+        let Wanted { backend, lanes, most, messages, is_paced, remembered_for } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
         let (most, rows, lease, trusted) =
-            (int(most), int(messages), int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
+            (int(most), int(messages), int(self.lease.as_millis()), millis(remembered_for));
         let client = self.client().await?;
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
@@ -99,6 +98,16 @@ impl Store {
         }
         claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
         Ok(claims)
+    }
+
+    /// Of these messages those whose record allows now that they stand readable in an encrypted room.
+    pub async fn consents(&self, ids: &[MessageId]) -> Result<HashSet<MessageId>, StoreError> {
+        match self.query(include_str!("../../sql/consents.sql"), &[&ids]).await {
+            Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
+            // The contract before this one has only what was agreed when the messages were queued.
+            Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a message waits behind `id` in its lane.

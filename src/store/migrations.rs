@@ -14,7 +14,7 @@ macro_rules! migrations {
 }
 
 /// Name and text of each migration, in order: the first is number 1.
-pub const MIGRATIONS: &[(&str, &str)] = &migrations!["0001_contract"];
+pub const MIGRATIONS: &[(&str, &str)] = &migrations!["0001_contract", "0002_consent_now", "0003_configured_at"];
 
 /// The contract that a database holds after the last migration.
 pub const fn newest() -> usize {

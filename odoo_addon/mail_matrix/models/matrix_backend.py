@@ -72,6 +72,12 @@ class MatrixBackend(models.Model):
         help="Counted by the database at each change that the worker must see.",
         groups=_MANAGER,
     )
+    configured_at = fields.Datetime(
+        readonly=True,
+        copy=False,
+        help="When the address or the token was set last; noted by the database.",
+        groups=_MANAGER,
+    )
     notify_chatter = fields.Boolean(
         string="Chatter Messages", default=True, groups=_MANAGER
     )

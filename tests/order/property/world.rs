@@ -156,7 +156,14 @@ impl Play<'_> {
         let asked: Vec<_> = found.into_iter().filter(|lane| !mine.contains(lane)).collect();
         let leasable: Vec<_> =
             self.model.leasable().into_iter().filter(|&lane| asked.contains(&self.name(lane))).collect();
-        let wanted = Wanted { backend: self.backend, lanes: &asked, most, messages: rows, is_paced: false };
+        let wanted = Wanted {
+            backend: self.backend,
+            lanes: &asked,
+            most,
+            messages: rows,
+            is_paced: false,
+            remembered_for: Duration::from_secs(3600),
+        };
         let claims = store.claim(&wanted).await.map_err(|error| error.to_string())?;
         ensure!(
             claims.len() == leasable.len().min(most),

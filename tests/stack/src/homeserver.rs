@@ -84,6 +84,8 @@ struct World {
     /// By query, as Synapse keeps answers for two minutes.
     syncs: HashMap<String, Value>,
     requests: Vec<Request>,
+    /// Looks into rooms before something is sent there; not among the requests.
+    looks: usize,
     in_flight: usize,
     direct: Option<Value>,
     create_limit_ms: Option<u64>,
@@ -169,7 +171,12 @@ impl Homeserver {
         self.shared.world().poison.insert(body.to_owned(), fault);
     }
 
-    /// Every look at a room's encryption fails.
+    /// How often the worker has looked into rooms before it sent there.
+    pub fn looks(&self) -> usize {
+        self.shared.world().looks
+    }
+
+    /// Every look into a room before something is sent there fails.
     pub fn fail_looks(&self, fault: Fault) {
         self.shared.world().look_fault = Some(fault);
     }
