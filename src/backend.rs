@@ -15,6 +15,7 @@ use tracing::info;
 use crate::{
     matrix::{Homeserver, SendError},
     message::{BackendId, Failure, UserId, code},
+    rooms::direct_book::DirectBook,
     seal::Keys,
     store::{BackendRow, Store, StoreError},
 };
@@ -24,6 +25,10 @@ const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
 
 /// A worker may go on with the former token for so long after it was replaced: until it hears of that.
 const SWITCH: Duration = Duration::from_secs(60);
+
+/// Why a copy of a database sends nothing, and what to do when it is no copy.
+const ELSEWHERE: &str = "the backend was set up in another database, and this one is a copy of it: nothing is sent from here; if the \
+    database was moved, press «Use It Here» on the backend in Odoo";
 
 /// How long a backend is left alone at least whose limit or outage could not be written down.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
@@ -41,6 +46,7 @@ pub struct Backend {
     gate: Mutex<Gate>,
     /// When the call began that is the latest to have got its 200.
     last_passed: Mutex<Option<Instant>>,
+    pub direct: DirectBook,
 }
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
@@ -88,13 +94,16 @@ impl Gate {
 }
 
 impl Backend {
-    /// An unusable URL or token is kept as the reason why nothing can be sent.
+    /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
     pub fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
-        let homeserver =
+        let homeserver = if row.is_at_home {
             keys.open(row.token_sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text)).and_then(|token| {
                 Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
                     .map_err(|text| Failure::new(code::URL, text))
-            });
+            })
+        } else {
+            Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))
+        };
         Self {
             id: row.id,
             config_version: row.config_version,
@@ -104,6 +113,7 @@ impl Backend {
             me: OnceCell::new(),
             gate: Mutex::default(),
             last_passed: Mutex::default(),
+            direct: DirectBook::default(),
         }
     }
 

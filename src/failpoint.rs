@@ -11,6 +11,14 @@ pub enum Point {
     /// A lane is leased, and nothing of it is sent.
     AfterClaim,
     BeforePut,
+    /// A direct room is made, and nobody knows of it.
+    RoomMade,
+    /// The direct room is stored with its lane, and the person is not invited.
+    RoomStored,
+    /// The person is invited to their direct room.
+    PersonInvited,
+    /// The account's list of direct rooms is read, and the room that is missing in it is not added.
+    ListRead,
     /// The homeserver has the message, its answer is not read.
     PutSent,
     AnswerRead,

@@ -1,5 +1,6 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod direct_list;
 mod look;
 mod outage;
 mod poison;
@@ -78,6 +79,7 @@ impl Delivery<'_> {
                 }
             }
         }
+        self.list_direct_room(&route).await;
         let settle = Settle {
             lane: self.claim.lane.clone(),
             epoch: self.claim.epoch,
@@ -119,6 +121,7 @@ impl Delivery<'_> {
                     return self.failed(message, &tries, failure).await;
                 }
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
+                Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
                 // Unless others get through: a proxy may be at odds with the path of this one alone.
                 Step::Answered(Outcome::Misconfigured(failure)) => {

@@ -1,5 +1,6 @@
 //! The homeserver's client-server API, as far as the worker speaks it: one method per endpoint.
 
+mod direct;
 mod error;
 mod rooms;
 
@@ -10,8 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 pub use self::{
+    direct::{DirectList, Profile},
     error::SendError,
-    rooms::{Creation, DirectRooms, Membership, state_among},
+    rooms::{Creation, Membership, state_among},
 };
 use crate::{
     failpoint::{self, Point},

@@ -141,12 +141,16 @@ pub mod code {
     pub const TOKEN: &str = "org.odoo.token";
     /// The backend's URL cannot be used.
     pub const URL: &str = "org.odoo.url";
+    /// The backend was set up in another database, of which this one is a copy.
+    pub const OTHER_DATABASE: &str = "org.odoo.other_database";
     /// The homeserver answered, but the database refuses to log it.
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
     /// The room was replaced by another one that a person has to confirm.
     pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
     /// The room has taken a later message although this one failed again and again.
     pub const OVERTAKEN: &str = "org.odoo.overtaken";
+    /// Nobody on our homeserver has the Matrix ID of a direct message.
+    pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
     /// The room is encrypted, and nobody has agreed to messages that are not.
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }

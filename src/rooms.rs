@@ -2,4 +2,5 @@
 
 pub mod diagnosis;
 pub mod direct;
+pub mod direct_book;
 mod power;

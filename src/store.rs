@@ -1,5 +1,6 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
+mod account;
 mod attempts;
 mod backlog;
 mod claim;
@@ -18,7 +19,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
-use tokio::time::{error::Elapsed, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{error::Elapsed, timeout},
+};
 use tokio_postgres::{
     Row,
     error::SqlState,
@@ -27,6 +31,7 @@ use tokio_postgres::{
 
 use self::attempts::Attempts;
 pub use self::{
+    account::AccountLock,
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince, Wanted},
     complete::{Batch, Completion, Held, Settle, Verdict},
@@ -55,6 +60,8 @@ const CONNECTIONS: usize = 4;
 pub struct Store {
     pool: Pool,
     attempts: Arc<Attempts>,
+    /// Free while no connection is kept for an account's lock.
+    account_lock: Arc<Semaphore>,
     /// `<name>/<incarnation>`: another process of the same name is another owner.
     owner: String,
     name: String,
@@ -74,6 +81,8 @@ pub struct BackendRow {
     pub config_version: i32,
     /// How long ago address or token were set last, if that is known.
     pub configured_ago: Option<Duration>,
+    /// Whether it was set up in this database, and not in one of which this is a copy.
+    pub is_at_home: bool,
 }
 
 /// What a backend may do at the moment.
@@ -135,6 +144,7 @@ impl Store {
         Ok(Self {
             pool,
             attempts: Arc::default(),
+            account_lock: Arc::new(Semaphore::new(1)),
             owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
             name: config.worker_name.clone(),
             lease: config.lease,
@@ -191,6 +201,7 @@ impl Store {
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
                     configured_ago: backlog::seconds(value(row, "configured_seconds")?),
+                    is_at_home: value(row, "is_at_home")?,
                 })
             })
             .collect()

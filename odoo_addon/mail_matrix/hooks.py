@@ -35,7 +35,9 @@ def uninstall_hook(env):
         TRUNCATE matrix_outbox, matrix_lane, matrix_backend_status, matrix_worker;
         DROP TRIGGER IF EXISTS matrix_outbox_notify ON matrix_outbox;
         DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
+        DROP TRIGGER IF EXISTS matrix_backend_moved ON matrix_backend;
         DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed(),
             matrix_consents(text, integer, text);
+        DROP FUNCTION IF EXISTS matrix_database_identity() CASCADE;
         """
     )

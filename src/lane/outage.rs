@@ -94,10 +94,13 @@ impl Delivery<'_> {
         }
     }
 
-    /// This room takes no messages while others do: the lane rests, the other lanes go on.
+    /// What this lane needs cannot be had while others go on: it rests, longer and longer.
     pub(super) async fn hold(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, failure).await;
+        }
         let pause = backoff::with_jitter(rest_after(tries.failing_for()));
-        info!(message.id, lane = %self.claim.lane, pause_ms = pause.as_millis(), %failure, "The room takes no messages while others do; it waits");
+        info!(message.id, lane = %self.claim.lane, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })

@@ -100,6 +100,7 @@ impl Delivery<'_> {
                     return Past::Ended(self.stop(head, tries, State::Unauthorized, failure).await);
                 }
                 Step::LaneLimited(pause) => return Past::Ended(self.rest(head, tries, pause)),
+                Step::Unreachable(_) => return Past::NotSent,
                 Step::Fenced => return Past::Ended(self.untouched(head, tries)),
                 Step::Answered(Outcome::Transient { .. } | Outcome::Misconfigured(_) | Outcome::Forbidden(_)) => {
                     return Past::NotSent;

@@ -1,5 +1,7 @@
 //! Where a lane's messages really go: the room itself, the one that replaced it, or the direct room with a person.
 
+mod direct;
+
 use std::{
     collections::{BTreeMap, HashSet},
     time::Duration,
@@ -7,15 +9,13 @@ use std::{
 
 use tracing::{info, warn};
 
+use self::direct::Ready;
 use super::{Delivery, look::Look, outage::SUSPECT_AFTER};
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, UserId, code},
-    rooms::{
-        diagnosis::{self, Diagnosis},
-        direct,
-    },
+    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
+    rooms::diagnosis::{self, Diagnosis},
     store::{Batch, Settle},
 };
 
@@ -41,8 +41,12 @@ pub(super) struct Route {
     looked_at: Option<(RoomId, bool)>,
     /// The messages of the claim that may stand readable in an encrypted room.
     consents: Option<HashSet<MessageId>>,
-    /// The person's room was of no use, and another one was looked for.
-    has_changed_room: bool,
+    /// The person's room, seen in this claim.
+    ready: Option<Ready>,
+    /// The room with the person that does not take messages.
+    unusable: Option<RoomId>,
+    /// The person has an account.
+    exists: bool,
 }
 
 /// What came of one attempt.
@@ -50,6 +54,8 @@ pub(super) enum Step {
     Answered(Outcome),
     /// This lane is limited, other rooms go on.
     LaneLimited(Duration),
+    /// What this lane needs cannot be had at present, others go on.
+    Unreachable(Failure),
     /// Another worker has the lane now, or may have it, or nobody may send.
     Fenced,
 }
@@ -63,11 +69,10 @@ enum Tried {
 
 /// What the look before the first message found.
 enum Seen {
-    Usable {
-        is_encrypted: bool,
-    },
-    /// The room is not to be sent to.
-    Otherwise(Tried),
+    Usable,
+    Encrypted,
+    /// Nothing is to be sent to it any more.
+    Replaced(Tried),
 }
 
 impl From<SendError> for Step {
@@ -125,23 +130,19 @@ impl Route {
         message: &Message,
         attempts: &mut i32,
     ) -> Result<Tried, Step> {
-        let room = match (&self.room, &message.target) {
-            (Some(room), _) | (None, Target::Room(room)) => room.clone(),
-            (None, Target::Person(person)) => {
-                let room = direct_room(delivery, homeserver, person).await?;
-                self.room.insert(room).clone()
+        let room = match &message.target {
+            Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,
+            Target::Room(room) => {
+                let room = self.room.as_ref().unwrap_or(room).clone();
+                match self.look(delivery, homeserver, message, &room).await? {
+                    Seen::Encrypted if !self.may_be_readable(delivery, message, &room).await? => {
+                        return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+                    }
+                    Seen::Encrypted | Seen::Usable => room,
+                    Seen::Replaced(tried) => return Ok(tried),
+                }
             }
         };
-        let is_encrypted = match &self.looked_at {
-            Some((seen, is_encrypted)) if *seen == room => *is_encrypted,
-            _ => match self.look(delivery, homeserver, message, &room).await? {
-                Seen::Usable { is_encrypted } => is_encrypted,
-                Seen::Otherwise(tried) => return Ok(tried),
-            },
-        };
-        if is_encrypted && !self.may_be_readable(delivery, message, &room).await? {
-            return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
-        }
         if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
             return Ok(Tried::Answered(outcome));
         }
@@ -170,20 +171,20 @@ impl Route {
         message: &Message,
         room: &RoomId,
     ) -> Result<Seen, Step> {
-        let look = Look::at(homeserver, room, &message.target).await?;
-        let is_useless = look.is_encrypted || look.is_left || look.tombstone.is_some();
-        if matches!(message.target, Target::Person(_)) && is_useless && !self.has_changed_room {
-            self.has_changed_room = true;
-            self.room = None;
-            return Ok(Seen::Otherwise(Tried::Repaired));
-        }
-        if let Some(tombstone) = look.tombstone {
-            let me = delivery.backend.me(homeserver).await?;
-            let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;
-            return self.treat(delivery, message, diagnosis).await.map(Seen::Otherwise);
-        }
-        self.looked_at = Some((room.clone(), look.is_encrypted));
-        Ok(Seen::Usable { is_encrypted: look.is_encrypted })
+        let is_encrypted = match &self.looked_at {
+            Some((seen, is_encrypted)) if seen == room => *is_encrypted,
+            _ => {
+                let look = Look::at(homeserver, room).await?;
+                if let Some(tombstone) = look.tombstone {
+                    let me = delivery.backend.me(homeserver).await?;
+                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;
+                    return self.treat(delivery, message, diagnosis).await.map(Seen::Replaced);
+                }
+                self.looked_at = Some((room.clone(), look.is_encrypted));
+                look.is_encrypted
+            }
+        };
+        Ok(if is_encrypted { Seen::Encrypted } else { Seen::Usable })
     }
 
     /// Whether the record allows, now and for this very room, that the message stands there readable.
@@ -240,9 +241,9 @@ impl Route {
                 Ok(Tried::Repaired)
             }
             Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
-            // The person or we have left the direct room: there is to be another one.
+            // Seen before the message, but it may have been closed since: there is to be another one.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
-                self.room = None;
+                self.give_up_direct_room();
                 Ok(Tried::Repaired)
             }
             Diagnosis::Closed(failure) => {
@@ -291,23 +292,6 @@ impl Route {
         };
         homeserver.recent_markers(room).await.ok()?.remove(message.txn_id.as_str())
     }
-}
-
-async fn direct_room(delivery: &Delivery<'_>, homeserver: &Homeserver, person: &UserId) -> Result<RoomId, Step> {
-    let me = delivery.backend.me(homeserver).await?;
-    let room = match direct::find(homeserver, &me, person).await? {
-        Some(room) => room,
-        // Not by a worker whose lease may have gone: its successor makes the room.
-        None if !delivery.may_call() => return Err(Step::Fenced),
-        None => homeserver.create_direct_room(person).await?,
-    };
-    // Stored before anything else is tried with it: a second createRoom would make a second room.
-    let kept = keep(delivery, &room).await;
-    // Where that failed, the next claim finds it here.
-    if let Err(error) = direct::remember(homeserver, &me, person, &room).await {
-        warn!(%error, lane = %delivery.claim.lane, "The direct room could not be put into the account's m.direct");
-    }
-    kept.map(|()| room)
 }
 
 /// Stores the lane's room.

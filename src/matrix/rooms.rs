@@ -1,4 +1,4 @@
-//! Rooms: who is in them, what replaced them, how to come in, and direct rooms.
+//! Rooms: who is in them, what replaced them, and how to come in.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,6 @@ pub struct Creation {
     /// Who made the room; `None` where the homeserver does not say.
     pub sender: Option<UserId>,
 }
-
-/// `m.direct`: the direct rooms that this account knows, by person.
-pub type DirectRooms = BTreeMap<String, Vec<String>>;
 
 impl Homeserver {
     /// `GET /joined_rooms`.
@@ -89,32 +86,7 @@ impl Homeserver {
 
     /// Whether `user` is in `room` or invited to it.
     pub async fn has_member(&self, room: &RoomId, user: &UserId) -> Result<bool, SendError> {
-        let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
-        let member = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
-        let membership = member.as_ref().and_then(|content| content.get("membership")).and_then(Value::as_str);
-        Ok(matches!(membership, Some("join" | "invite")))
-    }
-
-    /// `POST /createRoom`: a private room with one person, marked as direct for them.
-    pub async fn create_direct_room(&self, user: &UserId) -> Result<RoomId, SendError> {
-        // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
-        let body = json!({ "preset": "private_chat", "is_direct": true, "invite": [user.as_str()] }).to_string();
-        let answer = self.call(Method::POST, &["createRoom"], &[], Some(body)).await?;
-        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::not_matrix())?;
-        Ok(RoomId::new(room))
-    }
-
-    /// The direct rooms in this account's data. Only a 404 means that there are none.
-    pub async fn direct_rooms(&self, me: &UserId) -> Result<DirectRooms, SendError> {
-        let path = ["user", me.as_str(), "account_data", "m.direct"];
-        let content = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
-        Ok(content.map(|content| serde_json::from_value(content).unwrap_or_default()).unwrap_or_default())
-    }
-
-    /// Writes the direct rooms, all of them: the homeserver replaces what it had.
-    pub async fn set_direct_rooms(&self, me: &UserId, rooms: &DirectRooms) -> Result<(), SendError> {
-        let path = ["user", me.as_str(), "account_data", "m.direct"];
-        self.call(Method::PUT, &path, &[], Some(json!(rooms).to_string())).await.map(drop)
+        Ok(matches!(self.membership_of(room, user).await?.as_deref(), Some("join" | "invite")))
     }
 
     /// The markers of Odoo's messages among the last hundred events of a room, with the event that carries each.
@@ -130,7 +102,7 @@ impl Homeserver {
     }
 }
 
-fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Option<Value>, SendError> {
+pub(super) fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Option<Value>, SendError> {
     match answer {
         Ok(content) => Ok(Some(content)),
         Err(SendError::Refused { status: 404, errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(None),

@@ -1,35 +1,157 @@
-//! The direct room with a person: found, or made. Called under the lease of the person's lane, so that there is only one.
+//! The direct room with a person: whether it can be used, and where `m.direct` lists another one.
+//!
+//! Called under the lease of the person's lane, so that there is only one.
+
+use serde_json::{Value, json};
 
 use crate::{
-    matrix::{Homeserver, SendError},
-    message::{RoomId, UserId},
+    matrix::{DirectList, Homeserver, SendError},
+    message::{Outcome, RoomId, UserId},
 };
 
-/// A room with `person` that `m.direct` lists, that both are in, that has not been replaced and is not encrypted.
-pub async fn find(homeserver: &Homeserver, me: &UserId, person: &UserId) -> Result<Option<RoomId>, SendError> {
-    let listed = homeserver.direct_rooms(me).await?.remove(person.as_str()).unwrap_or_default();
+/// More rooms of one person than this are not looked at: whoever has the account may have listed any number.
+const MOST_LISTED: usize = 20;
+
+/// Whether messages for a person can go to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They are in it or invited to it.
+    Ready { is_encrypted: bool },
+    /// They were never invited: the room was made for them, and the invitation has not got through.
+    Uninvited { is_encrypted: bool },
+    /// They left it or declined the invitation.
+    Left { is_encrypted: bool },
+    /// We are not in it, it was replaced, or they are banned.
+    Closed,
+}
+
+/// How `room` stands for messages to `person`.
+pub async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
+    let looks = tokio::try_join!(
+        homeserver.membership_of(room, person),
+        homeserver.state(room, "m.room.tombstone"),
+        homeserver.state(room, "m.room.encryption"),
+    );
+    let (membership, tombstone, encryption) = match looks {
+        Ok(seen) => seen,
+        Err(error) if is_refusal(&error) => return Ok(Standing::Closed),
+        Err(error) => return Err(error),
+    };
+    if tombstone.is_some() {
+        return Ok(Standing::Closed);
+    }
+    let is_encrypted = encryption.is_some();
+    Ok(match membership.as_deref() {
+        Some("join" | "invite") => Standing::Ready { is_encrypted },
+        None => Standing::Uninvited { is_encrypted },
+        Some("ban") => Standing::Closed,
+        Some(_) => Standing::Left { is_encrypted },
+    })
+}
+
+/// A room that `list` has for `person`, that both are in, that has not been replaced and is not encrypted.
+pub async fn find(
+    homeserver: &Homeserver,
+    list: &DirectList,
+    person: &UserId,
+    except: Option<&RoomId>,
+) -> Result<Option<RoomId>, SendError> {
+    let listed = rooms_of(list, person);
     if listed.is_empty() {
         return Ok(None);
     }
     let joined = homeserver.joined_rooms().await?;
-    for room in listed.into_iter().map(RoomId::new).filter(|room| joined.contains(room)) {
-        if homeserver.has_member(&room, person).await?
-            && homeserver.state(&room, "m.room.tombstone").await?.is_none()
-            && homeserver.state(&room, "m.room.encryption").await?.is_none()
-        {
+    let candidates = listed.into_iter().filter(|room| joined.contains(room) && Some(room) != except);
+    for room in candidates.take(MOST_LISTED) {
+        if look(homeserver, &room, person).await? == (Standing::Ready { is_encrypted: false }) {
             return Ok(Some(room));
         }
     }
     Ok(None)
 }
 
-/// Puts `room` first in the account's list of direct rooms with `person`, and keeps all others.
-pub async fn remember(homeserver: &Homeserver, me: &UserId, person: &UserId, room: &RoomId) -> Result<(), SendError> {
-    let mut all = homeserver.direct_rooms(me).await?;
-    let rooms = all.entry(person.as_str().to_owned()).or_default();
-    if rooms.iter().any(|listed| listed == room.as_str()) {
-        return Ok(());
+/// Whether `user`'s account is one of `me`'s own homeserver.
+pub fn is_of_same_server(me: &UserId, user: &UserId) -> bool {
+    server_of(me) == server_of(user)
+}
+
+/// The part of a user id after the first colon.
+pub fn server_of(user: &UserId) -> &str {
+    user.as_str().split_once(':').map_or("", |(_, server)| server)
+}
+
+/// The rooms that `list` has for `person`; what is not a room ID is passed over.
+pub fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
+    let listed = match list.get(person.as_str()) {
+        Some(Value::Array(rooms)) => rooms.as_slice(),
+        Some(room @ Value::String(_)) => std::slice::from_ref(room),
+        _ => &[],
+    };
+    listed.iter().filter_map(Value::as_str).filter(|room| room.starts_with('!')).map(RoomId::new).collect()
+}
+
+/// Puts `room` first among `person`'s rooms, and leaves everything else as it is, whatever it is. Says whether it was missing.
+pub fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
+    if rooms_of(list, person).contains(room) {
+        return false;
     }
-    rooms.insert(0, room.as_str().to_owned());
-    homeserver.set_direct_rooms(me, &all).await
+    let room = json!(room.as_str());
+    let rooms = match list.remove(person.as_str()) {
+        Some(Value::Array(mut rooms)) => {
+            rooms.insert(0, room);
+            rooms
+        }
+        None | Some(Value::Null) => vec![room],
+        Some(other) => vec![room, other],
+    };
+    list.insert(person.as_str().to_owned(), Value::Array(rooms));
+    true
+}
+
+/// Whether the homeserver has understood and says no.
+fn is_refusal(error: &SendError) -> bool {
+    matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(value: Value) -> DirectList {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_room_is_added_and_everything_else_stays_whatever_shape_it_has() {
+        let (person, room) = (UserId::new("@d:x"), RoomId::new("!new"));
+        for (before, after) in [
+            (json!({}), json!({ "@d:x": ["!new"] })),
+            (json!({ "@d:x": null }), json!({ "@d:x": ["!new"] })),
+            (json!({ "@d:x": "!old" }), json!({ "@d:x": ["!new", "!old"] })),
+            (json!({ "@d:x": ["!old", null, 7] }), json!({ "@d:x": ["!new", "!old", null, 7] })),
+            (json!({ "@d:x": { "!old": true } }), json!({ "@d:x": ["!new", { "!old": true }] })),
+            (
+                json!({ "@a:x": ["!1"], "@b:x": null, "@c:x": "!2", "": [[]], "org.example": { "n": 1.5 }, "@e:x": 0 }),
+                json!({ "@a:x": ["!1"], "@b:x": null, "@c:x": "!2", "": [[]], "org.example": { "n": 1.5 }, "@e:x": 0, "@d:x": ["!new"] }),
+            ),
+        ] {
+            let mut changed = list(before.clone());
+            assert!(add(&mut changed, &person, &room), "{before}");
+            assert_eq!(Value::Object(changed), after, "{before}");
+        }
+        for listed in [json!({ "@d:x": ["!old", "!new"] }), json!({ "@d:x": "!new" })] {
+            let mut same = list(listed.clone());
+            assert!(!add(&mut same, &person, &room), "{listed}");
+            assert_eq!(Value::Object(same), listed);
+        }
+    }
+
+    #[test]
+    fn only_room_ids_are_read_from_a_list() {
+        let person = UserId::new("@d:x");
+        let read = |value: Value| rooms_of(&list(json!({ "@d:x": value })), &person);
+
+        assert_eq!(read(json!(["!1", 7, null, "#alias:x", ["!2"], "!3"])), [RoomId::new("!1"), RoomId::new("!3")]);
+        assert_eq!(read(json!({ "!1": 1 })), []);
+    }
 }

@@ -5,7 +5,7 @@ use super::StoreError;
 
 /// The oldest contract on which every statement of this worker works. Below [`newest`], so that Odoo and the worker may be
 /// upgraded one after the other.
-pub const OLDEST: usize = 1;
+pub const OLDEST: usize = 2;
 
 macro_rules! migrations {
     ($($name:literal),+ $(,)?) => {
@@ -14,7 +14,8 @@ macro_rules! migrations {
 }
 
 /// Name and text of each migration, in order: the first is number 1.
-pub const MIGRATIONS: &[(&str, &str)] = &migrations!["0001_contract", "0002_consent_now", "0003_configured_at"];
+pub const MIGRATIONS: &[(&str, &str)] =
+    &migrations!["0001_contract", "0002_database_identity", "0003_consent_now", "0004_configured_at"];
 
 /// The contract that a database holds after the last migration.
 pub const fn newest() -> usize {

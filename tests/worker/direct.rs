@@ -2,13 +2,20 @@
 
 use serde_json::json;
 use stack::{
-    homeserver::{Membership, Room},
+    homeserver::{Fault, Membership, Room},
     world::World,
 };
 
 use crate::BINARY;
 
-const PERSON: &str = "@lawyer:double.test";
+pub(crate) const PERSON: &str = "@lawyer:double.test";
+
+/// The one room that was made.
+pub(crate) fn only_room(world: &World) -> String {
+    let mut made = world.homeserver.rooms_made();
+    assert_eq!(made.len(), 1, "{made:?}");
+    made.remove(0)
+}
 
 #[tokio::test]
 async fn the_first_direct_message_makes_a_room_and_the_next_ones_use_it() {
@@ -26,8 +33,157 @@ async fn the_first_direct_message_makes_a_room_and_the_next_ones_use_it() {
     assert_eq!(world.homeserver.bodies(&made[0]), ["first", "second"]);
     let direct = world.homeserver.direct().unwrap();
     assert_eq!(direct, json!({ "@other:double.test": ["!theirs:double.test"], PERSON: [made[0]] }));
-    let logged: String = world.client.query_one("SELECT room_id FROM matrix_log LIMIT 1", &[]).await.unwrap().get(0);
-    assert_eq!(logged, made[0]);
+    let logged = world.client.query("SELECT room_id, matrix_user_id FROM matrix_log", &[]).await.unwrap();
+    let logged: Vec<(String, String)> = logged.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(logged, vec![(made[0].clone(), PERSON.to_owned()); 2]);
+}
+
+/// The list belongs to everybody who has the account: what others wrote there is theirs.
+#[tokio::test]
+async fn a_list_of_direct_rooms_of_any_shape_keeps_everything_but_the_entry_of_the_person() {
+    for (before, after) in [
+        (
+            json!({ "@a:x": ["!1"], "@b:x": null, "@c:x": ["!2"] }),
+            json!({ "@a:x": ["!1"], "@b:x": null, "@c:x": ["!2"], PERSON: ["ROOM"] }),
+        ),
+        (
+            json!({ "@a:x": "!1", "@b:x": { "!3": [1.5, true] }, "": 7, PERSON: [null, "!gone:x", {}] }),
+            json!({ "@a:x": "!1", "@b:x": { "!3": [1.5, true] }, "": 7, PERSON: ["ROOM", null, "!gone:x", {}] }),
+        ),
+        (json!({ PERSON: 0 }), json!({ PERSON: ["ROOM", 0] })),
+        // Not a list at all: nothing may be written over it, and the message goes out.
+        (json!(["!1"]), json!(["!1"])),
+        (json!(null), json!(null)),
+        (json!("!1"), json!("!1")),
+    ] {
+        let world = World::new(BINARY).await;
+        world.homeserver.set_direct(before.clone());
+        let _worker = world.worker("w1");
+
+        let id = world.enqueue_direct(PERSON, "hello").await;
+        world.assert_settled(&[id]).await;
+
+        let room = only_room(&world);
+        assert_eq!(world.homeserver.bodies(&room), ["hello"], "{before}");
+        let wanted = after.to_string().replace("ROOM", &room);
+        assert_eq!(world.homeserver.direct().unwrap().to_string(), wanted, "{before}");
+    }
+}
+
+#[tokio::test]
+async fn forty_new_people_at_once_have_forty_rooms_and_forty_entries() {
+    let world = World::new(BINARY).await;
+    world.homeserver.set_direct(json!({ "@a:x": ["!1"], "@b:x": null }));
+    // Long enough for each read and write of the list to meet others.
+    world.homeserver.delay(std::time::Duration::from_millis(30));
+    let people: Vec<_> = (0..40).map(|number| format!("@person{number}:double.test")).collect();
+    let mut ids = Vec::new();
+    for person in &people {
+        ids.push(world.enqueue_direct(person, person).await);
+    }
+    let _workers = ["w1", "w2", "w3"].map(|name| world.worker(name));
+
+    world.assert_settled(&ids).await;
+
+    assert_eq!(world.homeserver.rooms_made().len(), 40);
+    let list = world.homeserver.direct().unwrap();
+    assert_eq!((&list["@a:x"], &list["@b:x"]), (&json!(["!1"]), &json!(null)));
+    assert_eq!(list.as_object().unwrap().len(), 42, "{list}");
+    for person in &people {
+        let rooms = world.homeserver.rooms_of(person);
+        assert_eq!(list[person.as_str()], json!(rooms), "{person}");
+        assert_eq!(rooms.len(), 1, "{person}");
+        assert_eq!(world.homeserver.bodies(&rooms[0]), [person.as_str()]);
+    }
+}
+
+/// Where the writing failed, or the worker died before it.
+#[tokio::test]
+async fn an_entry_that_is_missing_is_added_with_the_next_message() {
+    let world = World::new(BINARY).await;
+    let worker = world.worker("w1");
+    let first = world.enqueue_direct(PERSON, "first").await;
+    world.assert_settled(&[first]).await;
+    drop(worker);
+    world.homeserver.set_direct(json!({}));
+
+    let _worker = world.worker("w2");
+    let second = world.enqueue_direct(PERSON, "second").await;
+    world.assert_settled(&[first, second]).await;
+
+    assert_eq!(world.homeserver.direct().unwrap(), json!({ PERSON: [only_room(&world)] }));
+}
+
+#[tokio::test]
+async fn a_homeserver_that_encrypts_every_new_room_gets_one_room_and_one_plain_reason() {
+    let world = World::new(BINARY).await;
+    world.homeserver.encrypt_new_rooms();
+    let mut ids = Vec::new();
+    for body in ["one", "two", "three"] {
+        // Each by another process, which remembers nothing.
+        let _worker = world.worker(body);
+        ids.push(world.enqueue_direct(PERSON, body).await);
+        world.assert_settled(&ids).await;
+    }
+
+    for row in world.log().await {
+        assert_eq!((row.error_code.as_deref(), row.is_final), (Some("org.odoo.encrypted"), true), "{row:?}");
+        assert!(row.error_message.unwrap().starts_with("the homeserver encrypts every new room"));
+    }
+    only_room(&world);
+    assert_eq!(world.homeserver.rooms_of(PERSON), [""; 0], "nobody is invited to a room that cannot be used");
+
+    let agreed = world.enqueue_direct(PERSON, "agreed").await;
+    let consent = r#"UPDATE matrix_outbox SET content = content || '{"org.odoo.unencrypted": true}'"#;
+    world.client.batch_execute(consent).await.unwrap();
+    let _worker = world.worker("last");
+    ids.push(agreed);
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(&only_room(&world)), ["agreed"]);
+}
+
+/// The room was made by the person, or belongs to others by now.
+/// Rooms that the account made before, in a homeserver that may or may not know a repeated call.
+#[tokio::test]
+async fn a_room_whose_making_was_not_answered_is_made_once_where_the_homeserver_remembers_it() {
+    for (is_forgetful, rooms) in [(false, 1), (true, 2)] {
+        let world = World::new(BINARY).await;
+        if is_forgetful {
+            world.homeserver.forget_creations();
+            // The call with a transaction id, which is refused.
+            world.homeserver.fail_creation(Fault::Refuse { status: 404, errcode: "M_UNRECOGNIZED" });
+        }
+        world.homeserver.fail_creation(Fault::ResetAccepted);
+        let _worker = world.worker("w1");
+
+        let id = world.enqueue_direct(PERSON, "hello").await;
+        world.assert_settled(&[id]).await;
+
+        assert_eq!(world.homeserver.rooms_made().len(), rooms);
+        assert_eq!(world.homeserver.rooms_of(PERSON).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn direct_messages_of_each_person_stay_in_order_with_three_workers() {
+    let world = World::new(BINARY).await;
+    world.homeserver.delay(std::time::Duration::from_millis(2));
+    let people: Vec<_> = (0..10).map(|number| format!("@person{number}:double.test")).collect();
+    let _workers = ["w1", "w2", "w3"].map(|name| world.worker(name));
+    let mut ids = Vec::new();
+    for round in 1..=20 {
+        for person in &people {
+            ids.push(world.enqueue_direct(person, &format!("message {round}")).await);
+        }
+    }
+
+    world.assert_settled(&ids).await;
+
+    assert_eq!(world.homeserver.rooms_made().len(), 10);
+    let rooms: Vec<_> = people.iter().flat_map(|person| world.homeserver.rooms_of(person)).collect();
+    let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
+    assert_eq!(rooms.len(), 10);
+    world.assert_in_order(&rooms, "message", 20);
 }
 
 #[tokio::test]

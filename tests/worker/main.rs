@@ -3,9 +3,11 @@
 
 mod bench;
 mod contract;
+mod copied;
 mod delivery;
 mod direct;
 mod endpoint;
+mod invitations;
 mod lanes;
 mod limits;
 mod looks;

@@ -1,5 +1,6 @@
 from unittest.mock import patch
 
+from odoo import Command
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import tagged
 from odoo.tools.translate import code_translations
@@ -20,6 +21,22 @@ class TestCaseEvents(LegalMatrixCase):
         self.assertEqual(row["room_id"], ROOM)
         self.assertEqual((row["res_model"], row["res_id"]), ("legal.case", case.id))
         self.assertEqual(row["user_id"], self.lawyer.id)
+
+    def test_a_new_case_is_told_before_its_hearings(self):
+        hearing = {"name": "Oral", "date_start": "2030-05-01 07:00:00"}
+        for name in ("One", "Two"):
+            self.create_case(
+                name=name,
+                hearing_ids=[Command.create({**hearing}), Command.create({**hearing})],
+            )
+        self.commit()
+
+        self.assertEqual(
+            [row["event_type"] for row in self.outbox()],
+            ["case_created", "hearing_created", "hearing_created"] * 2,
+        )
+        self.assertIn("Case One created", self.bodies()[0])
+        self.assertIn("Case Two created", self.bodies()[3])
 
     def test_a_move_to_another_stage_is_told(self):
         self.case.stage_id = self.stages[1]
@@ -271,6 +288,50 @@ class TestHearingEvents(LegalMatrixCase):
                 + " at Room 204"
             ],
         )
+
+    def test_the_time_is_the_same_whoever_makes_the_hearing(self):
+        """The company's contact has no time zone: it is the administrator's then."""
+        self.env.company.partner_id.tz = False
+        self.env.ref("base.user_admin").tz = "Europe/Vienna"
+        for zone in ("Europe/Vienna", "America/New_York", False):
+            self.lawyer.tz = zone
+            for context_zone in (zone, "Asia/Tokyo"):
+                hearings = self.env["legal.hearing"].with_context(tz=context_zone)
+                self.env["legal.hearing"].invalidate_model()
+                values = {
+                    "name": "Oral hearing",
+                    "case_id": self.case.id,
+                    "date_start": "2030-05-01 12:00:00",
+                    "location": "Room 204",
+                }
+                for user in (self.lawyer, self.env.ref("base.user_root")):
+                    hearings.with_user(user).sudo().create(values)
+                    self.commit()
+
+        self.assertEqual(
+            set(self.said()),
+            {"Hearing Oral hearing on Wed, 1 May 2030, 14:00 CEST at Room 204"},
+        )
+        self.assertEqual(len(self.bodies()), 12)
+
+    def test_the_zone_is_named_as_the_reader_s_language_does(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.env.company.partner_id.lang = "de_DE"
+
+        self.create_hearing(date_start="2030-05-01 12:00:00")
+        self.create_hearing(date_start="2030-01-01 12:00:00")
+
+        summer, winter = self.said()
+        self.assertIn("14:00 MESZ", summer)
+        self.assertIn("13:00 MEZ", winter)
+
+    def test_without_any_time_zone_it_is_utc_and_says_so(self):
+        self.env.company.partner_id.tz = False
+        self.env.ref("base.user_admin").tz = False
+
+        self.create_hearing(date_start="2030-05-01 12:00:00")
+
+        self.assertIn("12:00 UTC", self.said()[0])
 
     def test_archiving_a_case_says_nothing_of_its_hearings(self):
         self.case.active = False

@@ -1,6 +1,6 @@
--- A copy of a database must not speak in the rooms of the original.
+-- A copy of a database must not speak in the rooms of the original. What is left of a backend belongs to the copy.
 UPDATE matrix_backend
-SET token_sealed = NULL, is_active = false;
+SET token_sealed = NULL, is_active = false, database_identity = matrix_database_identity();
 DELETE FROM matrix_outbox;
 DELETE FROM matrix_backend_status;
 DELETE FROM matrix_lane;

@@ -3,9 +3,11 @@ from . import matrix_text_mixin
 from . import matrix_backend
 from . import matrix_backend_token
 from . import matrix_backend_connection
+from . import matrix_backend_home
 from . import matrix_outbox
 from . import matrix_outbox_text
 from . import matrix_outbox_notes
+from . import matrix_outbox_savepoints
 from . import matrix_outbox_discard
 from . import matrix_log
 from . import matrix_log_access
@@ -19,6 +21,7 @@ from . import matrix_event_mixin
 from . import matrix_deliveries_mixin
 from . import matrix_thread_mixin
 from . import matrix_thread_room
+from . import matrix_thread_create
 from . import matrix_thread_health
 from . import matrix_thread_people
 from . import res_users
@@ -26,6 +29,7 @@ from . import matrix_contact
 from . import res_partner
 from . import mail_message
 from . import matrix_thread_chatter
+from . import matrix_thread_access
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health

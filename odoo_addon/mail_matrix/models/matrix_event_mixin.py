@@ -33,6 +33,11 @@ class MatrixEventMixin(models.AbstractModel):
         return self.env._("Backend “%(name)s”", name=self._matrix_backend().name)
 
     @api.model
+    def _matrix_opening_events(self):
+        """Return the events with which such a record begins: rooms hear them first."""
+        return []
+
+    @api.model
     def _matrix_variable_names(self, event_type):
         """Return the names that _matrix_variables gives to a text of this event."""
         return ("author", "text") if event_type == "chatter" else ()

@@ -52,9 +52,11 @@ class MatrixOutbox(models.Model):
         if notes is None:
             notes = precommit.data[_NOTES] = {}
             precommit.add(self.with_env(self.env(context={}))._turn_notes_into_rows)
-        for res_id in records.ids:
-            note = Note(records._name, res_id, event_type, cause_id)
+        made = [Note(records._name, id_, event_type, cause_id) for id_ in records.ids]
+        for note in made:
             notes.setdefault(note, self.env.uid)
+        if made:
+            self._mark_call(records, made)
 
     @api.model
     def _is_installing(self):
@@ -74,6 +76,9 @@ class MatrixOutbox(models.Model):
             return
         # What the user wrote must fail, if it fails, as it would without this addon.
         self.env.flush_all()
+        notes = self._not_rolled_back(notes)
+        if not notes:
+            return
         # A text whose expressions write would note its own event for ever.
         data[_TURNING] = {}
         try:
@@ -166,7 +171,8 @@ class MatrixOutbox(models.Model):
             if model in self.env
         }
         rows, failures = [], []
-        for note, uid in notes.items():
+        for note in self._opening_first(notes, existing):
+            uid = notes[note]
             records = existing.get(note.model)
             if not records or note.res_id not in records._ids:
                 failures += self._failures_of_gone(note, uid)
@@ -191,6 +197,42 @@ class MatrixOutbox(models.Model):
                 code = getattr(error, "matrix_code", code)
                 failures.append(self._failure(note, uid, error, code, values, event))
         return rows, failures
+
+    @api.model
+    def _opening_first(self, notes, existing):
+        """Return ``notes`` in the order in which rooms should hear of them.
+
+        That in which they happened, but a new record before what belongs to it: its
+        lines are saved with it, and so noted before it.
+        """
+        openings = {note for note in notes if self._is_opening(note)}
+        if not openings or len(notes) == 1:
+            return list(notes)
+        rooms, places, firsts = {}, {}, {}
+        for place, note in enumerate(notes):
+            records = existing.get(note.model)
+            room = note.model, note.res_id
+            if hasattr(records, "_matrix_room_record") and note.res_id in records._ids:
+                record = records.browse(note.res_id)
+                record = record.with_prefetch(records._prefetch_ids)
+                record = record._matrix_room_record()
+                room = record._name, record.id
+            rooms[note], places[note] = room, place
+            firsts.setdefault(rooms[note], place)
+        return sorted(
+            notes,
+            key=lambda note: (
+                (firsts[rooms[note]], 0) if note in openings else (places[note], 1)
+            ),
+        )
+
+    @api.model
+    def _is_opening(self, note):
+        records = self.env.get(note.model)
+        return (
+            hasattr(records, "_matrix_opening_events")
+            and note.event_type in records._matrix_opening_events()
+        )
 
     @api.model
     def _failures_of_gone(self, note, uid):

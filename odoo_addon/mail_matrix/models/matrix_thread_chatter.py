@@ -3,6 +3,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 
 from ..tools import content as contents
+from .matrix_thread_mixin import USER
 
 # What people write. Notifications of the system are events of their own.
 _WRITTEN = ("comment", "email", "email_outgoing")
@@ -19,6 +20,8 @@ class MatrixThreadMixin(models.AbstractModel):
 
     matrix_mirror_notes = fields.Boolean(
         string="Mirror Internal Notes Too",
+        tracking=True,
+        groups=USER,
         help="Notes are for colleagues. Turn on only if all in the room may read them.",
     )
 
@@ -33,13 +36,15 @@ class MatrixThreadMixin(models.AbstractModel):
         return result
 
     def _matrix_reads_along(self, message):
-        if not self.matrix_mirror_chatter or message.message_type not in _WRITTEN:
+        # With all rights: whether the room reads along does not depend on who posts.
+        record = self.sudo()
+        if not record.matrix_mirror_chatter or message.message_type not in _WRITTEN:
             return False
         # With all rights: what kind of message it is does not depend on who posts it.
         message = message.sudo()
         if not message.body and not message.attachment_ids:
             return False
-        return self.matrix_mirror_notes or not message._matrix_is_internal()
+        return record.matrix_mirror_notes or not message._matrix_is_internal()
 
     def _matrix_chatter_message(self):
         """Return the message that is told now, or none if it was deleted since."""

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 
+from ..tools import content as contents
 from ..tools.matrix_client import MatrixError
+from .matrix_thread_mixin import USER
 
 # From this version on the creators of a room rule it without standing in its levels.
 FIRST_VERSION_WITH_CREATORS = 12
@@ -24,10 +26,11 @@ class MatrixThreadMixin(models.AbstractModel):
         string="Room State",
         readonly=True,
         copy=False,
+        groups=USER,
         help="What Check Room found last.",
     )
     matrix_room_health_note = fields.Char(
-        string="Room State Explained", readonly=True, copy=False
+        string="Room State Explained", readonly=True, copy=False, groups=USER
     )
 
     def action_matrix_check_room(self):
@@ -57,7 +60,9 @@ class MatrixThreadMixin(models.AbstractModel):
             return "replaced", self.env._(
                 "This room was replaced by %(room)s. Enter the new room's ID, if you "
                 "trust whoever replaced it.",
-                room=str(tombstone["content"].get("replacement_room"))[:255],
+                room=contents.clean(str(tombstone["content"].get("replacement_room")))[
+                    :255
+                ],
             )
         if not self._matrix_may_speak(client, room, account):
             return "no_power", self.env._(

@@ -3,7 +3,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..tools import content as contents
 
-_USER = "mail_matrix.group_matrix_user"
+USER = "mail_matrix.group_matrix_user"
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -16,25 +16,36 @@ class MatrixThreadMixin(models.AbstractModel):
     matrix_enabled = fields.Boolean(
         string="Matrix",
         default=True,
+        tracking=True,
+        groups=USER,
         help="Off: the room hears nothing of this record.",
     )
     matrix_room_id = fields.Char(
         string="Room ID",
         copy=False,
+        tracking=True,
+        groups=USER,
         help="Begins with “!”. Your Matrix client shows it in the room's settings, "
         "under Advanced.",
     )
     matrix_room_alias = fields.Char(
-        string="Room Alias", copy=False, help="For example #case-4711:example.org"
+        string="Room Alias",
+        copy=False,
+        groups=USER,
+        help="For example #case-4711:example.org",
     )
     matrix_mirror_chatter = fields.Boolean(
         string="Mirror Chatter",
+        tracking=True,
+        groups=USER,
         help="The room reads along what is written to the followers. Internal notes "
         "stay in Odoo.",
     )
-    matrix_message = fields.Text(string="Message", copy=False)
+    matrix_message = fields.Text(string="Message", copy=False, groups=USER)
     matrix_message_fullness = fields.Char(
-        string="Message Length", compute="_compute_matrix_message_fullness"
+        string="Message Length",
+        compute="_compute_matrix_message_fullness",
+        groups=USER,
     )
 
     @api.constrains("matrix_room_id")
@@ -44,9 +55,9 @@ class MatrixThreadMixin(models.AbstractModel):
             if room and not contents.is_room_id(room):
                 raise ValidationError(
                     self.env._(
-                        "“%(room)s” is no room ID. A room ID begins with “!”, has no "
-                        "blanks and at most 255 bytes. An alias (“#…”) goes into the "
-                        "field Room Alias.",
+                        "“%(room)s” is not a valid room ID. A room ID begins with “!”, "
+                        "has no blanks and at most 255 bytes. An alias (“#…”) goes "
+                        "into the field Room Alias.",
                         room=room[:300],
                     )
                 )
@@ -58,7 +69,8 @@ class MatrixThreadMixin(models.AbstractModel):
             if alias and not contents.is_room_alias(alias):
                 raise ValidationError(
                     self.env._(
-                        "“%(alias)s” is no room alias. Write it as #name:example.org",
+                        "“%(alias)s” is not a valid room alias. Write it as "
+                        "#name:example.org",
                         alias=alias[:300],
                     )
                 )
@@ -95,6 +107,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def action_matrix_send_message(self):
         for record in self:
+            record._matrix_check_person()
             record._matrix_enqueue("manual", record.matrix_message or "")
         self.matrix_message = False
         return self._matrix_queued_notification()
@@ -176,17 +189,21 @@ class MatrixThreadMixin(models.AbstractModel):
             percent=used * 100 // contents.MAX_CONTENT_BYTES,
         )
 
+    @api.model
+    def _matrix_is_user(self):
+        return self.env.su or self.env.user.has_group(USER)
+
     def _matrix_check_person(self):
         """Raise AccessError unless this person may act in Matrix for the record.
 
         Not asked of events: those are told whoever causes them.
         """
-        if not self.env.su and not self.env.user.has_group(_USER):
+        if not self._matrix_is_user():
             raise AccessError(
                 self.env._(
                     "Only members of the group “%(group)s” may do this. An "
                     "administrator can add you to it.",
-                    group=self.env.ref(_USER).sudo().name,
+                    group=self.env.ref(USER).sudo().name,
                 )
             )
         self.check_access("write")

@@ -1,5 +1,6 @@
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 from odoo import models
 
@@ -7,7 +8,9 @@ from ..tools.matrix_client import MatrixError
 from .matrix_backend_connection import notification
 
 # A person waits for the answer; no invitation is begun after this.
-_INVITING_SECONDS = 30
+_INVITING_SECONDS = 20
+# Somebody whose server is silent must not keep the others waiting.
+_AT_ONCE = 8
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -22,8 +25,11 @@ class MatrixThreadMixin(models.AbstractModel):
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note)
         title = self.env._("Invite people")
-        if health in ("not_joined", "banned", "replaced"):
-            return self._matrix_room_notification(title)
+        if health in ("not_joined", "banned", "replaced") or (
+            health == "encrypted" and not self.matrix_send_unencrypted
+        ):
+            nobody = [self.env._("Nobody was invited.")]
+            return self._matrix_room_notification(title, nobody)
         account = client.whoami()["user_id"]
         invited, problems = self._matrix_invite_people(client, room, account)
         if not self.sudo()._matrix_room_people():
@@ -57,7 +63,7 @@ class MatrixThreadMixin(models.AbstractModel):
         absent = known.filtered(lambda user: user.matrix_user_id not in there)
         # Homeservers let a person be invited a few times in an hour only.
         missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
-        invited, refused = self._matrix_invite(client, room, missing)
+        invited, refused = self._matrix_invite(client, room, account, missing)
         told, problems = [], []
         if invited:
             told.append(self.env._("Invited: %(users)s.", users=_names(invited)))
@@ -95,26 +101,47 @@ class MatrixThreadMixin(models.AbstractModel):
             )
         return told, problems
 
-    def _matrix_invite(self, client, room, users):
-        """Invite ``users`` as long as the homeserver goes along.
+    def _matrix_invite(self, client, room, account, users):
+        """Invite ``users`` side by side, as long as the homeserver goes along.
 
         Return who was invited, and who was not as ``{reason: users}``.
         """
-        invited, refused = users.browse(), defaultdict(users.browse)
+        server = account.partition(":")[2]
         until = time.monotonic() + _INVITING_SECONDS
-        limited = 0
-        for user in users:
+        # The threads make error texts; they must not ask the database for the language.
+        _ = self.env.lang
+        limited = []
+
+        def invite(user_id):
+            """Return why this person was not invited; False: nobody tried it."""
+            # One person may have been invited too often; twice, it is the account.
+            if len(limited) > 1 or time.monotonic() > until:
+                return False
             try:
-                client.invite(room, user.matrix_user_id)
-                invited |= user
+                is_local = user_id.partition(":")[2] == server
+                # Homeservers invite accounts of their own that do not exist.
+                if is_local and not client.has_account(user_id):
+                    return unknown
+                client.invite(room, user_id)
             except MatrixError as error:
-                refused[str(error)] |= user
-                # One person may have been invited too often; twice, it is the account.
-                limited += error.status == 429
-                if limited > 1 or error.status is None or error.status >= 500:
-                    break
-            if time.monotonic() > until:
-                break
+                if error.status == 429:
+                    limited.append(user_id)
+                return str(error)
+            return None
+
+        unknown = self.env._(
+            "%(host)s has no such account. Is it spelled correctly? A Matrix Manager "
+            "can correct it under Matrix → Configuration → People.",
+            host=client.host,
+        )
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = list(pool.map(invite, users.mapped("matrix_user_id")))
+        invited, refused = users.browse(), defaultdict(users.browse)
+        for user, answer in zip(users, answers, strict=True):
+            if answer is None:
+                invited |= user
+            elif answer:
+                refused[answer] |= user
         return invited, refused
 
 

@@ -5,20 +5,25 @@ from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
 from ..tools import words
-from ..tools.matrix_client import MatrixError
+from ..tools.matrix_client import ExplainedError, MatrixError
 from .matrix_backend_connection import notification
+from .matrix_thread_mixin import USER
 
 MATRIX_TO = "https://matrix.to/"
 
 
-class EncryptedRoom(UserError):
+# What the homeserver said about the linked room.
+FOUND = ("matrix_resolved_alias", "matrix_room_health", "matrix_room_health_note")
+
+
+class EncryptedRoom(ExplainedError):
     """Nobody has agreed to messages that stand readable in an encrypted room."""
 
     matrix_code = words.ERROR_ENCRYPTED
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """The room itself: find it, create it, open it."""
+    """The room itself: link it, find it by its alias, open it."""
 
     _inherit = "matrix.thread.mixin"
 
@@ -28,11 +33,14 @@ class MatrixThreadMixin(models.AbstractModel):
         string="Resolved Alias",
         readonly=True,
         copy=False,
+        groups=USER,
         help="The alias by which the linked room was found.",
     )
     matrix_send_unencrypted = fields.Boolean(
         string="Send Unencrypted",
         copy=False,
+        tracking=True,
+        groups=USER,
         help="Odoo cannot encrypt. In an encrypted room its messages stand readable "
         "for the homeserver, and clients mark them with a warning. Without this "
         "consent nothing is sent to an encrypted room.",
@@ -41,7 +49,8 @@ class MatrixThreadMixin(models.AbstractModel):
     @api.constrains(lambda self: self._matrix_room_company_fields())
     def _check_matrix_room_company(self):
         """Keep companies apart: who links a room sends it his records' data."""
-        for record in self.filtered("matrix_room_id"):
+        # With all rights: people without Matrix move records to other companies, too.
+        for record in self.sudo().filtered("matrix_room_id"):
             company = "company_id" in record._fields and record.company_id
             for model in self._matrix_room_models():
                 # With all rights: the other company's records are hidden from the user,
@@ -88,15 +97,15 @@ class MatrixThreadMixin(models.AbstractModel):
             return super().write(vals)
         room = vals["matrix_room_id"] or False
         moved = self.filtered(lambda record: record.matrix_room_id != room)
-        # What was found, and what was agreed to, was true of the room before.
-        forgotten = {
-            "matrix_room_health": False,
-            "matrix_room_health_note": False,
-            "matrix_resolved_alias": False,
-            "matrix_send_unencrypted": False,
-        }
-        super(MatrixThreadMixin, moved).write({**forgotten, **vals})
-        return super(MatrixThreadMixin, self - moved).write(vals)
+        # Consent was given for the room before, and what was found was true of it.
+        moved_vals = {"matrix_send_unencrypted": False, **vals}
+        result = super(MatrixThreadMixin, moved).write(moved_vals)
+        super(MatrixThreadMixin, self - moved).write(vals)
+        forgotten = {name: False for name in FOUND if name not in vals}
+        if moved and forgotten:
+            # With all rights: nobody may write what was found.
+            moved.sudo().write(forgotten)
+        return result
 
     @api.model
     def _matrix_tidy(self, vals):
@@ -153,29 +162,11 @@ class MatrixThreadMixin(models.AbstractModel):
                     alias=alias,
                 )
             ) from None
+        self._matrix_check_own_alias(client, alias, room)
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
-        return self._matrix_room_notification(self.env._("Room found"))
-
-    def action_matrix_create_room(self):
-        """Create a private room for the record, invite its people and link it.
-
-        The room's alias is made of the record: asked again, after a double click or a
-        transaction that was rolled back, the same room is found and linked.
-        """
-        client = self._matrix_client()
-        if self.matrix_room_id:
-            return self._matrix_room_notification(self.env._("Room already linked"))
-        account = client.whoami()["user_id"]
-        localpart = self._matrix_room_localpart()
-        alias = f"#{localpart}:{account.partition(':')[2]}"
-        room = self._matrix_create_or_find(client, localpart, alias)
-        invited, problems = self._matrix_invite_people(client, room, account)
-        health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note, alias)
-        return self._matrix_room_notification(
-            self.env._("Room created"), invited, problems
-        )
+        told = self._matrix_whose_room(client, room, health)
+        return self._matrix_room_notification(self.env._("Room found"), told)
 
     def action_matrix_open(self):
         """Open the room in the person's own Matrix client."""
@@ -217,50 +208,15 @@ class MatrixThreadMixin(models.AbstractModel):
             values["matrix_room_id"] = room
         if alias:
             values |= {"matrix_room_alias": alias, "matrix_resolved_alias": alias}
-        self.write(values)
+        # With all rights: nobody may write what was found. Each button has asked
+        # whether this person may write the record.
+        self.sudo().write(values)
 
     def _matrix_room_notification(self, title, told=(), problems=()):
         kind = self._matrix_room_kind()
         kind = "warning" if problems and kind == "success" else kind
         note = self.matrix_room_health_note or self.matrix_room_id
         return notification(kind, title, " ".join([note, *told, *problems]))
-
-    def _matrix_create_or_find(self, client, localpart, alias):
-        try:
-            return client.create_room(
-                localpart,
-                # trusted_private_chat would give everybody invited the rule for ever.
-                preset="private_chat",
-                visibility="private",
-                name=contents.clean(self.display_name)[:255],
-                topic=self._matrix_room_topic(),
-            )
-        except MatrixError as error:
-            if error.errcode != "M_ROOM_IN_USE":
-                raise
-        room = client.resolve_alias(alias)
-        if room not in client.joined_rooms():
-            raise UserError(
-                self.env._(
-                    "The alias %(alias)s belongs to a room that Odoo's account is not "
-                    "in. Remove the alias there, or invite the account and link the "
-                    "room.",
-                    alias=alias,
-                )
-            )
-        return room
-
-    def _matrix_room_localpart(self):
-        parameters = self.env["ir.config_parameter"].sudo()
-        database = (parameters.get_param("database.uuid") or "")[:8]
-        return f"odoo-{database}-{self._name.replace('.', '-')}-{self.id}"
-
-    def _matrix_room_topic(self):
-        return self.env._(
-            "%(kind)s in Odoo: %(url)s",
-            kind=self.env["ir.model"]._get(self._name).name,
-            url=self._matrix_url(),
-        )
 
     def _matrix_via(self, room):
         """Return a server that is in ``room``, or nothing: newer ids name none."""

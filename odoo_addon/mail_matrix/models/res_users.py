@@ -1,10 +1,14 @@
+from urllib.parse import urlsplit
+
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tools.sql import index_exists
 
 from ..tools import content as contents
 
 _MAPPING = {"matrix_user_id", "matrix_display_name"}
+# In seconds.
+_WHILE_TYPING = {"connect_timeout": 1, "read_timeout": 2, "total_timeout": 3}
 
 
 class ResUsers(models.Model):
@@ -52,11 +56,41 @@ class ResUsers(models.Model):
             if account and not contents.is_user_id(account):
                 raise ValidationError(
                     self.env._(
-                        "“%(account)s” is no Matrix account. Write it as "
+                        "“%(account)s” is not a valid Matrix account. Write it as "
                         "@name:example.org, with at most 255 bytes.",
                         account=account[:300],
                     )
                 )
+
+    @api.onchange("matrix_user_id")
+    def _onchange_matrix_user_id(self):
+        """Say at once that the own homeserver has no such account.
+
+        A look at the homeserver while a person types: short, and silent when it fails.
+        """
+        vals = self._matrix_tidy({"matrix_user_id": self.matrix_user_id})
+        account = self.matrix_user_id = vals.get("matrix_user_id", False)
+        if not account or not contents.is_user_id(account) or self.env.user.share:
+            return None
+        backend = self.env["matrix.backend"]._active_for(self.env.company)
+        try:
+            known = not backend or backend._client(**_WHILE_TYPING).knows(account)
+        except UserError:
+            return None
+        if known:
+            return None
+        return {
+            "warning": {
+                "type": "notification",
+                "title": self.env._("Unknown Matrix account"),
+                "message": self.env._(
+                    "%(host)s has no account %(account)s. Is it spelled correctly? "
+                    "Capital letters count.",
+                    host=urlsplit(backend.homeserver_url).hostname,
+                    account=account,
+                ),
+            }
+        }
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -104,10 +138,15 @@ class ResUsers(models.Model):
 
     @api.model
     def _matrix_tidy(self, vals):
-        """Return ``vals`` with the account as Matrix writes it: in lower case."""
+        """Return ``vals`` with the account as Matrix writes it.
+
+        Servers are named in lower case. The name before them is kept: old accounts have
+        capitals in it, and Matrix tells them apart.
+        """
         account = vals.get("matrix_user_id")
         if isinstance(account, str):
-            return {**vals, "matrix_user_id": account.strip().lower() or False}
+            name, colon, server = account.strip().partition(":")
+            return {**vals, "matrix_user_id": name + colon + server.lower() or False}
         return vals
 
     def _refuse_second_mapping(self, account):

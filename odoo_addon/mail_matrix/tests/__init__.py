@@ -5,6 +5,7 @@ from . import test_contact
 from . import test_contact_sync
 from . import test_content
 from . import test_health
+from . import test_home
 from . import test_hooks
 from . import test_matrix_client
 from . import test_overview

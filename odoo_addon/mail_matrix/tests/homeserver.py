@@ -110,6 +110,30 @@ class Dripping:
         self.socket.close()
 
 
+class Raw:
+    """Answers one request with these bytes and hangs up."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        # Nobody may come at all.
+        self.socket.settimeout(5)
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            connection, _address = self.socket.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(self.answer)
+
+    def stop(self):
+        self.thread.join()
+        self.socket.close()
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         homeserver = self.server.homeserver

@@ -1,4 +1,6 @@
 import json
+import re
+from html import unescape
 
 from odoo.tests import BaseCase, tagged
 
@@ -80,6 +82,63 @@ class TestContent(BaseCase):
         )
         self.assertEqual(content.unnamed("Hello Ann", ["Ann", "Ann"]), ["Ann"])
 
+    def test_lines_and_blanks_are_the_same_in_both_texts(self):
+        text = "  a   b\r\n\tc\rd  e\n\n e\u2028f\x0bg A"
+        message = content.message(text, "t1", links={"A": "https://a"})
+
+        self.assertEqual(message["body"], "  a   b\n\tc\nd  e\n\n e\nf\ng A")
+        self.assertEqual(shown(message), message["body"].expandtabs(8))
+        self.assertNotIn("\r", message["formatted_body"])
+
+    def test_html_that_says_no_more_than_the_text_is_left_out(self):
+        for text in ("Hello", "1 < 2", "a\n  b\tc", ""):
+            message = content.message(text, "t1")
+            self.assertEqual(message["body"], text)
+            self.assertNotIn("formatted_body", message)
+            self.assertNotIn("format", message)
+        message = content.message("Ann Hello", "t1", mentions=[("Ann", "@a:b")])
+        self.assertEqual(message["format"], "org.matrix.custom.html")
+
+    def test_a_typed_user_id_is_found_and_an_address_is_not(self):
+        for text, found in (
+            ("@lawyer:example.org", ["@lawyer:example.org"]),
+            ("Ask @lawyer:example.org.", ["@lawyer:example.org"]),
+            ("(@a.b-c/d=e:x.org:8448)", ["@a.b-c/d=e:x.org:8448"]),
+            ("@a:x.org, @b:x.org, @a:x.org", ["@a:x.org", "@b:x.org"]),
+            ("@MixedCase:example.org", ["@MixedCase:example.org"]),
+            ("ann@example.org", []),
+            ("mail ann@lawyer:example.org", []),
+            ("https://matrix.to/#/@a:x.org", []),
+            ("@room and @ann and @:x.org and @ann:", []),
+            ("12:30 @ court: now", []),
+        ):
+            users = [user for _name, user in content.typed_mentions(text)]
+            self.assertEqual(users, found, text)
+        many = " ".join(f"@u{n}:x.org" for n in range(500))
+        self.assertEqual(len(content.typed_mentions(many)), 50)
+
+    def test_the_work_for_a_hostile_text_grows_with_what_fits(self):
+        """Counted, not timed: how often a text is searched does not depend on its
+        length, and what exceeds a message is not searched at all."""
+        searches = []
+
+        class Counted(str):
+            def find(self, *args):
+                searches.append(args)
+                return str.find(self, *args)
+
+        names = ["a", "a a", "Ann", "Ann Lee", "aa" * 100, "-"]
+        for text in ("a " * 30_000, "aa" * 30_000, "Ann Lee " * 7_000, "-" * 60_000):
+            searches.clear()
+            wanted = dict.fromkeys(names, 3)
+            list(content._places(Counted(text), wanted))
+            self.assertLess(len(searches), 20_000, text[:10])
+
+        for size in (0, 1, 700_000, 5_000_000):
+            message = content.message("Ann " * (size // 4), "t", links={"Ann": "x"})
+            self.assertEqual("formatted_body" in message, 0 < size // 4 < 15_000)
+            self.assertTrue(content.fits(content.cut(message)))
+
     def test_a_long_text_is_cut_to_what_an_event_holds(self):
         for text in (
             "a" * 200_000,
@@ -119,3 +178,9 @@ class TestContent(BaseCase):
         self.assertTrue(content.is_user_id("@ann:example.org:8448"))
         for value in ("@", "@ann", "ann:example.org"):
             self.assertFalse(content.is_user_id(value), value)
+
+
+def shown(message):
+    """Return what a client shows of the HTML, as text."""
+    text = message["formatted_body"].replace("<br/>", "\n")
+    return unescape(re.sub("<[^>]+>", "", text)).replace("\xa0", " ")

@@ -1,13 +1,17 @@
 import json
 import socket
 import time
+from contextlib import suppress
 from unittest.mock import patch
 
+from odoo.exceptions import UserError
+from odoo.http import serialize_exception
 from odoo.tests import TransactionCase
 
+from ..models.matrix_thread_room import EncryptedRoom
 from ..tools import matrix_client
-from ..tools.matrix_client import MatrixClient, MatrixError
-from .homeserver import BOT, TOKEN, Dripping, Homeserver
+from ..tools.matrix_client import ExplainedError, MatrixClient, MatrixError
+from .homeserver import BOT, TOKEN, Dripping, Homeserver, Raw
 
 ROOM = "!room/with a slash"
 
@@ -256,8 +260,88 @@ class TestMatrixClient(TransactionCase):
             {"room_id": json.dumps(body, sort_keys=True)},
         )
 
-        room = self.client(homeserver).create_room("case-1", name="Müller ./. Rest")
+        room = self.client(homeserver).create_room(
+            room_alias_name="case-1", name="Müller ./. Rest"
+        )
 
         self.assertEqual(
             json.loads(room), {"room_alias_name": "case-1", "name": "Müller ./. Rest"}
         )
+
+    def test_whatever_comes_back_becomes_words(self):
+        """Each answer of a broken server or proxy, for each kind of call."""
+        ok = b"HTTP/1.1 200 OK\r\n"
+        hostile = [
+            b"",
+            b"\x00\xff" * 50,
+            b"HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 99999 X\r\n\r\n",
+            b"HTTP/1.1 200 OK",
+            ok + b"Content-Length: ten\r\n\r\n{}",
+            ok + b"Content-Length: 10\r\n\r\n{}",
+            ok + b"Content-Length: -1\r\n\r\n{}",
+            ok + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+            ok + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+            ok + b"Content-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
+            ok + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n{}",
+            ok + b"X: " + b"y" * 100_000 + b"\r\n\r\n{}",
+            b"HTTP/1.1 302 Found\r\nLocation: //[\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n",
+        ]
+        for body in (
+            b"null",
+            b"[]",
+            b'"text"',
+            b"NaN",
+            b"[" * 100_000,
+            b'{"user_id": null}',
+            b'{"user_id": "\\ud800"}',
+            b'{"errcode": [], "error": {}}',
+            b'{"joined": 3, "chunk": [{"state_key": []}], "joined_rooms": {}}',
+        ):
+            for status in (b"200 OK", b"404 X", b"429 X", b"502 X"):
+                length = b"Content-Length: %d\r\n\r\n" % len(body)
+                hostile.append(b"HTTP/1.1 " + status + b"\r\n" + length + body)
+        for raw in hostile:
+            for call, *arguments in (
+                ("versions",),
+                ("server_version",),
+                ("whoami",),
+                ("joined_rooms",),
+                ("joined_members", ROOM),
+                ("invited_members", ROOM),
+                ("state_event", ROOM, "m.room.create"),
+                ("account_data", BOT, "m.direct"),
+                ("search_users", "anna"),
+                ("has_account", BOT),
+            ):
+                server = Raw(raw)
+                client = MatrixClient(
+                    self.env, server.url, TOKEN, True, connect_timeout=1, read_timeout=1
+                )
+                with self.subTest(raw=raw[:80], call=call), suppress(MatrixError):
+                    getattr(client, call)(*arguments)
+                server.stop()
+
+    def test_certificates_that_are_not_where_they_should_be_become_words(self):
+        homeserver = self.homeserver(certificate=True)
+        with patch.dict("os.environ", {"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}):
+            self.assertTrue(self.refused(self.client(homeserver).whoami))
+
+    def test_the_web_client_shows_these_errors_like_odoos_own(self):
+        shown = "odoo.exceptions.UserError"
+        for error in (MatrixError("No"), EncryptedRoom("No")):
+            answer = serialize_exception(error)
+
+            self.assertEqual(answer["context"]["exception_class"], shown)
+            self.assertEqual(answer["arguments"], ("No",))
+
+    def test_every_class_of_error_of_these_addons_is_shown_in_words(self):
+        todo = [UserError]
+        for kind in todo:
+            todo += kind.__subclasses__()
+        own = [kind for kind in todo if "matrix" in kind.__module__]
+
+        self.assertIn(MatrixError, own)
+        for kind in own:
+            self.assertTrue(issubclass(kind, ExplainedError), kind)

@@ -2,6 +2,7 @@ from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import Form
 
 from .common import MatrixCase
+from .homeserver import TOKEN, Homeserver
 
 ANNA = "@anna:example.org"
 
@@ -74,11 +75,11 @@ class TestUsers(MatrixCase):
     def test_an_account_is_kept_as_matrix_writes_it(self):
         self.user.matrix_user_id = "  @Anna:Example.ORG "
 
-        self.assertEqual(self.user.matrix_user_id, ANNA)
+        self.assertEqual(self.user.matrix_user_id, "@Anna:example.org")
 
     def test_what_is_no_account_is_refused(self):
         for text in ("anna", "@anna", "anna:example.org", "@:x", "@a b:c", "#a:b"):
-            with self.assertRaisesRegex(ValidationError, "no Matrix account"):
+            with self.assertRaisesRegex(ValidationError, "not a valid Matrix"):
                 self.user.matrix_user_id = text
 
     def test_an_account_has_255_bytes_at_most(self):
@@ -90,9 +91,43 @@ class TestUsers(MatrixCase):
         self.manager.matrix_user_id = ANNA
         self.manager.active = False
         with self.assertRaisesRegex(ValidationError, "another user"):
-            self.user.matrix_user_id = ANNA.upper()
+            self.user.matrix_user_id = "@anna:EXAMPLE.org"
         with self.assertRaisesRegex(ValidationError, "another user"):
             self.make_user("new", "base.group_user", matrix_user_id=ANNA)
+
+    def test_a_manager_is_told_at_once_of_an_account_that_is_not_there(self):
+        homeserver = Homeserver()
+        self.addCleanup(homeserver.stop)
+        self.backend.write(
+            {"homeserver_url": homeserver.url, "personal_access_token": TOKEN}
+        )
+        homeserver.answers["GET", f"/profile/{ANNA}"] = (200, {"displayname": "Anna"})
+        people = self.user.with_user(self.manager)
+        for typed, is_warned in (
+            (ANNA, False),
+            ("@Anna:example.org", True),
+            ("@ana:example.org", True),
+            ("@ana:elsewhere.org", False),
+            ("ana", False),
+            (False, False),
+        ):
+            changed = people.onchange(
+                {"matrix_user_id": typed}, ["matrix_user_id"], {"matrix_user_id": {}}
+            )
+
+            self.assertEqual("warning" in changed, is_warned, typed)
+            if is_warned:
+                self.assertIn(f"no account {typed}", changed["warning"]["message"])
+
+    def test_a_homeserver_that_does_not_answer_stops_nobody_who_types(self):
+        self.backend.write(
+            {"homeserver_url": "http://127.0.0.1:1", "personal_access_token": TOKEN}
+        )
+        changed = self.user.with_user(self.manager).onchange(
+            {"matrix_user_id": ANNA}, ["matrix_user_id"], {}
+        )
+
+        self.assertNotIn("warning", changed)
 
     def test_two_cannot_be_given_one_account_at_once(self):
         with self.assertRaisesRegex(ValidationError, "another user"):

@@ -1,5 +1,6 @@
 """What Odoo asks a homeserver for while a person waits. Messages never go this way."""
 
+import http.client
 import json
 import socket
 import ssl
@@ -20,7 +21,16 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_REMOTE_TEXT = 300
 
 
-class MatrixError(UserError):
+class ExplainedError(UserError):
+    """A UserError of a class of its own that the web client shows like any other.
+
+    It knows the names of Odoo's own classes only: to others it would say "Oops!".
+    """
+
+    context = {"exception_class": "odoo.exceptions.UserError"}
+
+
+class MatrixError(ExplainedError):
     """A call failed; the text says why in words for the person who waits.
 
     ``errcode`` is the homeserver's own word for it or None, ``status`` the HTTP status
@@ -108,7 +118,10 @@ class MatrixClient:
             return self._call("GET", path)
         except MatrixError as error:
             # Servers disagree on the errcode.
-            if error.status in (404, 410) and error.errcode != "M_UNRECOGNIZED":
+            if error.status in (404, 410) and error.errcode not in (
+                None,
+                "M_UNRECOGNIZED",
+            ):
                 return None
             raise
 
@@ -116,6 +129,27 @@ class MatrixClient:
         """Return the content of this kind of account data, or None if there is none."""
         path = f"{CLIENT}/user/{_part(user_id)}/account_data/{_part(data_type)}"
         return self._call_or_none("GET", path)
+
+    def set_account_data(self, user_id, data_type, content):
+        path = f"{CLIENT}/user/{_part(user_id)}/account_data/{_part(data_type)}"
+        self._call("PUT", path, content)
+
+    def has_account(self, user_id):
+        """Whether there may be an account ``user_id``, which must be of this server.
+
+        A server that does not tell, or not us, is no reason to doubt the account.
+        """
+        try:
+            return self.profile(user_id) is not None
+        except MatrixError as error:
+            if error.status in (403, 404):
+                return True
+            raise
+
+    def knows(self, user_id):
+        """Whether ``user_id`` is of another server, or may have an account on this."""
+        server = self.whoami()["user_id"].partition(":")[2]
+        return user_id.partition(":")[2] != server or self.has_account(user_id)
 
     def search_users(self, term, limit=50):
         """Return dicts with ``user_id``, and whether there are more of them."""
@@ -144,14 +178,13 @@ class MatrixClient:
             raise self._not_matrix()
         return answer["room_id"]
 
-    def create_room(self, alias_localpart, **values):
+    def create_room(self, **values):
         """Create a room and return its id.
 
-        The endpoint knows no transaction id; the alias stands in for it: asked again,
-        the server answers ``M_ROOM_IN_USE`` instead of creating a second room.
+        The endpoint knows no transaction id. A ``room_alias_name`` stands in for it:
+        asked again, the server answers ``M_ROOM_IN_USE`` and creates no second room.
         """
-        body = {"room_alias_name": alias_localpart, **values}
-        answer = self._call("POST", f"{CLIENT}/createRoom", body)
+        answer = self._call("POST", f"{CLIENT}/createRoom", values)
         if not isinstance(answer.get("room_id"), str):
             raise self._not_matrix()
         return answer["room_id"]
@@ -177,7 +210,7 @@ class MatrixClient:
         """Return the ids of those who are invited to a joined room and not there."""
         path = f"{CLIENT}/rooms/{_part(room_id)}/members?membership=invite"
         members = _list(self._call("GET", path), "chunk", dict)
-        return {member.get("state_key") for member in members}
+        return {str(member.get("state_key")) for member in members}
 
     def state_event(self, room_id, event_type, state_key=""):
         """Return ``content`` and ``sender``, if told, of a state event.
@@ -223,7 +256,11 @@ class MatrixClient:
         """Return response and body, whatever its status."""
         try:
             return self._exchange(method, path, body, signed)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (
+            OSError,
+            http.client.HTTPException,
+            urllib3.exceptions.HTTPError,
+        ) as error:
             # Its traceback would carry the request, and with it the token.
             raise self._no_answer(error) from None
         except ValueError:

@@ -11,6 +11,7 @@ class TestMatrixTicket(models.Model):
     company_id = fields.Many2one("res.company")
     partner_id = fields.Many2one("res.partner")
     user_ids = fields.Many2many("res.users")
+    visit_ids = fields.One2many("test.matrix.visit", "ticket_id")
     secret = fields.Char(groups="base.group_system")
     # A text may read a field that runs code of other addons.
     echo = fields.Char(compute="_compute_echo")
@@ -30,6 +31,10 @@ class TestMatrixTicket(models.Model):
         if "stage" in vals:
             self._matrix_note("ticket_moved")
         return result
+
+    @api.model
+    def _matrix_opening_events(self):
+        return ["ticket_created", *super()._matrix_opening_events()]
 
     @api.model
     def _matrix_event_types(self):

@@ -1,4 +1,4 @@
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from unittest.mock import patch
 
 import psycopg2
@@ -150,6 +150,67 @@ class TestBusinessFirst(TicketCase):
         with self.assertRaises(ZeroDivisionError), self.env.cr.savepoint():
             self.ticket.stage = "Lost"
             raise ZeroDivisionError
+        self.commit()
+
+        self.assertEqual(self.outbox() + self.failures(), [])
+
+    def test_what_a_savepoint_took_back_is_not_told(self):
+        """Not even one that Odoo does not hear of, since it flushes nothing."""
+        self.ticket.stage = "Kept"
+        self.env.flush_all()
+        with closing(self.env.cr.savepoint(flush=False)):
+            self.ticket.stage = "Taken back"
+            self.ticket.copy({"name": "Gone", "matrix_room_id": "!gone"})
+            self.env.flush_all()
+        self.env.invalidate_all(flush=False)
+        other = self.ticket.copy({"name": "Other", "matrix_room_id": "!other"})
+        with self.env.cr.savepoint(flush=False):
+            other.stage = "Kept too"
+        self.commit()
+
+        self.assertEqual(
+            self.bodies(),
+            [
+                "Ticket Leaking tap moved to Kept",
+                "Ticket Other created",
+                "Ticket Other moved to Kept too",
+            ],
+        )
+        self.assertEqual(self.failures(), [])
+
+    def test_a_stage_change_alone_that_a_savepoint_took_back_is_not_told(self):
+        with closing(self.env.cr.savepoint(flush=False)):
+            self.ticket.stage = "Taken back"
+            self.env.flush_all()
+        # The cache still says so, for nobody told it.
+        self.assertEqual(self.ticket.stage, "Taken back")
+        self.ticket.name = "Renamed"
+        self.env.invalidate_all()
+        self.ticket.name = "Leaking tap"
+        with closing(self.env.cr.savepoint(flush=False)):
+            self.ticket.stage = "Never written"
+            self.env.transaction.clear()
+        self.commit()
+
+        self.assertEqual(self.stage_in_database(), "New")
+        self.assertEqual(self.outbox() + self.failures(), [])
+
+    def test_a_change_that_outlives_the_savepoint_is_told(self):
+        """What Odoo had not written yet is written at commit all the same."""
+        with closing(self.env.cr.savepoint(flush=False)):
+            self.ticket.stage = "Written later"
+        self.commit()
+
+        self.assertEqual(self.stage_in_database(), "Written later")
+        self.assertEqual(self.bodies(), ["Ticket Leaking tap moved to Written later"])
+
+    def test_a_message_that_a_savepoint_took_back_is_not_told(self):
+        self.ticket.matrix_mirror_chatter = True
+        with closing(self.env.cr.savepoint(flush=False)):
+            self.ticket.message_post(
+                body="Never", message_type="comment", subtype_xmlid="mail.mt_comment"
+            )
+        self.env.transaction.clear()
         self.commit()
 
         self.assertEqual(self.outbox() + self.failures(), [])

@@ -2,6 +2,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from unittest.mock import patch
 
+from odoo import Command
 from odoo.tests import tagged
 
 from .common import ROOM, TicketCase
@@ -36,6 +37,27 @@ class TestEnqueue(TicketCase):
         (row,) = self.outbox()
         url = f"/mail/view?model=test.matrix.ticket&amp;res_id={self.ticket.id}"
         self.assertIn(f'{url}">Leaking tap</a> moved', row["content"]["formatted_body"])
+
+    def test_links_lead_where_the_record_s_company_reaches_odoo(self):
+        """Not where an administrator, or who caused the event, happened to come in."""
+        parameters = self.env["ir.config_parameter"]
+        parameters.set_param("web.base.url", "https://tunnel.example.net")
+        addresses = {self.ticket: "https://b.example.org"}
+
+        def get_base_url(records):
+            return addresses.get(records, "https://wrong.example.net")
+
+        visit = self.env["test.matrix.visit"].create({"ticket_id": self.ticket.id})
+        self.ticket.stage = "Done"
+        with patch.object(type(self.ticket), "get_base_url", get_base_url):
+            self.commit()
+
+        for row, record in zip(self.outbox(), (visit, self.ticket), strict=True):
+            self.assertIn(
+                f"https://b.example.org/mail/view?model={record._name}"
+                f"&amp;res_id={record.id}",
+                row["content"]["formatted_body"],
+            )
 
     def test_another_record_speaks_in_the_room_of_its_ticket(self):
         self.env.company.partner_id.tz = "Europe/Berlin"
@@ -123,6 +145,43 @@ class TestEnqueue(TicketCase):
 
         with patch.object(type(self.env.cr), "execute", spy):
             yield executed
+
+    def test_a_new_record_is_told_before_its_lines(self):
+        """Its lines are saved first, as a form with a list saves them."""
+        tickets = self.env["test.matrix.ticket"].create(
+            [
+                {
+                    "name": name,
+                    "matrix_room_id": f"!{name}",
+                    "visit_ids": [Command.create({}), Command.create({})],
+                }
+                for name in ("A", "B")
+            ]
+        )
+        tickets[0].stage = "Done"
+        self.commit()
+
+        told = [(row["room_id"], row["event_type"]) for row in self.outbox()]
+        for room, more in (("!A", ["ticket_moved"]), ("!B", [])):
+            self.assertEqual(
+                [event for place, event in told if place == room],
+                ["ticket_created", "visit_created", "visit_created", *more],
+            )
+
+    def test_a_record_that_is_moved_to_a_new_one_waits_for_it(self):
+        visit = self.env["test.matrix.visit"].create({"ticket_id": self.ticket.id})
+        self.commit()
+        self.clear_outbox()
+        self.env["test.matrix.ticket"].create(
+            {
+                "name": "A",
+                "matrix_room_id": "!A",
+                "visit_ids": [Command.create({}), Command.link(visit.id)],
+            }
+        )
+        self.commit()
+
+        self.assertEqual(self.bodies()[0], "Ticket A created")
 
     def test_silence_where_it_is_meant(self):
         def silent():

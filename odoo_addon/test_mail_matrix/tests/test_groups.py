@@ -15,8 +15,8 @@ class TestGroups(TicketCase):
         cls.theirs = cls.ticket.with_user(employee)
 
     def test_an_employee_presses_no_button(self):
-        self.theirs.matrix_message = "Hello"
-        self.theirs.matrix_room_alias = "#tap:example.org"
+        self.ticket.matrix_message = "Hello"
+        self.ticket.matrix_room_alias = "#tap:example.org"
         self.commit()
         self.clear_outbox()
         for press in (

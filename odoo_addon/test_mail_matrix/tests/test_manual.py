@@ -47,6 +47,25 @@ class TestManual(TicketCase):
         self.assertEqual(row["room_id"], ROOM)
         self.assertFalse(ticket.matrix_message)
 
+    def test_a_typed_user_id_is_a_mention(self):
+        self.ticket._matrix_enqueue("manual", "Ask @lawyer:example.org, please")
+
+        content = self.outbox()[0]["content"]
+        self.assertEqual(content["body"], "Ask @lawyer:example.org, please")
+        self.assertEqual(content["m.mentions"], {"user_ids": ["@lawyer:example.org"]})
+        self.assertEqual(
+            content["formatted_body"],
+            'Ask <a href="https://matrix.to/#/@lawyer:example.org">'
+            "@lawyer:example.org</a>, please",
+        )
+
+    def test_a_user_id_in_the_text_of_an_event_mentions_nobody(self):
+        self.ticket.name = "@lawyer:example.org"
+        self.ticket.stage = "Done"
+        self.commit()
+
+        self.assertEqual(self.outbox()[-1]["content"]["m.mentions"], {})
+
     def test_what_jsonb_refuses_is_carried_over_unharmed(self):
         self.ticket._matrix_enqueue("manual", "a\x00b\ud800c")
 
@@ -61,7 +80,9 @@ class TestManual(TicketCase):
         with self.assertRaisesRegex(UserError, "101 KB.*60 KB"):
             self.ticket._matrix_enqueue("manual", "x" * 100 * 1024)
 
-        self.ticket._matrix_enqueue("manual", "<" * 55 * 1024)
+        with self.assertRaisesRegex(UserError, "KB.*60 KB"):
+            self.ticket._matrix_enqueue("manual", "x" * 5 * 1024 * 1024)
+        self.ticket._matrix_enqueue("manual", "@a:b " + "<" * 55 * 1024)
         self.assertNotIn("formatted_body", self.outbox()[0]["content"])
 
     def test_the_record_tells_how_much_fits(self):

@@ -3,6 +3,7 @@
 //! It keeps Synapse's semantics where they matter here: the same transaction id on the same path by the same device answers
 //! the same event and stores nothing; failures are not remembered; a limit is per account over all rooms.
 
+mod direct;
 mod fault;
 mod http;
 mod rooms;
@@ -87,8 +88,7 @@ struct World {
     /// Looks into rooms before something is sent there; not among the requests.
     looks: usize,
     in_flight: usize,
-    direct: Option<Value>,
-    create_limit_ms: Option<u64>,
+    direct: direct::Direct,
 }
 
 /// One request, as the tests count them.
@@ -231,25 +231,6 @@ impl Homeserver {
     /// The room as it is now.
     pub fn room_now(&self, id: &str) -> Option<Room> {
         self.shared.world().rooms.get(id).cloned()
-    }
-
-    /// The ids of the rooms that were made through `createRoom`.
-    pub fn rooms_made(&self) -> Vec<String> {
-        self.shared.world().rooms.keys().filter(|id| id.starts_with("!made")).cloned().collect()
-    }
-
-    /// The bot's `m.direct`, if it has any.
-    pub fn direct(&self) -> Option<Value> {
-        self.shared.world().direct.clone()
-    }
-
-    pub fn set_direct(&self, direct: Value) {
-        self.shared.world().direct = Some(direct);
-    }
-
-    /// The next room that is to be made answers 429 with this pause.
-    pub fn limit_next_room(&self, retry_after_ms: u64) {
-        self.shared.world().create_limit_ms = Some(retry_after_ms);
     }
 
     /// All events of all rooms in the order in which they were taken.

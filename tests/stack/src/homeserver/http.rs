@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, BOT, Fault, Request, Room, Shared, TOKEN,
+    Answer, BOT, Fault, Request, Room, Shared, TOKEN, direct,
     rooms::{self, Membership},
 };
 
@@ -161,7 +161,9 @@ async fn answer(shared: &Shared, call: &Call) -> Reply {
         let mut world = shared.world();
         let is_send = call.path.get(2).is_some_and(|part| part == "send");
         let sent = is_send.then(|| call.body["body"].as_str().unwrap_or_default());
-        (world.take_fault(room.map(String::as_str), sent), world.delay)
+        let path: Vec<_> = call.path.iter().map(String::as_str).collect();
+        let fault = world.direct.take_fault(&call.method, &path);
+        (fault.or_else(|| world.take_fault(room.map(String::as_str), sent)), world.delay)
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -205,6 +207,9 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
         return Answer::refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.");
     }
     let mut world = shared.world();
+    if let Some(answer) = direct::handle(&mut world, &call.method, &path, &call.body) {
+        return answer;
+    }
     match (call.method.as_str(), path.as_slice()) {
         ("PUT", ["rooms", room, "send", event_type, txn_id]) => {
             world.accept(room, event_type, txn_id, call.body.clone())
@@ -258,24 +263,6 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             Answer::ok(json!({}))
         }
         ("POST", ["rooms", room, "join"]) => join(&mut world.rooms, room),
-        ("POST", ["createRoom"]) => {
-            if let Some(pause) = world.create_limit_ms.take() {
-                return Answer::limited(pause);
-            }
-            let id = format!("!made{}:double.test", world.rooms.len());
-            let invited = call.body["invite"].as_array().into_iter().flatten();
-            let members = invited.filter_map(|user| user.as_str().map(str::to_owned)).collect();
-            world.rooms.insert(id.clone(), Room { members, ..Room::default() });
-            Answer::ok(json!({ "room_id": id }))
-        }
-        ("GET", ["user", _, "account_data", "m.direct"]) => match &world.direct {
-            Some(direct) => Answer::ok(direct.clone()),
-            None => Answer::refused(404, "M_NOT_FOUND", "Account data not found"),
-        },
-        ("PUT", ["user", _, "account_data", "m.direct"]) => {
-            world.direct = Some(call.body.clone());
-            Answer::ok(json!({}))
-        }
         _ => Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
     }
 }

@@ -57,7 +57,7 @@ impl Room {
     }
 
     /// In room version 12 creators stand above all levels.
-    fn is_mute(&self) -> bool {
+    pub(super) fn is_mute(&self) -> bool {
         self.is_muted && self.creator.as_deref() != Some(BOT)
     }
 

@@ -1,0 +1,204 @@
+//! The room for a person's messages: the lane's own one, one that `m.direct` lists, or a new one.
+//!
+//! The room comes first and is stored at once, the invitation follows: a server of the person's that does not answer costs
+//! neither a second room nor anybody else's time.
+
+use tracing::info;
+
+use super::{Route, Step, keep};
+use crate::{
+    failpoint::{self, Point},
+    lane::Delivery,
+    matrix::{Homeserver, Profile, SendError},
+    message::{Failure, Message, Outcome, RoomId, UserId, code},
+    rooms::direct::{self, Standing},
+};
+
+const ALWAYS_ENCRYPTED: &str = "the homeserver encrypts every new room, and nobody has allowed messages that are not encrypted; \
+    turn off encryption by default for rooms on the homeserver";
+
+/// What a claim has found out about the person's room.
+#[derive(Clone)]
+pub(super) struct Ready {
+    room: RoomId,
+    is_encrypted: bool,
+}
+
+impl Route {
+    /// The room for `person`, who is in it or invited to it. Looked at once per claim.
+    pub(super) async fn direct_room(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        person: &UserId,
+    ) -> Result<RoomId, Step> {
+        let may_use = |is_encrypted: bool| message.may_be_unencrypted || !is_encrypted;
+        if let Some(ready) = self.ready.as_ref().filter(|ready| may_use(ready.is_encrypted)) {
+            return Ok(ready.room.clone());
+        }
+        let Some(stored) = self.room.clone() else {
+            return match self.search(delivery, homeserver, person).await? {
+                Some(found) => self.adopt(delivery, found).await,
+                None => self.make(delivery, homeserver, message, person).await,
+            };
+        };
+        let standing = direct::look(homeserver, &stored, person).await?;
+        match standing {
+            Standing::Ready { is_encrypted } if may_use(is_encrypted) => {
+                return Ok(self.is_ready(stored, is_encrypted));
+            }
+            Standing::Uninvited { is_encrypted } if may_use(is_encrypted) => {
+                return self.invite(delivery, homeserver, person, stored, is_encrypted).await;
+            }
+            _ => {}
+        }
+        self.unusable = Some(stored.clone());
+        if let Some(found) = self.search(delivery, homeserver, person).await? {
+            return self.adopt(delivery, found).await;
+        }
+        match standing {
+            // Nobody was ever in it, so it was encrypted from the start. Another one would be no better.
+            Standing::Uninvited { .. } => Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED))),
+            Standing::Left { is_encrypted } if may_use(is_encrypted) => {
+                match self.invite(delivery, homeserver, person, stored, is_encrypted).await {
+                    // Somebody else's room, in which we may not invite.
+                    Err(Step::Answered(Outcome::Rejected(_))) => self.make(delivery, homeserver, message, person).await,
+                    other => other,
+                }
+            }
+            Standing::Ready { .. } | Standing::Left { .. } | Standing::Closed => {
+                self.make(delivery, homeserver, message, person).await
+            }
+        }
+    }
+
+    /// The direct room does not take messages: the next attempt looks for another one.
+    pub(super) fn give_up_direct_room(&mut self) {
+        self.unusable = self.room.take();
+        self.ready = None;
+    }
+
+    /// The room that the account's list of direct rooms should have.
+    pub(in crate::lane) fn ready_room(&self) -> Option<&RoomId> {
+        self.ready.as_ref().map(|ready| &ready.room)
+    }
+
+    async fn search(
+        &self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        person: &UserId,
+    ) -> Result<Option<RoomId>, Step> {
+        let me = delivery.backend.me(homeserver).await?;
+        let Some(list) = homeserver.direct_list(&me).await? else { return Ok(None) };
+        let found = direct::find(homeserver, &list, person, self.unusable.as_ref()).await;
+        delivery.backend.direct.saw(list);
+        Ok(found?)
+    }
+
+    async fn adopt(&mut self, delivery: &Delivery<'_>, room: RoomId) -> Result<RoomId, Step> {
+        keep(delivery, &room).await?;
+        self.room = Some(room.clone());
+        Ok(self.is_ready(room, false))
+    }
+
+    async fn make(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        person: &UserId,
+    ) -> Result<RoomId, Step> {
+        self.check_exists(delivery, homeserver, person).await?;
+        // Not by a worker whose lease may have gone: its successor makes the room.
+        if !delivery.may_call() {
+            return Err(Step::Fenced);
+        }
+        // The message's own id, so that whoever takes over gets the same room; each room that could not be used needs another.
+        let key = message.txn_id.as_str();
+        let mut room = homeserver.create_direct_room(key).await?;
+        if self.unusable.as_ref() == Some(&room) {
+            room = homeserver.create_direct_room(&format!("{key}-{:08x}", fastrand::u32(..))).await?;
+        }
+        failpoint::reach(Point::RoomMade).await;
+        keep(delivery, &room).await?;
+        self.room = Some(room.clone());
+        failpoint::reach(Point::RoomStored).await;
+        info!(lane = %delivery.claim.lane, "Made a direct room");
+        let is_encrypted = homeserver.state(&room, "m.room.encryption").await?.is_some();
+        if is_encrypted && !message.may_be_unencrypted {
+            return Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED)));
+        }
+        self.invite(delivery, homeserver, person, room, is_encrypted).await
+    }
+
+    async fn invite(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        person: &UserId,
+        room: RoomId,
+        is_encrypted: bool,
+    ) -> Result<RoomId, Step> {
+        self.check_exists(delivery, homeserver, person).await?;
+        if !delivery.may_call() {
+            return Err(Step::Fenced);
+        }
+        homeserver.invite_directly(&room, person).await.map_err(|error| not_invited(person, error))?;
+        failpoint::reach(Point::PersonInvited).await;
+        Ok(self.is_ready(room, is_encrypted))
+    }
+
+    /// Homeservers accept invitations to people of theirs who do not exist. Of other servers' people only those can know.
+    async fn check_exists(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        person: &UserId,
+    ) -> Result<(), Step> {
+        let me = delivery.backend.me(homeserver).await?;
+        if self.exists || !direct::is_of_same_server(&me, person) {
+            return Ok(());
+        }
+        if homeserver.profile(person).await? == Profile::Missing {
+            let text = format!(
+                "no such Matrix user: {} has no account {person}; correct the Matrix ID",
+                direct::server_of(person)
+            );
+            let failure = Failure::new(code::NO_SUCH_USER, text);
+            self.closed = Some(failure.clone());
+            return Err(refused(failure));
+        }
+        self.exists = true;
+        Ok(())
+    }
+
+    fn is_ready(&mut self, room: RoomId, is_encrypted: bool) -> RoomId {
+        self.ready = Some(Ready { room: room.clone(), is_encrypted });
+        room
+    }
+}
+
+fn refused(failure: Failure) -> Step {
+    Step::Answered(Outcome::Rejected(failure))
+}
+
+fn not_invited(person: &UserId, error: SendError) -> Step {
+    match error.outcome_elsewhere() {
+        // The homeserver has just made or shown the room: most likely the person's own server does not answer it.
+        Outcome::Transient { failure, .. } => {
+            let text = format!(
+                "{person} could not be invited yet; the invitation is tried again until {} answers: {}",
+                direct::server_of(person),
+                failure.text
+            );
+            Step::Unreachable(Failure { code: failure.code, text })
+        }
+        Outcome::Forbidden(failure) | Outcome::Rejected(failure) => {
+            let text = format!("{person} cannot be invited: {}", failure.text);
+            refused(Failure { code: failure.code, text })
+        }
+        _ => error.into(),
+    }
+}

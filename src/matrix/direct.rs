@@ -1,0 +1,95 @@
+//! Direct rooms: making one, inviting the person, and the account's own list of them.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Homeserver, SendError, rooms::none_if_not_found};
+use crate::message::{Outcome, RoomId, UserId};
+
+/// The content of `m.direct`: lists of rooms by person. Anybody who has the account may have written it, so every value may
+/// be any JSON.
+pub type DirectList = Map<String, Value>;
+
+/// Whether an account of our own homeserver exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Exists,
+    /// Nobody has that name, or the account was erased.
+    Missing,
+    /// The homeserver does not say.
+    Hidden,
+}
+
+impl Homeserver {
+    /// Makes a private room without anybody in it. A repeated call with the same `key` gives the same room on Synapse, for half
+    /// an hour at least, even while the first call is under way; other homeservers make another room.
+    pub async fn create_direct_room(&self, key: &str) -> Result<RoomId, SendError> {
+        // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
+        let body = json!({ "preset": "private_chat", "is_direct": true }).to_string();
+        // Not in the specification, which knows no way to repeat this call safely.
+        let answer = match self.call(Method::PUT, &["createRoom", key], &[], Some(body.clone())).await {
+            Err(error) if is_unknown_endpoint(&error) => {
+                self.call(Method::POST, &["createRoom"], &[], Some(body)).await?
+            }
+            answer => answer?,
+        };
+        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::not_matrix())?;
+        Ok(RoomId::new(room))
+    }
+
+    /// Invites `person` and marks the room as direct for them.
+    pub async fn invite_directly(&self, room: &RoomId, person: &UserId) -> Result<(), SendError> {
+        // Not `POST …/invite`, which cannot carry the mark: the person's client would show just another room.
+        let path = ["rooms", room.as_str(), "state", "m.room.member", person.as_str()];
+        let body = json!({ "membership": "invite", "is_direct": true }).to_string();
+        self.call(Method::PUT, &path, &[], Some(body)).await.map(drop)
+    }
+
+    /// How `user` stands in `room`, as `invite`, `join`, `leave`, `ban` or `knock`; `None`: never been in it.
+    pub async fn membership_of(&self, room: &RoomId, user: &UserId) -> Result<Option<String>, SendError> {
+        let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
+        let member = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
+        Ok(member.and_then(|content| content.get("membership")?.as_str().map(str::to_owned)))
+    }
+
+    /// `GET /profile/{userId}` of an account on our own homeserver: it accepts invitations to people who do not exist.
+    pub async fn profile(&self, user: &UserId) -> Result<Profile, SendError> {
+        match self.call(Method::GET, &["profile", user.as_str()], &[], None).await {
+            Ok(_) => Ok(Profile::Exists),
+            Err(SendError::Refused { status: 404 | 410, errcode, .. }) if errcode != "M_UNRECOGNIZED" => {
+                Ok(Profile::Missing)
+            }
+            Err(error) => match error.outcome() {
+                Outcome::Forbidden(_) | Outcome::Rejected(_) => Ok(Profile::Hidden),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The account's list of direct rooms; `None` where something stands that is not a list. Only a 404 means that there are
+    /// no direct rooms.
+    pub async fn direct_list(&self, me: &UserId) -> Result<Option<DirectList>, SendError> {
+        let path = ["user", me.as_str(), "account_data", "m.direct"];
+        match none_if_not_found(self.call(Method::GET, &path, &[], None).await) {
+            Ok(None) => Ok(Some(DirectList::new())),
+            Ok(Some(Value::Object(list))) => Ok(Some(list)),
+            Ok(Some(_)) | Err(SendError::NotMatrix { status: 200, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the direct rooms, all of them: the homeserver replaces what it had.
+    pub async fn set_direct_list(&self, me: &UserId, list: &DirectList) -> Result<(), SendError> {
+        let path = ["user", me.as_str(), "account_data", "m.direct"];
+        self.call(Method::PUT, &path, &[], Some(Value::Object(list.clone()).to_string())).await.map(drop)
+    }
+}
+
+/// Whether the call may be known by another method: the homeserver, or what stands before it, knows no such path.
+fn is_unknown_endpoint(error: &SendError) -> bool {
+    match error {
+        SendError::Refused { status: 404 | 405, .. } | SendError::NotMatrix { status: 404 | 405, .. } => true,
+        SendError::Refused { errcode, .. } => errcode == "M_UNRECOGNIZED",
+        _ => false,
+    }
+}

@@ -1,0 +1,60 @@
+//! One writer at a time for what an account keeps on its homeserver, across all workers.
+
+use deadpool_postgres::Object;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio_postgres::Row;
+use tracing::warn;
+
+use super::{Store, StoreError, connect};
+use crate::message::UserId;
+
+/// A lock of the session, so that no transaction is open while the homeserver is asked. The server frees it with the connection.
+pub struct AccountLock {
+    connection: Option<Object>,
+    account: UserId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Store {
+    /// Waits for the account's lock, as long as the database lets a statement wait for one.
+    pub async fn lock_account(&self, account: &UserId) -> Result<AccountLock, StoreError> {
+        // One connection of the pool at most is kept this way, whatever the number of accounts.
+        let permit = timeout(connect::ANSWER_TIMEOUT, self.account_lock.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(StoreError::Unavailable("the lists of other accounts are still being written".to_owned()));
+        };
+        // From here on the connection is closed unless all goes well: the lock may be granted to it at any time.
+        let lock = AccountLock { connection: Some(self.client().await?), account: account.clone(), _permit: permit };
+        match timeout(connect::ANSWER_TIMEOUT, lock.ask(include_str!("../../sql/lock_account.sql"))).await {
+            Ok(answer) => answer.map(|_| lock),
+            Err(_) => Err(StoreError::Unavailable("the account's lock was not given in time".to_owned())),
+        }
+    }
+}
+
+impl AccountLock {
+    /// Gives the lock back and keeps the connection.
+    pub async fn release(mut self) {
+        match timeout(connect::ANSWER_TIMEOUT, self.ask(include_str!("../../sql/unlock_account.sql"))).await {
+            Ok(Ok(_)) => drop(self.connection.take()),
+            // The server frees what the session held when the connection is closed.
+            Ok(Err(error)) => warn!(%error, "The lock of an account could not be given back"),
+            Err(_) => warn!("The lock of an account could not be given back in time"),
+        }
+    }
+
+    async fn ask(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection.as_ref().expect("taken when the lock is given back, and not before");
+        let statement = connection.prepare_cached(sql).await?;
+        Ok(connection.query(&statement, &[&self.account.as_str()]).await?)
+    }
+}
+
+impl Drop for AccountLock {
+    /// A connection that still holds the lock must not go back to the pool.
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
