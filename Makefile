@@ -5,6 +5,8 @@
 #   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
 #   make reliability        the tests of faults, and docs/reliability.md from what they measured
 #   make soak               the same with greater numbers
+#   make deb                the Debian package of the worker, in target/deb
+#   make test-systemd       the package in a container with a real systemd: install, faults, upgrade, purge (needs root)
 
 CARGO ?= cargo
 # One build for all: the same crates with the same features as the tests use.
@@ -12,7 +14,7 @@ STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 # What the tests of faults have measured: rows of an earlier tree must not stand beside those of this one.
 RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 
-.PHONY: build demo setup test test-addons soak reliability
+.PHONY: build deb demo setup test test-addons test-systemd soak reliability
 
 build:
 	$(CARGO) build --workspace --locked
@@ -25,6 +27,13 @@ test: build
 
 test-addons: build
 	@$(STACK) test-addons
+
+deb: build
+	@$(STACK) deb
+
+test-systemd: build
+	@$(STACK) setup-systemd
+	$(CARGO) test --locked --test systemd
 
 setup: build
 	@$(STACK) setup

@@ -1,7 +1,6 @@
--- What `check` asks of the server: who we are there, whether it takes writes, its clock, and whether new messages wake the workers.
+-- What `check` asks of the server: who we are there, its clock, and whether new messages wake the workers.
 SELECT current_user::text AS role, current_database()::text AS database, current_setting('server_version') AS version,
     (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS is_superuser,
-    pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS is_read_only,
     EXTRACT(EPOCH FROM clock_timestamp())::double precision AS clock_seconds,
     EXISTS (
         SELECT FROM pg_trigger AS t

@@ -56,7 +56,7 @@ WITH own AS MATERIALIZED (
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
         queued_at, user_id, worker)
     SELECT now() AT TIME ZONE 'UTC' - o.age_ms * interval '1 ms', o.backend_id, o.id, o.event_type, o.res_model, o.res_id,
-        COALESCE(o.sent_room_id, o.room_id), o.matrix_user_id, o.matrix_type, o.content ->> 'body',
+        COALESCE(o.sent_room_id, o.room_id), o.matrix_user_id, o.matrix_type, COALESCE(o.content ->> 'body', o.content ->> 'reason'),
         CASE WHEN o.status = 'failed' THEN o.content END, o.txn_id, o.attachment_id, o.status, o.is_final, o.error_code,
         o.error_message, o.attempts, o.duration_ms, o.event_id, o.queued_at, o.user_id, $2
     FROM (SELECT * FROM done UNION ALL SELECT * FROM held) AS o

@@ -6,7 +6,14 @@ GRANT SELECT, INSERT ON matrix_log TO {role};
 GRANT SELECT ON matrix_backend TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_lane, matrix_backend_status, matrix_worker TO {role};
 GRANT USAGE ON SEQUENCE matrix_log_id_seq, matrix_lane_id_seq, matrix_backend_status_id_seq, matrix_worker_id_seq TO {role};
--- The worker asks for the same on each connection; these hold for whoever uses the role by hand.
-ALTER ROLE {role} SET statement_timeout = '8s';
-ALTER ROLE {role} SET lock_timeout = '4s';
-ALTER ROLE {role} SET idle_in_transaction_session_timeout = '8s';
+-- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
+-- the database has been made read-only. Who may not alter the role leaves them to an administrator.
+DO $rights_of_the_worker$
+BEGIN
+    ALTER ROLE {role} SET statement_timeout = '8s';
+    ALTER ROLE {role} SET lock_timeout = '4s';
+    ALTER ROLE {role} SET idle_in_transaction_session_timeout = '8s';
+    ALTER ROLE {role} SET default_transaction_read_only = off;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'The time limits of the role were not set: only an administrator may. The worker sets its own.';
+END $rights_of_the_worker$;

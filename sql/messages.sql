@@ -1,21 +1,29 @@
--- The first messages of those lanes that the owner holds.
+-- The first messages of those lanes that the owner holds: of each lane its head, and further ones until it has enough of them
+-- or enough bytes.
 --
--- $1 owner, $2 lanes, $3 messages per lane at most,
--- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids
+-- $1 owner, $2 lanes, $3 messages per lane at most; each of them is unpacked to be measured,
+-- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids,
+-- $5 bytes of content per lane after which no further message is returned
 -- Rows come in no order: sort by id.
-SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.txn_id, o.is_expired,
+SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.txn_id, o.is_expired,
     o.is_past_dedup, o.event_type, o.queued_seconds
 FROM matrix_lane AS l
 CROSS JOIN LATERAL (
-    SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
-        o.content @> '{"org.odoo.unencrypted": true}' AS may_be_unencrypted,
-        COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
-        o.queued_at < now() AT TIME ZONE 'UTC' - $4::bigint * interval '1 ms' AS is_past_dedup,
-        o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds
-    FROM matrix_outbox AS o
-    WHERE o.lane = l.lane
-    ORDER BY o.id
-    LIMIT $3::integer
+    SELECT o.*,
+        sum(octet_length(o.content)) OVER (ORDER BY o.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM (
+        SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
+            o.content @> '{"org.odoo.unencrypted": true}' AS may_be_unencrypted,
+            o.content ->> 'org.odoo.changes' AS changes,
+            COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
+            o.queued_at < now() AT TIME ZONE 'UTC' - $4::bigint * interval '1 ms' AS is_past_dedup,
+            o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds
+        FROM matrix_outbox AS o
+        WHERE o.lane = l.lane
+        ORDER BY o.id
+        LIMIT $3::integer
+    ) AS o
 ) AS o
 -- Not by the index on owners, which knows all lanes that this one ever had.
 WHERE l.lane = ANY ($2::text[]) AND l.owner IS NOT DISTINCT FROM $1 AND l.lease_until IS NOT NULL
+    AND (o.bytes_before IS NULL OR o.bytes_before < $5::integer)

@@ -1,9 +1,11 @@
--- Walk the lanes that have messages, as a ring: for each backend that may send, the next lanes after its cursor.
--- Each lane costs one descent of matrix_outbox_lane_id_idx, whatever the backlog. Lanes seen for the first time get their row.
+-- Walk the lanes that have messages, as a ring: for each backend that may send, the next free lanes after its cursor.
+-- Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever the backlog. Lanes seen for
+-- the first time get their row.
 --
 -- $1 backend ids and $2 the lane after which to go on, pairwise; a backend that is not named starts at its first lane
--- $3 lanes to look at for each backend, at most
--- One row per lane found; one with lane NULL per active backend, with what it may do:
+-- $3 free lanes to find for each backend, at most, $4 lanes to look at, at most, $5 owner
+-- One row per free lane; one with lane NULL per active backend: how far the walk came (NULL: no further), whether that was the
+-- last of its lanes, how many of those that it passed others hold or are at rest, and what the backend may do:
 --   open     may send
 --   changed  was stopped, but its configuration is another one now: to be reset
 --   paced    is limited and may take one slot now
@@ -28,35 +30,47 @@ WITH RECURSIVE backend AS MATERIALIZED (
             ELSE s.next_probe_at END AS at
     ) AS due
     WHERE b.is_active
-), ring (backend_id, lane, ends_before, n) AS (
-    SELECT b.id, first.lane, b.id || '0', 1
+), ring (backend_id, lane, ends_before, passed, found, is_new, is_free, is_ours) AS (
+    -- Where the walk begins; no lane yet.
+    -- '0' follows '/' in byte order, so that the range is that of all lanes of the backend.
+    SELECT b.id, COALESCE(cursor.lane, b.id || '/')::varchar COLLATE "C", b.id || '0', 0, 0, false, false, false
     FROM backend AS b
     LEFT JOIN unnest($1::integer[], $2::text[]) AS cursor (backend_id, lane) ON cursor.backend_id = b.id
-    CROSS JOIN LATERAL (
-        SELECT o.lane FROM matrix_outbox AS o
-        -- '0' follows '/' in byte order, so this is the range of all lanes of the backend.
-        WHERE o.lane > COALESCE(cursor.lane, b.id || '/') AND o.lane < b.id || '0'
-        ORDER BY o.lane LIMIT 1
-    ) AS first
     WHERE b.standing IN ('open', 'paced')
     UNION ALL
-    SELECT ring.backend_id, next.lane, ring.ends_before, ring.n + 1
+    SELECT ring.backend_id, next.lane, ring.ends_before, ring.passed + 1, ring.found + state.is_free::integer, state.is_new,
+        state.is_free, state.is_ours
     FROM ring
     CROSS JOIN LATERAL (
         SELECT o.lane FROM matrix_outbox AS o
         WHERE o.lane > ring.lane AND o.lane < ring.ends_before
         ORDER BY o.lane LIMIT 1
     ) AS next
-    WHERE ring.n < $3::integer
+    LEFT JOIN LATERAL (
+        SELECT l.id, l.owner, l.lease_until >= now() AT TIME ZONE 'UTC' AS is_leased,
+            l.retry_at > now() AT TIME ZONE 'UTC' AS is_resting
+        FROM matrix_lane AS l WHERE l.lane = next.lane
+        OFFSET 0
+    ) AS l ON true
+    CROSS JOIN LATERAL (
+        SELECT l.id IS NULL AS is_new, l.is_leased IS NOT TRUE AND l.is_resting IS NOT TRUE AS is_free,
+            l.is_leased IS TRUE AND l.owner IS NOT DISTINCT FROM $5 AS is_ours
+    ) AS state
+    WHERE ring.found < $3::integer AND ring.passed < $4::integer
 ), missing AS (
     INSERT INTO matrix_lane (lane)
-    SELECT ring.lane FROM ring
-    -- One descent of the index for each lane found. As NOT EXISTS it may become a join that reads all of matrix_lane.
-    WHERE (SELECT l.id FROM matrix_lane AS l WHERE l.lane = ring.lane) IS NULL
+    SELECT ring.lane FROM ring WHERE ring.is_new
     -- All writers make and lock lanes in this order, so two of them cannot block each other.
     ORDER BY ring.lane
     ON CONFLICT DO NOTHING
+), walk AS (
+    SELECT ring.backend_id, max(ring.lane) AS passed_until, max(ring.found) < $3::integer AND count(*) < $4::integer AS is_end,
+        count(*) FILTER (WHERE NOT ring.is_free AND NOT ring.is_ours) AS busy_elsewhere
+    FROM ring WHERE ring.passed > 0
+    GROUP BY ring.backend_id
 )
-SELECT b.id AS backend_id, b.config_version, b.standing, b.wait_ms::bigint AS wait_ms, NULL::text AS lane FROM backend AS b
+SELECT b.id AS backend_id, b.config_version, b.standing, b.wait_ms::bigint AS wait_ms, walk.passed_until,
+    COALESCE(walk.is_end, true) AS is_end, COALESCE(walk.busy_elsewhere, 0) AS busy_elsewhere, NULL::text AS lane
+FROM backend AS b LEFT JOIN walk ON walk.backend_id = b.id
 UNION ALL
-SELECT ring.backend_id, NULL, NULL, NULL, ring.lane FROM ring
+SELECT ring.backend_id, NULL, NULL, NULL, NULL, NULL, NULL, ring.lane FROM ring WHERE ring.is_free

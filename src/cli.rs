@@ -185,6 +185,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::BadConfig(_) => 78,
+            Self::Store(StoreError::Pooler(_)) => 78,
             Self::Store(_) => 69,
             Self::Usage(_) => 64,
             Self::Failed(_) => 1,

@@ -2,7 +2,7 @@
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `DATABASE_URL`, `DATABASE_URL_FILE` | required | libpq URL, direct to PostgreSQL; `sslmode` and `sslrootcert` as libpq means them |
+//! | `DATABASE_URL`, `DATABASE_URL_FILE` | required | libpq URL, not through a transaction pooler; `sslmode`, `sslrootcert`, `sslcert`, `sslkey` as libpq means them |
 //! | `MATRIX_TOKEN_KEY_FILE`, `MATRIX_TOKEN_KEY` | none | Fernet keys that open sealed tokens, separated by commas or lines |
 //! | `WORKER_NAME` | host name | who this worker is; two that run at once need two names |
 //! | `WORKER_CONCURRENCY` | 64 | lanes in flight, 1 to 10000 |
@@ -58,10 +58,10 @@ pub struct Config {
 
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("{variable} is not set; {mend}")]
-    Missing { variable: &'static str, mend: &'static str },
-    #[error("{variable}={value}: {mend}")]
-    Bad { variable: &'static str, value: String, mend: String },
+    #[error("{variable} is not set; {fix}")]
+    Missing { variable: &'static str, fix: &'static str },
+    #[error("{variable}={value}: {fix}")]
+    Bad { variable: &'static str, value: String, fix: String },
     #[error("{variable} is not a variable of this program; did you mean {meant}?")]
     Unknown { variable: String, meant: &'static str },
 }
@@ -73,7 +73,8 @@ impl Config {
         environment.check_names()?;
         let database_url = environment.secret("DATABASE_URL")?.ok_or(ConfigError::Missing {
             variable: "DATABASE_URL",
-            mend: "set it to the database of Odoo, as postgresql://user:password@host:5432/database, or name an --instance",
+            fix: "set it to the database of Odoo, as postgresql://user:password@host:5432/database; for a service `odoo-matrix-worker \
+                configure NAME` writes it",
         })?;
         let worker_name = environment.get("WORKER_NAME").map_or_else(host_name, str::to_owned);
         if worker_name.contains('/') || worker_name.len() > 100 {
@@ -159,8 +160,8 @@ fn address(environment: &Environment, variable: &'static str) -> Result<Option<S
     })
 }
 
-pub(crate) fn bad(variable: &'static str, value: impl Display, mend: impl Into<String>) -> ConfigError {
-    ConfigError::Bad { variable, value: value.to_string(), mend: mend.into() }
+pub(crate) fn bad(variable: &'static str, value: impl Display, fix: impl Into<String>) -> ConfigError {
+    ConfigError::Bad { variable, value: value.to_string(), fix: fix.into() }
 }
 
 /// The kernel's name for this host; without one the worker still needs some name.
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_variable_the_value_and_the_mend() {
-        for (variable, value, mend) in [
+        for (variable, value, fix) in [
             ("WORKER_CONCURRENCY", "many", "1 to 10000"),
             ("WORKER_CONCURRENCY", "0", "1 to 10000"),
             ("HTTP_TIMEOUT_SECONDS", "NaN", "0.05 to 600"),
@@ -205,7 +206,7 @@ mod tests {
         ] {
             let error = load(&[(variable, value)]).unwrap_err();
 
-            assert!(error.contains(variable) && error.contains(value) && error.contains(mend), "{error}");
+            assert!(error.contains(variable) && error.contains(value) && error.contains(fix), "{error}");
         }
     }
 
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_told_without_showing_it() {
+    fn a_bad_key_is_reported_without_showing_it() {
         let error = load(&[("MATRIX_TOKEN_KEY", "hunter2")]).unwrap_err();
 
         assert!(error.contains("MATRIX_TOKEN_KEY") && !error.contains("hunter2"), "{error}");

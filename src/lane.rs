@@ -1,5 +1,6 @@
 //! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
 
+mod changes;
 mod direct_list;
 mod look;
 mod outage;

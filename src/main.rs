@@ -11,21 +11,23 @@ pub(crate) async fn main() -> ExitCode {
     // What is not Unicode cannot be one of our values.
     let given =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let environment = match cli.environment(given.collect()) {
+    let given = given.collect();
+    let prefix = if telemetry::is_journal(&given) { "<3>" } else { "" };
+    let environment = match cli.environment(given) {
         Ok(environment) => environment,
-        Err(error) => return told(&error.to_string(), 78),
+        Err(error) => return told(prefix, &error.to_string(), 78),
     };
-    if let Err(error) = telemetry::start(environment.get("LOG_FORMAT"), environment.get("RUST_LOG")) {
-        return told(&error, 78);
+    if let Err(error) = telemetry::start(&environment) {
+        return told(prefix, &error, 78);
     }
     match cli.run(&environment).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => told(&error.to_string(), error.exit_code()),
+        Err(error) => told(prefix, &error.to_string(), error.exit_code()),
     }
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of the program")]
-fn told(error: &str, code: u8) -> ExitCode {
-    eprintln!("odoo-matrix-worker: {error}");
+fn told(prefix: &str, error: &str, code: u8) -> ExitCode {
+    eprintln!("{prefix}odoo-matrix-worker: {error}");
     ExitCode::from(code)
 }

@@ -82,6 +82,8 @@ pub struct Message {
     pub content: String,
     /// Whoever may write the record has agreed that it stands readable in an encrypted room.
     pub may_be_unencrypted: bool,
+    /// The message that this one edits or redacts.
+    pub changes: Option<TxnId>,
     pub txn_id: TxnId,
     /// What made Odoo queue it, as `stage_changed`.
     pub event_type: String,
@@ -151,6 +153,8 @@ pub mod code {
     pub const OVERTAKEN: &str = "org.odoo.overtaken";
     /// Nobody on our homeserver has the Matrix ID of a direct message.
     pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
+    /// An edit or a redaction of a message that was never sent.
+    pub const NOTHING_TO_CHANGE: &str = "org.odoo.nothing_to_change";
     /// The room is encrypted, and nobody has agreed to messages that are not.
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }

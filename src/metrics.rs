@@ -7,7 +7,7 @@ use std::{sync::Arc, sync::atomic::AtomicU64};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
 /// From a homeserver next door to one that runs into the time limit.
@@ -81,7 +81,7 @@ impl Metrics {
         page
     }
 
-    /// The names under which the numbers are read. The format appends `_total` to counters.
+    /// The names under which the numbers are read. The format appends the unit, and `_total` to counters.
     fn register(&self) -> Registry {
         let mut all = Registry::with_prefix("matrix");
         all.register(
@@ -89,9 +89,10 @@ impl Metrics {
             "Messages that wait, counted up to 10000: 10001 means more",
             self.pending.clone(),
         );
-        all.register(
-            "outbox_oldest_age_seconds",
-            "Since when the oldest of the counted messages waits",
+        all.register_with_unit(
+            "outbox_oldest_age",
+            "How long the oldest of the counted messages has waited",
+            Unit::Seconds,
             self.oldest_age_seconds.clone(),
         );
         all.register(
@@ -99,14 +100,16 @@ impl Metrics {
             "Messages whose outcome was written: ok, failed for good, or held until the homeserver is back",
             self.deliveries.clone(),
         );
-        all.register(
-            "delivery_duration_seconds",
+        all.register_with_unit(
+            "delivery_duration",
             "From the last request for a message to the homeserver's 200",
+            Unit::Seconds,
             self.delivery_duration_seconds.clone(),
         );
-        all.register(
-            "queued_to_sent_seconds",
+        all.register_with_unit(
+            "queued_to_sent",
             "From the moment when Odoo queued a message to the homeserver's 200",
+            Unit::Seconds,
             self.queued_to_sent_seconds.clone(),
         );
         all.register(
@@ -137,5 +140,24 @@ impl Metrics {
             self.listener_up.clone(),
         );
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_a_help_text_and_every_time_its_unit() {
+        let page = Metrics::default().encode();
+        let names: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+
+        assert_eq!(names.len(), 12, "{page}");
+        for name in names {
+            let help = page.lines().find_map(|line| line.strip_prefix(&format!("# HELP {name} ")));
+            assert!(help.is_some_and(|text| text.len() > 20), "{name} has no help:\n{page}");
+            let unit = page.lines().any(|line| line == format!("# UNIT {name} seconds"));
+            assert_eq!(unit, name.ends_with("_seconds"), "{name}:\n{page}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The worker: claims lanes while it has places for them, wakes when there is something to do, and ends in order.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -42,7 +43,8 @@ const POLL_LEASED: Duration = Duration::from_millis(500);
 /// How long to wait when the database is not what the worker needs.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Odoo and `status` miss a worker after two minutes.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// When to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +58,10 @@ pub enum Until {
 struct Shared {
     context: Context,
     leases: Leases,
-    /// Something may be claimable: a lane was given back, a place is free, or a stopped backend was asked.
+    /// Something may be claimable: a lane was given back, or a stopped backend was asked.
     freed: Arc<Notify>,
+    /// A lane's task has ended. Its release may still be on its way.
+    place: Notify,
     wakeups: Wakeups,
     health: Health,
 }
@@ -79,6 +83,7 @@ pub async fn run(
         leases: Leases::new(store.metrics().lanes_held.clone()),
         context: Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay },
         freed,
+        place: Notify::new(),
         wakeups,
         health,
     });
@@ -152,29 +157,46 @@ impl Runner {
         let mut decay = DECAY_FROM;
         while !shutdown.is_draining() {
             while self.lanes.try_join_next().is_some() {}
+            let mut is_exhausted = false;
             let pause = match self.round().await {
-                Ok(Some(round)) => {
+                Ok(round) => {
                     trouble.reset();
                     health.ready();
+                    is_exhausted = round.is_exhausted;
                     if until == Until::Drained && self.is_drained(&round).await {
                         break;
                     }
-                    pause_after(&round, &mut decay)
+                    if self.places.available_permits() == 0 {
+                        // All places are taken: the next lane to end wakes us.
+                        round.next_due.map_or(POLL, |due| POLL.min(due))
+                    } else {
+                        pause_after(&round, &mut decay)
+                    }
                 }
-                // All places are taken: the next lane to end wakes us.
-                Ok(None) => POLL,
                 Err(error) => {
                     health.not_ready(&error);
                     pause_of_trouble(&error, trouble.next_pause())
                 }
             };
-            // Waits for a notification, a lane given back, the next poll, or the end.
+            let places = self.places.clone();
             let waiting = async {
-                tokio::select! {
-                    () = shared.wakeups.next() => decay = DECAY_FROM,
-                    () = shared.freed.notified() => {}
-                    () = sleep(pause) => {}
-                    () = shutdown.draining() => {}
+                let mut poll = pin!(sleep(pause));
+                // Waits for a notification, a lane given back, a place for a lane that is free, the next poll, or the end.
+                loop {
+                    tokio::select! {
+                        () = shared.wakeups.next() => {
+                            decay = DECAY_FROM;
+                            break;
+                        }
+                        () = shared.freed.notified() => is_exhausted = false,
+                        () = shared.place.notified() => {}
+                        () = &mut poll => break,
+                        () = shutdown.draining() => break,
+                    }
+                    // A walk without a place, or with nothing to find, is none to make.
+                    if !is_exhausted && places.available_permits() > 0 {
+                        break;
+                    }
                 }
             };
             health.claiming.beat_while(waiting).await;
@@ -183,8 +205,8 @@ impl Runner {
         health.claiming.beat_while(async { while self.lanes.join_next().await.is_some() {} }).await;
     }
 
-    /// Looks for lanes once and sets them going; `None` when there was no place for any.
-    async fn round(&mut self) -> Result<Option<Round>, StoreError> {
+    /// Looks for lanes once and sets them going. Without a place it hears what may be sent at all.
+    async fn round(&mut self) -> Result<Round, StoreError> {
         let places = self.places.available_permits();
         let mut round = self.claimer.round(&self.shared.context.store, &self.shared.leases, places).await?;
         for backend in round.to_probe.drain(..) {
@@ -200,8 +222,7 @@ impl Runner {
             failpoint::reach(Point::AfterClaim).await;
             self.start(claimed);
         }
-        // A pause or a change of a backend is heard without a place, too.
-        Ok((places > 0).then_some(round))
+        Ok(round)
     }
 
     fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
@@ -227,7 +248,7 @@ impl Runner {
             // In this order: a place that is free and taken at once would be counted as its backend's.
             drop(sending);
             drop(permit);
-            shared.freed.notify_one();
+            shared.place.notify_one();
         });
     }
 
@@ -256,7 +277,7 @@ fn pause_after(round: &Round, decay: &mut Duration) -> Duration {
     }
     let mut pause = if *decay > DECAY_UNTIL { backoff::with_jitter(POLL) } else { *decay };
     *decay = (*decay * DECAY_FACTOR).min(DECAY_UNTIL * 2);
-    if round.leased_elsewhere > 0 {
+    if round.busy_elsewhere > 0 {
         pause = pause.min(POLL_LEASED);
     }
     round.next_due.map_or(pause, |due| pause.min(due))

@@ -1,6 +1,7 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
 mod account;
+mod asked;
 mod attempts;
 mod backlog;
 mod claim;
@@ -11,13 +12,14 @@ mod history;
 mod inspect;
 mod listener;
 mod migrations;
+mod pooler;
 mod report;
 mod scratch;
 mod status;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret as _;
 use tokio::{
     sync::Semaphore,
@@ -55,6 +57,9 @@ const RENEW: &str = include_str!("../sql/renew.sql");
 
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
+
+/// Lanes that one walk looks at, at most: busy ones cost it time, too.
+const LONGEST_WALK: i32 = 2000;
 
 /// The database, as one worker process sees it.
 pub struct Store {
@@ -103,8 +108,23 @@ pub enum Standing {
 
 #[derive(Debug, Default)]
 pub struct Ring {
-    pub backends: Vec<(BackendId, i32, Standing)>,
+    pub backends: Vec<Walk>,
+    /// Lanes that were free.
     pub lanes: Vec<(BackendId, Lane)>,
+}
+
+/// The walk over one active backend's lanes.
+#[derive(Debug)]
+pub struct Walk {
+    pub backend: BackendId,
+    pub config_version: i32,
+    pub standing: Standing,
+    /// The last lane that was looked at; `None`: there was none.
+    pub passed_until: Option<Lane>,
+    /// It was the last lane of the backend.
+    pub is_end: bool,
+    /// Lanes on the way that others hold or that are at rest.
+    pub busy_elsewhere: usize,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
@@ -112,7 +132,7 @@ pub struct Ring {
 /// # Errors
 /// In plain words, without the URL: it holds a password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    connect::settings(url).map(drop)
+    connect::Link::new(url).map(drop)
 }
 
 impl Store {
@@ -122,14 +142,20 @@ impl Store {
     /// In plain words when `DATABASE_URL` cannot be used.
     pub fn new(config: &Config) -> Result<Self, String> {
         let metrics = Metrics::default();
-        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
-        let manager = Manager::from_config(settings, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let link = connect::Link::new(config.database_url.expose_secret())?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(link.config, link.tls, recycling);
+        let setup: Arc<str> = link.setup.into();
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(connect::ANSWER_TIMEOUT))
             .create_timeout(Some(connect::ANSWER_TIMEOUT))
             .recycle_timeout(Some(connect::ANSWER_TIMEOUT))
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
+            }))
             .pre_recycle(Hook::sync_fn({
                 let reconnects = metrics.db_reconnects.clone();
                 move |client, _| {
@@ -157,10 +183,8 @@ impl Store {
     /// # Errors
     /// As [`Store::new`].
     pub fn listener(&self, config: &Config) -> Result<Listener, String> {
-        let (settings, tls) = connect::settings(config.database_url.expose_secret())?;
         Ok(Listener::new(
-            settings,
-            tls,
+            connect::Link::new(config.database_url.expose_secret())?,
             self.owner.clone(),
             self.name.clone(),
             self.metrics.clone(),
@@ -180,8 +204,9 @@ impl Store {
     /// Whether the database holds a contract that serves this worker.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] says what is there instead and what to upgrade.
+    /// [`StoreError::Contract`] says what is there instead and what to upgrade; [`StoreError::Pooler`] what stands before the server.
     pub async fn check_contract(&self) -> Result<(), StoreError> {
+        self.check_sessions().await?;
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
         let found: Option<String> = rows.first().map(|row| value(row, 0)).transpose()?.flatten();
         migrations::judge(found.as_deref())
@@ -207,10 +232,12 @@ impl Store {
             .collect()
     }
 
-    /// At most `probes` lanes of each backend that may send, after the lane that `cursors` remembers for it.
-    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, probes: usize) -> Result<Ring, StoreError> {
+    /// At most `most` free lanes of each backend that may send, after the lane that `cursors` remembers for it.
+    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
         let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
-        let rows = self.query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(probes)]).await?;
+        let rows = self
+            .query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.owner])
+            .await?;
         let mut ring = Ring::default();
         for row in &rows {
             let backend: BackendId = value(row, "backend_id")?;
@@ -226,7 +253,14 @@ impl Store {
                 "probe" => Standing::Probe,
                 _ => Standing::Closed { wait },
             };
-            ring.backends.push((backend, value::<Option<i32>>(row, "config_version")?.unwrap_or_default(), standing));
+            ring.backends.push(Walk {
+                backend,
+                config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                standing,
+                passed_until: value::<Option<&str>>(row, "passed_until")?.map(Lane::new),
+                is_end: value(row, "is_end")?,
+                busy_elsewhere: usize::try_from(value::<i64>(row, "busy_elsewhere")?).unwrap_or_default(),
+            });
         }
         Ok(ring)
     }
@@ -314,7 +348,7 @@ impl Store {
         // What happened to this one has most likely happened to those that lie idle, and each would cost as much time.
         self.pool.retain(|_, _| false);
         self.metrics.db_reconnects.inc();
-        Err(StoreError::Unavailable("a statement was not answered in time".to_owned()))
+        Err(StoreError::Cancelled("a statement was not answered in time".to_owned()))
     }
 }
 

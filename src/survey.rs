@@ -13,7 +13,8 @@ use crate::{
     systemd,
 };
 
-const PERIOD: Duration = Duration::from_secs(10);
+/// Fresh enough for a scrape of Prometheus, and four statements a minute.
+const PERIOD: Duration = Duration::from_secs(15);
 
 /// Looks for ever.
 pub async fn watch(store: &Store) {
@@ -34,10 +35,9 @@ pub async fn watch(store: &Store) {
 /// Brings the gauges up to date and says it in one line. `shown` are the backends that have a gauge.
 async fn look(store: &Store, shown: &mut HashSet<BackendId>) -> Result<String, StoreError> {
     let metrics = store.metrics();
-    let backlog = store.backlog().await?;
+    let (backlog, states) = store.survey().await?;
     metrics.pending.set(backlog.messages);
     metrics.oldest_age_seconds.set(backlog.oldest.as_secs_f64());
-    let states = store.backend_states().await?;
     show(metrics, &states, shown);
     Ok(line(backlog, &states))
 }

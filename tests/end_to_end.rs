@@ -67,6 +67,56 @@ async fn a_transaction_that_odoo_rolls_back_sends_nothing() {
     assert_eq!(waiting.get::<_, i64>(0), 0);
 }
 
+/// Waits until the lawyer sees what `seen` looks for in the room; gives back what he sees in the end, oldest first.
+async fn until(office: &Office, seen: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let (_, mut since) = office.lawyer.sync(&office.room, "").await.unwrap();
+    loop {
+        let events = office.lawyer.timeline(&office.room).await.unwrap();
+        if seen(&events) || Instant::now() > deadline {
+            return events;
+        }
+        // Comes back when something happens.
+        (_, since) = office.lawyer.sync(&office.room, &since).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_chatter_message_that_is_edited_and_deleted_in_odoo_is_so_in_its_room() {
+    let office = open_office().await;
+    let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
+    office.admin.write("legal.case", case, json!({"matrix_mirror_chatter": true})).await.unwrap();
+    let comment =
+        json!({"body": "The hering is on Friday", "message_type": "comment", "subtype_xmlid": "mail.mt_comment"});
+    office.admin.execute_kw("legal.case", "message_post", json!([[case]]), comment).await.unwrap();
+    let find = json!([["model", "=", "legal.case"], ["res_id", "=", case], ["body", "like", "hering"]]);
+    let found = office.admin.search_read("mail.message", find, &["id"], "id").await.unwrap();
+    let message = found[0]["id"].as_i64().unwrap();
+    let is_told = |events: &[Event]| events.iter().any(|event| event.body().contains("hering"));
+    let original = until(&office, is_told).await.pop().expect("the room has events");
+    assert!(original.body().ends_with(": The hering is on Friday"), "{original:?}");
+
+    office.admin.write("mail.message", message, json!({"body": "The hearing is on Friday"})).await.unwrap();
+
+    let edit = until(&office, |events| events.iter().any(|event| event.content["m.new_content"].is_object())).await;
+    let edit = edit.last().expect("the room has events");
+    let relation = json!({"rel_type": "m.replace", "event_id": original.event_id});
+    assert_eq!(edit.content["m.relates_to"], relation, "{}", office.worker.process().tail());
+    let new = edit.content["m.new_content"]["body"].as_str().unwrap();
+    assert!(new.ends_with(": The hearing is on Friday"), "{new}");
+
+    office.admin.execute_kw("mail.message", "unlink", json!([[message]]), json!({})).await.unwrap();
+
+    let is_text = |event: &&Event| event.body().contains("Friday");
+    let left = until(&office, |events| !events.iter().any(|event| is_text(&event))).await;
+    assert_eq!(left.iter().filter(is_text).count(), 0, "{}", office.worker.process().tail());
+    let redactions = left.iter().filter(|event| event.kind == "m.room.redaction").count();
+    assert_eq!(redactions, 2, "of the message and of its edit: {left:?}");
+    // Case created, message, edit, two redactions.
+    let logs = story::logged(&office, 5, Duration::from_secs(30)).await.unwrap();
+    assert!(logs.iter().all(|row| row["status"] == "ok"), "{logs:?}");
+}
+
 /// Not asserted: it is the homeserver's time for the most part.
 #[tokio::test]
 async fn the_time_from_commit_to_arrival_is_told() {

@@ -16,7 +16,7 @@ use crate::{
     health::Health,
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Listener, Store},
+    store::{COUNTED, Listener, Store, StoreError},
     systemd,
 };
 
@@ -32,14 +32,15 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
     systemd::ready();
-    if wait_for_contract(&store, &shutdown, &health).await {
+    let waited = wait_for_contract(&store, &shutdown, &health).await;
+    if let Ok(true) = waited {
         deliver(config, (store, listener), shutdown, health, Until::Stopped).await;
     }
     systemd::stopping();
     signals.abort();
     drop(watchers);
     info!("Stopped");
-    Ok(())
+    Ok(waited.map(drop)?)
 }
 
 pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
@@ -106,14 +107,20 @@ async fn watchers(config: &Config, store: &Store, health: &Health) -> Result<Joi
 }
 
 /// Waits until the database holds the contract; false when the worker was told to stop before.
-async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) -> bool {
+///
+/// # Errors
+/// A pooler that waiting would not change.
+async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) -> Result<bool, StoreError> {
     loop {
         // A server that does not answer keeps the look for seconds.
         let looked = tokio::select! {
             looked = store.check_contract() => looked,
-            () = shutdown.draining() => return false,
+            () = shutdown.draining() => return Ok(false),
         };
-        let Err(error) = looked else { return true };
+        let Err(error) = looked else { return Ok(true) };
+        if let StoreError::Pooler(_) = error {
+            return Err(error);
+        }
         warn!(%error, "Waiting for the database");
         health.not_ready(&error);
         systemd::status(&format!("Waiting: {error}"));
@@ -126,7 +133,7 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
             }
         };
         if health.claiming.beat_while(health.flushing.beat_while(waiting)).await {
-            return false;
+            return Ok(false);
         }
     }
 }

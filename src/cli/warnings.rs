@@ -3,7 +3,7 @@
 use super::status::ago;
 use crate::store::{BackendReport, ServerReport, SnapshotReport, WorkerReport};
 
-/// A worker writes its row every 10 s.
+/// A worker writes its row every 20 s.
 const MISSED_AFTER: f64 = 120.0;
 
 /// Far from full, and far beyond what a worker that listens leaves behind.

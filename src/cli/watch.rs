@@ -76,8 +76,8 @@ fn rate(seen: &mut Seen, now: Instant, sent: i64) -> Option<f64> {
         return None;
     }
     let elapsed = now.duration_since(since).as_secs_f64();
-    // The rows are written every ten seconds: a longer look is smoother than a shorter one.
-    if elapsed >= 30.0 {
+    // The rows are written every twenty seconds: a longer look is smoother than a shorter one.
+    if elapsed >= 60.0 {
         *seen = Some((now, sent));
     }
     #[expect(clippy::cast_precision_loss, reason = "for people")]

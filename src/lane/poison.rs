@@ -76,7 +76,8 @@ impl Delivery<'_> {
         route: &mut Route,
     ) -> Past {
         for (place, message) in behind.iter().enumerate() {
-            if !self.may_call() {
+            // What changes an earlier message, the head perhaps, is no witness.
+            if !self.may_call() || message.changes.is_some() {
                 return Past::NotSent;
             }
             let mut of_this = Tries::new(None);

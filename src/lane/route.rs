@@ -10,7 +10,12 @@ use std::{
 use tracing::{info, warn};
 
 use self::direct::Ready;
-use super::{Delivery, look::Look, outage::SUSPECT_AFTER};
+use super::{
+    Delivery,
+    changes::{self, Made},
+    look::Look,
+    outage::SUSPECT_AFTER,
+};
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
@@ -20,7 +25,7 @@ use crate::{
 };
 
 /// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
@@ -47,6 +52,8 @@ pub(super) struct Route {
     unusable: Option<RoomId>,
     /// The person has an account.
     exists: bool,
+    /// What the messages of this claim made.
+    made: Made,
 }
 
 /// What came of one attempt.
@@ -111,7 +118,12 @@ impl Route {
     ) -> Step {
         loop {
             match self.try_once(delivery, homeserver, message, attempts).await {
-                Ok(Tried::Answered(outcome)) => return Step::Answered(outcome),
+                Ok(Tried::Answered(outcome)) => {
+                    if let Outcome::Sent(event_id) = &outcome {
+                        self.made.insert(message.txn_id.clone(), event_id.clone());
+                    }
+                    return Step::Answered(outcome);
+                }
                 Ok(Tried::Repaired) => {}
                 Err(step) => {
                     // A look that failed has kept the message back as a failed PUT would have.
@@ -146,12 +158,16 @@ impl Route {
         if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
             return Ok(Tried::Answered(outcome));
         }
+        let subject = changes::subject(delivery, message, &room, &self.made).await?;
         // Each look before this took its time.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
         failpoint::reach(Point::BeforePut).await;
-        let answer = homeserver.send(&room, message).await;
+        let answer = match &subject {
+            None => homeserver.send(&room, message).await,
+            Some(subject) => changes::send(homeserver, &room, message, subject).await,
+        };
         failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limit is no attempt.

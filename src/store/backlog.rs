@@ -18,17 +18,19 @@ pub struct Backlog {
 }
 
 impl Store {
-    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let rows = self.query(include_str!("../../sql/backlog.sql"), &[&(COUNTED + 1)]).await?;
-        let Some(row) = rows.first() else { return Ok(Backlog::default()) };
-        let oldest = seconds(value::<Option<f64>>(row, "oldest_seconds")?);
-        Ok(Backlog { messages: value(row, "messages")?, oldest: oldest.unwrap_or_default() })
-    }
-
-    /// The active backends and what each may do.
-    pub async fn backend_states(&self) -> Result<Vec<(BackendId, State)>, StoreError> {
-        let rows = self.query(include_str!("../../sql/backend_states.sql"), &[]).await?;
-        rows.iter().map(|row| Ok((value(row, "id")?, state(value(row, "state")?)))).collect()
+    /// What waits, and the active backends with what each may do: one statement, for it is asked for ever.
+    pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>), StoreError> {
+        let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1)]).await?;
+        let mut backlog = Backlog::default();
+        let mut states = Vec::new();
+        for row in &rows {
+            let oldest = seconds(value::<Option<f64>>(row, "oldest_seconds")?);
+            backlog = Backlog { messages: value(row, "messages")?, oldest: oldest.unwrap_or_default() };
+            if let Some(backend) = value(row, "backend")? {
+                states.push((backend, state(value(row, "state")?)));
+            }
+        }
+        Ok((backlog, states))
     }
 }
 

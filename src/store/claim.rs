@@ -1,15 +1,16 @@
 //! Leasing lanes and reading what they hold.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
+use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
-use crate::message::{BackendId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
+use crate::message::{BackendId, EventId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
 
 /// The right to send the messages of one lane until `deadline`, by this process' own clock.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Wanted<'a> {
     pub most: usize,
     /// Of each lane, at most.
     pub messages: usize,
+    /// No further message of a lane is read that has so many bytes of content already.
+    pub bytes: usize,
     /// The backend is limited, and its slot was taken for this.
     pub is_paced: bool,
     /// The homeserver knows the transaction ids of messages that are no older.
@@ -53,23 +56,35 @@ pub struct HeldSince {
 impl Store {
     /// Leases what is free of the lanes and reads their first messages.
     pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
-        let Wanted { backend, lanes, most, messages, is_paced, remembered_for } = *wanted;
+        let Wanted { backend, lanes, most, messages, bytes, is_paced, remembered_for } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
-        let (most, rows, lease, trusted) =
-            (int(most), int(messages), int(self.lease.as_millis()), millis(remembered_for));
+        let (most, rows, bytes) = (int(most), int(messages), int(bytes));
+        let (lease, trusted) = (int(self.lease.as_millis()), millis(remembered_for));
         let client = self.client().await?;
+        let mut leased = Vec::new();
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
             // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
-            let leased: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
-            let read: [&(dyn ToSql + Sync); 4] = [&self.owner, &names, &rows, &trusted];
-            tokio::try_join!(biased; client.query(&lease_them, &leased), client.query(&read_them, &read))
+            let lease: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
+            let read: [&(dyn ToSql + Sync); 5] = [&self.owner, &names, &rows, &trusted, &bytes];
+            let lease_them = async {
+                leased = client.query(&lease_them, &lease).await?;
+                Ok(())
+            };
+            tokio::try_join!(biased; lease_them, client.query(&read_them, &read))
         };
-        let (leased, messages) = self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)?;
+        let answer = timeout(connect::ANSWER_TIMEOUT, run).await;
+        let messages = match self.answered(answer, client) {
+            Ok(((), messages)) => messages,
+            Err(error) => {
+                self.unclaim(&leased).await;
+                return Err(error);
+            }
+        };
         let mut claims = HashMap::with_capacity(leased.len());
         for row in &leased {
             let lane = Lane::new(value::<&str>(row, "lane")?);
@@ -85,10 +100,10 @@ impl Store {
             };
             claims.insert(lane, claim);
         }
-        for row in &messages {
+        for row in messages {
             // A lane that was leased by a claim whose answer was lost is not of this one: its lease will end.
-            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(row, "lane")?)) {
-                claim.messages.push(read_message(row)?);
+            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(&row, "lane")?)) {
+                claim.messages.push(read_message(&row)?);
             }
         }
         let mut claims: Vec<_> = claims.into_values().collect();
@@ -100,20 +115,26 @@ impl Store {
         Ok(claims)
     }
 
-    /// Of these messages those whose record allows now that they stand readable in an encrypted room.
-    pub async fn consents(&self, ids: &[MessageId]) -> Result<HashSet<MessageId>, StoreError> {
-        match self.query(include_str!("../../sql/consents.sql"), &[&ids]).await {
-            Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
-            // The contract before this one has only what was agreed when the messages were queued.
-            Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
-            Err(error) => Err(error),
+    /// Gives back lanes whose messages could not be read: nobody else may have them before their leases end.
+    async fn unclaim(&self, leased: &[Row]) {
+        let lanes = leased.iter().map(|row| Ok((Lane::new(value::<&str>(row, "lane")?), value(row, "epoch")?)));
+        let Ok(lanes) = lanes.collect::<Result<Vec<_>, StoreError>>() else { return };
+        if lanes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.give_back(&lanes).await {
+            warn!(%error, lanes = lanes.len(), "Lanes whose messages could not be read could not be given back; their leases will end");
         }
     }
+}
 
-    /// Whether a message waits behind `id` in its lane.
-    pub async fn waits_behind(&self, lane: &Lane, id: MessageId) -> Result<bool, StoreError> {
-        let rows = self.query(include_str!("../../sql/waits_behind.sql"), &[&lane.as_str(), &id]).await?;
-        rows.first().map_or(Ok(false), |row| value(row, 0))
+impl Store {
+    /// The event that a message changes, and the room in which it stands, if the message that made it was sent.
+    pub async fn changed_event(&self, id: MessageId) -> Result<Option<(EventId, Option<RoomId>)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let room = value::<Option<String>>(row, "room_id")?.map(RoomId::new);
+        Ok(Some((EventId::new(value::<String>(row, "matrix_event_id")?), room)))
     }
 }
 
@@ -134,6 +155,7 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         matrix_type: value(row, "matrix_type")?,
         content: value(row, "content")?,
         may_be_unencrypted: value(row, "may_be_unencrypted")?,
+        changes: value::<Option<String>>(row, "changes")?.map(TxnId::new),
         txn_id: TxnId::new(value::<String>(row, "txn_id")?),
         event_type: value(row, "event_type")?,
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),

@@ -3,12 +3,16 @@
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
+/// What a pooler must do for `LISTEN`, session locks and prepared statements.
+pub(super) const NOT_SESSIONS: &str = "it gives its clients no sessions of their own (pool_mode = transaction or statement in \
+    pgbouncer.ini), without which the worker hears nothing; set pool_mode = session for this database, or connect directly";
+
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// The statement was ended before it was done, most likely for its length.
+    /// The statement was not done in time, most likely for its size or that of its answer.
     #[error("the database is not available: {0}")]
     Cancelled(String),
     /// The role may not do what the worker needs.
@@ -17,10 +21,13 @@ pub enum StoreError {
     /// Tables are missing or other than this worker knows them.
     #[error("{0}")]
     Contract(String),
+    /// A connection pooler between us and the server lacks what the worker needs.
+    #[error("DATABASE_URL leads through a connection pooler: {0}")]
+    Pooler(String),
     /// The data of a statement was refused.
     #[error("the database refused the data: {0}")]
     Data(String),
-    /// Nothing that a repetition would mend.
+    /// Nothing that a repetition would fix.
     #[error("database error: {0}")]
     Other(String),
 }
@@ -41,6 +48,8 @@ impl StoreError {
             "create the role (`odoo-matrix-worker grants --create-role`), and let it in by pg_hba.conf"
         } else if has("SQLSTATE 3D000") {
             "correct the name of the database in DATABASE_URL: `psql -l` lists those that there are"
+        } else if has("does not allow writes") {
+            "name the primary in DATABASE_URL, not a standby: of several hosts in it the one that takes writes is used"
         } else if has("SQLSTATE 53300") {
             "raise max_connections in postgresql.conf, or close sessions that nobody needs"
         } else if has("SQLSTATE 42501") || matches!(self, Self::Privilege(_)) {
@@ -55,6 +64,16 @@ impl StoreError {
     /// The server's own message without its DETAIL, which may quote a row.
     fn from_state(state: &SqlState, message: &str) -> Self {
         let text = format!("{message} (SQLSTATE {})", state.code());
+        // PgBouncer's own words; the code 08P01 says as little as that of a lost connection.
+        if let Some((_, parameter)) = message.split_once("unsupported startup parameter: ") {
+            return Self::Pooler(format!(
+                "it refuses the parameter {parameter}; leave {parameter} out of DATABASE_URL, or add it to \
+                 ignore_startup_parameters in pgbouncer.ini"
+            ));
+        }
+        if message.contains("statement pooling mode") {
+            return Self::Pooler(NOT_SESSIONS.to_owned());
+        }
         match state.code() {
             "42501" => Self::Privilege(text),
             "42P01" | "42703" | "42883" | "3F000" => Self::Contract(format!(
@@ -93,8 +112,10 @@ impl From<tokio_postgres::Error> for StoreError {
 
 impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
+        use deadpool_postgres::{HookError, PoolError};
         match error {
-            deadpool_postgres::PoolError::Backend(error) => match Self::from(error) {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => match Self::from(error)
+            {
                 // No statement was sent yet: a wrong password today may be right tomorrow, and nothing is lost by asking.
                 Self::Other(text) => Self::Unavailable(text),
                 other => other,

@@ -25,7 +25,6 @@ pub struct ServerFacts {
     pub database: String,
     pub version: String,
     pub is_superuser: bool,
-    pub is_read_only: bool,
     /// Its clock less ours, in seconds.
     pub clock_ahead: f64,
     /// Whether the trigger is there that notifies workers of new messages.
@@ -60,7 +59,6 @@ impl Store {
             database: value(row, "database")?,
             version: value(row, "version")?,
             is_superuser: value(row, "is_superuser")?,
-            is_read_only: value(row, "is_read_only")?,
             clock_ahead: value::<f64>(row, "clock_seconds")? - ours,
             wakes_workers: value(row, "wakes_workers")?,
         })
@@ -84,9 +82,9 @@ impl Store {
     /// Whether a session of ours hears what another one notifies, on a channel that nobody else uses. It does not behind a
     /// transaction pooler.
     pub async fn hears_notifications(&self, config: &Config) -> Result<bool, StoreError> {
-        let (settings, tls) = connect::settings(config.database_url.expose_secret()).map_err(StoreError::Other)?;
+        let link = connect::Link::new(config.database_url.expose_secret()).map_err(StoreError::Other)?;
         let channel = format!("matrix_check_{:08x}", fastrand::u32(..));
-        let (client, mut connection) = settings.connect(tls).await?;
+        let (client, mut connection) = link.connect().await?;
         let (heard, hearing) = tokio::sync::oneshot::channel();
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {

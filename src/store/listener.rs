@@ -9,11 +9,14 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket, tls::MakeTlsConnect};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{AsyncMessage, Client};
 use tracing::{info, warn};
 
-use super::{StoreError, attempts::Attempts};
+use super::{
+    StoreError,
+    attempts::Attempts,
+    connect::{Link, PgConnection},
+};
 use crate::{backoff::Backoff, metrics::Metrics};
 
 /// How often the listener asks whether it is still registered.
@@ -55,8 +58,7 @@ impl Wakeups {
 
 /// Listens until it is dropped.
 pub struct Listener {
-    settings: Config,
-    tls: MakeRustlsConnect,
+    link: Link,
     owner: String,
     name: String,
     wakeups: Wakeups,
@@ -65,16 +67,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        settings: Config,
-        tls: MakeRustlsConnect,
-        owner: String,
-        name: String,
-        metrics: Metrics,
-        attempts: Arc<Attempts>,
-    ) -> Self {
+    pub(super) fn new(link: Link, owner: String, name: String, metrics: Metrics, attempts: Arc<Attempts>) -> Self {
         let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone() };
-        Self { settings, tls, owner, name, wakeups, metrics, attempts }
+        Self { link, owner, name, wakeups, metrics, attempts }
     }
 
     pub fn wakeups(&self) -> Wakeups {
@@ -97,13 +92,14 @@ impl Listener {
 
     async fn session(&self, streak: &mut crate::backoff::Streak) -> Result<Infallible, StoreError> {
         self.attempts.turn().await?;
-        let connected = answered(self.settings.connect(self.tls.clone())).await;
+        let connected = answered(self.link.connect()).await;
         match &connected {
             Ok(_) => self.attempts.worked(),
             Err(_) => self.attempts.failed(),
         }
         let (client, connection) = connected?;
         let mut driver = AbortOnDrop(tokio::spawn(drive(connection, self.wakeups.clone())));
+        answered(client.batch_execute(&self.link.setup)).await?;
         answered(client.batch_execute("LISTEN matrix_outbox")).await?;
         streak.reset();
         self.wakeups.is_up.set(1);
@@ -162,10 +158,7 @@ async fn answered<T>(call: impl Future<Output = Result<T, tokio_postgres::Error>
 }
 
 /// Moves the connection's bytes and turns notifications into wake-ups, until the connection ends.
-async fn drive(
-    mut connection: Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
-    wakeups: Wakeups,
-) {
+async fn drive(mut connection: PgConnection, wakeups: Wakeups) {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if matches!(message, AsyncMessage::Notification(_)) {
             wakeups.wake();

@@ -23,14 +23,15 @@ impl Scratch {
     /// In plain words when `database_url` cannot be used, another measurement is under way or the role may make no schema.
     pub async fn make(database_url: &str, homeserver_url: &str) -> Result<Self, StoreError> {
         let url = within_schema(database_url).map_err(StoreError::Other)?;
-        let (settings, tls) = connect::settings(&url).map_err(StoreError::Other)?;
-        let (client, connection) = settings.connect(tls).await?;
+        let link = connect::Link::new(&url).map_err(StoreError::Other)?;
+        let (client, connection) = link.connect().await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // Its end ends the statements that wait for it, and they tell why.
             let _ = connection.await;
         });
         // Many messages take their time.
+        client.batch_execute(&link.setup).await?;
         client.batch_execute("SET statement_timeout = 0").await?;
         if !client.query_one("SELECT pg_try_advisory_lock(1836348024, 2)", &[]).await?.try_get(0)? {
             return Err(StoreError::Other("another measurement is under way in this database".to_owned()));
@@ -99,9 +100,9 @@ mod tests {
     #[test]
     fn the_schema_is_named_in_every_form_of_the_url() {
         for url in ["postgresql://u:p@h/d", "postgresql://u:p@h/d?sslmode=prefer", "host=h dbname=d user=u"] {
-            let (settings, _) = connect::settings(&within_schema(url).unwrap()).unwrap();
+            let link = connect::Link::new(&within_schema(url).unwrap()).unwrap();
 
-            assert!(settings.get_options().unwrap().ends_with("-c search_path=odoo_matrix_worker_bench"), "{url}");
+            assert!(link.config.get_options().unwrap().ends_with("-c search_path=odoo_matrix_worker_bench"), "{url}");
         }
         assert!(within_schema("postgresql://h/d?options=-c%20x%3D1").is_err());
     }

@@ -148,9 +148,9 @@ impl Probe {
         self.client.batch_execute("BEGIN").await.unwrap();
         let mut all = 0.0;
         for call in [
-            format!("ring (ARRAY[1], ARRAY[{}], 64)", lane()),
+            format!("ring (ARRAY[1], ARRAY[{}], 64, 2000, 'probe/1')", lane()),
             format!("claim ('probe/1', ARRAY[{lanes}], 64, 3000, 1, false)"),
-            format!("messages ('probe/1', ARRAY[{lanes}], {TURN}, 82800000)"),
+            format!("messages ('probe/1', ARRAY[{lanes}], {TURN}, 82800000, 131072)"),
         ] {
             let explain = format!("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE {call}");
             let plan: Value = self.client.query_one(&explain, &[]).await.unwrap().get(0);

@@ -27,7 +27,7 @@ const STATEMENTS: [Statement; 5] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
-        arguments: |lanes| format!("ARRAY[1], ARRAY['1/'], {}", lanes.count),
+        arguments: |lanes| format!("ARRAY[1], ARRAY['1/'], {}, 100000, 'w/1'", lanes.count),
     },
     Statement {
         name: "claim.sql",
@@ -37,7 +37,7 @@ const STATEMENTS: [Statement; 5] = [
     Statement {
         name: "messages.sql",
         sql: include_str!("../../sql/messages.sql"),
-        arguments: |lanes| format!("'w/1', {}, 1, 82800000", lanes.names),
+        arguments: |lanes| format!("'w/1', {}, 1, 82800000, 131072", lanes.names),
     },
     Statement {
         name: "renew.sql",
@@ -98,7 +98,7 @@ async fn no_statement_compares_the_rows_of_a_batch_with_one_another() {
         fill(&client, 0, 20_000).await;
         // All lanes are ours, as they are for a completion.
         client
-            .batch_execute("UPDATE matrix_lane SET owner = 'w/1', epoch = 1, lease_until = now() - interval '1 h'")
+            .batch_execute("UPDATE matrix_lane SET owner = 'w/1', epoch = 1, lease_until = now() AT TIME ZONE 'UTC' - interval '1 h'")
             .await
             .unwrap();
         if analyzed == "filled" {

@@ -57,6 +57,7 @@ async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
             lanes: &lanes,
             most: 1,
             messages: 1,
+            bytes: 1 << 20,
             is_paced,
             remembered_for: Duration::from_secs(3600),
         };

@@ -9,6 +9,7 @@ mod claims;
 mod commits;
 mod fairness;
 mod forgetful;
+mod large;
 mod latency;
 mod outage;
 mod plans;

@@ -26,7 +26,7 @@ const STATEMENTS: [Statement; 6] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
-        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64",
+        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64, 2000, 'w/1'",
         indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     Statement {
@@ -38,7 +38,7 @@ const STATEMENTS: [Statement; 6] = [
     Statement {
         name: "messages.sql",
         sql: include_str!("../../sql/messages.sql"),
-        arguments: "'w/1', {lanes}, 32, 82800000",
+        arguments: "'w/1', {lanes}, 32, 82800000, 131072",
         indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     Statement {

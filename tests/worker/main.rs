@@ -2,11 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod bench;
+mod changes;
+mod check;
 mod contract;
 mod copied;
+mod databases;
 mod delivery;
 mod direct;
 mod endpoint;
+mod history;
 mod invitations;
 mod lanes;
 mod limits;

@@ -1,6 +1,6 @@
 //! The worker as a service of systemd: what it tells, and what stands in `deploy/`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use odoo_matrix_worker::{
     config::VARIABLES,
@@ -126,5 +126,28 @@ fn every_alert_stands_on_metrics_that_exist() {
     for name in names {
         let samples: Vec<_> = page.lines().filter(|line| line.split([' ', '{']).next() == Some(name)).collect();
         assert!(!samples.is_empty(), "{name} is not on the page:\n{page}");
+    }
+}
+
+/// Prometheus' own tool judges the rules where it is installed (Debian's package prometheus).
+#[test]
+fn alerts_fire_when_they_must() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let promtool = |arguments: &[&str]| Command::new("promtool").args(arguments).current_dir(root).output();
+    let Ok(checked) = promtool(&["check", "rules", "deploy/alerts.yml"]) else { return };
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let tested = promtool(&["test", "rules", "tests/alerts.test.yml"]).unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+}
+
+/// Whoever runs `man` or presses Tab finds every command and every variable.
+#[test]
+fn the_help_names_every_variable() {
+    let help = Command::new(BINARY).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+
+    // systemd sets it.
+    for variable in VARIABLES.iter().filter(|name| **name != "CREDENTIALS_DIRECTORY") {
+        assert!(help.contains(variable), "{variable} is missing:\n{help}");
     }
 }

@@ -95,6 +95,18 @@ class TestCaseEvents(LegalMatrixCase):
         for name in names:
             self.assertEqual(backend[name], f"{english[name]} (deutsch)")
 
+    def test_the_texts_that_come_along_are_valid_in_each_language(self):
+        languages = ("en_US", "de_DE")
+        for language in languages:
+            self.env["res.lang"]._activate_lang(language)
+            backend = self.env["matrix.backend"].with_context(lang=language)
+            texts = backend._matrix_own_texts()
+            self.assertGreater(len(texts), 6)
+            for name, text in texts.items():
+                scope = backend._matrix_text_scope(name)
+                self.assertFalse(backend._matrix_text_error(text, *scope), text)
+        self.assertIn("Akte", texts["template_case_created"])
+
     def test_a_failing_text_is_named_with_its_place(self):
         self.backend.template_stage_changed = "{{ object.name < 1 }}"
         self.stages[1].matrix_template = "{{ object.name < 1 }}"

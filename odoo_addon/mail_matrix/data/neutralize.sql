@@ -2,6 +2,7 @@
 UPDATE matrix_backend
 SET token_sealed = NULL, is_active = false, database_identity = matrix_database_identity();
 DELETE FROM matrix_outbox;
+DELETE FROM matrix_mirror;
 DELETE FROM matrix_backend_status;
 DELETE FROM matrix_lane;
 DELETE FROM matrix_worker;

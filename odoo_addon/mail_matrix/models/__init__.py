@@ -5,6 +5,8 @@ from . import matrix_backend_token
 from . import matrix_backend_connection
 from . import matrix_backend_home
 from . import matrix_outbox
+from . import matrix_mirror
+from . import matrix_mirror_changes
 from . import matrix_outbox_text
 from . import matrix_outbox_notes
 from . import matrix_outbox_savepoints

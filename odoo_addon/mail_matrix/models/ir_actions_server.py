@@ -53,7 +53,8 @@ class IrActionsServer(models.Model):
             if room and "{{" not in room and not contents.is_room_id(room):
                 raise ValidationError(
                     self.env._(
-                        "“%(room)s” is no room ID: it begins with “!”.", room=room
+                        "“%(room)s” is not a valid room ID, which begins with “!”.",
+                        room=room,
                     )
                 )
 
@@ -140,7 +141,9 @@ class IrActionsServer(models.Model):
                 )
             )
         if not contents.is_room_id(room):
-            raise UserError(self.env._("“%(room)s” is no room ID.", room=room[:300]))
+            raise UserError(
+                self.env._("“%(room)s” is not a valid room ID.", room=room[:300])
+            )
         if has_room:
             return backend, room_record._matrix_row_values(backend, room)
         return backend, {

@@ -5,6 +5,9 @@ from odoo import models
 
 from ..tools import chatter_html
 
+# What makes another text of a message, or decides who may read it.
+_TOLD = {"body", "attachment_ids", "subtype_id", "is_internal", "model", "res_id"}
+
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
 
@@ -19,6 +22,45 @@ class MailMessage(models.Model):
         In Odoo 18 it locks the table of all messages even where nothing is to do, and
         an upgrade of this addon would keep users from writing until its end.
         """
+
+    def write(self, vals):
+        result = super().write(vals)
+        # Odoo writes nothing when it removes files.
+        if not vals or _TOLD & vals.keys():
+            self._matrix_follow("res_id" in vals or "model" in vals)
+        return result
+
+    def unlink(self):
+        mirrors = self.env["matrix.mirror"]._of(self)
+        result = super().unlink()
+        if self.env.context.get("matrix_record_goes"):
+            # What a room heard of a record is its history, as are other events.
+            mirrors.unlink()
+        else:
+            mirrors._note_change()
+        return result
+
+    def _matrix_follow(self, is_moved=False):
+        """Have the rooms that were told of these hear what became of them.
+
+        :param bool is_moved: they may belong to another record now
+        """
+        mirrors = self.env["matrix.mirror"]._of(self)
+        if self.env.context.get("matrix_thread_moves"):
+            mirrors.is_moved = True
+            return
+        mirrors._note_change()
+        if is_moved:
+            told = set(mirrors.mapped("message_id"))
+            for message in self.filtered(lambda message: message.id in told):
+                message._matrix_tell_new_record()
+
+    def _matrix_tell_new_record(self):
+        """Have the room of this message's record hear it: another one did so far."""
+        model = self.env.get(self.model)
+        if model is not None and "matrix_mirror_chatter" in model._fields:
+            record = model.browse(self.res_id)
+            self.env["matrix.outbox"]._note(record, "chatter", self.id)
 
     def _matrix_is_internal(self):
         return self.is_internal or self.subtype_id.internal or not self.subtype_id

@@ -41,6 +41,9 @@ class MatrixLog(models.Model):
             )
         )
         queued = self.env.cr.rowcount
+        self.env["matrix.mirror"]._follow_requeued(
+            (message, message.txn_id) for message in messages
+        )
         left = len(messages) - queued
         if not queued:
             raise UserError(
@@ -68,6 +71,10 @@ class MatrixLog(models.Model):
             row["content"] = content
             rows.append(row)
         outbox._insert_rows(rows)
+        self.env["matrix.mirror"]._follow_requeued(
+            (message, row["txn_id"])
+            for message, row in zip(messages, rows, strict=True)
+        )
         return self._requeued_notification(len(rows), 0)
 
     def _values_to_send_again(self):
@@ -123,6 +130,14 @@ class MatrixLog(models.Model):
                 self.env._(
                     "There is no message to send: it could not be made. Mend what the "
                     "error says; the next event will use it."
+                )
+            )
+        retracted = self.env["matrix.mirror"]._retracted_among(whole.mapped("txn_id"))
+        whole = whole.filtered(lambda row: row.txn_id not in retracted)
+        if not whole:
+            raise UserError(
+                self.env._(
+                    "The message was deleted in Odoo, so there is nothing to send."
                 )
             )
         inactive = whole.filtered(lambda row: not row.backend_id.is_active)

@@ -12,13 +12,18 @@ class MatrixLog(models.Model):
 
     _inherit = "matrix.log"
 
+    @api.model
+    def _retention_days(self):
+        """Return how long deliveries are kept; 0 for ever."""
+        text = self.env["ir.config_parameter"].sudo().get_param(_PARAMETER) or ""
+        # The settings delete the parameter where 0 was entered.
+        return int(text) if text.isdecimal() else 0
+
     @api.autovacuum
     def _gc_deliveries(self):
         """Delete one batch of old rows, and call the vacuum again while there are
         more."""
-        text = self.env["ir.config_parameter"].sudo().get_param(_PARAMETER) or ""
-        # The settings delete the parameter where 0 was entered.
-        days = int(text) if text.isdecimal() else 0
+        days = self._retention_days()
         if not days:
             return
         self.env.cr.execute(

@@ -123,25 +123,30 @@ class MatrixOutbox(models.Model):
         )
 
     @api.model
-    def _insert_rows(self, rows):
+    def _insert_rows(self, rows, keep_ids=False):
         """Insert ``rows`` in their order by one statement.
 
         create() would need one for each hundred rows, and rights that nobody has.
+
+        :param bool keep_ids: the rows were taken out before and go back to their place
         """
-        if rows:
-            self.env.cr.execute(self._insert_sql(rows))
+        if not rows:
+            return
+        names = ("id", *self._INSERTED) if keep_ids else self._INSERTED
+        self.env.cr.execute(self._insert_sql(rows, names))
+        self.env["matrix.mirror"]._remember(rows)
 
     @api.model
-    def _insert_sql(self, rows):
+    def _insert_sql(self, rows, names):
         return SQL(
             "INSERT INTO matrix_outbox (%s) VALUES %s",
-            SQL(", ").join(map(SQL.identifier, self._INSERTED)),
-            SQL(", ").join(SQL("%s", self._to_tuple(row)) for row in rows),
+            SQL(", ").join(map(SQL.identifier, names)),
+            SQL(", ").join(SQL("%s", self._to_tuple(row, names)) for row in rows),
         )
 
     @api.model
-    def _to_tuple(self, row):
+    def _to_tuple(self, row, names):
         return tuple(
             Json(row["content"]) if name == "content" else row.get(name) or None
-            for name in self._INSERTED
+            for name in names
         )

@@ -261,7 +261,7 @@ class MatrixOutbox(models.Model):
         cause = error.__cause__ if isinstance(error, UserError) else None
         text = f"{error}: {cause}" if cause else str(error)
         if code == words.ERROR_TEMPLATE or note.event_type == "automation":
-            # Many places hold texts: the one that is to be mended.
+            # Many places hold texts: name the one to fix.
             text = f"{event._matrix_place(note.event_type)}: {text}"
         return {
             "event_type": note.event_type,

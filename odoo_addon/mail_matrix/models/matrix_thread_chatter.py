@@ -35,6 +35,22 @@ class MatrixThreadMixin(models.AbstractModel):
             self.env["matrix.outbox"]._note(self, "chatter", message.id)
         return result
 
+    def _message_update_content(self, message, *args, **kwargs):
+        result = super()._message_update_content(message, *args, **kwargs)
+        # Where only files were removed, nothing was written on the message.
+        message._matrix_follow()
+        return result
+
+    def message_change_thread(self, new_thread, new_parent_message=False):
+        records = self.with_context(matrix_thread_moves=True)
+        return super(MatrixThreadMixin, records).message_change_thread(
+            new_thread, new_parent_message=new_parent_message
+        )
+
+    def unlink(self):
+        records = self.with_context(matrix_record_goes=True)
+        return super(MatrixThreadMixin, records).unlink()
+
     def _matrix_reads_along(self, message):
         # With all rights: whether the room reads along does not depend on who posts.
         record = self.sudo()
@@ -72,6 +88,7 @@ class MatrixThreadMixin(models.AbstractModel):
             outbox = self.env["matrix.outbox"]
             record = outbox._in_language_of(self, self._matrix_room_record())
             row["content"] = record._matrix_chatter_content(row["content"])
+            row["message_id"] = self._matrix_chatter_message().id
         return row
 
     def _matrix_chatter_content(self, content):

@@ -145,6 +145,11 @@ class TestContent(BaseCase):
             "ä" * 100_000,
             '"\n' * 80_000,
             "\U0001f600" * 40_000,
+            "\x01" * 40_000,
+            "\\" * 61_000,
+            "a\x01\\" * 20_000,
+            "ab\x01" * 30_000,
+            "abc\x01ä" * 30_000,
         ):
             cut = content.cut(content.message(text, "t1"))
 

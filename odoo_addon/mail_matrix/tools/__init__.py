@@ -1,4 +1,5 @@
 from . import (
+    changes,
     chatter_html,
     chatter_text,
     content,

@@ -204,12 +204,25 @@ def cut(content):
     if fits(content):
         return content
     content = without_html(content)
-    while not fits(content):
-        excess = size(content) - MAX_CONTENT_BYTES
-        body = content["body"].removesuffix(ELLIPSIS)
-        # A character takes 6 bytes at most in JSON: this never cuts too much.
-        content["body"] = body[: -max(1, excess // 6 + 1)] + ELLIPSIS
-    return content
+    if fits(content):
+        return content
+    body = content["body"].removesuffix(ELLIPSIS)
+    left = MAX_CONTENT_BYTES - size({**content, "body": ELLIPSIS})
+    escaped = json.dumps(body, ensure_ascii=False)[1:-1].encode()
+    return {**content, "body": _unescaped(escaped[: max(left, 0)]) + ELLIPSIS}
+
+
+def _unescaped(escaped):
+    """Return the text of ``escaped`` bytes of JSON, the last character of which may be
+    cut in two."""
+    text = escaped.decode(errors="ignore")
+    # An escape such as \u0001 has six characters.
+    for end in range(len(text), max(len(text) - 6, 0), -1):
+        try:
+            return json.loads(f'"{text[:end]}"')
+        except ValueError:
+            continue
+    return ""
 
 
 def is_room_id(value):

@@ -20,6 +20,8 @@ _READABLE = {
     "selection",
     "text",
 }
+# Who sets a room is restricted, not who knows of it: actions name other records' rooms.
+_OPEN = {"matrix_room_id"}
 # The types of the fields that a function can write.
 _ACCEPTED = {
     "format_amount": {"float", "integer", "monetary"},
@@ -40,7 +42,7 @@ def readable(model, name):
     field = model._fields.get(name)
     if field is None:
         raise TemplateError("field", f"{model._name}.{name}")
-    if field.groups:
+    if field.groups and name not in _OPEN:
         raise TemplateError("restricted", f"{model._name}.{name}")
     if field.type not in _READABLE:
         raise TemplateError("type", f"{model._name}.{name}")

@@ -30,3 +30,4 @@ ERROR_NO_RECORD = "org.odoo.no_record"
 # The worker finds the same, in rooms that nobody has checked.
 ERROR_ENCRYPTED = "org.odoo.encrypted"
 ERROR_DISCARDED = "org.odoo.discarded"
+ERROR_DELETED = "org.odoo.deleted"

@@ -13,7 +13,11 @@ class MatrixComposer(models.TransientModel):
     res_model = fields.Char(required=True)
     res_id = fields.Many2oneReference(model_field="res_model", required=True)
     record_name = fields.Char(string="To the Room of", compute="_compute_record_name")
-    body = fields.Text(string="Message", required=True)
+    body = fields.Text(
+        string="Message",
+        required=True,
+        help="Whose Matrix ID stands in it, @name:example.org, is mentioned too.",
+    )
     # What stood on the record when this was opened.
     draft = fields.Text()
     candidate_ids = fields.Many2many(

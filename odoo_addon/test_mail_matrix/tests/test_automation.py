@@ -49,6 +49,19 @@ class TestAutomation(TicketCase):
         self.assertEqual(self.failures()[0]["error_code"], "org.odoo.room")
         self.assertIn("no room", self.failures()[0]["error_message"])
 
+    def test_the_room_may_be_that_of_another_record(self):
+        visit = self.env["test.matrix.visit"].create({"ticket_id": self.ticket.id})
+        self.commit()
+        self.clear_outbox()
+        action = self.action(
+            visit._name,
+            matrix_room="{{ object.ticket_id.matrix_room_id }}",
+            matrix_template="Visit",
+        )
+        self.run_on(action, visit)
+
+        self.assertEqual(self.outbox()[0]["room_id"], ROOM)
+
     def test_without_a_room_it_is_the_record_s_or_the_default(self):
         model = self.ticket._name
         action = self.action(model, matrix_template="{{ object.name }}!")

@@ -121,7 +121,7 @@ class TestTemplates(TicketCase):
             ("{{ 'Ann' in object.user_ids.name and 'hers' }}", "hers"),
             ("{{ object.user_ids.active }}", "True, True"),
             ("{{ object.id }}", f"{self.ticket.id}"),
-            ("{{ object.matrix_enabled }}", "True"),
+            ("{{ object.partner_id.active }}", "True"),
             ("{{ object.message_ids and 'written' }}", "written"),
             ("{{ object.stage and ' at ' + object.stage }}", " at New"),
             ("{{ ' at ' + object.partner_id }}", " at Ann"),

@@ -146,21 +146,21 @@ impl Play<'_> {
         let store = &self.footing.stores[worker];
         let ring = store.ring(&HashMap::new(), LANES).await.map_err(|error| error.to_string())?;
         let found: Vec<_> = ring.lanes.into_iter().map(|(_, lane)| lane).collect();
-        let waiting: Vec<_> = (0..LANES).filter(|&lane| !self.model.lanes[lane].waiting.is_empty()).collect();
+        let free = self.model.leasable();
         ensure!(
-            found == waiting.iter().map(|&lane| self.name(lane)).collect::<Vec<_>>(),
-            "the ring finds {found:?}, {waiting:?} wait"
+            found == free.iter().map(|&lane| self.name(lane)).collect::<Vec<_>>(),
+            "the ring finds {found:?}, {free:?} are free"
         );
         // What it still holds itself a worker does not ask for, late or not.
         let mine: HashSet<_> = self.workers[worker].keys().map(|&lane| self.name(lane)).collect();
         let asked: Vec<_> = found.into_iter().filter(|lane| !mine.contains(lane)).collect();
-        let leasable: Vec<_> =
-            self.model.leasable().into_iter().filter(|&lane| asked.contains(&self.name(lane))).collect();
+        let leasable: Vec<_> = free.into_iter().filter(|&lane| asked.contains(&self.name(lane))).collect();
         let wanted = Wanted {
             backend: self.backend,
             lanes: &asked,
             most,
             messages: rows,
+            bytes: 1 << 20,
             is_paced: false,
             remembered_for: Duration::from_secs(3600),
         };

@@ -345,6 +345,17 @@ impl World {
     }
 }
 
+impl World {
+    /// Takes the redaction of an event of this room.
+    fn redact(&mut self, room: &str, event_id: &str, txn_id: &str, mut content: Value) -> Answer {
+        if !self.events.iter().any(|event| event.room == room && event.id == event_id) {
+            return Answer::refused(404, "M_NOT_FOUND", "Event not found.");
+        }
+        content["redacts"] = json!(event_id);
+        self.accept(room, "m.room.redaction", txn_id, content)
+    }
+}
+
 impl Limit {
     /// Takes a place, or says in how many ms there is one.
     fn take(&mut self) -> Option<u64> {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use stack::package::{self, Package};
 
 /// Real parts on this machine: PostgreSQL, Synapse, Odoo and the worker.
 #[derive(Parser)]
@@ -36,6 +37,10 @@ enum Do {
     ReliabilityTable,
     /// Download what the others need, and nothing else
     Setup,
+    /// Install what boots a container with systemd, where that is possible
+    SetupSystemd,
+    /// Build the Debian package of the worker
+    Deb,
 }
 
 #[tokio::main]
@@ -56,7 +61,16 @@ async fn run() -> Result<ExitCode> {
         Do::TestAddons { names } => checks::addons(names).await,
         Do::ReliabilityTable => reliability_table(),
         Do::Setup => setup::everything().await.map(|()| ExitCode::SUCCESS),
+        Do::SetupSystemd => setup::machine().await.map(|()| ExitCode::SUCCESS),
+        Do::Deb => deb().await,
     }
+}
+
+async fn deb() -> Result<ExitCode> {
+    let package = Package::build().await?;
+    let path = package.write(&package.version()?, &package::folder()).await?;
+    println!("{}", path.canonicalize()?.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn reliability_table() -> Result<ExitCode> {

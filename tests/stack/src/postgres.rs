@@ -6,6 +6,7 @@
 
 mod cluster;
 mod container;
+pub mod pgbouncer;
 mod server;
 
 use std::env;

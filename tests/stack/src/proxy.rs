@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -21,6 +22,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
 use crate::postgres::Server;
@@ -60,6 +62,8 @@ pub struct Proxy {
 struct Shared {
     state: Mutex<State>,
     accepted: AtomicUsize,
+    /// 0: as fast as can be.
+    bytes_per_second: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -128,6 +132,11 @@ impl Proxy {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Each connection carries no more than so much of the server's answers.
+    pub fn slow_down(&self, bytes_per_second: usize) {
+        self.shared.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
     }
 
     /// Present connections stay open and carry nothing any more, as when the other machine has lost its power. New ones work.
@@ -248,6 +257,11 @@ impl<'a> Connection<'a> {
                     let (whole, answered) = self.requests.answers(&mut down);
                     self.unanswered -= answered.min(self.unanswered);
                     if !self.is_losing {
+                        let rate = self.shared.bytes_per_second.load(Ordering::Relaxed);
+                        if rate > 0 {
+                            // The line itself, not a wait for anything.
+                            sleep(Duration::from_secs_f64(whole.len() as f64 / rate as f64)).await;
+                        }
                         self.client.write_all(&whole).await?;
                     } else if self.unanswered == 0 {
                         return Ok(());

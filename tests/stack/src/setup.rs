@@ -6,7 +6,7 @@ use anyhow::Result;
 use stack::odoo::Odoo;
 use stack::synapse::Synapse;
 use stack::venv::Venv;
-use stack::{debian, postgres};
+use stack::{debian, machine, postgres};
 use tokio::try_join;
 
 /// What the demo needs: PostgreSQL, Synapse, Odoo.
@@ -18,7 +18,18 @@ pub(crate) async fn parts() -> Result<()> {
 /// What the demo and all checks need.
 pub(crate) async fn everything() -> Result<()> {
     system(true).await?;
-    try_join!(Synapse::install(), Odoo::install(), linters()).map(drop)
+    try_join!(Synapse::install(), Odoo::install(), linters(), machine()).map(drop)
+}
+
+/// The container for the tests of the service, where we may boot one. Elsewhere these tests say that they are skipped.
+pub(crate) async fn machine() -> Result<()> {
+    if machine::why_not().is_some() && debian::may_install() {
+        debian::install(&["systemd-container", "debootstrap"]).await?;
+    }
+    match machine::why_not() {
+        None => machine::root().await.map(drop),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The environment with ruff and pylint-odoo.
@@ -48,6 +59,10 @@ async fn system(browser: bool) -> Result<()> {
     }
     if browser && !has("ip") && debian::may_install() {
         missing.push("iproute2");
+    }
+    // For the tests behind a connection pooler.
+    if browser && postgres::pgbouncer::program().is_none() && debian::may_install() {
+        missing.push("pgbouncer");
     }
     if missing.is_empty() { Ok(()) } else { debian::install(&missing).await }
 }

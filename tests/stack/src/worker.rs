@@ -62,6 +62,16 @@ impl Launch {
         &self.server.role
     }
 
+    /// The server as the worker's role sees it.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The database as the worker's role sees it.
     pub fn url(&self) -> String {
         self.server.url(&self.database)

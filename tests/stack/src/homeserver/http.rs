@@ -214,6 +214,7 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
         ("PUT", ["rooms", room, "send", event_type, txn_id]) => {
             world.accept(room, event_type, txn_id, call.body.clone())
         }
+        ("PUT", ["rooms", room, "redact", event_id, txn_id]) => world.redact(room, event_id, txn_id, call.body.clone()),
         ("GET", ["account", "whoami"]) => {
             let mut body = json!({ "user_id": BOT });
             if let Some(device) = &world.device {

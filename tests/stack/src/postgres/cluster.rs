@@ -191,14 +191,16 @@ async fn copy(template: &Path, data: &Path) -> Result<()> {
     process::run("chmod", chmod, &folder.join("cp.log"), Duration::from_secs(60)).await
 }
 
-fn own(folder: &Path) -> Result<()> {
+/// Gives a folder or file to the user that the server runs as.
+pub(super) fn own(folder: &Path) -> Result<()> {
     if let Some((user, group)) = stand_in() {
         chown(folder, Some(user), Some(group)).with_context(|| format!("cannot give away {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn unprivileged(program: &Path, folder: &Path) -> Command {
+/// A program that refuses to run as root.
+pub(super) fn unprivileged(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env("LC_ALL", "C.UTF-8");
     if let Some((user, group)) = stand_in() {

@@ -1,0 +1,48 @@
+"""Events that change what a room has read already."""
+
+from . import content as contents
+
+# Names the transaction id of the message that is changed. The worker knows what event
+# the homeserver made of it.
+CHANGES = "org.odoo.changes"
+REDACTION = "m.room.redaction"
+
+# What the edited message itself says, for clients that know no edits, is cut here.
+_FALLBACK = 2_000
+_TEXT = ("msgtype", "body", "format", "formatted_body", "m.mentions")
+
+
+def edit(content, target):
+    """Return the content of an edit: the message ``target`` says ``content`` now.
+
+    Mentions of the new text notify nobody a second time.
+    """
+    new = {key: content[key] for key in _TEXT if key in content}
+    fallback = f"* {new['body']}"
+    if len(fallback) > _FALLBACK:
+        fallback = fallback[:_FALLBACK] + contents.ELLIPSIS
+    rest = {key: value for key, value in content.items() if key not in _TEXT}
+    edited = {
+        **rest,
+        "msgtype": new["msgtype"],
+        "body": fallback,
+        "m.new_content": new,
+        "m.mentions": {},
+        CHANGES: target,
+    }
+    if not contents.fits(edited):
+        edited["m.new_content"] = contents.without_html(new)
+    return edited
+
+
+def redaction(reason, target, txn_id):
+    """Return the content of a redaction of the message ``target``.
+
+    Redactions are readable in encrypted rooms too: Matrix knows no others.
+    """
+    return {
+        "reason": reason,
+        CHANGES: target,
+        contents.MARKER: txn_id,
+        contents.UNENCRYPTED: True,
+    }

@@ -1,0 +1,14 @@
+-- How much waits, and what each active backend may do: one row per backend, and one with backend NULL when there is none. The number
+-- of messages is counted up to a bound in the order of their ids; the age in seconds is that of the oldest of them (NULL when nothing
+-- waits). A state that was seen with another configuration than the present one says nothing any more.
+--
+-- $1 count at most so many
+SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END AS state,
+    waiting.messages, waiting.oldest_seconds
+FROM (
+    SELECT count(*) AS messages, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - min(o.queued_at))::double precision AS oldest_seconds
+    FROM (SELECT queued_at FROM matrix_outbox ORDER BY id LIMIT $1::bigint) AS o
+) AS waiting
+LEFT JOIN matrix_backend AS b ON b.is_active
+LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
+ORDER BY b.id

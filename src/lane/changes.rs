@@ -1,0 +1,71 @@
+//! Edits and redactions: messages that change the event which an earlier message of their lane made.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::{
+    Delivery,
+    route::{SHORTEST_REST, Step},
+};
+use crate::{
+    matrix::{Homeserver, SendError},
+    message::{EventId, Failure, Message, Outcome, RoomId, TxnId, code},
+};
+
+/// The Matrix type of a message that takes the text of another one away.
+const REDACTION: &str = "m.room.redaction";
+
+/// The events that the messages of this claim made: the log does not have all of them yet.
+pub(super) type Made = HashMap<TxnId, EventId>;
+
+/// The event that `message` changes, or `None` for a message of its own.
+///
+/// # Errors
+/// With what ends the attempt. The message that it changes was before it in the same lane: if it made no event it never will.
+pub(super) async fn subject(
+    delivery: &Delivery<'_>,
+    message: &Message,
+    room: &RoomId,
+    made: &Made,
+) -> Result<Option<EventId>, Step> {
+    let Some(txn_id) = &message.changes else { return Ok(None) };
+    if let Some(event_id) = made.get(txn_id) {
+        return Ok(Some(event_id.clone()));
+    }
+    let text = match delivery.context.store.changed_event(message.id).await {
+        Ok(Some((event_id, went_to))) if went_to.as_ref().is_none_or(|went_to| went_to == room) => {
+            return Ok(Some(event_id));
+        }
+        Ok(Some(_)) => "the message that this changes stands in another room, which was replaced since",
+        Ok(None) => "the message that this changes was never sent, so nothing is to be changed",
+        Err(error) => {
+            warn!(%error, message.id, lane = %delivery.claim.lane, "The event that a message changes could not be read");
+            return Err(Step::LaneLimited(SHORTEST_REST));
+        }
+    };
+    Err(Step::Answered(Outcome::Rejected(Failure::new(code::NOTHING_TO_CHANGE, text))))
+}
+
+/// Sends `message`, which changes `subject`.
+pub(super) async fn send(
+    homeserver: &Homeserver,
+    room: &RoomId,
+    message: &Message,
+    subject: &EventId,
+) -> Result<EventId, SendError> {
+    if message.matrix_type == REDACTION {
+        return homeserver.redact(room, subject, message).await;
+    }
+    homeserver.send(room, &Message { content: related(&message.content, subject), ..message.clone() }).await
+}
+
+/// The content of an edit with the event that it replaces, which Odoo could not know.
+fn related(content: &str, subject: &EventId) -> String {
+    let mut content: Map<String, Value> =
+        serde_json::from_str(content).expect("the contract lets nothing in but a JSON object");
+    let relation = json!({ "rel_type": "m.replace", "event_id": subject.as_str() });
+    content.insert("m.relates_to".to_owned(), relation);
+    Value::Object(content).to_string()
+}

@@ -1,0 +1,112 @@
+//! What stands behind the `?` of a `DATABASE_URL`: what we do ourselves, what the driver does, and what nobody does.
+
+/// Parameters of libpq that the driver knows.
+const DRIVER: [&str; 19] = [
+    "user",
+    "password",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "application_name",
+    "sslmode",
+    "sslnegotiation",
+    "channel_binding",
+    "load_balance_hosts",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "keepalives_count",
+];
+
+/// What TLS needs; the rest is in the URL that is left for the driver.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Parameters {
+    pub(super) is_verified: bool,
+    pub(super) root_file: Option<String>,
+    pub(super) certificate_file: Option<String>,
+    pub(super) key_file: Option<String>,
+}
+
+impl Parameters {
+    /// Takes out of `url` what the driver does not know.
+    ///
+    /// # Errors
+    /// Names the parameter that is not supported.
+    pub(super) fn take(url: &str) -> Result<(String, Self), String> {
+        let mut found = Self::default();
+        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), found)) };
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let path = || Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned());
+            match (name, value) {
+                // Host names are checked too, which is more than `verify-ca` asks for.
+                ("sslmode", "verify-full" | "verify-ca") => {
+                    found.is_verified = true;
+                    rest.push("sslmode=require".to_owned());
+                }
+                // Without TLS first is what nobody needs.
+                ("sslmode", "allow") => rest.push("sslmode=prefer".to_owned()),
+                ("sslrootcert", "system") => found.is_verified = true,
+                ("sslrootcert", _) => found.root_file = path(),
+                ("sslcert", _) => found.certificate_file = path(),
+                ("sslkey", _) => found.key_file = path(),
+                // The worker writes: it always looks for the server that takes writes.
+                ("target_session_attrs", "any" | "read-write" | "primary")
+                // There is no other.
+                | ("gssencmode", "disable" | "prefer")
+                | ("client_encoding", "auto" | "utf8" | "UTF8" | "UTF-8" | "utf-8")
+                | ("fallback_application_name", _) => {}
+                ("target_session_attrs", _) => {
+                    return Err(format!(
+                        "target_session_attrs={value} is not supported: the worker needs the server that takes writes; leave it out"
+                    ));
+                }
+                ("keepalives_count", _) => rest.push(format!("keepalives_retries={value}")),
+                (name, _) if DRIVER.contains(&name) => rest.push(pair.to_owned()),
+                _ => return Err(format!("the parameter {name} is not supported; leave it out")),
+            }
+        }
+        Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_does_not_know_is_taken_out_of_the_url() {
+        let (url, found) = Parameters::take(
+            "postgresql://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%20x.pem&target_session_attrs=any&gssencmode=disable\
+             &sslcert=/c.pem&sslkey=/k.pem&keepalives_count=2",
+        )
+        .unwrap();
+
+        assert_eq!(url, "postgresql://u:p@h/d?sslmode=require&keepalives_retries=2");
+        assert_eq!((found.is_verified, found.root_file.as_deref()), (true, Some("/etc/ca x.pem")));
+        assert_eq!((found.certificate_file.as_deref(), found.key_file.as_deref()), (Some("/c.pem"), Some("/k.pem")));
+        let plain = "postgresql://h/d?sslmode=require";
+        assert_eq!(Parameters::take(plain).unwrap(), (plain.to_owned(), Parameters::default()));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        for (parameter, named) in [
+            ("sslcrl=/crl", "sslcrl"),
+            ("gssencmode=require", "gssencmode"),
+            ("target_session_attrs=standby", "target_session_attrs=standby"),
+            ("service=office", "service"),
+            ("passfile=/secret", "passfile"),
+        ] {
+            let error = Parameters::take(&format!("postgresql://u:hunter2@h/d?{parameter}")).unwrap_err();
+
+            assert!(error.contains(named) && error.contains("not supported") && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The TLS of a connection to PostgreSQL, as the parameters of the URL ask for it.
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+use super::parameters::Parameters;
+
+/// # Errors
+/// Names the parameter whose file cannot be used.
+pub(super) fn client(parameters: &Parameters) -> Result<ClientConfig, String> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let builder = match (parameters.is_verified, &parameters.root_file) {
+        (false, _) => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        (true, None) => builder
+            .with_platform_verifier()
+            .map_err(|error| format!("the system's certificate authorities cannot be read: {error}"))?,
+        (true, Some(path)) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates("sslrootcert", path)?);
+            builder.with_root_certificates(roots)
+        }
+    };
+    match (&parameters.certificate_file, &parameters.key_file) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let chain = certificates("sslcert", certificate)?;
+            // The error of the parser may quote the file.
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| {
+                format!("sslkey={key} cannot be read, or is not an unencrypted private key in PEM format")
+            })?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| format!("sslcert={certificate} and sslkey={key} cannot be used together: {error}"))
+        }
+        _ => Err("sslcert and sslkey belong together: give both or none".to_owned()),
+    }
+}
+
+fn certificates(parameter: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("{parameter}={path} cannot be read: {error}"))
+}
+
+/// `sslmode=require` encrypts and does not ask with whom, as libpq does.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

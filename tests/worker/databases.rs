@@ -1,0 +1,143 @@
+//! Databases and ways to them that are set up otherwise than by default.
+
+use std::{
+    process::{Command, Output},
+    time::Duration,
+};
+
+use odoo_matrix_worker::store::{newest, schema};
+use stack::{
+    postgres::{self, pgbouncer::PgBouncer},
+    process::Signal,
+    world::World,
+};
+
+use crate::BINARY;
+
+const ROOMS: [&str; 4] = ["!a:double.test", "!b:double.test", "!c:double.test", "!d:double.test"];
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What an administrator may have set for the whole database, most of it for Odoo's sake or by a template.
+#[tokio::test]
+async fn settings_of_the_database_change_nothing_for_the_worker() {
+    let world = World::new(BINARY).await;
+    for setting in [
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_read_only = on",
+        "TimeZone = 'Pacific/Kiritimati'",
+        "search_path = 'nowhere'",
+        "statement_timeout = '1ms'",
+        "lock_timeout = '1ms'",
+        "idle_session_timeout = '300ms'",
+        "client_encoding = 'LATIN1'",
+        "enable_indexscan = off",
+    ] {
+        world
+            .client
+            .batch_execute(&format!("ALTER DATABASE \"{}\" SET {setting}", world.database.name()))
+            .await
+            .unwrap();
+    }
+    let workers = [world.worker("w1"), world.worker("w2")];
+    let ids = world.enqueue_many(&ROOMS, "„text“", 10).await;
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&ROOMS, "„text“", 10);
+    // Longer than an idle session may last: the listener is still there.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let last = world.enqueue(ROOMS[0], "last").await;
+    world
+        .until_within(
+            &format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {last})"),
+            Duration::from_secs(2),
+        )
+        .await;
+
+    let check = world.command(&["check"]).await;
+    assert!(check.status.success(), "{}", text(&check));
+    for worker in &workers {
+        worker.stop(Signal::TERM).await.unwrap();
+    }
+    let logs = world.worker_logs();
+    assert!(!logs.contains(" WARN ") && !logs.contains("40001"), "{logs}");
+    let drift = "SELECT max(abs(extract(epoch FROM date - (now() AT TIME ZONE 'UTC'))))::float8 < 60 FROM matrix_log";
+    assert!(world.client.query_one(drift, &[]).await.unwrap().get::<_, bool>(0), "a time is not UTC");
+}
+
+#[tokio::test]
+async fn a_pooler_in_session_mode_carries_the_worker() {
+    let world = World::new(BINARY).await;
+    let pooler = PgBouncer::start(world.launch.server(), "session").await.unwrap();
+    let url = pooler.server().url(world.launch.database());
+    let worker = world.worker_with("w1", &[("DATABASE_URL", &url)]);
+    world.until("SELECT EXISTS (SELECT FROM matrix_worker)").await;
+
+    let ids = world.enqueue_many(&ROOMS, "text", 10).await;
+
+    world.assert_settled(&ids).await;
+    worker.stop(Signal::TERM).await.unwrap();
+    assert!(!world.worker_logs().contains(" WARN "), "{}", world.worker_logs());
+}
+
+#[tokio::test]
+async fn a_pooler_without_sessions_is_named_in_one_line_with_the_setting_to_change() {
+    let world = World::new(BINARY).await;
+    for mode in ["transaction", "statement"] {
+        let pooler = PgBouncer::start(world.launch.server(), mode).await.unwrap();
+        let url = pooler.server().url(world.launch.database());
+
+        for command in ["run", "check", "drain"] {
+            let mut run = tokio::process::Command::from(world.launch.command(&[command]));
+            let output =
+                run.env("DATABASE_URL", &url).env("RUST_LOG", "off").kill_on_drop(true).output().await.unwrap();
+
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{mode} {command}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(error.contains("pool_mode") && error.contains("pgbouncer.ini"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_pooler_refuses_is_named_with_it() {
+    let world = World::new(BINARY).await;
+    let pooler = PgBouncer::start(world.launch.server(), "session").await.unwrap();
+    let url = format!("{}?options=-c%20work_mem%3D8MB", pooler.server().url(world.launch.database()));
+
+    for command in ["run", "check"] {
+        let mut run = tokio::process::Command::from(world.launch.command(&[command]));
+        let output = run.env("DATABASE_URL", &url).env("RUST_LOG", "off").kill_on_drop(true).output().await.unwrap();
+
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{error}");
+        assert!(error.contains("ignore_startup_parameters") && error.contains("options"), "{error}");
+    }
+}
+
+/// Odoo's role owns the database and its tables, and may neither make nor alter other roles.
+#[tokio::test]
+async fn the_owner_of_odoos_database_can_run_the_grants_in_one_transaction() {
+    let postgres = postgres::shared().await;
+    let mut admin = postgres.database("admin").await;
+    let worker = admin.create_role("worker").await.unwrap();
+    let owner = postgres.odoo_role().await.unwrap();
+    let database = postgres.create_database("odoo", None, &owner.role).await.unwrap();
+    owner.connect(database.name()).await.unwrap().batch_execute(&schema(newest())).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("grants.sql");
+    let grants = Command::new(BINARY).args(["grants", "--role", &worker.role]).output().unwrap();
+    std::fs::write(&file, grants.stdout).unwrap();
+
+    let mut psql = Command::new(postgres::binaries().unwrap().join("psql"));
+    psql.args(["-X", "-1", "-v", "ON_ERROR_STOP=1", "-d", &owner.url(database.name()), "-f"]).arg(&file);
+    let output = psql.output().unwrap();
+
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("only an administrator may"), "{}", text(&output));
+    let client = worker.connect(database.name()).await.unwrap();
+    client.batch_execute("DELETE FROM matrix_outbox; UPDATE matrix_lane SET epoch = epoch").await.unwrap();
+}
