@@ -28,7 +28,7 @@ WITH own AS MATERIALIZED (
         FOR UPDATE
     ) AS l
 ), result AS MATERIALIZED (
-    SELECT r.*, own.id IS NOT NULL AS is_ours, own.head_id, own.first_failed_at
+    SELECT r.*, own.id IS NOT NULL AS is_ours, own.head_id, own.first_failed_at, own.room_before
     FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::boolean[], $16::text[], $17::text[], $18::integer[],
             $19::integer[], $20::text[], $21::text[], $22::bigint[])
         AS r (id, lane, epoch, status, is_final, error_code, error_message, attempts, duration_ms, event_id, room_id, age_ms)
@@ -44,9 +44,10 @@ WITH own AS MATERIALIZED (
     DELETE FROM matrix_outbox AS o USING found AS r
     WHERE o.ctid = r.place AND r.is_final
     RETURNING o.*, r.status, r.is_final, r.error_code, r.error_message, r.attempts, r.duration_ms, r.event_id,
-        r.room_id AS sent_room_id, r.age_ms
+        r.room_id AS sent_room_id, r.age_ms, r.room_before
 ), held AS (
-    SELECT o.*, r.status, r.is_final, r.error_code, r.error_message, r.attempts, r.duration_ms, r.event_id, r.room_id, r.age_ms
+    SELECT o.*, r.status, r.is_final, r.error_code, r.error_message, r.attempts, r.duration_ms, r.event_id, r.room_id, r.age_ms,
+        r.room_before
     FROM found AS r
     JOIN matrix_outbox AS o ON o.ctid = r.place
     -- One failed row per message while it is held; the lane's head may wait for another reason, which left no row.
@@ -56,7 +57,8 @@ WITH own AS MATERIALIZED (
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
         queued_at, user_id, worker)
     SELECT now() AT TIME ZONE 'UTC' - o.age_ms * interval '1 ms', o.backend_id, o.id, o.event_type, o.res_model, o.res_id,
-        COALESCE(o.sent_room_id, o.room_id), o.matrix_user_id, o.matrix_type, COALESCE(o.content ->> 'body', o.content ->> 'reason'),
+        -- What was not sent to a person still names their room if there is one.
+        COALESCE(o.sent_room_id, o.room_id, o.room_before), o.matrix_user_id, o.matrix_type, COALESCE(o.content ->> 'body', o.content ->> 'reason'),
         CASE WHEN o.status = 'failed' THEN o.content END, o.txn_id, o.attachment_id, o.status, o.is_final, o.error_code,
         o.error_message, o.attempts, o.duration_ms, o.event_id, o.queued_at, o.user_id, $2
     FROM (SELECT * FROM done UNION ALL SELECT * FROM held) AS o

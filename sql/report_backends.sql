@@ -1,6 +1,7 @@
 -- What `status` shows of each backend. Its waiting messages are counted up to a bound; their age is that of the oldest one counted.
 --
 -- $1 count at most so many
+-- unreached: people whose messages wait after a failure, or have failed for good within a day
 -- due_seconds: when a limited backend sends again, or a stopped one is asked again
 WITH first AS MATERIALIZED (
     -- The oldest messages of all backends: in a long backlog the counting by lane may not come to them.
@@ -23,7 +24,7 @@ SELECT b.id, b.name, COALESCE(b.is_active, false) AS is_active, now_state.state,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC'
         - LEAST(waiting.oldest, (SELECT min(first.queued_at) FROM first WHERE first.backend_id = b.id)))::double precision
         AS oldest_seconds,
-    COALESCE(hour.sent, 0) AS sent, COALESCE(hour.failed, 0) AS failed
+    COALESCE(hour.sent, 0) AS sent, COALESCE(hour.failed, 0) AS failed, direct.rooms AS direct_rooms, direct.unreached
 FROM matrix_backend AS b
 LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
 LEFT JOIN hour ON hour.backend_id = b.id
@@ -39,4 +40,20 @@ CROSS JOIN LATERAL (
         LIMIT $1::bigint
     ) AS o
 ) AS waiting
+CROSS JOIN LATERAL (
+    SELECT count(l.room_id) AS rooms, (
+        SELECT count(*) FROM (
+            SELECT g.matrix_user_id FROM matrix_log AS g
+            WHERE g.status = 'failed' AND g.date > now() AT TIME ZONE 'UTC' - interval '1 day'
+                AND g.backend_id = b.id AND g.is_final AND g.matrix_user_id IS NOT NULL
+            UNION
+            SELECT o.matrix_user_id FROM matrix_lane AS held
+            JOIN matrix_outbox AS o ON o.id = held.head_id
+            WHERE held.lane > b.id || '/@' AND held.lane < b.id || '/A' AND held.first_failed_at IS NOT NULL
+        ) AS people
+    ) AS unreached
+    FROM matrix_lane AS l
+    -- 'A' follows '@' in byte order, so this is the range of the lanes of people.
+    WHERE l.lane > b.id || '/@' AND l.lane < b.id || '/A'
+) AS direct
 ORDER BY b.id

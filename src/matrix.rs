@@ -61,15 +61,19 @@ impl Homeserver {
         if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
             return Err("the access token is empty or has spaces or line breaks in it; set it again".to_owned());
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("odoo-matrix-worker/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .tls_danger_accept_invalid_certs(!verify_ssl)
             .timeout(timeout)
             .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build()
-            .map_err(|error| format!("the HTTP client could not be made: {}", error.without_url()))?;
+            .pool_idle_timeout(Duration::from_secs(60));
+        if base.scheme() == "http" {
+            // A proxy of the environment would read the token. By https it passes on what it cannot read.
+            http = http.no_proxy();
+        }
+        let http =
+            http.build().map_err(|error| format!("the HTTP client could not be made: {}", error.without_url()))?;
         Ok(Self { http, base, token })
     }
 

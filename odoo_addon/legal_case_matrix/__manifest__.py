@@ -14,7 +14,6 @@
         "views/legal_case_stage_views.xml",
         "views/matrix_backend_views.xml",
         "views/matrix_log_views.xml",
-        "data/matrix_texts.xml",
     ],
     "demo": ["demo/legal_case_matrix_demo.xml"],
     "uninstall_hook": "uninstall_hook",

@@ -14,6 +14,7 @@
         "security/matrix_groups.xml",
         "security/ir.model.access.csv",
         "security/matrix_rules.xml",
+        "wizards/matrix_address_views.xml",
         "wizards/matrix_composer_views.xml",
         "wizards/matrix_preview_views.xml",
         "wizards/matrix_direct_composer_views.xml",
@@ -28,7 +29,6 @@
         "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
         "views/matrix_menus.xml",
-        "data/matrix_texts.xml",
     ],
     "assets": {
         "web.assets_backend": ["mail_matrix/static/src/deliveries/**/*"],

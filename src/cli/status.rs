@@ -57,6 +57,9 @@ pub(super) fn text(report: &Report) -> String {
     for warning in &report.warnings {
         text.push_str(&format!("warning  {}\n", plain(warning)));
     }
+    for backend in report.backends.iter().filter(|backend| backend.direct_rooms > 0) {
+        text.push_str(&format!("note     backend {} has {} direct rooms\n", backend.id, backend.direct_rooms));
+    }
     if !report.server.sees_all_sessions {
         text.push_str(
             "note     this role may not see since when the transactions of others run; a superuser may GRANT \
@@ -159,6 +162,8 @@ mod tests {
             oldest_seconds: None,
             sent_last_hour: 0,
             failed_last_hour: 0,
+            direct_rooms: 0,
+            people_unreached: 0,
         }
     }
 

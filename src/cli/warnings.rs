@@ -38,6 +38,17 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
             "activate it in Odoo, or discard them there".to_owned(),
         );
     }
+    for backend in backends.iter().filter(|backend| backend.people_unreached > 0) {
+        let people = match backend.people_unreached {
+            1 => "1 person".to_owned(),
+            count => format!("{count} people"),
+        };
+        warn(
+            "direct messages",
+            format!("{people} could not be reached by direct message from backend {} within a day", backend.id),
+            "look for the reasons in Odoo under Matrix > Logs".to_owned(),
+        );
+    }
     if let Some(held) = &server.oldest_snapshot {
         warn("snapshots", snapshot(held), format!("let it end, or SELECT pg_terminate_backend({})", held.pid));
     }

@@ -51,9 +51,17 @@ impl SendError {
         }
         let mut text = error.to_string();
         let mut cause = error.source();
+        let mut is_proxied = false;
         while let Some(deeper) = cause {
+            is_proxied |= deeper.to_string().starts_with("tunnel error");
             text = deeper.to_string();
             cause = deeper.source();
+        }
+        // The library's words for a proxy that does not connect us: without the cause, which may repeat its address and password.
+        if is_proxied {
+            text = "the proxy of HTTPS_PROXY was asked for the way there and did not give it; list the homeserver in NO_PROXY if it is to \
+                be reached directly"
+                .to_owned();
         }
         Self::Unreachable(text)
     }

@@ -36,6 +36,9 @@ pub struct BackendReport {
     pub sent_last_hour: i64,
     /// For good; what is held for a better time waits.
     pub failed_last_hour: i64,
+    pub direct_rooms: i64,
+    /// Their messages wait after a failure, or have failed for good within a day.
+    pub people_unreached: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -151,6 +154,8 @@ fn backend(row: &Row) -> Result<BackendReport, StoreError> {
         oldest_seconds: age(row, "oldest_seconds")?,
         sent_last_hour: value(row, "sent")?,
         failed_last_hour: value(row, "failed")?,
+        direct_rooms: value(row, "direct_rooms")?,
+        people_unreached: value(row, "unreached")?,
     })
 }
 

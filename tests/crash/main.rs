@@ -5,6 +5,7 @@
 
 mod chaos;
 mod clock;
+mod direct;
 mod footing;
 mod half_open;
 mod kill;

@@ -141,3 +141,27 @@ async fn the_owner_of_odoos_database_can_run_the_grants_in_one_transaction() {
     let client = worker.connect(database.name()).await.unwrap();
     client.batch_execute("DELETE FROM matrix_outbox; UPDATE matrix_lane SET epoch = epoch").await.unwrap();
 }
+
+/// A log of many years, and an outbox whose ids have left four bytes behind.
+#[tokio::test]
+async fn ids_beyond_four_bytes_are_delivered_once_and_logged() {
+    let world = World::new(BINARY).await;
+    let far = "SELECT setval('matrix_log_id_seq', 2147483647); SELECT setval('matrix_outbox_id_seq', 3000000000)";
+    world.client.batch_execute(far).await.unwrap();
+    world.homeserver.limit(50.0, 4);
+
+    let mut ids = world.enqueue_many(&ROOMS, "text", 5).await;
+    ids.push(world.enqueue_direct("@jane:double.test", "hello").await);
+    let output = world.command(&["drain"]).await;
+
+    assert!(output.status.success(), "{}", text(&output));
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&ROOMS, "text", 5);
+    assert!(ids[0] > 3_000_000_000);
+    let logged = "SELECT min(id) > 2147483647 FROM matrix_log";
+    assert!(world.client.query_one(logged, &[]).await.unwrap().get::<_, bool>(0));
+    for command in [&["status"] as &[_], &["lanes"], &["history", &ids[0].to_string()]] {
+        let output = world.command(command).await;
+        assert!(output.status.success(), "{command:?}: {}", text(&output));
+    }
+}

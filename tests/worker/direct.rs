@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stack::{
-    homeserver::{Fault, Membership, Room},
+    homeserver::{BOT, Fault, Membership, Room},
     world::World,
 };
 
@@ -76,15 +76,19 @@ async fn forty_new_people_at_once_have_forty_rooms_and_forty_entries() {
     world.homeserver.set_direct(json!({ "@a:x": ["!1"], "@b:x": null }));
     // Long enough for each read and write of the list to meet others.
     world.homeserver.delay(std::time::Duration::from_millis(30));
+    // So that no worker takes all lanes.
+    let few = [("WORKER_CONCURRENCY", "3")];
+    let _workers = ["w1", "w2", "w3"].map(|name| world.worker_with(name, &few));
+    world.until("SELECT count(*) = 3 FROM matrix_worker").await;
     let people: Vec<_> = (0..40).map(|number| format!("@person{number}:double.test")).collect();
     let mut ids = Vec::new();
     for person in &people {
         ids.push(world.enqueue_direct(person, person).await);
     }
-    let _workers = ["w1", "w2", "w3"].map(|name| world.worker(name));
-
     world.assert_settled(&ids).await;
 
+    let senders = world.client.query_one("SELECT count(DISTINCT worker) FROM matrix_log", &[]).await.unwrap();
+    assert_eq!(senders.get::<_, i64>(0), 3, "all workers had their part");
     assert_eq!(world.homeserver.rooms_made().len(), 40);
     let list = world.homeserver.direct().unwrap();
     assert_eq!((&list["@a:x"], &list["@b:x"]), (&json!(["!1"]), &json!(null)));
@@ -95,6 +99,23 @@ async fn forty_new_people_at_once_have_forty_rooms_and_forty_entries() {
         assert_eq!(rooms.len(), 1, "{person}");
         assert_eq!(world.homeserver.bodies(&rooms[0]), [person.as_str()]);
     }
+}
+
+#[tokio::test]
+async fn a_list_that_another_worker_writes_without_end_holds_no_message() {
+    let world = World::new(BINARY).await;
+    let other = world.database.connect().await.unwrap();
+    other.query("SELECT pg_advisory_lock(1836348026, hashtext($1))", &[&BOT]).await.unwrap();
+    let _worker = world.worker("w1");
+
+    let first = world.enqueue_direct(PERSON, "first").await;
+    world.assert_settled(&[first]).await;
+    assert_eq!(world.homeserver.direct(), None);
+
+    drop(other);
+    let second = world.enqueue_direct(PERSON, "second").await;
+    world.assert_settled(&[first, second]).await;
+    assert_eq!(world.homeserver.direct().unwrap(), json!({ PERSON: [only_room(&world)] }));
 }
 
 /// Where the writing failed, or the worker died before it.
@@ -169,7 +190,7 @@ async fn direct_messages_of_each_person_stay_in_order_with_three_workers() {
     let world = World::new(BINARY).await;
     world.homeserver.delay(std::time::Duration::from_millis(2));
     let people: Vec<_> = (0..10).map(|number| format!("@person{number}:double.test")).collect();
-    let _workers = ["w1", "w2", "w3"].map(|name| world.worker(name));
+    let _workers = ["w1", "w2", "w3"].map(|name| world.worker_with(name, &[("WORKER_CONCURRENCY", "4")]));
     let mut ids = Vec::new();
     for round in 1..=20 {
         for person in &people {

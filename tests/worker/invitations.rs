@@ -42,6 +42,10 @@ async fn a_person_whose_server_is_down_has_one_room_and_keeps_nobody_waiting() {
     let text = told[0].error_message.as_ref().unwrap();
     assert!(text.contains("could not be invited yet") && text.contains("until elsewhere.test answers"), "{text}");
 
+    let sql = "SELECT room_id, matrix_user_id FROM matrix_log WHERE status = 'failed'";
+    let logged = world.client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((logged.get(0), logged.get(1)), (only_room(&world), STRANGER.to_owned()));
+
     world.homeserver.fail_invitations(STRANGER, None);
     world.assert_settled(&[held, other]).await;
 
@@ -105,6 +109,20 @@ async fn an_invitation_that_is_refused_is_told_in_plain_words_and_makes_one_room
         );
     }
     only_room(&world);
+}
+
+#[tokio::test]
+async fn an_account_that_may_not_make_rooms_is_told_in_plain_words() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_creation(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+    let _worker = world.worker("w1");
+
+    let id = world.enqueue_direct(PERSON, "hello").await;
+    world.assert_settled(&[id]).await;
+
+    let row = world.log().await.remove(0);
+    assert_eq!((row.error_code.as_deref(), row.is_final), (Some("M_FORBIDDEN"), true), "{row:?}");
+    assert!(row.error_message.unwrap().contains("does not let this account make a room"));
 }
 
 #[tokio::test]

@@ -28,6 +28,12 @@ async fn catalogue(client: &Client) -> BTreeSet<String> {
     client.query(CATALOGUE, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// Odoo and the worker are upgraded one after the other: the worker must do without the last migration.
+#[test]
+fn the_worker_needs_no_more_than_the_contract_before_the_newest() {
+    const { assert!(OLDEST < newest()) };
+}
+
 /// A file that the list leaves out would be run by Odoo and be missing where there is no Odoo.
 #[test]
 fn every_migration_is_embedded_and_numbered_without_a_gap() {

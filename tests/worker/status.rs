@@ -119,3 +119,24 @@ async fn a_database_without_the_addon_is_told() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("install mail_matrix"), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn it_counts_direct_rooms_and_people_who_could_not_be_reached() {
+    let world = World::new(BINARY).await;
+    let down = Fault::Refuse { status: 502, errcode: "M_UNKNOWN" };
+    world.homeserver.fail_invitations("@far:elsewhere.test", Some(down));
+    world.homeserver.without_account("@tpyo:double.test");
+    let _worker = world.worker("w1");
+    for person in ["@jane:double.test", "@tpyo:double.test", "@tpyo:double.test", "@far:elsewhere.test"] {
+        world.enqueue_direct(person, "hello").await;
+    }
+    world.until("SELECT count(*) = 4 FROM matrix_log").await;
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
+
+    let backend = &status(&world).await["backends"][0];
+    let text = told(&world).await;
+
+    // Jane's room, and the one that waits for the other's invitation.
+    assert_eq!((backend["direct_rooms"].as_i64(), backend["people_unreached"].as_i64()), (Some(2), Some(2)));
+    assert!(text.contains("2 direct rooms") && text.contains("2 people could not be reached"), "{text}");
+}

@@ -43,6 +43,10 @@ class LegalCase(models.Model):
     def _matrix_opening_events(self):
         return ["case_created", *super()._matrix_opening_events()]
 
+    @api.model
+    def _matrix_created_event(self):
+        return "case_created"
+
     def _matrix_template(self, event_type, backend):
         own = self._matrix_stage_text(event_type)
         return own or super()._matrix_template(event_type, backend)

@@ -60,7 +60,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             self.form_of_case(),
             f"""
             const outcome = (name, text) => until(() =>
-                [...document.querySelectorAll(".o_matrix_deliveries tr")].find((row) =>
+                [...document.querySelectorAll(".o_matrix_deliveries li")].find((row) =>
                     row.textContent.includes(text) &&
                     row.querySelector(`[data-outcome=${{name}}]`)), name + text);
             await click(".nav-link[name=matrix]");
@@ -152,3 +152,30 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             """,
             "matrix-outsider",
         )
+
+    def test_a_homeserver_that_is_down_is_said_in_words_at_every_button(self):
+        self.backend.write(
+            {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}
+        )
+        self.homeserver.stop()
+        self.case.matrix_room_alias = "#ida:example.org"
+        roomless = self.create_case(matrix_room_id=False)
+        self.commit()
+        for case, buttons in (
+            (self.case, ["check_room", "invite_people", "resolve_alias"]),
+            (roomless, ["create_room"]),
+        ):
+            self.browse(
+                f"/odoo/action-legal_case.legal_case_action/{case.id}",
+                f"""
+                await click(".nav-link[name=matrix]");
+                for (const name of {buttons}) {{
+                    await click(`button[name=action_matrix_${{name}}]`);
+                    const said = await shows(".modal", "Nothing listens at");
+                    if (said.textContent.includes("Oops")) throw new Error("Oops");
+                    await click(".modal-footer .btn-primary");
+                    await until(() => !one(".modal"), "the end of the dialog");
+                }}
+                """,
+                "matrix-lawyer",
+            )

@@ -19,6 +19,7 @@ FOUND = {
     "matrix_room_health": "ok",
     "matrix_room_health_note": "All is well",
     "matrix_resolved_alias": "#theirs:evil.example",
+    "matrix_was_linked": True,
 }
 
 

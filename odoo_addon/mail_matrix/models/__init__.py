@@ -3,6 +3,7 @@ from . import matrix_text_mixin
 from . import matrix_backend
 from . import matrix_backend_token
 from . import matrix_backend_connection
+from . import matrix_backend_address
 from . import matrix_backend_home
 from . import matrix_outbox
 from . import matrix_mirror
@@ -29,10 +30,12 @@ from . import matrix_thread_people
 from . import res_users
 from . import matrix_contact
 from . import res_partner
+from . import ir_attachment
 from . import mail_message
 from . import matrix_thread_chatter
 from . import matrix_thread_access
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health
+from . import matrix_backend_move
 from . import res_config_settings

@@ -4,7 +4,11 @@ from urllib.parse import urlsplit
 from odoo import models
 from odoo.exceptions import UserError
 
-from ..tools.matrix_client import MatrixClient, MatrixError
+from ..tools.matrix_client import ExplainedError, MatrixClient, MatrixError
+
+
+class _NoHomeserver(ExplainedError):
+    """No homeserver answers at the address; it may be another one's."""
 
 
 class MatrixBackend(models.Model):
@@ -28,8 +32,12 @@ class MatrixBackend(models.Model):
         self.check_access("write")
         try:
             account, found, warnings = self._test_connection()
+        except _NoHomeserver as error:
+            if url := self._find_address():
+                return self._offer_address(url)
+            return self._connection_failed(error)
         except UserError as error:
-            return notification("danger", self.env._("Connection failed"), str(error))
+            return self._connection_failed(error)
         following = notification(
             "info",
             self.env._("Good to know"),
@@ -46,15 +54,38 @@ class MatrixBackend(models.Model):
             following,
         )
 
+    def _connection_failed(self, error):
+        return notification("danger", self.env._("Connection failed"), str(error))
+
+    def _offer_address(self, url):
+        values = {
+            "backend_id": self.id,
+            "entered": self.homeserver_url,
+            "url": url,
+            "needs_token": self._reveals_token(url, self.verify_ssl),
+        }
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Homeserver found at another address"),
+            "res_model": "matrix.address",
+            "res_id": self.env["matrix.address"].create(values).id,
+            "view_mode": "form",
+            "views": [(False, "form")],
+            "target": "new",
+        }
+
     def _test_connection(self):
         """Return the account's id, what was found and what to warn of, as texts.
 
         Raises UserError with the reason where the account cannot be used.
         """
         # Without the token first: it is for homeservers only.
-        versions = MatrixClient(
-            self.env, self.homeserver_url, verify_ssl=self.verify_ssl
-        ).versions()
+        try:
+            versions = MatrixClient(
+                self.env, self.homeserver_url, verify_ssl=self.verify_ssl
+            ).versions()
+        except MatrixError as error:
+            raise _NoHomeserver(str(error)) from None
         client = self._client()
         account = client.whoami()
         user_id, device_id = account["user_id"], account.get("device_id")

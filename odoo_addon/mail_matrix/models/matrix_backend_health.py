@@ -56,6 +56,13 @@ class MatrixBackend(models.Model):
             backend.waiting_count = count_text(self.env, row.get("waiting") or 0)
             backend.oldest_queued_at = row.get("oldest_queued_at")
             backend.oldest_age = self._age_of(row.get("oldest_queued_at"))
+            if row.get("waiting") and not backend.is_active:
+                backend.state_note = self.env._(
+                    "This backend is turned off while messages wait (%(count)s). Turn "
+                    "it on again, move the messages to the active backend, or "
+                    "discard them.",
+                    count=backend.waiting_count,
+                )
 
     @api.model
     def _age_of(self, time):
@@ -150,6 +157,7 @@ class MatrixBackend(models.Model):
                 ("backend_id", "in", self.ids),
                 ("date", ">=", since),
                 ("is_final", "=", True),
+                ("error_code", "not in", words.NOT_TOLD),
             ],
             ["backend_id", "status"],
             ["__count"],

@@ -51,7 +51,7 @@ class MatrixBackend(models.Model):
         )
         self.invalidate_recordset()
 
-    def _client(self):
+    def _client(self, **timeouts):
         """Return the client of this account, unless it belongs to another database."""
         # With all rights: others than managers use the account too.
         if self.sudo().is_elsewhere:
@@ -64,4 +64,4 @@ class MatrixBackend(models.Model):
                     backend=self.name,
                 )
             )
-        return super()._client()
+        return super()._client(**timeouts)

@@ -17,6 +17,12 @@ class MatrixBackend(models.Model):
         """Name the invalid texts wherever they are written: this is where one looks."""
         self.text_problems = "\n".join(self._matrix_invalid_texts()) or False
 
+    def _register_hook(self):
+        """Name what an upgrade made invalid, when all addons are there to judge by."""
+        super()._register_hook()
+        if self.pool.updated_modules:
+            self._matrix_log_invalid_texts()
+
     @api.model
     def _matrix_text_fields(self):
         return {name for name in self._fields if name.startswith(_PREFIX)}

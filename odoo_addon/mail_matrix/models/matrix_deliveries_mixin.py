@@ -5,7 +5,7 @@ _SHOWN = 5
 _MAX_TEXT = 300
 # Who looks at a form looks for what was queued just now: a long queue before it must
 # not make the form slow.
-_NEWEST_WAITING = 10_000
+NEWEST_WAITING = 10_000
 
 
 class MatrixDeliveriesMixin(models.AbstractModel):
@@ -53,7 +53,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
                 WHERE res_model = %s AND res_id = %s
                 ORDER BY id DESC LIMIT %s
                 """,
-                _NEWEST_WAITING,
+                NEWEST_WAITING,
                 self._name,
                 self.id,
                 limit,

@@ -1,5 +1,19 @@
 from odoo import api, models
 
+from ..tools import words
+
+
+class NotTold(Exception):
+    """Nobody hears of an event. The log says why.
+
+    :param about: what the row of the log holds besides
+    """
+
+    def __init__(self, message, code, about):
+        super().__init__(message)
+        self.matrix_code = code
+        self.about = about
+
 
 class MatrixEventMixin(models.AbstractModel):
     """A record whose events a room hears of: its own room, or another record's."""
@@ -62,15 +76,28 @@ class MatrixEventMixin(models.AbstractModel):
         """
         self.ensure_one()
         room_record = self._matrix_room_record()
-        if not room_record or not room_record.matrix_enabled:
-            return None
-        backend = self._matrix_backend()
+        backend = room_record and self._matrix_backend()
         if not backend or not backend[f"notify_{event_type}"]:
             return None
+        room_record._matrix_check_listens(backend)
         room = room_record.matrix_room_id or backend.default_room_id
-        if not room:
-            return None
         return backend, room_record._matrix_row_values(backend, room)
+
+    def _matrix_check_listens(self, backend):
+        """Raise NotTold unless a room hears of this record, whose room it would be."""
+        about = {"backend_id": backend.id, "res_model": self._name, "res_id": self.id}
+        if not self.matrix_enabled:
+            raise NotTold(
+                self.env._("Matrix was turned off for this record."),
+                words.ERROR_OFF,
+                about,
+            )
+        if not self.matrix_room_id and not backend.default_room_id:
+            raise NotTold(
+                self.env._("This record had no Matrix room when it happened."),
+                words.ERROR_NO_ROOM,
+                about,
+            )
 
     def _matrix_row_values(self, backend, room):
         return {

@@ -44,6 +44,7 @@ class MatrixLog(models.Model):
             ("ok", "Sent"),
             ("failed", "Failed"),
             ("held", "Failed, will be sent when the homeserver is back"),
+            ("untold", "Not sent"),
         ],
         compute="_compute_outcome",
     )
@@ -73,10 +74,12 @@ class MatrixLog(models.Model):
             words = row.payload or events.get(row.event_type) or ""
             row.display_name = shorten(words, _MAX_NAME, placeholder="…")
 
-    @api.depends("status", "is_final")
+    @api.depends("status", "is_final", "error_code")
     def _compute_outcome(self):
         for row in self:
             row.outcome = row.status if row.is_final else "held"
+            if row.error_code in words.NOT_TOLD:
+                row.outcome = "untold"
 
     @api.model
     def _selection_record_ref(self):
@@ -136,6 +139,12 @@ class MatrixLog(models.Model):
             words.ERROR_ROOM: self.env._(
                 "Mend the room on the record. This event is not told any more."
             ),
+            words.ERROR_NO_ROOM: self.env._(
+                "Link or create a room on the record, or enter a default room on the "
+                "backend. What happened before is not sent later, except that the "
+                "record was created."
+            ),
+            words.ERROR_OFF: self.env._("Turn Matrix on for the record."),
             words.ERROR_TEMPLATE: self.env._(
                 "Mend the text where the error says. This event is not told any more."
             ),

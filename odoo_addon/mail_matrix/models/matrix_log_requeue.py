@@ -16,53 +16,84 @@ class MatrixLog(models.Model):
         A message that had arrived after all is not sent twice: the homeserver and the
         worker know its id.
         """
-        messages = self._messages_to_requeue()
-        self.env.cr.execute(
-            SQL(
-                """
-                INSERT INTO matrix_outbox (backend_id, event_type, room_id,
-                    matrix_user_id, matrix_type, content, txn_id, res_model, res_id,
-                    attachment_id, user_id, queued_at)
-                SELECT backend_id, event_type, CASE WHEN matrix_user_id IS NULL
-                        THEN room_id END,
-                    matrix_user_id, COALESCE(matrix_type, 'm.room.message'), content,
-                    txn_id, res_model, res_id, attachment_id, user_id,
-                    COALESCE(queued_at, date)
-                FROM matrix_log AS failed
-                WHERE id = ANY(%s) AND NOT EXISTS (
-                    SELECT FROM matrix_log AS sent
-                    WHERE sent.txn_id = failed.txn_id AND sent.status = 'ok'
-                        AND sent.date >= failed.date
-                )
-                ORDER BY id
-                ON CONFLICT (txn_id) DO NOTHING
-                """,
-                messages.ids,
-            )
-        )
+        messages = self._messages_to_requeue()._that_can_be_retried()
+        readable, refused = messages._split_by_consent()
+        if refused and len(refused) == len(messages):
+            raise UserError(refused[:1]._room_record()._matrix_encrypted_explanation())
+        self.env.cr.execute(messages._retry_sql(messages - refused, readable))
         queued = self.env.cr.rowcount
         self.env["matrix.mirror"]._follow_requeued(
-            (message, message.txn_id) for message in messages
+            (message, message.txn_id) for message in messages - refused
         )
         left = len(messages) - queued
         if not queued:
             raise UserError(
                 self.env._("Already queued, or sent since: there is nothing to retry.")
             )
-        return self._requeued_notification(queued, left)
+        return self._requeued_notification(queued, left - len(refused), refused)
+
+    @api.model
+    def _retry_sql(self, messages, readable):
+        """Return the statement that queues ``messages``, those that it has not yet.
+
+        :param readable: those that may stand readable in an encrypted room
+        """
+        return SQL(
+            """
+            WITH again AS (
+                INSERT INTO matrix_requeue (log_id)
+                SELECT unnest(%(ids)s::bigint[])
+                ON CONFLICT (log_id) DO NOTHING
+                RETURNING log_id
+            )
+            INSERT INTO matrix_outbox (backend_id, event_type, room_id,
+                matrix_user_id, matrix_type, content, txn_id, res_model, res_id,
+                attachment_id, user_id, queued_at)
+            SELECT backend_id, event_type, CASE WHEN matrix_user_id IS NULL
+                    THEN room_id END,
+                matrix_user_id, COALESCE(matrix_type, 'm.room.message'),
+                -- The consent of now, not that of the day when it was written.
+                content - %(unencrypted)s || CASE WHEN id = ANY(%(readable)s)
+                    THEN jsonb_build_object(%(unencrypted)s, true) ELSE '{}' END,
+                txn_id, res_model, res_id, attachment_id, user_id,
+                COALESCE(queued_at, date)
+            FROM matrix_log
+            WHERE id = ANY(%(ids)s) AND id IN (SELECT log_id FROM again)
+            ORDER BY id
+            ON CONFLICT (txn_id) DO NOTHING
+            """,
+            ids=messages.ids,
+            readable=readable.ids,
+            unencrypted=contents.UNENCRYPTED,
+        )
+
+    def _split_by_consent(self):
+        """Return which of these may stand readable in an encrypted room, and which may
+        not be sent, because theirs is known to be encrypted."""
+        readable = refused = self.browse()
+        for message in self:
+            record = None if message.matrix_user_id else message._room_record()
+            if record and record.matrix_room_id == message.room_id:
+                if record.matrix_send_unencrypted:
+                    readable |= message
+                elif record.matrix_room_health == "encrypted":
+                    refused |= message
+        return readable, refused
 
     def action_send_again(self):
         """Queue the failed messages as new ones, under new transaction ids.
 
-        They go to the room that their record has now: the old one may be the reason why
-        they failed. Raises UserError where that room must not have them.
+        They go to the room that their record has now, through the backend that it has
+        now: the old ones may be the reason why they failed. Raises UserError where that
+        room must not have them.
         """
         messages = self._messages_to_requeue()
         outbox = self.env["matrix.outbox"]
         rows = []
         for message in messages:
             values = message._values_to_send_again()
-            row = outbox._row(message.backend_id, message.event_type, "", values)
+            backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
+            row = outbox._row(backend, message.event_type, "", values)
             content = {**message.content, contents.MARKER: row["txn_id"]}
             # The consent to stand readable is for one room.
             content.pop(contents.UNENCRYPTED, None)
@@ -80,8 +111,10 @@ class MatrixLog(models.Model):
     def _values_to_send_again(self):
         """Return what the new row holds besides its text."""
         self.ensure_one()
+        record = self._room_record()
+        backend = self._backend_now(record)
         values = {
-            "backend_id": self.backend_id.id,
+            "backend_id": backend.id,
             "room_id": not self.matrix_user_id and self.room_id,
             "matrix_user_id": self.matrix_user_id,
             "matrix_type": self.matrix_type or "m.room.message",
@@ -89,13 +122,38 @@ class MatrixLog(models.Model):
             "res_id": self.res_id,
             "attachment_id": self.attachment_id.id,
         }
-        record = self._room_record()
         if not record or self.matrix_user_id:
             return values
+        room = self.room_id
         # A server action may have named a room of its own.
-        own_room = self.event_type != "automation" and record.matrix_room_id
-        room = own_room or self.room_id
-        return {**values, **record._matrix_row_values(self.backend_id, room)}
+        if self.event_type != "automation":
+            was_default = room and room == self.backend_id.default_room_id
+            default = was_default and backend.default_room_id
+            room = record.matrix_room_id or default or room
+        return {**values, **record._matrix_row_values(backend, room)}
+
+    def _backend_now(self, record):
+        """Return the backend that speaks for this today. Raises UserError without one.
+
+        :param record: the record whose room this is about, or None
+        """
+        own = self.backend_id
+        if record and self.event_type != "automation":
+            backend = record._matrix_backend()
+        else:
+            company = own.company_id or self.env.company
+            active = own if own.is_active else own._active_for(company)
+            backend = active.sudo()
+        if not backend:
+            raise UserError(
+                self.env._(
+                    "The backend of these messages is not active, or was deleted, and "
+                    "no other one speaks for their company: %(backends)s. Activate one "
+                    "first.",
+                    backends=own.name or "–",
+                )
+            )
+        return backend
 
     def _room_record(self):
         """Return the record whose room this is about, or None."""
@@ -140,17 +198,25 @@ class MatrixLog(models.Model):
                     "The message was deleted in Odoo, so there is nothing to send."
                 )
             )
-        inactive = whole.filtered(lambda row: not row.backend_id.is_active)
-        if inactive == whole:
+        latest = {row.txn_id: row for row in whole}
+        return self.sudo().union(*latest.values())
+
+    def _that_can_be_retried(self):
+        """Return those of these messages whose backend still sends.
+
+        Raises UserError where there is none.
+        """
+        active = self.filtered(lambda row: row.backend_id.is_active)
+        if not active:
             raise UserError(
                 self.env._(
                     "The backend of these messages is not active, or was deleted: "
-                    "%(backends)s. Activate it first.",
-                    backends=", ".join(whole.backend_id.mapped("name")) or "–",
+                    "%(backends)s. Activate it first; or click “Send Again”, which "
+                    "sends them as new messages through the active backend.",
+                    backends=", ".join(self.backend_id.mapped("name")) or "–",
                 )
             )
-        latest = {row.txn_id: row for row in whole - inactive}
-        return self.sudo().union(*latest.values())
+        return active
 
     @api.model
     def _check_manager(self):
@@ -159,10 +225,16 @@ class MatrixLog(models.Model):
                 self.env._("Only a Matrix Manager may send or discard messages again.")
             )
 
-    def _requeued_notification(self, queued, left):
+    def _requeued_notification(self, queued, left, refused=()):
         message = self.env._("%(count)s queued.", count=queued)
         if left:
             message += " " + self.env._("%(count)s already queued or sent.", count=left)
+        if refused:
+            message += " " + self.env._(
+                "%(count)s not queued: their rooms are encrypted, and “Send "
+                "Unencrypted” is off on the records.",
+                count=len(refused),
+            )
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

@@ -37,5 +37,12 @@ class MatrixLog(models.Model):
                 _BATCH,
             )
         )
-        if self.env.cr.rowcount == _BATCH:
+        is_full = self.env.cr.rowcount == _BATCH
+        self.env.cr.execute(
+            """
+            DELETE FROM matrix_requeue
+            WHERE log_id < (SELECT COALESCE(min(id), 0) FROM matrix_log)
+            """
+        )
+        if is_full:
             self.env.ref("base.autovacuum_job")._trigger()

@@ -270,4 +270,5 @@ class MatrixOutbox(models.Model):
             # The log keeps 1 KB of it.
             "error_message": contents.clean(text[:2000]),
             **values,
+            **getattr(error, "about", {}),
         }

@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import format_date
 
+from ..tools import words
 from .matrix_backend_health import COUNT_AT_MOST, count_text
 
 _HOURS = 24
@@ -27,7 +28,12 @@ class MatrixLog(models.Model):
         overview = {
             "sent": self._count_text([*lately, ("status", "=", "ok")]),
             "failed": self._count_text(
-                [*lately, ("status", "=", "failed"), ("is_final", "=", True)]
+                [
+                    *lately,
+                    ("status", "=", "failed"),
+                    ("is_final", "=", True),
+                    ("error_code", "not in", words.NOT_TOLD),
+                ]
             ),
             "waiting": False,
             "oldest_queued_at": False,
@@ -55,7 +61,8 @@ class MatrixLog(models.Model):
         outbox = self.env["matrix.outbox"]
         waiting = outbox.search_count([], limit=COUNT_AT_MOST + 1)
         oldest = outbox.search([], limit=1)
-        active = self.env["matrix.backend"].search([("is_active", "=", True)])
+        # An office has a handful of them.
+        backends = self.env["matrix.backend"].search([], limit=100)
         return {
             "waiting": count_text(self.env, waiting),
             "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
@@ -67,7 +74,12 @@ class MatrixLog(models.Model):
                     "state": backend.state,
                     "note": backend.state_note,
                 }
-                for backend in active.filtered("state_note")
+                for backend in backends.filtered(
+                    lambda backend: (
+                        backend.state_note
+                        and (backend.is_active or backend.is_stranded)
+                    )
+                )
             ],
         }
 

@@ -126,7 +126,8 @@ class MatrixTextMixin(models.AbstractModel):
             parse(source)
         except TemplateError as error:
             return error
-        for model in models_:
+        # The model of a server action may be gone with its addon.
+        for model in filter(self.env.__contains__, models_):
             try:
                 check(self.env, source, model, variables)
                 is_valid = True

@@ -2,11 +2,13 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
 
 from ..tools import content as contents
 from ..tools import words
 from ..tools.matrix_client import ExplainedError, MatrixError
 from .matrix_backend_connection import notification
+from .matrix_deliveries_mixin import NEWEST_WAITING
 from .matrix_thread_mixin import USER
 
 MATRIX_TO = "https://matrix.to/"
@@ -35,6 +37,9 @@ class MatrixThreadMixin(models.AbstractModel):
         copy=False,
         groups=USER,
         help="The alias by which the linked room was found.",
+    )
+    matrix_was_linked = fields.Boolean(
+        string="Had a Room", readonly=True, copy=False, groups=USER
     )
     matrix_send_unencrypted = fields.Boolean(
         string="Send Unencrypted",
@@ -97,14 +102,19 @@ class MatrixThreadMixin(models.AbstractModel):
             return super().write(vals)
         room = vals["matrix_room_id"] or False
         moved = self.filtered(lambda record: record.matrix_room_id != room)
+        first = moved.filtered(
+            lambda record: (
+                room and not record.matrix_room_id and not record.matrix_was_linked
+            )
+        )
         # Consent was given for the room before, and what was found was true of it.
         moved_vals = {"matrix_send_unencrypted": False, **vals}
         result = super(MatrixThreadMixin, moved).write(moved_vals)
         super(MatrixThreadMixin, self - moved).write(vals)
         forgotten = {name: False for name in FOUND if name not in vals}
-        if moved and forgotten:
-            # With all rights: nobody may write what was found.
-            moved.sudo().write(forgotten)
+        # With all rights: nobody may write what was found.
+        moved.sudo().write({**forgotten, "matrix_was_linked": True})
+        first._matrix_note_created()
         return result
 
     @api.model
@@ -122,6 +132,40 @@ class MatrixThreadMixin(models.AbstractModel):
         # The linked room stays until the one of this alias was found.
         vals = {name: vals[name] for name in vals if name != "matrix_room_id"}
         return {**vals, "matrix_room_alias": pasted}
+
+    @api.model
+    def _matrix_created_event(self):
+        """Return the event that says that a record was created, or nothing."""
+        return None
+
+    def _matrix_note_created(self):
+        """Say in the first room of these records that they were created, unless it was
+        said in the default room before."""
+        event_type = self._matrix_created_event()
+        if not self or not event_type:
+            return
+        told = self.env.execute_query(
+            SQL(
+                """
+                SELECT res_id FROM matrix_log
+                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
+                    AND event_type = %(event)s
+                    AND (status = 'ok' OR content IS NOT NULL)
+                UNION ALL
+                SELECT res_id FROM (
+                    SELECT * FROM matrix_outbox ORDER BY id DESC LIMIT %(bound)s
+                ) AS newest
+                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
+                    AND event_type = %(event)s
+                """,
+                model=self._name,
+                ids=self.ids,
+                event=event_type,
+                bound=NEWEST_WAITING,
+            )
+        )
+        told_ids = {res_id for (res_id,) in told}
+        self.filtered(lambda record: record.id not in told_ids)._matrix_note(event_type)
 
     def _matrix_row_values(self, backend, room):
         values = super()._matrix_row_values(backend, room)

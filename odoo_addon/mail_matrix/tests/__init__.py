@@ -1,3 +1,4 @@
+from . import test_address
 from . import test_backend
 from . import test_chatter_html
 from . import test_connection
@@ -7,6 +8,7 @@ from . import test_content
 from . import test_health
 from . import test_home
 from . import test_hooks
+from . import test_ids
 from . import test_matrix_client
 from . import test_overview
 from . import test_people

@@ -143,7 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         homeserver.requests.append((self.command, path, body))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         homeserver.tokens.append(token)
-        signed = path.startswith("/_matrix/") or token == TOKEN
+        signed = path.startswith(("/_matrix/", "/.well-known/")) or token == TOKEN
         if signed:
             answer = homeserver.answers.get(
                 (self.command, path),

@@ -196,3 +196,39 @@ class TestBackend(MatrixCase):
         with self.assertRaises(AccessError):
             backend.read(["homeserver_url"])
         self.assertEqual(backend.name, "Office")
+
+    def test_what_the_database_and_workers_count_is_written_by_nobody(self):
+        backends = self.env["matrix.backend"].with_user(self.manager)
+        values = {"name": "N", "homeserver_url": "https://b.org", "is_active": False}
+        high = {"config_version": 2**31 - 1}
+        with self.assertRaises(AccessError), self.env.cr.savepoint():
+            self.backend.with_user(self.manager).write(high)
+        with self.assertRaises(AccessError), self.env.cr.savepoint():
+            backends.create({**values, **high})
+        with self.assertRaises(AccessError), self.env.cr.savepoint():
+            backends.with_context(default_config_version=2**31 - 1).create(values)
+
+        self.assertEqual(backends.create(values).sudo().config_version, 1)
+
+    def test_a_manager_writes_nothing_that_no_screen_offers(self):
+        multi_company = self.env.ref("base.group_multi_company")
+        self.manager.write({self.groups_field(): [Command.link(multi_company.id)]})
+        backends = self.env["matrix.backend"].with_user(self.manager)
+        offered = "".join(
+            backends.get_view(view.id, "form")["arch"]
+            for view in self.env["ir.ui.view"].search(
+                [("model", "=", "matrix.backend"), ("type", "=", "form")]
+            )
+            if not view.inherit_id
+        )
+        writable = {
+            name
+            for name, description in backends.fields_get().items()
+            if backends._fields[name].store
+            and not description["readonly"]
+            # Other addons, those of tests too, add texts of their own.
+            and "mail_matrix" in backends._fields[name]._modules
+        }
+
+        self.assertIn("homeserver_url", writable)
+        self.assertEqual({n for n in writable if f'name="{n}"' not in offered}, set())

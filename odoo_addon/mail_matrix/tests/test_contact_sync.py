@@ -67,7 +67,7 @@ class TestContactSync(MatrixCase):
         sync = self.sync()
 
         self.assertEqual(sync.state, "done")
-        self.assertIn("1 contacts found, 1 of them new", sync.result)
+        self.assertIn("Contacts found: 1, of which new: 1", sync.result)
         [(account, contact)] = self.contacts().items()
         self.assertEqual((account, contact.name), (ANNA, "Anna"))
         self.assertTrue(contact.is_direct)
@@ -87,7 +87,7 @@ class TestContactSync(MatrixCase):
 
         after = {account: contact.id for account, contact in self.contacts().items()}
         self.assertEqual(after, before)
-        self.assertIn("2 contacts found, 0 of them new", sync.result)
+        self.assertIn("Contacts found: 2, of which new: 0", sync.result)
 
     def test_a_search_of_the_directory_keeps_what_is_sound(self):
         anna = {
@@ -201,7 +201,7 @@ class TestContactSync(MatrixCase):
                 sync.action_sync()
 
         self.assertEqual(sync.state, "stopped")
-        self.assertIn("the time was over", sync.result)
+        self.assertIn("The time limit was reached", sync.result)
         self.assertEqual(self.homeserver.requests, [])
 
     def test_a_homeserver_without_an_answer_is_said_in_plain_words(self):

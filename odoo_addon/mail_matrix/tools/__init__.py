@@ -1,6 +1,7 @@
 from . import (
     changes,
     chatter_html,
+    chatter_links,
     chatter_text,
     content,
     template,

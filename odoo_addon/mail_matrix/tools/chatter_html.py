@@ -7,10 +7,10 @@ cannot get through. Its size, its depth and the time that it takes are bounded.
 import re
 from itertools import islice
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
 
+from .chatter_links import ELLIPSIS, UNSTORABLE, address, without_secrets
 from .chatter_text import BLOCKS, NAME, to_text
 
 # Longer sources are cut before they are parsed, and longer texts while they are read.
@@ -19,8 +19,6 @@ MAX_TAGS = 4_000
 MAX_TEXT = 8_000
 # Matrix allows a depth of 100, the clients' own wrappers included.
 MAX_DEPTH = 60
-MAX_URL = 2_000
-ELLIPSIS = "…"
 
 _INLINE = {
     *("a", "b", "i", "u", "s", "em", "strong", "code", "del", "sub", "sup", "br"),
@@ -43,13 +41,7 @@ _UNSEEN = {
     *("noframes", "svg", "math", "canvas", "audio", "video", "map", "select"),
     *("datalist", "textarea", "button", "input", "xml", "xmp", "plaintext"),
 }
-_SCHEMES = {"http", "https", "ftp", "mailto", "magnet"}
 
-_UNSTORABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
-    # Zero-width blanks, and the marks that turn the direction of what follows.
-    "|[\u200b\u2060\ufeff\u202d\u202e]"
-)
 _EMBEDDED = re.compile(r"data:[^\"'>\s]{64,}")
 _BLANKS = re.compile("[ \t\r\n\f]+")
 _HIDDEN = re.compile(
@@ -57,8 +49,6 @@ _HIDDEN = re.compile(
     r"|(?<![\w-])(?:font-size|opacity|max-height)\s*:\s*0(?:\.0*)?(?:px|pt|em|%)?\s*(?:;|!|$)",
     re.IGNORECASE,
 )
-_SECRET = re.compile(r"(?:access_?token|hash)\s*=", re.IGNORECASE)
-_OWN_SECRET = re.compile(r"token\s*=", re.IGNORECASE)
 
 _HISTORY = re.compile(
     r"gmail_quote|gmail_extra|yahoo_quoted|moz-cite-prefix|OutlookMessageHeader"
@@ -66,7 +56,7 @@ _HISTORY = re.compile(
 )
 _SIGNATURE = re.compile(
     r"signature_wrapper|gmail_signature|moz-signature|o-signature-container"
-    r"|protonmail_signature|ms-outlook-mobile-signature|^Signature$"
+    r"|protonmail_signature|ms-outlook-mobile-signature|(?:^|\s)Signature$"
 )
 _RULE_ABOVE = re.compile(r"border-top\s*:\s*solid|border\s*:\s*none\s*;\s*border-top")
 _FROM = re.compile(r"\s*(?:from|von|de|da|van|od)\s*:", re.IGNORECASE)
@@ -112,7 +102,7 @@ def read(source, base_url="", people=None, is_mail=False):
 
 def _bounded(source):
     """Return what is parsed of ``source``, and whether that is not all."""
-    source = _UNSTORABLE.sub("", _EMBEDDED.sub("", source))
+    source = UNSTORABLE.sub("", _EMBEDDED.sub("", source))
     tag = next(islice(re.finditer("<", source), MAX_TAGS, None), None)
     end = min(tag.start() if tag else len(source), MAX_SOURCE)
     return source[:end], end < len(source)
@@ -151,7 +141,6 @@ class _Reader:
 
     def __init__(self, base_url, people, is_mail):
         self.base_url = base_url
-        self.host = urlsplit(base_url).netloc
         self.people = people
         self.is_mail = is_mail
         self.root = etree.Element("div")
@@ -190,7 +179,7 @@ class _Reader:
         """Write ``text`` as it is to be read, until there is no room left."""
         if not text or self.is_cut:
             return
-        text = without_secrets(_UNSTORABLE.sub("", text))
+        text = without_secrets(UNSTORABLE.sub("", text))
         if self.preformatted:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         else:
@@ -305,44 +294,15 @@ class _Reader:
             if user not in self.mentioned:
                 self.mentioned.append(user)
             return {"href": f"https://matrix.to/#/{user}", NAME: "1"}
-        url = self._address(source.get("href"))
+        url = address(source.get("href"), self.base_url)
         if not url:
             return {}
         return {"href": url, NAME: "1"} if is_name else {"href": url}
-
-    def _address(self, href):
-        href = _BLANKS.sub("", _UNSTORABLE.sub("", href or ""))
-        if not href or len(href) > MAX_URL or href.startswith("#"):
-            return None
-        try:
-            url = urljoin(self.base_url, href)
-            parts = urlsplit(url)
-        except ValueError:
-            return None
-        plain = unquote(unquote(url))
-        if parts.scheme not in _SCHEMES or "@" in parts.netloc or _SECRET.search(plain):
-            return None
-        if parts.scheme in ("http", "https", "ftp") and not parts.netloc:
-            return None
-        if parts.netloc == self.host and _OWN_SECRET.search(plain):
-            return None
-        return url if len(url) <= MAX_URL else None
 
 
 def _without_attribution(text):
     text = text or ""
     return text[:-600] + _ATTRIBUTION.sub("", text[-600:])
-
-
-def without_secrets(text):
-    """Return ``text`` without the addresses that let in whoever has them."""
-    if not _SECRET.search(unquote(text)):
-        return text
-    pieces = re.split(r"(\s+)", text)
-    return "".join(
-        ELLIPSIS if _SECRET.search(unquote(unquote(piece))) else piece
-        for piece in pieces
-    )
 
 
 def _meaning(alternative):

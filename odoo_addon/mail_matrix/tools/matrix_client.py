@@ -93,6 +93,13 @@ class MatrixClient:
         words = (server.get("name"), server.get("version"))
         return self._remote(" ".join(str(word) for word in words if word))
 
+    def published_address(self):
+        """Return the address of the client API that the server publishes, or None."""
+        answer = self._call("GET", "/.well-known/matrix/client", signed=False)
+        published = answer.get("m.homeserver")
+        url = published.get("base_url") if isinstance(published, dict) else None
+        return url if isinstance(url, str) else None
+
     def whoami(self):
         """Return ``user_id`` and, if the token belongs to one, ``device_id``."""
         answer = self._call("GET", f"{CLIENT}/account/whoami")

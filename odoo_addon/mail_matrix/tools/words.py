@@ -31,3 +31,7 @@ ERROR_NO_RECORD = "org.odoo.no_record"
 ERROR_ENCRYPTED = "org.odoo.encrypted"
 ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
+# Nothing went wrong: the record has nobody to tell.
+ERROR_NO_ROOM = "org.odoo.no_room"
+ERROR_OFF = "org.odoo.off"
+NOT_TOLD = (ERROR_NO_ROOM, ERROR_OFF)

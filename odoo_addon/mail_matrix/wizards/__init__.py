@@ -1,3 +1,4 @@
+from . import matrix_address
 from . import matrix_composer
 from . import matrix_preview
 from . import matrix_direct_composer

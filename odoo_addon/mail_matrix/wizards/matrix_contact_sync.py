@@ -200,25 +200,20 @@ class MatrixContactSync(models.TransientModel):
                 ("last_seen", ">=", self.started_at),
             ]
         )
-        if not found and not self.todo:
-            lines = [self.env._("Nobody was found.")]
-        else:
-            lines = [
+        lines = []
+        if found:
+            lines.append(
                 self.env._(
-                    "%(found)s contacts found, %(new)s of them new.",
+                    "Contacts found: %(found)s, of which new: %(new)s.",
                     found=found,
                     new=self.new_count,
                 )
-            ]
-        if self.todo:
-            lines.append(
-                self.env._(
-                    "Not finished: %(reason)s. %(left)s steps are left; continue to "
-                    "go on.",
-                    reason=reason or self.env._("the time was over"),
-                    left=len(self.todo),
-                )
             )
+        elif not self.todo:
+            lines.append(self.env._("Nobody was found."))
+        if self.todo:
+            lines.append(self.env._("Not finished. Click “Continue” to go on."))
+            lines.append(reason)
         return "\n".join([*lines, *(self.notes or [])])
 
 
@@ -245,9 +240,12 @@ class _Run:
         """Return why the run ended before its last step, or nothing."""
         while self.todo:
             if not self.has_time():
-                return self.env._("the time was over")
+                return self.env._("The time limit was reached.")
             if len(self.found) >= _MAX_PEOPLE:
-                return self.env._("%(people)s people were found", people=_MAX_PEOPLE)
+                return self.env._(
+                    "No more than %(people)s people are read at once.",
+                    people=_MAX_PEOPLE,
+                )
             try:
                 self.account = self.account or self.client.whoami()["user_id"]
                 name, *arguments = self.todo[0]
@@ -255,7 +253,7 @@ class _Run:
             except MatrixError as error:
                 # Without an answer, or told to wait, the next step would fare alike.
                 if error.status is None or error.status in (401, 429):
-                    return str(error).rstrip(".")
+                    return str(error)
                 self.notes.append(str(error))
                 further = []
             self.todo = [*self.todo[1:], *(further or [])]

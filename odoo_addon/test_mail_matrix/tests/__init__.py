@@ -10,6 +10,7 @@ from . import test_enqueue
 from . import test_groups
 from . import test_log_access
 from . import test_manual
+from . import test_move
 from . import test_preview
 from . import test_requeue
 from . import test_rpc

@@ -233,6 +233,18 @@ class TestChatterChanges(TicketCase):
 
         self.assert_edits(self.outbox()[0], sent.txn_id, "Ann: See")
 
+    def test_a_file_that_is_deleted_is_gone_from_the_text_and_the_room(self):
+        message = self.post("See", attachments=[("plan.pdf", b"%PDF")])
+        alone = self.post("", attachments=[("photo.png", b"")])
+        sent = self.log_all()
+
+        (message + alone).attachment_ids.sudo().unlink()
+        self.commit()
+
+        edit, redaction = self.outbox()
+        self.assert_edits(edit, sent[0].txn_id, "Ann: See")
+        self.assert_redacts(redaction, sent[1].txn_id)
+
     def test_a_message_of_files_only_is_deleted_with_them(self):
         message = self.post("", attachments=[("plan.pdf", b"%PDF")])
         self.assertEqual(self.bodies(), ["Ann: 📎 plan.pdf"])

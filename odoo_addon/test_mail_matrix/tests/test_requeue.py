@@ -3,6 +3,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from odoo.addons.mail_matrix.models import matrix_log_retention
 
@@ -106,7 +107,7 @@ class TestRequeue(TicketCase):
 
     def test_send_again_asks_for_the_consent_of_now(self):
         log = self.failed_message()
-        self.ticket.matrix_room_health = "encrypted"
+        self.found(health="encrypted")
         with self.assertRaisesRegex(UserError, "cannot encrypt"):
             log.action_send_again()
 
@@ -121,6 +122,75 @@ class TestRequeue(TicketCase):
         consented.action_send_again()
         (row,) = self.outbox()
         self.assertNotIn("org.odoo.unencrypted", row["content"])
+
+    def test_retry_asks_for_the_consent_of_now(self):
+        self.ticket.matrix_send_unencrypted = True
+        log = self.failed_message()
+        self.assertIs(log.content["org.odoo.unencrypted"], True)
+        self.ticket.matrix_send_unencrypted = False
+
+        log.action_retry()
+        (row,) = self.outbox()
+        self.assertNotIn("org.odoo.unencrypted", row["content"], "The worker looks")
+
+        log = self.fail().with_user(self.manager)
+        self.found(health="encrypted")
+        with self.assertRaisesRegex(UserError, "cannot encrypt"):
+            log.action_retry()
+        self.assertEqual(self.outbox(), [])
+
+        self.ticket.matrix_send_unencrypted = True
+        log.action_retry()
+        (row,) = self.outbox()
+        self.assertIs(row["content"]["org.odoo.unencrypted"], True)
+
+    def test_a_bulk_retry_leaves_out_what_nobody_agreed_to(self):
+        log = self.failed_message()
+        self.found(health="encrypted")
+        other = self.ticket.create({"name": "Other", "matrix_room_id": "!other"})
+        other._matrix_enqueue("manual", "Free")
+        logs = log | self.fail().with_user(self.manager)
+
+        message = logs.action_retry()["params"]["message"]
+
+        self.assertEqual(self.bodies(), ["Free"])
+        self.assertIn("1 queued. 1 not queued: their rooms are encrypted", message)
+
+    def found(self, health):
+        """Let Check Room find this."""
+        self.ticket.sudo().matrix_room_health = health
+
+    def test_each_failed_line_is_retried_once(self):
+        log = self.failed_message()
+        log.action_retry()
+        again = self.fail().with_user(self.manager)
+        self.assertEqual(again.txn_id, log.txn_id)
+
+        with self.assertRaisesRegex(UserError, "Already queued"):
+            log.action_retry()
+        again.action_retry()
+
+        (row,) = self.outbox()
+        self.assertEqual(row["txn_id"], log.txn_id)
+
+    def test_retry_reads_no_more_of_a_long_log_than_its_own_lines(self):
+        log = self.failed_message()
+        self.env.cr.execute(
+            """
+            INSERT INTO matrix_log (status, txn_id, content, res_model, res_id)
+            SELECT 'ok', 'old-' || n, '{}', 'test.matrix.ticket', n
+            FROM generate_series(1, 20000) AS n;
+            ANALYZE matrix_log
+            """
+        )
+        messages = log.sudo()
+        self.env.cr.execute(
+            SQL("EXPLAIN %s", messages._retry_sql(messages, messages.browse()))
+        )
+        plan = "\n".join(line for (line,) in self.env.cr.fetchall())
+
+        self.assertIn("matrix_log_pkey", plan)
+        self.assertNotIn("Seq Scan on matrix_log", plan)
 
     def test_a_bulk_retry_queues_each_message_once_and_in_order(self):
         logs = self.env["matrix.log"]
@@ -163,8 +233,10 @@ class TestRequeue(TicketCase):
 
         final = self.failed_message()
         self.backend.is_active = False
-        with self.assertRaisesRegex(UserError, "Office"):
+        with self.assertRaisesRegex(UserError, "Office.*Send Again"):
             final.action_retry()
+        with self.assertRaisesRegex(UserError, "Office"):
+            final.action_send_again()
 
     def test_only_managers_queue_again_and_discard(self):
         log = self.failed_message()
@@ -211,6 +283,27 @@ class TestRequeue(TicketCase):
         waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
         waiting.action_discard()
         self.assertEqual(self.bodies(), ["Being sent"])
+
+    def test_a_worker_that_comes_back_late_is_fenced_by_a_discard(self):
+        self.ticket._matrix_enqueue("manual", "In doubt")
+        lane = self.outbox()[0]["lane"]
+        self.env.cr.execute(
+            """
+            UPDATE matrix_outbox SET queued_at = queued_at - interval '1 min';
+            INSERT INTO matrix_lane (lane, owner, epoch, lease_until)
+            VALUES (%s, 'w', 7, now() AT TIME ZONE 'UTC' - interval '1 s')
+            """,
+            [lane],
+        )
+
+        self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
+
+        self.env.cr.execute("SELECT epoch, lease_until FROM matrix_lane")
+        self.assertEqual(self.env.cr.fetchall(), [(8, None)])
+        (failure,) = self.failures()
+        self.assertIn(
+            "look there whether the message arrived", failure["error_message"]
+        )
 
     def test_waiting_rooms_tell_how_much_and_how_far(self):
         self.ticket._matrix_enqueue("manual", "One")

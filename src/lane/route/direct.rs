@@ -117,9 +117,10 @@ impl Route {
         }
         // The message's own id, so that whoever takes over gets the same room; each room that could not be used needs another.
         let key = message.txn_id.as_str();
-        let mut room = homeserver.create_direct_room(key).await?;
+        let mut room = homeserver.create_direct_room(key).await.map_err(not_made)?;
         if self.unusable.as_ref() == Some(&room) {
-            room = homeserver.create_direct_room(&format!("{key}-{:08x}", fastrand::u32(..))).await?;
+            let other = format!("{key}-{:08x}", fastrand::u32(..));
+            room = homeserver.create_direct_room(&other).await.map_err(not_made)?;
         }
         failpoint::reach(Point::RoomMade).await;
         keep(delivery, &room).await?;
@@ -182,6 +183,16 @@ impl Route {
 
 fn refused(failure: Failure) -> Step {
     Step::Answered(Outcome::Rejected(failure))
+}
+
+fn not_made(error: SendError) -> Step {
+    match error.outcome() {
+        Outcome::Forbidden(failure) | Outcome::Rejected(failure) => {
+            let text = format!("the homeserver does not let this account make a room for the person: {}", failure.text);
+            refused(Failure { code: failure.code, text })
+        }
+        _ => error.into(),
+    }
 }
 
 fn not_invited(person: &UserId, error: SendError) -> Step {

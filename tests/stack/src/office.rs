@@ -73,6 +73,7 @@ impl Office {
             "status",
             "is_final",
             "event_type",
+            "room_id",
             "payload",
             "matrix_event_id",
             "attempts",

@@ -36,6 +36,10 @@ pub struct Synapse {
 pub struct Options {
     /// Let everybody send as fast as they can, instead of 0.2 messages a second after a burst of 10.
     pub unlimited: bool,
+    /// Encrypt every new room.
+    pub encrypts_new_rooms: bool,
+    /// Another server that may be asked; without one nothing leaves this machine.
+    pub neighbour: Option<&'static str>,
 }
 
 impl Synapse {
@@ -94,6 +98,12 @@ impl Synapse {
         let (status, answer) = (answer.status(), answer.json::<Value>().await?);
         ensure!(status.is_success(), "Synapse does not register {name}: {status} {answer}");
         User::from_login(self.http.clone(), &self.url, &answer)
+    }
+
+    /// Closes an account and takes its profile away, as an administrator does.
+    pub async fn erase(&self, admin: &User, user: &User) -> Result<()> {
+        let path = format!("/_synapse/admin/v1/deactivate/{}", percent_encode(user.id()));
+        admin.post(&path, &json!({"erase": true})).await.map(drop)
     }
 
     /// Takes the message limits off one user, as an administrator does for a bot.

@@ -23,7 +23,9 @@ rc_room_creation: {per_second: 10000, burst_count: 10000}
 pub(super) fn write(folder: &Path, port: u16, server_name: &str, options: Options) -> Result<String> {
     let (registration, macaroon, form) = (secret(48), secret(48), secret(48));
     let limits = if options.unlimited { UNLIMITED } else { "" };
-    // No federation: nothing leaves this machine, and no key of another server is ever asked for.
+    let encryption = if options.encrypts_new_rooms { "encryption_enabled_by_default_for_room_type: all\n" } else { "" };
+    let neighbours: Vec<_> = options.neighbour.into_iter().collect();
+    // Nothing leaves this machine, and no key of another server is ever asked for.
     let text = format!(
         "server_name: {server_name}
 public_baseurl: http://127.0.0.1:{port}/
@@ -44,11 +46,12 @@ form_secret: {form}
 report_stats: false
 trusted_key_servers: []
 suppress_key_server_warning: true
-federation_domain_whitelist: []
+federation_domain_whitelist: {neighbours:?}
+ip_range_blacklist: []
 send_federation: false
 enable_metrics: false
 presence: {{enabled: false}}
-{limits}"
+{encryption}{limits}"
     );
     write_private(&folder.join("homeserver.yaml"), &text)?;
     // Thirty-two bytes in unpadded base64; the last character carries four bits only, so it must be one of sixteen.

@@ -67,6 +67,13 @@ impl User {
         Ok(made["room_id"].as_str().context("a made room has an id")?.to_owned())
     }
 
+    /// Makes a private room under a transaction id, as Synapse allows, and gives back its id.
+    pub async fn create_room_once(&self, txn_id: &str) -> Result<String> {
+        let path = format!("/_matrix/client/v3/createRoom/{}", percent_encode(txn_id));
+        let made = self.call(Method::PUT, &path, Some(&json!({"preset": "private_chat"}))).await?;
+        Ok(made["room_id"].as_str().context("a made room has an id")?.to_owned())
+    }
+
     /// Invites `other` into a room.
     pub async fn invite(&self, room: &str, other: &User) -> Result<()> {
         let path = format!("/_matrix/client/v3/rooms/{}/invite", percent_encode(room));
@@ -76,6 +83,51 @@ impl User {
     /// Accepts an invitation.
     pub async fn join(&self, room: &str) -> Result<()> {
         self.post(&format!("/_matrix/client/v3/join/{}", percent_encode(room)), &json!({})).await.map(drop)
+    }
+
+    /// Goes out of a room, or declines the invitation to it.
+    pub async fn leave(&self, room: &str) -> Result<()> {
+        self.post(&format!("/_matrix/client/v3/rooms/{}/leave", percent_encode(room)), &json!({})).await.map(drop)
+    }
+
+    /// The rooms that this user is invited to, each with whether the invitation marks it as direct.
+    pub async fn invitations(&self) -> Result<Vec<(String, bool)>> {
+        // Synapse answers the same first sync from its cache for two minutes, so no two are the same.
+        let filter = json!({"presence": {"not_senders": [format!("@{:016x}:look.invalid", fastrand::u64(..))]}});
+        let path = format!("/_matrix/client/v3/sync?filter={}", percent_encode(&filter.to_string()));
+        let answer = self.call(Method::GET, &path, None).await?;
+        let rooms = answer["rooms"]["invite"].as_object();
+        let is_direct = |room: &Value| {
+            let mut events = room["invite_state"]["events"].as_array().into_iter().flatten();
+            events.any(|event| event["state_key"] == self.id.as_str() && event["content"]["is_direct"] == true)
+        };
+        Ok(rooms.into_iter().flatten().map(|(id, room)| (id.clone(), is_direct(room))).collect())
+    }
+
+    /// The content of `m.direct` in this account's data.
+    pub async fn direct(&self) -> Result<Value> {
+        self.call(Method::GET, &self.direct_path(), None).await
+    }
+
+    /// Replaces `m.direct`, as a client does that marks a room as direct.
+    pub async fn set_direct(&self, content: &Value) -> Result<()> {
+        self.call(Method::PUT, &self.direct_path(), Some(content)).await.map(drop)
+    }
+
+    /// The ids of the rooms that this user is in.
+    pub async fn rooms(&self) -> Result<Vec<String>> {
+        let answer = self.call(Method::GET, "/_matrix/client/v3/joined_rooms", None).await?;
+        Ok(answer["joined_rooms"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect())
+    }
+
+    fn direct_path(&self) -> String {
+        format!("/_matrix/client/v3/user/{}/account_data/m.direct", percent_encode(&self.id))
     }
 
     /// Changes how others see the account.

@@ -69,7 +69,7 @@ export class MatrixDeliveries extends Component {
             return;
         }
         this.state.rows = rows;
-        const waits = rows.some((row) => row.outcome !== "ok" && row.outcome !== "failed");
+        const waits = rows.some((row) => !["ok", "failed", "untold"].includes(row.outcome));
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
             this.timer = setTimeout(() => this.read(), this.pause);
@@ -87,6 +87,7 @@ export class MatrixDeliveries extends Component {
             ok: "text-bg-success",
             failed: "text-bg-danger",
             held: "text-bg-warning",
+            untold: "text-bg-secondary",
         };
         return classes[outcome] || "text-bg-info";
     }
