@@ -26,8 +26,9 @@ use thiserror::Error;
 
 use crate::{
     config::{Config, ConfigError, bad},
-    environment::{Environment, INSTANCES},
+    environment::{Environment, INSTANCES, OF_INSTANCE},
     message::BackendId,
+    privileges,
     store::{self, Store, StoreError},
 };
 
@@ -194,14 +195,19 @@ impl CliError {
 }
 
 impl Cli {
-    /// The settings to use: those given, and those of the instance that the command line names.
+    /// The settings to use: those given, and those of the instance that the command line names. For an instance, root's powers end here.
     ///
     /// # Errors
     /// When there is no such instance.
     pub fn environment(&self, given: Environment) -> Result<Environment, ConfigError> {
         let Some(name) = &self.instance else { return Ok(given) };
         let name = configure::checked_name(name).map_err(|fix| bad("--instance", name, fix))?;
-        given.of_instance(&self.instances.join(name))
+        if given.get(OF_INSTANCE) == Some(name) {
+            return Ok(given);
+        }
+        let environment = given.of_instance(&self.instances.join(name))?;
+        privileges::leave_root(name, &environment)?;
+        Ok(environment)
     }
 
     pub async fn run(self, environment: &Environment) -> Result<(), CliError> {

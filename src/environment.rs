@@ -19,6 +19,9 @@ pub const VARIABLES_FILE: &str = "worker.env";
 /// systemd sets it to the folder with the service's credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
+/// Set by ourselves where the settings of an instance are in the environment already.
+pub const OF_INSTANCE: &str = "ODOO_MATRIX_INSTANCE";
+
 /// The secrets that may lie in a file: the variable that holds the secret, the variable that names the file, and the name of
 /// systemd's credential.
 const SECRETS: [(&str, &str, &str); 2] =
@@ -110,6 +113,21 @@ impl Environment {
             bad(names_it, file.path.display(), fix)
         })?;
         Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    /// All variables, the secrets among them as values: for a process that may not read their files.
+    ///
+    /// # Errors
+    /// As [`Self::secret`].
+    pub fn with_secrets(&self) -> Result<BTreeMap<String, String>, ConfigError> {
+        let mut variables = self.0.clone();
+        variables.remove(CREDENTIALS);
+        for (variable, file_variable, _) in SECRETS {
+            let secret = self.secret(variable)?;
+            variables.remove(file_variable);
+            variables.extend(secret.map(|secret| (variable.to_owned(), secret)));
+        }
+        Ok(variables)
     }
 
     /// Files with secrets that other users of this host may read, each with its mode.

@@ -22,6 +22,7 @@ pub mod leases;
 pub mod matrix;
 pub mod message;
 pub mod metrics;
+pub mod privileges;
 pub mod rooms;
 pub mod runner;
 pub mod seal;

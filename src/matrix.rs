@@ -72,8 +72,10 @@ impl Homeserver {
             // A proxy of the environment would read the token. By https it passes on what it cannot read.
             http = http.no_proxy();
         }
-        let http =
-            http.build().map_err(|error| format!("the HTTP client could not be made: {}", error.without_url()))?;
+        let http = http.build().map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("the HTTP client could not be made: {}{cause}", error.without_url())
+        })?;
         Ok(Self { http, base, token })
     }
 

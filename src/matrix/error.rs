@@ -63,7 +63,7 @@ impl SendError {
                 be reached directly"
                 .to_owned();
         }
-        Self::Unreachable(text)
+        Self::Unreachable(in_plain_words(text))
     }
 
     /// A 200 without what the endpoint is to answer.
@@ -130,6 +130,21 @@ impl SendError {
         };
         Failure { code, text: self.to_string() }
     }
+}
+
+/// What TLS says in the library's words, with where the worker looks for authorities: Odoo may run elsewhere.
+fn in_plain_words(text: String) -> String {
+    if text.contains("CaUsedAsEndEntity") {
+        return "its certificate is that of an authority (CA:TRUE), which the worker does not accept from a server even where the \
+            system trusts it; give the homeserver a certificate of its own, issued by that authority"
+            .to_owned();
+    }
+    if text.contains("UnknownIssuer") {
+        return "no authority that this machine trusts has issued its certificate (/etc/ssl/certs, or SSL_CERT_FILE); add yours to the system's \
+            store with update-ca-certificates and restart the worker"
+            .to_owned();
+    }
+    text
 }
 
 fn limited(retry_after: Option<Duration>) -> Outcome {

@@ -45,7 +45,8 @@ impl StoreError {
         if has("SQLSTATE 28P01") {
             "correct the password in DATABASE_URL, or set the role's with \\password in psql"
         } else if has("SQLSTATE 28000") {
-            "create the role (`odoo-matrix-worker grants --create-role`), and let it in by pg_hba.conf"
+            "create the role (`odoo-matrix-worker grants --create-role`) and let it in by pg_hba.conf; peer authentication wants the \
+                system user of the same name, as which `sudo odoo-matrix-worker --instance NAME` runs"
         } else if has("SQLSTATE 3D000") {
             "correct the name of the database in DATABASE_URL: `psql -l` lists those that there are"
         } else if has("does not allow writes") {

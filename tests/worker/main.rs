@@ -1,6 +1,7 @@
 //! The worker on a real PostgreSQL, against a homeserver that fails on demand.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod authorities;
 mod bench;
 mod changes;
 mod check;
@@ -11,6 +12,7 @@ mod delivery;
 mod direct;
 mod endpoint;
 mod history;
+mod idle;
 mod invitations;
 mod lanes;
 mod limits;

@@ -1,8 +1,12 @@
 import json
+import os
 import socket
+import ssl
+import tempfile
 import time
 from contextlib import suppress
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 from odoo.exceptions import UserError
 from odoo.http import serialize_exception
@@ -322,6 +326,37 @@ class TestMatrixClient(TransactionCase):
                 with self.subTest(raw=raw[:80], call=call), suppress(MatrixError):
                     getattr(client, call)(*arguments)
                 server.stop()
+
+    def test_an_authority_in_the_store_of_the_system_is_trusted(self):
+        homeserver = self.homeserver(certificate=True)
+        url = urlsplit(homeserver.url)
+        address = (url.hostname, url.port)
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as store:
+            store.write(ssl.get_server_certificate(address))
+            store.flush()
+            given = {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}
+            with patch.dict(os.environ, {**given, "SSL_CERT_FILE": store.name}):
+                self.assertTrue(self.client(homeserver).versions())
+
+    def test_a_proxy_of_the_environment_never_sees_a_token_in_clear(self):
+        homeserver = self.homeserver()
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+            names = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+            given = {"no_proxy": "", "NO_PROXY": ""}
+            with patch.dict(os.environ, {**given, **dict.fromkeys(names, address)}):
+                self.assertEqual(self.client(homeserver).whoami()["user_id"], BOT)
+
+    def test_a_proxy_that_does_not_give_the_way_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        client = MatrixClient(self.env, "https://127.0.0.1:1", TOKEN)
+        names = ("https_proxy", "HTTPS_PROXY")
+        given = {"no_proxy": "", "NO_PROXY": ""}
+        with patch.dict(os.environ, {**given, **dict.fromkeys(names, address)}):
+            text = self.refused(client.whoami)
+
+        self.assertRegex(text, "proxy.*HTTPS_PROXY.*127.0.0.1")
 
     def test_certificates_that_are_not_where_they_should_be_become_words(self):
         homeserver = self.homeserver(certificate=True)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -284,13 +285,15 @@ class MatrixClient:
             transport = Transport(*self.timeout, deadline)
             session.mount("https://", transport)
             session.mount("http://", transport)
+            # A proxy of the environment would read the token.
+            session.trust_env = not self.url.startswith("http:")
             response = session.request(
                 method,
                 self.url + path,
                 json=body,
                 # A callable, because requests would put a netrc entry over a header.
                 auth=self._sign if signed and self._token else _unsigned,
-                verify=self.verify_ssl,
+                verify=self.verify_ssl and _authorities(),
                 allow_redirects=False,
                 stream=True,
             )
@@ -347,6 +350,15 @@ class MatrixClient:
         )
 
     def _no_answer(self, error):
+        if isinstance(error, requests.exceptions.ProxyError):
+            return MatrixError(
+                self.env._(
+                    "The proxy of this server (HTTPS_PROXY) was asked for the way to "
+                    "%(host)s and did not give it. List the homeserver in NO_PROXY if "
+                    "it is to be reached directly.",
+                    host=self.host,
+                )
+            )
         certificate = _find(error, ssl.SSLCertVerificationError)
         if certificate:
             return MatrixError(
@@ -485,6 +497,20 @@ def _seconds(response, answer):
         return max(1, round(wait_ms / 1000))
     header = response.headers.get("Retry-After", "")
     return int(header) if header.isdigit() and len(header) < 7 else 60
+
+
+def _authorities():
+    """Return where authorities are looked up: the system's store, as the worker does.
+
+    requests has a list of its own, which knows no authority of this house.
+    """
+    if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
+        return True
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return paths.cafile
+    is_filled = paths.capath and any(os.scandir(paths.capath))
+    return paths.capath if is_filled else True
 
 
 def _find(error, kind):
