@@ -2,7 +2,7 @@
 -- or enough bytes.
 --
 -- $1 owner, $2 lanes, $3 messages per lane at most; each of them is unpacked to be measured,
--- $4 age in ms beyond which the homeserver's memory of transaction ids is not trusted,
+-- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids,
 -- $5 bytes of content per lane after which no further message is returned
 -- Rows come in no order: sort by id.
 SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.txn_id, o.is_expired,

@@ -14,17 +14,17 @@ use tracing::info;
 
 use crate::{
     matrix::{Homeserver, SendError},
-    message::{BackendId, Failure, RoomId, UserId, code},
+    message::{BackendId, Failure, UserId, code},
     rooms::direct_book::DirectBook,
     seal::Keys,
     store::{BackendRow, Store, StoreError},
 };
 
-/// How long a room is taken to be as it was seen. A person may turn encryption on at any time.
-const SEEN_FOR: Duration = Duration::from_secs(5 * 60);
+/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
+const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
 
-/// Beyond so many rooms, those that were not looked at for [`SEEN_FOR`] are forgotten.
-const ROOMS_SEEN: usize = 10_000;
+/// A worker may go on with the former token for so long after it was replaced: until it hears of that.
+const SWITCH: Duration = Duration::from_secs(60);
 
 /// Why a copy of a database sends nothing, and what to do when it is no copy.
 const ELSEWHERE: &str = "the backend was set up in another database, and this one is a copy of it: nothing is sent from here; if the \
@@ -38,14 +38,14 @@ pub struct Backend {
     pub id: BackendId,
     pub config_version: i32,
     pub hold_on_outage: bool,
+    /// When its address or token was set: a homeserver remembers the transaction ids of one device only.
+    configured: Option<Instant>,
     /// How to reach it, or why its configuration does not let us.
     pub homeserver: Result<Homeserver, Failure>,
     me: OnceCell<UserId>,
     gate: Mutex<Gate>,
     /// When the call began that is the latest to have got its 200.
     last_passed: Mutex<Option<Instant>>,
-    /// Rooms that were looked at, when, and whether they were encrypted.
-    encryption: Mutex<HashMap<RoomId, (Instant, bool)>>,
     pub direct: DirectBook,
 }
 
@@ -108,37 +108,25 @@ impl Backend {
             id: row.id,
             config_version: row.config_version,
             hold_on_outage: row.hold_on_outage,
+            configured: row.configured_ago.and_then(|ago| Instant::now().checked_sub(ago)),
             homeserver,
             me: OnceCell::new(),
             gate: Mutex::default(),
             last_passed: Mutex::default(),
-            encryption: Mutex::default(),
             direct: DirectBook::default(),
         }
+    }
+
+    /// For messages that are no older than this the homeserver's memory of transaction ids is trusted: it ends after 24 h, and does
+    /// not know what was tried under another address or token.
+    pub fn remembers_for(&self) -> Duration {
+        let as_configured = self.configured.map(|at| at.elapsed().saturating_sub(SWITCH));
+        as_configured.map_or(DEDUP_TRUSTED, |time| time.min(DEDUP_TRUSTED))
     }
 
     /// Who the account is; asked once.
     pub async fn me(&self, homeserver: &Homeserver) -> Result<UserId, SendError> {
         self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
-    }
-
-    /// Whether `room` is encrypted, as it was seen within the last minutes.
-    pub async fn is_encrypted(&self, homeserver: &Homeserver, room: &RoomId) -> Result<bool, SendError> {
-        let seen = self.encryption().get(room).copied();
-        if let Some((_, is_encrypted)) = seen.filter(|(at, _)| at.elapsed() < SEEN_FOR) {
-            return Ok(is_encrypted);
-        }
-        let is_encrypted = homeserver.state(room, "m.room.encryption").await?.is_some();
-        let mut rooms = self.encryption();
-        if rooms.len() >= ROOMS_SEEN {
-            rooms.retain(|_, (at, _)| at.elapsed() < SEEN_FOR);
-        }
-        rooms.insert(room.clone(), (Instant::now(), is_encrypted));
-        Ok(is_encrypted)
-    }
-
-    fn encryption(&self) -> MutexGuard<'_, HashMap<RoomId, (Instant, bool)>> {
-        self.encryption.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The gate for lanes that were just claimed, because the database, asked at `asked`, said that the backend may send. A gate

@@ -213,7 +213,8 @@ impl Claimer {
             let bytes = self.size.bytes(turn.all_places);
             let messages = if turn.is_paced { 1 } else { self.size.messages(bytes) };
             let (backend, is_paced) = (turn.backend.id, turn.is_paced);
-            let wanted = Wanted { backend, lanes: &free, most, messages, bytes, is_paced };
+            let remembered_for = turn.backend.remembers_for();
+            let wanted = Wanted { backend, lanes: &free, most, messages, bytes, is_paced, remembered_for };
             let asked = Instant::now();
             let claims = match turn.store.claim(&wanted).await {
                 Ok(claims) => claims,

@@ -2,31 +2,31 @@
 
 mod changes;
 mod direct_list;
+mod look;
+mod outage;
+mod poison;
 mod route;
+mod tries;
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use self::route::{Route, Step};
+use self::{
+    outage::{SUSPECT_AFTER, Trouble},
+    route::{Route, Step},
+    tries::Tries,
+};
 use crate::{
     backend::{Backend, Gate},
     backoff,
     flush::Completions,
     leases::Deadline,
-    matrix::Homeserver,
-    message::{EventId, Failure, Message, Outcome, RoomId, State, code},
+    message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
     shutdown::Shutdown,
-    store::{Claim, Completion, Held, HeldSince, Settle, Store, Verdict},
+    store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
-
-/// A message that has failed for so long while the homeserver answers is at fault itself.
-const POISON_AFTER: Duration = Duration::from_secs(10 * 60);
-
-/// How long a lane rests that is held while others go on.
-const SHORTEST_HOLD: Duration = Duration::from_secs(5);
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// What the lanes of a worker share.
 pub struct Context {
@@ -51,8 +51,8 @@ pub struct Delivery<'a> {
 
 /// What follows a message.
 enum Next {
-    /// The next one of the lane.
-    Message,
+    /// The lane goes on: so many of its messages are done with.
+    Done(usize),
     /// The lane is given back.
     Stop(Stop),
 }
@@ -65,45 +65,19 @@ struct Stop {
     retry_after: Option<Duration>,
 }
 
-/// One message's tries so far, earlier claims included.
-struct Tries {
-    attempts: i32,
-    since: Instant,
-    first_failed: Option<Instant>,
-    /// When the last try began.
-    began: Instant,
-    /// Another message was tried after the first failure and got through before the last try. One that was under way at either
-    /// says nothing: the homeserver may have gone away or come back in between.
-    is_overtaken: bool,
-}
-
-impl Tries {
-    fn new(history: Option<HeldSince>) -> Self {
-        let now = Instant::now();
-        Self {
-            attempts: history.map_or(0, |held| held.attempts),
-            since: now,
-            first_failed: history.and_then(|held| held.failing_for).map(|ago| now.checked_sub(ago).unwrap_or(now)),
-            began: now,
-            is_overtaken: false,
-        }
-    }
-
-    fn begin(&mut self, backend: &Backend) {
-        self.began = Instant::now();
-        self.is_overtaken = self.first_failed.is_some_and(|at| backend.has_passed_since(at));
-    }
-}
-
 impl Delivery<'_> {
     /// Sends the claim's messages and gives the lane back.
     pub async fn run(&self) {
         let mut route = Route::new(self);
         let mut stop = Stop::default();
-        for message in &self.claim.messages {
-            if let Next::Stop(why) = self.deliver(message, &mut route).await {
-                stop = why;
-                break;
+        let mut waiting = self.claim.messages.as_slice();
+        while let [message, behind @ ..] = waiting {
+            match self.deliver(message, behind, &mut route).await {
+                Next::Done(messages) => waiting = &waiting[messages..],
+                Next::Stop(why) => {
+                    stop = why;
+                    break;
+                }
             }
         }
         self.list_direct_room(&route).await;
@@ -118,12 +92,12 @@ impl Delivery<'_> {
         self.completions.settle(settle).await;
     }
 
-    async fn deliver(&self, message: &Message, route: &mut Route) -> Next {
+    /// Brings one message to its end. `behind`: the messages of the claim that wait for it.
+    async fn deliver(&self, message: &Message, behind: &[Message], route: &mut Route) -> Next {
         let history = self.claim.held.filter(|held| held.id == message.id);
         let mut tries = Tries::new(history);
         if message.is_expired {
-            let failure = Failure::new(code::EXPIRED, "not sent: the time until which it was of use had passed");
-            return self.failed(message, &tries, failure).await;
+            return self.expired(message, &tries).await;
         }
         if let Some(failure) = route.closed() {
             return self.failed(message, &tries, failure.clone()).await;
@@ -138,31 +112,32 @@ impl Delivery<'_> {
                 return self.untouched(message, &tries);
             }
             tries.begin(self.backend);
-            let failure = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
-                Step::Answered(Outcome::Sent(event_id)) => {
-                    return self.sent(message, &tries, event_id, route).await;
-                }
+            let trouble = match route.attempt(self, homeserver, message, &mut tries.attempts).await {
+                Step::Answered(Outcome::Sent(event_id)) => return self.sent(message, &tries, event_id, route).await,
                 Step::Answered(Outcome::Limited { pause }) => return self.limited(message, &tries, pause).await,
                 Step::Answered(Outcome::Unauthorized(failure)) => {
                     return self.stop(message, &tries, State::Unauthorized, failure).await;
-                }
-                // Unless others get through: a proxy may be at odds with the path of this one alone.
-                Step::Answered(Outcome::Misconfigured(failure)) if !self.is_poison(homeserver, &tries).await => {
-                    return self.stop(message, &tries, State::Misconfigured, failure).await;
                 }
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
                     return self.failed(message, &tries, failure).await;
                 }
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
-                Step::Unreachable(failure) => return self.hold(message, &mut tries, failure).await,
+                Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
-                Step::Answered(Outcome::Transient(failure) | Outcome::Misconfigured(failure)) => failure,
+                // Unless others get through: a proxy may be at odds with the path of this one alone.
+                Step::Answered(Outcome::Misconfigured(failure)) => {
+                    if tries.failing_for() < SUSPECT_AFTER && !self.others_pass(&tries).await {
+                        return self.stop(message, &tries, State::Misconfigured, failure).await;
+                    }
+                    Trouble { failure, reply: Reply::Other, state: State::Misconfigured }
+                }
+                Step::Answered(Outcome::Transient { failure, reply }) => Trouble { failure, reply, state: State::Down },
             };
             tries.first_failed.get_or_insert_with(Instant::now);
             if is_retry {
-                return self.exhausted(homeserver, message, &tries, failure).await;
+                return self.exhausted(homeserver, message, behind, &tries, trouble, route).await;
             }
-            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, %failure, "Not sent; one retry");
+            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
             is_retry = true;
             // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
@@ -184,13 +159,17 @@ impl Delivery<'_> {
             warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
         }
         self.complete(message, tries, Verdict::Sent(event_id), duration, route.known()).await;
-        Next::Message
+        Next::Done(1)
+    }
+
+    async fn expired(&self, message: &Message, tries: &Tries) -> Next {
+        self.failed(message, tries, Failure::new(code::EXPIRED, "expired before it could be sent")).await
     }
 
     async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
         warn!(message.id, lane = %self.claim.lane, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
         self.complete(message, tries, Verdict::Failed(failure), tries.since.elapsed(), None).await;
-        Next::Message
+        Next::Done(1)
     }
 
     /// The account is limited: it pauses as a whole. No attempt, no failure.
@@ -207,67 +186,6 @@ impl Delivery<'_> {
             }
         }
         self.untouched(message, tries)
-    }
-
-    /// The retry has failed too: either this message is at fault, or the homeserver is away.
-    async fn exhausted(&self, homeserver: &Homeserver, message: &Message, tries: &Tries, failure: Failure) -> Next {
-        if !self.backend.hold_on_outage || self.is_poison(homeserver, tries).await {
-            return self.failed(message, tries, failure).await;
-        }
-        self.stop(message, tries, State::Down, failure).await
-    }
-
-    async fn is_poison(&self, homeserver: &Homeserver, tries: &Tries) -> bool {
-        let is_old = || tries.first_failed.is_some_and(|at| at.elapsed() >= POISON_AFTER);
-        self.is_alone(tries).await || (is_old() && homeserver.whoami().await.is_ok())
-    }
-
-    /// Whether other messages got through between this one's first failure and its last try.
-    async fn is_alone(&self, tries: &Tries) -> bool {
-        let Some(first_failed) = tries.first_failed else { return false };
-        if tries.is_overtaken {
-            return true;
-        }
-        let (from, until) = (first_failed.elapsed(), tries.began.elapsed());
-        match self.context.store.passed_between(self.backend.id, from, until).await {
-            Ok(passed) => passed,
-            Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "It is not known whether other messages got through");
-                false
-            }
-        }
-    }
-
-    /// Nobody may send until a probe succeeds. The message stays, with one failed row in the log.
-    async fn stop(&self, message: &Message, tries: &Tries, state: State, failure: Failure) -> Next {
-        if !self.backend.hold_on_outage {
-            return self.failed(message, tries, failure).await;
-        }
-        self.gate.close();
-        warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
-        let store = &self.context.store;
-        match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
-            Ok(()) => self.gate.recorded(),
-            Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
-                self.gate.unrecorded(Duration::ZERO);
-            }
-        }
-        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
-        Next::Stop(Stop { held: Some(held), retry_after: None })
-    }
-
-    /// What the lane needs cannot be had while others go on: it rests, longer and longer.
-    async fn hold(&self, message: &Message, tries: &mut Tries, failure: Failure) -> Next {
-        if !self.backend.hold_on_outage {
-            return self.failed(message, tries, failure).await;
-        }
-        let failing_for = tries.first_failed.get_or_insert_with(Instant::now).elapsed();
-        let pause = backoff::with_jitter((failing_for / 2).clamp(SHORTEST_HOLD, LONGEST_HOLD));
-        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
-        Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
     }
 
     /// The message waits; what it has been through is not forgotten.

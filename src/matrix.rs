@@ -30,6 +30,9 @@ const ANSWER_LIMIT: usize = 4 << 20;
 /// The homeserver's words, cut to what a log row holds beside our own.
 const MESSAGE_LIMIT: usize = 500;
 
+/// A link longer than this would be cut, and of no use.
+const LINK_LIMIT: usize = 200;
+
 /// One account on one homeserver. Cheap to clone; all clones share one connection pool.
 #[derive(Clone)]
 pub struct Homeserver {
@@ -165,7 +168,7 @@ fn without_login(url: &str) -> String {
 
 fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &str) -> Result<Value, SendError> {
     // What stands before the homeserver may show in its refusal what it was sent; the words go into logs.
-    let shown = |text: &str, limit| text.replace(token, "(the token)").chars().take(limit).collect();
+    let shown = |text: &str, limit| -> String { text.replace(token, "(the token)").chars().take(limit).collect() };
     let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
         return Err(SendError::NotMatrix { status, retry_after });
     };
@@ -175,11 +178,19 @@ fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &
     let Some(errcode) = answer.get("errcode").and_then(Value::as_str) else {
         return Err(SendError::NotMatrix { status, retry_after });
     };
-    let message = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+    let text = |key| answer.get(key).and_then(Value::as_str);
+    let mut message: String = shown(text("error").unwrap_or("no reason given"), MESSAGE_LIMIT);
+    // Where a person can do something about it: the terms to agree to, the limit that was reached, whom to ask.
+    let links = [("consent_uri", "see"), ("info_uri", "see"), ("admin_contact", "ask")];
+    for (verb, link) in links.into_iter().filter_map(|(key, verb)| Some((verb, text(key)?))) {
+        if !message.contains(link) {
+            message = format!("{message}; {verb} {}", shown(link, LINK_LIMIT));
+        }
+    }
     Err(SendError::Refused {
         status,
         errcode: shown(errcode, 100),
-        message: shown(message, MESSAGE_LIMIT),
+        message,
         // The body is finer than the header, which counts in whole seconds.
         retry_after: answer.get("retry_after_ms").and_then(Value::as_u64).map(Duration::from_millis).or(retry_after),
     })
@@ -217,6 +228,21 @@ mod tests {
         assert_eq!(asked("Wed, 21 Oct 2015 07:37:00 GMT", answered), Some(Duration::ZERO));
         assert_eq!(asked("Wed, 21 Oct 2015 07:38:30 GMT", None), None);
         assert_eq!(asked("soon", None), None);
+    }
+
+    #[test]
+    fn a_refusal_of_the_account_says_where_a_person_can_do_something_about_it() {
+        let told = |body: &[u8]| read_answer(403, None, body, "token").unwrap_err().failure().text;
+
+        let consent =
+            told(br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree first","consent_uri":"https://m.org/terms"}"#);
+        assert_eq!(consent, "Agree first; see https://m.org/terms (HTTP 403 M_CONSENT_NOT_GIVEN)");
+        let limit = told(br#"{"errcode":"M_RESOURCE_LIMIT_EXCEEDED","error":"Full","admin_contact":"mailto:a@m.org"}"#);
+        assert_eq!(limit, "Full; ask mailto:a@m.org (HTTP 403 M_RESOURCE_LIMIT_EXCEEDED)");
+        let once = told(
+            br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree at https://m.org/t","consent_uri":"https://m.org/t"}"#,
+        );
+        assert_eq!(once, "Agree at https://m.org/t (HTTP 403 M_CONSENT_NOT_GIVEN)");
     }
 
     #[test]

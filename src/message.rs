@@ -149,6 +149,8 @@ pub mod code {
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
     /// The room was replaced by another one that a person has to confirm.
     pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
+    /// The room has taken a later message although this one failed again and again.
+    pub const OVERTAKEN: &str = "org.odoo.overtaken";
     /// Nobody on our homeserver has the Matrix ID of a direct message.
     pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
     /// An edit or a redaction of a message that was never sent.
@@ -157,16 +159,27 @@ pub mod code {
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }
 
+/// Who gave the answer that a message failed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nobody: no connection, or no answer in time.
+    Silence,
+    /// Somebody, in other words than a homeserver's that failed: a proxy, mostly.
+    Other,
+    /// The homeserver itself has failed at this request: 5xx with Matrix' JSON.
+    ServerError,
+}
+
 /// What an answer of the homeserver means for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The homeserver has it.
     Sent(EventId),
     /// Might work the next time: one retry, then poison or outage.
-    Transient(Failure),
+    Transient { failure: Failure, reply: Reply },
     /// The account sends too fast. No failure and no attempt.
     Limited { pause: Duration },
-    /// The account is refused, whatever it sends.
+    /// The account is refused, whatever it sends; an outage with a reason.
     Unauthorized(Failure),
     /// The backend's configuration is at fault.
     Misconfigured(Failure),

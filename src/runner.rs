@@ -327,7 +327,7 @@ fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
     let state = match outcome {
         Outcome::Unauthorized(_) => State::Unauthorized,
         Outcome::Misconfigured(_) | Outcome::Rejected(_) | Outcome::Forbidden(_) => State::Misconfigured,
-        Outcome::Sent(_) | Outcome::Transient(_) | Outcome::Limited { .. } => State::Down,
+        Outcome::Sent(_) | Outcome::Transient { .. } | Outcome::Limited { .. } => State::Down,
     };
     (state, failure)
 }

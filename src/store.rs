@@ -1,6 +1,7 @@
 //! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
 
 mod account;
+mod asked;
 mod attempts;
 mod backlog;
 mod claim;
@@ -81,6 +82,8 @@ pub struct BackendRow {
     pub verify_ssl: bool,
     pub hold_on_outage: bool,
     pub config_version: i32,
+    /// How long ago address or token were set last, if that is known.
+    pub configured_ago: Option<Duration>,
     /// Whether it was set up in this database, and not in one of which this is a copy.
     pub is_at_home: bool,
 }
@@ -220,6 +223,7 @@ impl Store {
                     verify_ssl: value(row, "verify_ssl")?,
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                    configured_ago: backlog::seconds(value(row, "configured_seconds")?),
                     is_at_home: value(row, "is_at_home")?,
                 })
             })

@@ -2,7 +2,10 @@
 
 mod direct;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use tracing::{info, warn};
 
@@ -10,11 +13,13 @@ use self::direct::Ready;
 use super::{
     Delivery,
     changes::{self, Made},
+    look::Look,
+    outage::SUSPECT_AFTER,
 };
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, Outcome, RoomId, Target, code},
+    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
     rooms::diagnosis::{self, Diagnosis},
     store::{Batch, Settle},
 };
@@ -24,15 +29,23 @@ pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
+const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
+
 /// What one claim of a lane knows of its room. Each look is taken once per claim.
 #[derive(Default)]
 pub(super) struct Route {
     /// Another room than the one that the messages name, or a person's.
     room: Option<RoomId>,
     is_diagnosed: bool,
+    /// A message was perhaps tried past this one, which the lane has waited for.
+    suspect: Option<MessageId>,
     /// No message of this claim can pass.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
+    /// The room that was looked at before the first message, and whether it was encrypted then.
+    looked_at: Option<(RoomId, bool)>,
+    /// The messages of the claim that may stand readable in an encrypted room.
+    consents: Option<HashSet<MessageId>>,
     /// The person's room, seen in this claim.
     ready: Option<Ready>,
     /// The room with the person that does not take messages.
@@ -54,10 +67,25 @@ pub(super) enum Step {
     Fenced,
 }
 
+/// What came of one PUT.
+enum Tried {
+    Answered(Outcome),
+    /// What stood in the way is gone: to be tried again.
+    Repaired,
+}
+
+/// What the look before the first message found.
+enum Seen {
+    Usable,
+    Encrypted,
+    /// Nothing is to be sent to it any more.
+    Replaced(Tried),
+}
+
 impl From<SendError> for Step {
     /// A 429 from anything but the sending of a message limits the lane, not the account.
     fn from(error: SendError) -> Self {
-        match error.outcome() {
+        match error.outcome_elsewhere() {
             Outcome::Limited { pause } => Self::LaneLimited(pause.max(SHORTEST_REST)),
             other => Self::Answered(other),
         }
@@ -66,7 +94,8 @@ impl From<SendError> for Step {
 
 impl Route {
     pub(super) fn new(delivery: &Delivery<'_>) -> Self {
-        Self { room: delivery.claim.room.clone(), ..Self::default() }
+        let suspect = delivery.claim.held.filter(|held| held.failing_for.is_some_and(|time| time >= SUSPECT_AFTER));
+        Self { room: delivery.claim.room.clone(), suspect: suspect.map(|held| held.id), ..Self::default() }
     }
 
     /// The room that is not the one in the row, if there is one.
@@ -89,38 +118,45 @@ impl Route {
     ) -> Step {
         loop {
             match self.try_once(delivery, homeserver, message, attempts).await {
-                Ok(Some(outcome)) => {
+                Ok(Tried::Answered(outcome)) => {
                     if let Outcome::Sent(event_id) = &outcome {
                         self.made.insert(message.txn_id.clone(), event_id.clone());
                     }
                     return Step::Answered(outcome);
                 }
-                Ok(None) => {}
-                Err(step) => return step,
+                Ok(Tried::Repaired) => {}
+                Err(step) => {
+                    // A look that failed has kept the message back as a failed PUT would have.
+                    *attempts += i32::from(matches!(step, Step::Answered(_)));
+                    return step;
+                }
             }
         }
     }
 
-    /// `None`: something was mended, to be tried again. Ends, because there is one diagnosis per claim.
+    /// One PUT, with the looks that it needs. Repairs come to an end, because there is one diagnosis per claim.
     async fn try_once(
         &mut self,
         delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         message: &Message,
         attempts: &mut i32,
-    ) -> Result<Option<Outcome>, Step> {
+    ) -> Result<Tried, Step> {
         let room = match &message.target {
             Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,
             Target::Room(room) => {
                 let room = self.room.as_ref().unwrap_or(room).clone();
-                if !message.may_be_unencrypted && is_encrypted(delivery, homeserver, &room).await? {
-                    return Ok(Some(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+                match self.look(delivery, homeserver, message, &room).await? {
+                    Seen::Encrypted if !self.may_be_readable(delivery, message, &room).await? => {
+                        return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+                    }
+                    Seen::Encrypted | Seen::Usable => room,
+                    Seen::Replaced(tried) => return Ok(tried),
                 }
-                room
             }
         };
-        if let Some(event_id) = self.already_sent(homeserver, &room, message).await? {
-            return Ok(Some(Outcome::Sent(event_id)));
+        if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
+            return Ok(Tried::Answered(outcome));
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
         // Each look before this took its time.
@@ -136,11 +172,59 @@ impl Route {
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limit is no attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
-        let Outcome::Forbidden(refusal) = outcome else { return Ok(Some(outcome)) };
+        let Outcome::Forbidden(refusal) = outcome else { return Ok(Tried::Answered(outcome)) };
         if self.is_diagnosed {
-            return Ok(Some(Outcome::Forbidden(refusal)));
+            return Ok(Tried::Answered(Outcome::Forbidden(refusal)));
         }
         self.diagnose(delivery, homeserver, message, &room, refusal).await
+    }
+
+    /// Looks at the room before the claim's first message there.
+    async fn look(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<Seen, Step> {
+        let is_encrypted = match &self.looked_at {
+            Some((seen, is_encrypted)) if seen == room => *is_encrypted,
+            _ => {
+                let look = Look::at(homeserver, room).await?;
+                if let Some(tombstone) = look.tombstone {
+                    let me = delivery.backend.me(homeserver).await?;
+                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;
+                    return self.treat(delivery, message, diagnosis).await.map(Seen::Replaced);
+                }
+                self.looked_at = Some((room.clone(), look.is_encrypted));
+                look.is_encrypted
+            }
+        };
+        Ok(if is_encrypted { Seen::Encrypted } else { Seen::Usable })
+    }
+
+    /// Whether the record allows, now and for this very room, that the message stands there readable.
+    async fn may_be_readable(
+        &mut self,
+        delivery: &Delivery<'_>,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<bool, Step> {
+        if !message.may_be_unencrypted || !matches!(&message.target, Target::Room(own) if own == room) {
+            return Ok(false);
+        }
+        if self.consents.is_none() {
+            let asked: Vec<_> = delivery.claim.messages.iter().filter(|message| message.may_be_unencrypted).collect();
+            let asked: Vec<_> = asked.iter().map(|message| message.id).collect();
+            match delivery.context.store.consents(&asked).await {
+                Ok(consents) => self.consents = Some(consents),
+                Err(error) => {
+                    warn!(%error, lane = %delivery.claim.lane, "Could not find out whether the record allows messages that are not encrypted");
+                    return Err(Step::LaneLimited(SHORTEST_REST));
+                }
+            }
+        }
+        Ok(self.consents.as_ref().is_some_and(|consents| consents.contains(&message.id)))
     }
 
     async fn diagnose(
@@ -150,44 +234,50 @@ impl Route {
         message: &Message,
         room: &RoomId,
         refusal: Failure,
-    ) -> Result<Option<Outcome>, Step> {
-        let lane = &delivery.claim.lane;
+    ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
         // Not before: a look that was not answered says nothing of the room.
         self.is_diagnosed = true;
+        self.treat(delivery, message, diagnosis).await
+    }
+
+    /// Does what is to be done about a room that does not take messages.
+    async fn treat(&mut self, delivery: &Delivery<'_>, message: &Message, diagnosis: Diagnosis) -> Result<Tried, Step> {
+        let lane = &delivery.claim.lane;
         match diagnosis {
             Diagnosis::Joined => {
                 info!(%lane, "Joined the room that the account was invited to");
-                Ok(None)
+                Ok(Tried::Repaired)
             }
             Diagnosis::Moved(new) => {
                 info!(%lane, "The room was replaced; following to the new one");
                 keep(delivery, &new).await?;
                 self.room = Some(new);
-                Ok(None)
+                Ok(Tried::Repaired)
             }
-            Diagnosis::Unknown(failure) => Ok(Some(Outcome::Rejected(failure))),
+            Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
             // Seen before the message, but it may have been closed since: there is to be another one.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
                 self.give_up_direct_room();
-                Ok(None)
+                Ok(Tried::Repaired)
             }
             Diagnosis::Closed(failure) => {
                 self.closed = Some(failure.clone());
-                Ok(Some(Outcome::Rejected(failure)))
+                Ok(Tried::Answered(Outcome::Rejected(failure)))
             }
         }
     }
 
-    /// The event that a message of a day ago already made, if the room's recent events have it.
-    async fn already_sent(
+    /// What the room's recent events say of a message that may have been sent before without our knowing.
+    async fn known_already(
         &mut self,
+        delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         room: &RoomId,
         message: &Message,
-    ) -> Result<Option<EventId>, Step> {
-        if !message.is_past_dedup {
+    ) -> Result<Option<Outcome>, Step> {
+        if !message.is_past_dedup && self.suspect.is_none() {
             return Ok(None);
         }
         if self.markers.is_none() {
@@ -195,19 +285,28 @@ impl Route {
                 Ok(markers) => markers,
                 // Who may not read the room may not send to it either: the PUT tells, and is diagnosed.
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
+                // A suspect's transaction id is known to the homeserver: the PUT tells as well.
+                Err(_) if !message.is_past_dedup => return Ok(None),
                 Err(error) => return Err(error.into()),
             });
         }
-        Ok(self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str())).cloned())
+        let event_of = |message: &Message| self.markers.as_ref()?.get(message.txn_id.as_str()).cloned();
+        if let Some(event_id) = event_of(message) {
+            return Ok(Some(Outcome::Sent(event_id)));
+        }
+        let is_behind = |other: &&Message| other.id > message.id;
+        let is_overtaken = self.suspect == Some(message.id)
+            && delivery.claim.messages.iter().filter(is_behind).any(|other| event_of(other).is_some());
+        Ok(is_overtaken.then(|| Outcome::Rejected(Failure::new(code::OVERTAKEN, OVERTAKEN))))
     }
-}
 
-async fn is_encrypted(delivery: &Delivery<'_>, homeserver: &Homeserver, room: &RoomId) -> Result<bool, Step> {
-    match delivery.backend.is_encrypted(homeserver, room).await {
-        Ok(is_encrypted) => Ok(is_encrypted),
-        // Who may not look into the room may not send to it either: the PUT tells, and is diagnosed.
-        Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(false),
-        Err(error) => Err(error.into()),
+    /// The event of a message among the room's recent ones, looked up anew.
+    pub(super) async fn found(&self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
+        let room = match (&self.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => room,
+            (None, Target::Person(_)) => return None,
+        };
+        homeserver.recent_markers(room).await.ok()?.remove(message.txn_id.as_str())
     }
 }
 

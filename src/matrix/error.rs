@@ -4,11 +4,31 @@ use std::{error::Error as _, time::Duration};
 
 use thiserror::Error;
 
-use crate::message::{Failure, Outcome, code};
+use crate::message::{Failure, Outcome, Reply, code};
 
 /// A pause without a number from the homeserver, and the longest that we obey before we ask again.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// Refusals of the account or of every message, whatever the status: those of the specification (client-server API, "Common error
+/// codes" and "Other error codes") and those that Synapse adds.
+const ACCOUNT_REFUSED: [&str; 11] = [
+    "M_UNKNOWN_TOKEN",
+    "M_UNAUTHORIZED",
+    "M_USER_LOCKED",
+    "ORG_MATRIX_MSC3939_USER_LOCKED",
+    "M_USER_SUSPENDED",
+    "ORG.MATRIX.MSC3823.USER_ACCOUNT_SUSPENDED",
+    "M_USER_DEACTIVATED",
+    "ORG_MATRIX_EXPIRED_ACCOUNT",
+    "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL",
+    "M_CONSENT_NOT_GIVEN",
+    // The homeserver has reached a limit of its own.
+    "M_RESOURCE_LIMIT_EXCEEDED",
+];
+
+/// The account has used up a quota, of messages when it is a message that is refused so.
+const QUOTA: [&str; 2] = ["M_USER_LIMIT_EXCEEDED", "ORG.MATRIX.MSC4335.USER_LIMIT_EXCEEDED"];
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SendError {
@@ -54,30 +74,44 @@ impl SendError {
     /// What the answer means for the message. No other code looks at a status or an errcode.
     pub fn outcome(&self) -> Outcome {
         let failure = self.failure();
-        let Self::Refused { status, errcode, retry_after, .. } = self else {
-            return match self {
+        match self {
+            Self::Timeout | Self::Unreachable(_) => Outcome::Transient { failure, reply: Reply::Silence },
+            Self::NotMatrix { status, retry_after } => match status {
                 // A proxy's own words for "not now", or a limit without Matrix' JSON around it.
-                Self::NotMatrix { status: 429, retry_after } => limited(*retry_after),
-                Self::NotMatrix { status: 401, .. } => Outcome::Unauthorized(failure),
+                429 => limited(*retry_after),
+                401 => Outcome::Unauthorized(failure),
                 // Too large for what stands before the homeserver, too.
-                Self::NotMatrix { status: 413, .. } => Outcome::Rejected(failure),
-                Self::NotMatrix { status: 408, .. } => Outcome::Transient(failure),
+                413 => Outcome::Rejected(failure),
+                408 => Outcome::Transient { failure, reply: Reply::Other },
                 // A redirect or a page of a proxy, a firewall or some other server: the homeserver, whose own refusals are JSON,
                 // was not reached, and no message could pass.
-                Self::NotMatrix { status: 300..=499, .. } => Outcome::Misconfigured(failure),
-                _ => Outcome::Transient(failure),
-            };
-        };
-        match (*status, errcode.as_str()) {
-            (429, _) | (_, "M_LIMIT_EXCEEDED") => limited(*retry_after),
-            // The URL or the token is missing a part; no message could pass.
-            (_, "M_UNRECOGNIZED" | "M_MISSING_TOKEN") | (300..=399 | 405, _) => Outcome::Misconfigured(failure),
-            // Suspended accounts get a 403, locked ones a 401: both are the account's matter, not the room's.
-            (401, _) | (_, "M_USER_LOCKED" | "M_USER_SUSPENDED") => Outcome::Unauthorized(failure),
-            (403, "M_FORBIDDEN") => Outcome::Forbidden(failure),
-            (408 | 500.., _) => Outcome::Transient(failure),
-            (400..=499, _) => Outcome::Rejected(failure),
-            _ => Outcome::Transient(failure),
+                300..=499 => Outcome::Misconfigured(failure),
+                _ => Outcome::Transient { failure, reply: Reply::Other },
+            },
+            Self::Refused { status, errcode, retry_after, .. } => match (*status, errcode.as_str()) {
+                (429, _) | (_, "M_LIMIT_EXCEEDED") => limited(*retry_after),
+                // The URL or the token is missing a part; no message could pass.
+                (_, "M_UNRECOGNIZED" | "M_MISSING_TOKEN") | (300..=399 | 405, _) => Outcome::Misconfigured(failure),
+                // A join that is refused because the room is too big for the homeserver's settings: this room's matter.
+                (400, "M_RESOURCE_LIMIT_EXCEEDED") => Outcome::Rejected(failure),
+                (401, _) => Outcome::Unauthorized(failure),
+                (_, code) if ACCOUNT_REFUSED.contains(&code) || QUOTA.contains(&code) => Outcome::Unauthorized(failure),
+                (403, "M_FORBIDDEN") => Outcome::Forbidden(failure),
+                (408, _) => Outcome::Transient { failure, reply: Reply::Other },
+                (400..=499, _) => Outcome::Rejected(failure),
+                (500.., _) => Outcome::Transient { failure, reply: Reply::ServerError },
+                _ => Outcome::Transient { failure, reply: Reply::Other },
+            },
+        }
+    }
+
+    /// What an answer to a call other than the sending of a message means: a quota there, of rooms perhaps, stops no message.
+    pub fn outcome_elsewhere(&self) -> Outcome {
+        match (self, self.outcome()) {
+            (Self::Refused { errcode, .. }, Outcome::Unauthorized(failure)) if QUOTA.contains(&errcode.as_str()) => {
+                Outcome::Rejected(failure)
+            }
+            (_, outcome) => outcome,
         }
     }
 
@@ -139,51 +173,79 @@ mod tests {
         assert_eq!(page.outcome(), Outcome::Limited { pause: Duration::from_secs(7) });
     }
 
+    /// The outcome's name, and for a passing failure who gave the answer.
+    fn named(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Sent(_) => "sent",
+            Outcome::Transient { reply: Reply::Silence, .. } => "silence",
+            Outcome::Transient { reply: Reply::Other, .. } => "transient",
+            Outcome::Transient { reply: Reply::ServerError, .. } => "server error",
+            Outcome::Limited { .. } => "limited",
+            Outcome::Unauthorized(_) => "unauthorized",
+            Outcome::Misconfigured(_) => "misconfigured",
+            Outcome::Forbidden(_) => "forbidden",
+            Outcome::Rejected(_) => "rejected",
+        }
+    }
+
     #[test]
-    fn each_answer_means_what_the_table_says() {
-        use Outcome::{Forbidden, Misconfigured, Rejected, Transient, Unauthorized};
+    fn every_status_has_its_outcome_with_and_without_an_errcode() {
+        for status in 100..=599 {
+            let with = match status {
+                300..=399 | 405 => "misconfigured",
+                401 => "unauthorized",
+                408 => "transient",
+                429 => "limited",
+                400..=499 => "rejected",
+                500.. => "server error",
+                _ => "transient",
+            };
+            assert_eq!(named(&refused(status, "M_UNKNOWN")), with, "{status} M_UNKNOWN");
+            let without = match status {
+                401 => "unauthorized",
+                408 => "transient",
+                413 => "rejected",
+                429 => "limited",
+                300..=499 => "misconfigured",
+                _ => "transient",
+            };
+            assert_eq!(
+                named(&SendError::NotMatrix { status, retry_after: None }.outcome()),
+                without,
+                "a page with {status}"
+            );
+        }
+        assert_eq!(named(&SendError::Timeout.outcome()), "silence");
+        assert_eq!(named(&SendError::Unreachable("reset".into()).outcome()), "silence");
+    }
+
+    #[test]
+    fn a_refusal_of_the_account_is_never_the_fault_of_a_message() {
+        for errcode in ACCOUNT_REFUSED.into_iter().chain(QUOTA) {
+            for status in [401, 403, 404, 413] {
+                assert_eq!(named(&refused(status, errcode)), "unauthorized", "{status} {errcode}");
+            }
+        }
+        let no_more_rooms =
+            SendError::Refused { status: 403, errcode: QUOTA[0].into(), message: String::new(), retry_after: None };
+        assert_eq!(named(&no_more_rooms.outcome_elsewhere()), "rejected");
+        assert_eq!(named(&refused(400, "M_RESOURCE_LIMIT_EXCEEDED")), "rejected", "a room that is too big to join");
+    }
+
+    #[test]
+    fn an_errcode_says_more_than_its_status() {
         for (status, errcode, wanted) in [
             (400, "M_BAD_JSON", "rejected"),
             (404, "M_NOT_FOUND", "rejected"),
             (413, "M_TOO_LARGE", "rejected"),
             (403, "M_BAD_STATE", "rejected"),
             (403, "M_FORBIDDEN", "forbidden"),
-            (403, "M_USER_SUSPENDED", "unauthorized"),
-            (401, "M_USER_LOCKED", "unauthorized"),
-            (401, "M_UNKNOWN_TOKEN", "unauthorized"),
             (401, "M_MISSING_TOKEN", "misconfigured"),
             (404, "M_UNRECOGNIZED", "misconfigured"),
-            (405, "M_UNRECOGNIZED", "misconfigured"),
-            (408, "M_UNKNOWN", "transient"),
-            (500, "M_UNKNOWN", "transient"),
-            (502, "", "transient"),
+            (400, "M_LIMIT_EXCEEDED", "limited"),
+            (500, "M_UNRECOGNIZED", "misconfigured"),
         ] {
-            let got = match refused(status, errcode) {
-                Rejected(_) => "rejected",
-                Forbidden(_) => "forbidden",
-                Unauthorized(_) => "unauthorized",
-                Misconfigured(_) => "misconfigured",
-                Transient(_) => "transient",
-                other => panic!("{status} {errcode}: {other:?}"),
-            };
-            assert_eq!(got, wanted, "{status} {errcode}");
+            assert_eq!(named(&refused(status, errcode)), wanted, "{status} {errcode}");
         }
-    }
-
-    #[test]
-    fn an_answer_that_is_not_matrix_is_judged_by_its_status() {
-        let judged = |status| SendError::NotMatrix { status, retry_after: None }.outcome();
-
-        assert!(matches!(judged(200), Outcome::Transient(_)));
-        assert!(matches!(judged(502), Outcome::Transient(_)));
-        assert!(matches!(judged(408), Outcome::Transient(_)));
-        assert!(matches!(judged(301), Outcome::Misconfigured(_)));
-        assert!(matches!(judged(405), Outcome::Misconfigured(_)));
-        for page_of_a_proxy in [400, 403, 404, 407, 451] {
-            assert!(matches!(judged(page_of_a_proxy), Outcome::Misconfigured(_)), "{page_of_a_proxy}");
-        }
-        assert!(matches!(judged(413), Outcome::Rejected(_)));
-        assert!(matches!(judged(401), Outcome::Unauthorized(_)));
-        assert!(matches!(judged(429), Outcome::Limited { .. }));
     }
 }

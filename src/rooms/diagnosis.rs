@@ -85,9 +85,12 @@ fn is_refusal(error: &SendError) -> bool {
     matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }
 
-/// Who rules the old room must not be able to redirect messages: the new one has to name the old one, somebody from the old
+/// Follows a room that was replaced, where that is safe. Who rules the old room must not be able to redirect messages: the new one has to name the old one, somebody from the old
 /// one must have invited us, and it may be neither public nor encrypted.
-async fn replaced(
+///
+/// # Errors
+/// As [`diagnose`].
+pub async fn replaced(
     homeserver: &Homeserver,
     me: &UserId,
     old: &RoomId,

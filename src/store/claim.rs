@@ -12,9 +12,6 @@ use tracing::warn;
 use super::{Store, StoreError, backlog, connect, int, millis, value};
 use crate::message::{BackendId, EventId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
 
-/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
-const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
-
 /// The right to send the messages of one lane until `deadline`, by this process' own clock.
 #[derive(Debug)]
 pub struct Claim {
@@ -44,6 +41,8 @@ pub struct Wanted<'a> {
     pub bytes: usize,
     /// The backend is limited, and its slot was taken for this.
     pub is_paced: bool,
+    /// The homeserver knows the transaction ids of messages that are no older.
+    pub remembered_for: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,13 +56,13 @@ pub struct HeldSince {
 impl Store {
     /// Leases what is free of the lanes and reads their first messages.
     pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
-        let Wanted { backend, lanes, most, messages, bytes, is_paced } = *wanted;
+        let Wanted { backend, lanes, most, messages, bytes, is_paced, remembered_for } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
         // Taken before the statement is sent, so that our own deadline is never later than the database's.
         let claimed = Instant::now();
         let deadline = claimed + self.lease;
         let (most, rows, bytes) = (int(most), int(messages), int(bytes));
-        let (lease, trusted) = (int(self.lease.as_millis()), millis(DEDUP_TRUSTED));
+        let (lease, trusted) = (int(self.lease.as_millis()), millis(remembered_for));
         let client = self.client().await?;
         let mut leased = Vec::new();
         let run = async {

@@ -14,8 +14,14 @@ macro_rules! migrations {
 }
 
 /// Name and text of each migration, in order: the first is number 1.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &migrations!["0001_contract", "0002_database_identity", "0003_requeue", "0004_log_id_bigint"];
+pub const MIGRATIONS: &[(&str, &str)] = &migrations![
+    "0001_contract",
+    "0002_database_identity",
+    "0003_requeue",
+    "0004_log_id_bigint",
+    "0005_consent_now",
+    "0006_configured_at",
+];
 
 /// The contract that a database holds after the last migration.
 pub const fn newest() -> usize {

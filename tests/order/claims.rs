@@ -1,6 +1,6 @@
 //! Claims of several workers on the same lanes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use odoo_matrix_worker::{
     config::Config,
@@ -52,7 +52,15 @@ async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
     let lanes: Vec<_> =
         store.ring(&HashMap::new(), 16).await.unwrap().lanes.into_iter().map(|(_, lane)| lane).collect();
     let claim = async |is_paced| -> Vec<Claim> {
-        let wanted = Wanted { backend: world.backend, lanes: &lanes, most: 1, messages: 1, bytes: 1 << 20, is_paced };
+        let wanted = Wanted {
+            backend: world.backend,
+            lanes: &lanes,
+            most: 1,
+            messages: 1,
+            bytes: 1 << 20,
+            is_paced,
+            remembered_for: Duration::from_secs(3600),
+        };
         store.claim(&wanted).await.unwrap()
     };
     let status = async |state: &str, pause: &str| {

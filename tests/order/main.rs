@@ -15,6 +15,7 @@ mod outage;
 mod pacing;
 mod plans;
 mod property;
+mod shard;
 mod turn;
 mod wakeup;
 

@@ -70,28 +70,36 @@ async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() 
 }
 
 #[tokio::test]
-async fn a_poisonous_message_with_a_5xx_holds_its_room_until_another_room_gets_through() {
-    let _turn = turn::alone().await;
+async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_it_is_taken() {
+    let _turn = turn::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", BROKEN);
     let _worker = world.worker("w1");
     let mut ids = world.enqueue_many(&[ROOM], "message", 5).await;
     world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
-
     ids.push(world.enqueue(OTHER, "from elsewhere").await);
+    let failed = Instant::now();
+
+    // The time for which the message has failed is moved on, and the waits between the tries are skipped.
+    let mut moved = Duration::ZERO;
+    let is_given_up = "SELECT EXISTS (SELECT FROM matrix_log WHERE is_final AND status = 'failed')";
+    while !world.client.query_one(is_given_up, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(moved <= Duration::from_secs(90), "not given up after {moved:?}");
+        world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
+        world.later(5).await;
+        moved += Duration::from_secs(5);
+    }
 
     world.assert_settled(&ids).await;
     assert_eq!(world.homeserver.bodies(ROOM), ["message 1", "message 2", "message 4", "message 5"]);
-    let passed = at(&world, "from elsewhere");
-    let held = at(&world, "message 4").saturating_duration_since(passed);
-    assert!(held < Duration::from_secs(1), "{held:?}");
     let poison: Vec<_> = world.log().await.into_iter().filter(|row| row.outbox_id == ids[2]).collect();
     let finals: Vec<_> = poison.iter().map(|row| (row.status.as_str(), row.is_final)).collect();
     assert_eq!(finals, [("failed", false), ("failed", true)]);
+    let after = moved + failed.elapsed();
     report::record(
         "poison row in the middle of a room, 5xx",
-        "the next row as soon as another room's message has passed (≤ 1 s)",
-        &format!("{} ms after it", held.as_millis()),
+        "given up within 90 s of its first failure, on a clock that is moved on, when the room takes the next message; the room goes on",
+        &format!("given up after {:.0} s, 4 of 5 delivered in order", after.as_secs_f64()),
     );
 }
 

@@ -2,6 +2,7 @@
 //! step with a model that fits on a page.
 
 mod model;
+mod sending;
 mod world;
 
 use std::fmt::Write as _;
@@ -46,6 +47,16 @@ enum Step {
         lane: usize,
         answer: Answer,
     },
+    /// The message behind the one at which the worker's claim is stuck meets this answer.
+    Past {
+        worker: usize,
+        lane: usize,
+        answer: Answer,
+    },
+    /// The rest of a lane whose room took nothing is over.
+    Rested {
+        lane: usize,
+    },
     /// Writes down what is known and perhaps gives the lane back. `times`: as often, because the outcome was not known.
     Complete {
         worker: usize,
@@ -69,19 +80,22 @@ enum Answer {
     /// The homeserver has it, the worker does not know.
     Lost,
     Rejected,
-    /// To be held: the homeserver is away.
+    /// The homeserver or this room is away, or the message is poison: it stays, and the lane rests.
     Away,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (producer, worker, lane) = (0..PRODUCERS, 0..WORKERS, 0..LANES);
     let answer = prop_oneof![6 => Just(Answer::Sent), 1 => Just(Answer::Lost), 1 => Just(Answer::Rejected), 1 => Just(Answer::Away)];
+    let past = prop_oneof![3 => Just(Answer::Sent), 1 => Just(Answer::Lost), 1 => Just(Answer::Away), 1 => Just(Answer::Rejected)];
     prop_oneof![
         6 => (producer.clone(), lane.clone()).prop_map(|(producer, lane)| Step::Insert { producer, lane }),
         3 => producer.clone().prop_map(|producer| Step::Commit { producer }),
         1 => producer.prop_map(|producer| Step::Rollback { producer }),
         4 => (worker.clone(), 1..=LANES, 1..4usize).prop_map(|(worker, most, rows)| Step::Claim { worker, most, rows }),
         8 => (worker.clone(), lane.clone(), answer).prop_map(|(worker, lane, answer)| Step::Send { worker, lane, answer }),
+        3 => (worker.clone(), lane.clone(), past).prop_map(|(worker, lane, answer)| Step::Past { worker, lane, answer }),
+        2 => lane.clone().prop_map(|lane| Step::Rested { lane }),
         5 => (worker.clone(), lane.clone(), any::<bool>(), 1..3usize)
             .prop_map(|(worker, lane, is_released, times)| Step::Complete { worker, lane, is_released, times }),
         2 => lane.prop_map(|lane| Step::Expire { lane }),
@@ -121,8 +135,8 @@ fn any_sequence_of_steps_delivers_what_was_committed_once_and_in_order() {
     }
     report::record(
         "property test",
-        "a model of insert, commit, rollback, claim, send, fail, complete, expire, take over and crash against the real SQL; \
-         ≥ 2,000 sequences, shrinking",
+        "a model of insert, commit, rollback, claim, send, fail, rest, try past the head, give up, complete, expire, take over and \
+         crash against the real SQL; ≥ 2,000 sequences, shrinking",
         &format!("{SEQUENCES} sequences, {} steps", steps.get()),
     );
 }

@@ -67,7 +67,7 @@ async fn unset(office: &mut Office) -> Result<()> {
     // A secret that systemd cannot read, not even as root.
     let folder = "/etc/odoo-matrix/odoo";
     office.machine.run(&format!("mkdir -p {folder}; ln -s /proc/self/mem {folder}/database-url")).await?;
-    office.fails_once("243", "credentials").await?;
+    office.fails_once("243", "243/CREDENTIALS").await?;
     office.machine.run(&format!("rm -r {folder}")).await.map(drop)
 }
 

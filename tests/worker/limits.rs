@@ -164,9 +164,10 @@ async fn a_change_of_the_address_or_of_being_active_ends_a_pause_at_once() {
         format!("UPDATE matrix_backend SET homeserver_url = '{other_name}'"),
         "UPDATE matrix_backend SET is_active = false; UPDATE matrix_backend SET is_active = true".to_owned(),
     ] {
-        world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 600_000 });
+        world.homeserver.fail_sends(Fault::Limit { retry_after_ms: 600_000 });
         ids.push(world.enqueue("!a:double.test", "message").await);
         world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'rate_limited')").await;
+        world.homeserver.heal();
 
         world.client.batch_execute(&change).await.unwrap();
 

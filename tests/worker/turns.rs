@@ -164,6 +164,10 @@ async fn one_message_whose_path_is_not_known_does_not_stop_its_lane_for_ever() {
     let _worker = world.worker("w1");
     world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'misconfigured')").await;
     let other = world.enqueue(OTHER, "fine").await;
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
+    world.later(0).await;
+    world.until_resting(ROOM).await;
+    world.later(60).await;
 
     world.assert_settled(&[bad, behind, other]).await;
 

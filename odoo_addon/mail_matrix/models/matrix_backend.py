@@ -73,6 +73,12 @@ class MatrixBackend(models.Model):
         # Whoever writes a high number here would hide every later change from workers.
         groups=fields.NO_ACCESS,
     )
+    configured_at = fields.Datetime(
+        readonly=True,
+        copy=False,
+        help="When the address or the token was set last; noted by the database.",
+        groups=_MANAGER,
+    )
     notify_chatter = fields.Boolean(
         string="Chatter Messages", default=True, groups=_MANAGER
     )

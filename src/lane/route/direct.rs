@@ -196,9 +196,9 @@ fn not_made(error: SendError) -> Step {
 }
 
 fn not_invited(person: &UserId, error: SendError) -> Step {
-    match error.outcome() {
+    match error.outcome_elsewhere() {
         // The homeserver has just made or shown the room: most likely the person's own server does not answer it.
-        Outcome::Transient(failure) => {
+        Outcome::Transient { failure, .. } => {
             let text = format!(
                 "{person} could not be invited yet; the invitation is tried again until {} answers: {}",
                 direct::server_of(person),

@@ -15,6 +15,8 @@ pub(super) struct Lane {
     pub(super) lease: Lease,
     /// The message at which the lane waits, with its attempts.
     pub(super) held: Option<(Id, i32)>,
+    /// Its room took no message a while ago: nobody leases it before the rest is over.
+    pub(super) is_resting: bool,
     /// What the homeserver has taken, in its order.
     pub(super) room: Vec<Id>,
 }
@@ -36,6 +38,8 @@ pub(super) struct Model {
     inserted: HashMap<Id, usize>,
     committed: BTreeMap<Id, usize>,
     pub(super) failed: HashSet<Id>,
+    /// Given up because the room has taken a message that stood behind them, with that one.
+    pub(super) given_up: HashMap<Id, Id>,
     /// Those that have had their row "failed, will be sent when the homeserver is back".
     pub(super) told: HashSet<Id>,
     now: usize,
@@ -49,6 +53,7 @@ impl Model {
             inserted: HashMap::new(),
             committed: BTreeMap::new(),
             failed: HashSet::new(),
+            given_up: HashMap::new(),
             told: HashSet::new(),
             now: 0,
         }
@@ -74,7 +79,7 @@ impl Model {
 
     /// The lanes that a claim may lease.
     pub(super) fn leasable(&self) -> Vec<usize> {
-        let is_leasable = |lane: &Lane| !lane.waiting.is_empty() && lane.lease != Lease::Held;
+        let is_leasable = |lane: &Lane| !lane.waiting.is_empty() && lane.lease != Lease::Held && !lane.is_resting;
         (0..LANES).filter(|&number| is_leasable(&self.lanes[number])).collect()
     }
 
@@ -83,6 +88,20 @@ impl Model {
         if !room.contains(&id) {
             room.push(id);
         }
+    }
+
+    /// A message is given up only when its room has another one that stood behind it, and not this one.
+    pub(super) fn check_given_up(&self) -> Result<(), String> {
+        for (head, behind) in &self.given_up {
+            let room = self.lanes.iter().map(|lane| &lane.room).find(|room| room.contains(behind));
+            let Some(room) = room else {
+                return Err(format!("{head} was given up for {behind}, which was never sent"));
+            };
+            if behind <= head || room.contains(head) {
+                return Err(format!("{head} was given up for {behind}; the room has {room:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// What was committed before another one was inserted stands before it.

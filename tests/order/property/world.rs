@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use odoo_matrix_worker::{
     config::Config,
-    message::{EventId, Failure, Lane, Message},
+    message::Lane,
     store::{Batch, Claim, Completion, Held, Settle, Store, Verdict, Wanted},
 };
 use stack::world::World;
@@ -37,21 +37,21 @@ pub(super) struct Footing {
 }
 
 /// What a worker knows of a lane that it has claimed.
-struct Work {
-    claim: Claim,
-    next: usize,
+pub(super) struct Work {
+    pub(super) claim: Claim,
+    pub(super) next: usize,
     /// The lease has run out, by the worker's own clock too.
-    is_late: bool,
-    completions: Vec<Completion>,
-    held: Option<Held>,
+    pub(super) is_late: bool,
+    pub(super) completions: Vec<Completion>,
+    pub(super) held: Option<Held>,
 }
 
 /// One sequence on its way.
-struct Play<'a> {
+pub(super) struct Play<'a> {
     footing: &'a Footing,
     backend: i32,
-    model: Model,
-    workers: [HashMap<usize, Work>; WORKERS],
+    pub(super) model: Model,
+    pub(super) workers: [HashMap<usize, Work>; WORKERS],
 }
 
 impl Footing {
@@ -104,6 +104,14 @@ impl Play<'_> {
                 self.send(worker, lane, answer);
                 Ok(())
             }
+            Step::Past { worker, lane, answer } => {
+                self.send_past(worker, lane, answer);
+                Ok(())
+            }
+            Step::Rested { lane } => {
+                self.rested(lane).await;
+                Ok(())
+            }
             Step::Complete { worker, lane, is_released, times } => {
                 self.complete(worker, lane, is_released, times).await
             }
@@ -147,8 +155,15 @@ impl Play<'_> {
         let mine: HashSet<_> = self.workers[worker].keys().map(|&lane| self.name(lane)).collect();
         let asked: Vec<_> = found.into_iter().filter(|lane| !mine.contains(lane)).collect();
         let leasable: Vec<_> = free.into_iter().filter(|&lane| asked.contains(&self.name(lane))).collect();
-        let wanted =
-            Wanted { backend: self.backend, lanes: &asked, most, messages: rows, bytes: 1 << 20, is_paced: false };
+        let wanted = Wanted {
+            backend: self.backend,
+            lanes: &asked,
+            most,
+            messages: rows,
+            bytes: 1 << 20,
+            is_paced: false,
+            remembered_for: Duration::from_secs(3600),
+        };
         let claims = store.claim(&wanted).await.map_err(|error| error.to_string())?;
         ensure!(
             claims.len() == leasable.len().min(most),
@@ -173,40 +188,6 @@ impl Play<'_> {
         Ok(())
     }
 
-    fn send(&mut self, worker: usize, lane: usize, answer: Answer) {
-        let Some(work) = self.workers[worker].get_mut(&lane) else { return };
-        let Some(message) = work.claim.messages.get(work.next) else { return };
-        if work.is_late || work.held.is_some() {
-            return;
-        }
-        work.next += 1;
-        let before = work.claim.held.filter(|held| held.id == message.id).map_or(0, |held| held.attempts);
-        let is_known = self.model.lanes[lane].room.contains(&message.id);
-        let answer = match answer {
-            // A homeserver that has it says so.
-            Answer::Rejected if is_known => Answer::Sent,
-            answer => answer,
-        };
-        let failure = Failure::new("M_TEST", "made to fail");
-        let verdict = match answer {
-            Answer::Sent => {
-                self.model.accepts(lane, message.id);
-                Verdict::Sent(EventId::new(format!("${}", message.id)))
-            }
-            Answer::Lost => {
-                self.model.accepts(lane, message.id);
-                // As after a timeout of the retry as well: stuck, though it is there.
-                Verdict::Stuck(failure)
-            }
-            Answer::Rejected => Verdict::Failed(failure),
-            Answer::Away => Verdict::Stuck(failure),
-        };
-        if let Verdict::Stuck(failure) = &verdict {
-            work.held = Some(Held { id: message.id, attempts: before + 1, error: Some(failure.clone()) });
-        }
-        work.completions.push(completion(message, &work.claim, verdict, before + 1));
-    }
-
     async fn complete(&mut self, worker: usize, lane: usize, is_released: bool, times: usize) -> Checked {
         let Some(mut work) = self.workers[worker].remove(&lane) else { return Ok(()) };
         let mut batch = Batch { completions: std::mem::take(&mut work.completions), settles: Vec::new() };
@@ -216,7 +197,8 @@ impl Play<'_> {
                 lane: name.clone(),
                 epoch: *epoch,
                 is_released,
-                retry_after: None,
+                // Longer than any sequence: it ends when the sequence says so.
+                retry_after: work.held.is_some().then_some(Duration::from_secs(600)),
                 held: work.held.clone(),
                 room: None,
             });
@@ -257,7 +239,14 @@ impl Play<'_> {
         lane.held = held.or(lane.held).filter(|(id, _)| lane.waiting.contains(id));
         if is_released {
             lane.lease = Lease::Free;
+            lane.is_resting |= work.held.is_some();
         }
+    }
+
+    async fn rested(&mut self, lane: usize) {
+        let sql = "UPDATE matrix_lane SET retry_at = now() AT TIME ZONE 'UTC' WHERE lane = $1 AND retry_at IS NOT NULL";
+        self.footing.world.client.execute(sql, &[&self.name(lane).as_str()]).await.unwrap();
+        self.model.lanes[lane].is_resting = false;
     }
 
     async fn expire(&mut self, lane: usize) {
@@ -286,6 +275,9 @@ impl Play<'_> {
         // Whoever is late still tries to write what it knows, and may: nobody has taken over.
         for (worker, lane) in (0..WORKERS).flat_map(|worker| (0..LANES).map(move |lane| (worker, lane))) {
             self.complete(worker, lane, true, 1).await?;
+        }
+        for lane in 0..LANES {
+            self.rested(lane).await;
         }
         while self.model.lanes.iter().any(|lane| !lane.waiting.is_empty()) {
             self.claim(0, LANES, 32).await?;
@@ -335,21 +327,7 @@ impl Play<'_> {
         let delivered: BTreeSet<_> = self.model.lanes.iter().flat_map(|lane| lane.room.iter().copied()).collect();
         let wanted: BTreeSet<_> = committed.iter().copied().filter(|id| !self.model.failed.contains(id)).collect();
         ensure!(delivered == wanted, "delivered {delivered:?}, not {wanted:?}");
+        self.model.check_given_up()?;
         self.model.check_order()
-    }
-}
-
-fn completion(message: &Message, claim: &Claim, verdict: Verdict, attempts: i32) -> Completion {
-    Completion {
-        id: message.id,
-        lane: claim.lane.clone(),
-        epoch: claim.epoch,
-        verdict,
-        attempts,
-        duration_ms: 1,
-        room: None,
-        answered: Instant::now(),
-        event_type: message.event_type.clone(),
-        queued_for: Duration::ZERO,
     }
 }

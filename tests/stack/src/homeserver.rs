@@ -9,7 +9,7 @@ mod http;
 mod rooms;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -73,6 +73,8 @@ struct World {
     faults: VecDeque<(Option<String>, Fault)>,
     standing_fault: Option<Fault>,
     send_fault: Option<Fault>,
+    /// Rooms of a part of the homeserver that is away, and how it answers for them.
+    shard: Option<(HashSet<String>, Fault)>,
     look_fault: Option<Fault>,
     /// By body: whatever is tried with this message.
     poison: HashMap<String, Fault>,
@@ -83,6 +85,8 @@ struct World {
     /// By query, as Synapse keeps answers for two minutes.
     syncs: HashMap<String, Value>,
     requests: Vec<Request>,
+    /// Looks into rooms before something is sent there; not among the requests.
+    looks: usize,
     in_flight: usize,
     direct: direct::Direct,
 }
@@ -157,12 +161,22 @@ impl Homeserver {
         self.shared.world().send_fault = Some(fault);
     }
 
+    /// Every call for one of `rooms` meets `fault` while all others are answered, until [`Homeserver::heal`].
+    pub fn fail_shard(&self, rooms: &[&str], fault: Fault) {
+        self.shared.world().shard = Some((rooms.iter().map(|room| (*room).to_owned()).collect(), fault));
+    }
+
     /// The message with this body meets `fault` whenever it is sent, until [`Homeserver::heal`].
     pub fn poison(&self, body: &str, fault: Fault) {
         self.shared.world().poison.insert(body.to_owned(), fault);
     }
 
-    /// Every look at a room's encryption fails.
+    /// How often the worker has looked into rooms before it sent there.
+    pub fn looks(&self) -> usize {
+        self.shared.world().looks
+    }
+
+    /// Every look into a room before something is sent there fails.
     pub fn fail_looks(&self, fault: Fault) {
         self.shared.world().look_fault = Some(fault);
     }
@@ -173,6 +187,7 @@ impl Homeserver {
         world.faults.clear();
         world.standing_fault = None;
         world.send_fault = None;
+        world.shard = None;
         world.look_fault = None;
         world.poison.clear();
         world.limit = None;
@@ -304,7 +319,13 @@ impl World {
         let at = self.faults.iter().position(|(only, _)| only.is_none() || only.as_deref() == room);
         let next = at.and_then(|at| self.faults.remove(at)).map(|(_, fault)| fault);
         let of_message = || sent.and_then(|body| self.poison.get(body).or(self.send_fault.as_ref()));
-        next.or_else(|| of_message().or(self.standing_fault.as_ref()).cloned())
+        next.or_else(|| of_message().or(self.fault_of(room)).or(self.standing_fault.as_ref()).cloned())
+    }
+
+    /// How the part of the homeserver that has `room` answers, if it is away.
+    fn fault_of(&self, room: Option<&str>) -> Option<&Fault> {
+        let (rooms, fault) = self.shard.as_ref()?;
+        rooms.contains(room?).then_some(fault)
     }
 
     /// Puts a message into a room, or finds it there.

@@ -176,6 +176,28 @@ impl World {
         self.client.query_opt(sql, &[&self.backend]).await.unwrap().map(|row| row.get(0))
     }
 
+    /// As if so much time had passed for lanes that rest and backends that are stopped: their next try is due, and what fails has
+    /// failed for longer. The process' own clocks stay.
+    pub async fn later(&self, seconds: i32) {
+        let sql = format!(
+            "UPDATE matrix_lane SET first_failed_at = first_failed_at - interval '{seconds} s',
+                retry_at = CASE WHEN retry_at IS NOT NULL THEN now() AT TIME ZONE 'UTC' END
+            WHERE lease_until IS NULL AND first_failed_at IS NOT NULL;
+            UPDATE matrix_backend_status SET next_probe_at = now() AT TIME ZONE 'UTC' WHERE next_probe_at IS NOT NULL;
+            NOTIFY matrix_outbox"
+        );
+        self.client.batch_execute(&sql).await.unwrap();
+    }
+
+    /// Waits until the lane of `room` rests after a failed try.
+    pub async fn until_resting(&self, room: &str) {
+        let lane = format!("{}/{room}", self.backend);
+        self.until(&format!(
+            "SELECT EXISTS (SELECT FROM matrix_lane WHERE lane = '{lane}' AND retry_at > now() AT TIME ZONE 'UTC')"
+        ))
+        .await;
+    }
+
     /// What must be true after every delivery, whatever went wrong on the way: nothing is lost or doubled, every message has
     /// one final row, and nobody holds a lane. `ids` are all messages that were committed.
     pub async fn assert_settled(&self, ids: &[i64]) {

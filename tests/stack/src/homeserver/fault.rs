@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// How a call fails. "Accepted" faults happen after the homeserver has stored the event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// A Matrix error.
     Refuse { status: u16, errcode: &'static str },
+    /// An answer with this body.
+    Json { status: u16, body: Value },
     /// 429 with this pause in the body.
     Limit { retry_after_ms: u64 },
     /// The connection is reset before anything was done.

@@ -27,10 +27,13 @@ struct Call {
 }
 
 impl Call {
-    /// The worker looks into a room before it sends there, now and then. Tests count, delay and spoil what it sends: the look
-    /// is none of that, and has a fault of its own.
-    fn looks_for_encryption(&self) -> bool {
-        self.method == "GET" && self.path.get(2..4).is_some_and(|path| path == ["state", "m.room.encryption"])
+    /// The worker looks into a room before each claim sends there. Tests count and spoil what it sends: the look is none of
+    /// that, and has a fault of its own.
+    fn is_look(&self) -> bool {
+        const SEEN: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
+        self.method == "GET"
+            && self.path.get(2).is_some_and(|part| part == "state")
+            && self.path.get(3).is_some_and(|part| SEEN.contains(&part.as_str()))
     }
 }
 
@@ -62,8 +65,13 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
     let mut buffer = Vec::new();
     loop {
         let Some(call) = read_call(&mut stream, &mut buffer).await? else { return Ok(()) };
-        if call.looks_for_encryption() {
-            let fault = shared.world().look_fault.clone();
+        if call.is_look() {
+            let fault = {
+                let world = shared.world();
+                let room = call.path.get(1).map(String::as_str);
+                world.look_fault.as_ref().or(world.fault_of(room)).cloned()
+            };
+            shared.world().looks += 1;
             let answer = handle(shared, &call);
             if fault.is_some() {
                 if !write(&mut stream, reply(fault, answer), shared).await? {
@@ -173,6 +181,7 @@ fn reply(fault: Option<Fault>, answer: Answer) -> Reply {
     match fault {
         None => Reply::Whole(answer),
         Some(Fault::Refuse { status, errcode }) => Reply::Whole(Answer::refused(status, errcode, "made to fail")),
+        Some(Fault::Json { status, body }) => Reply::Whole(Answer { status, body, headers: Vec::new() }),
         Some(Fault::Limit { retry_after_ms }) => Reply::Whole(Answer::limited(retry_after_ms)),
         Some(Fault::Reset | Fault::ResetAccepted) => Reply::Reset,
         Some(Fault::CutAccepted) => Reply::Cut(answer),

@@ -14,6 +14,8 @@ pub struct Room {
     pub is_muted: bool,
     /// The room that replaced this one.
     pub tombstone: Option<String>,
+    /// The account may speak in the room although it was replaced.
+    pub is_open_after_tombstone: bool,
     /// The room that this one replaced.
     pub predecessor: Option<String>,
     /// Who invited the bot.

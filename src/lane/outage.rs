@@ -1,0 +1,166 @@
+//! A message has failed twice: the homeserver is away, this room is, or the message itself is at fault.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{Delivery, Next, Stop, route::Route, tries::Tries};
+use crate::{
+    backoff,
+    matrix::Homeserver,
+    message::{Failure, Message, Reply, State},
+    store::{Held, Verdict},
+};
+
+/// How long a lane rests whose room takes no messages while others do.
+const SHORTEST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// A message that has failed for so long may be at fault itself: the one behind it tells.
+pub(super) const SUSPECT_AFTER: Duration = Duration::from_secs(60);
+
+/// Without a message behind it, only time tells.
+const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Why a message could not be sent, and what that says about the homeserver.
+pub(super) struct Trouble {
+    pub(super) failure: Failure,
+    pub(super) reply: Reply,
+    /// The backend's state if the trouble is not this room's alone.
+    pub(super) state: State,
+}
+
+impl Delivery<'_> {
+    /// The retry has failed too. `behind`: the messages of the claim that wait for this one.
+    pub(super) async fn exhausted(
+        &self,
+        homeserver: &Homeserver,
+        message: &Message,
+        behind: &[Message],
+        tries: &Tries,
+        trouble: Trouble,
+        route: &mut Route,
+    ) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, trouble.failure).await;
+        }
+        if let Some(next) = self.try_past(homeserver, message, behind, tries, &trouble, route).await {
+            return next;
+        }
+        if self.is_poison_alone(homeserver, message, tries, &trouble).await {
+            return self.failed(message, tries, trouble.failure).await;
+        }
+        if self.others_pass(tries).await {
+            return self.hold(message, tries, trouble.failure).await;
+        }
+        self.stop(message, tries, trouble.state, trouble.failure).await
+    }
+
+    /// Whether other messages got through between this one's first failure and its last try.
+    pub(super) async fn others_pass(&self, tries: &Tries) -> bool {
+        let Some(first_failed) = tries.first_failed else { return false };
+        if tries.is_overtaken {
+            return true;
+        }
+        let (from, until) = (first_failed.elapsed(), tries.began.elapsed());
+        match self.context.store.passed_between(self.backend.id, from, until).await {
+            Ok(passed) => passed,
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "Could not find out whether other messages got through");
+                false
+            }
+        }
+    }
+
+    /// Whether the one message of its lane is to be given up: the homeserver answers, and what it says is about this request. A
+    /// page or silence may come from something between us and a part of the homeserver.
+    async fn is_poison_alone(
+        &self,
+        homeserver: &Homeserver,
+        message: &Message,
+        tries: &Tries,
+        trouble: &Trouble,
+    ) -> bool {
+        if tries.failing_for() < ALONE_FOR || trouble.reply != Reply::ServerError {
+            return false;
+        }
+        match self.context.store.waits_behind(&self.claim.lane, message.id).await {
+            Ok(false) => homeserver.whoami().await.is_ok(),
+            Ok(true) => false,
+            Err(error) => {
+                warn!(%error, lane = %self.claim.lane, "Could not find out whether other messages of the lane wait");
+                false
+            }
+        }
+    }
+
+    /// What this lane needs cannot be had while others go on: it rests, longer and longer.
+    pub(super) async fn hold(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, failure).await;
+        }
+        let pause = backoff::with_jitter(rest_after(tries.failing_for()));
+        info!(message.id, lane = %self.claim.lane, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
+        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
+        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
+    }
+
+    /// Nobody may send until a probe succeeds. The message stays, with one failed row in the log.
+    pub(super) async fn stop(&self, message: &Message, tries: &Tries, state: State, failure: Failure) -> Next {
+        if !self.backend.hold_on_outage {
+            return self.failed(message, tries, failure).await;
+        }
+        self.gate.close();
+        warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
+        let store = &self.context.store;
+        match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
+            Ok(()) => self.gate.recorded(),
+            Err(error) => {
+                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
+                self.gate.unrecorded(Duration::ZERO);
+            }
+        }
+        self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
+        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        Next::Stop(Stop { held: Some(held), retry_after: None })
+    }
+}
+
+/// Pauses that grow with the time for which the message has failed, and end when it comes under suspicion.
+fn rest_after(failing_for: Duration) -> Duration {
+    let rest = (failing_for / 2).clamp(SHORTEST_REST, LONGEST_REST);
+    // The database counts from a moment later, when the failure was written down.
+    let slack = Duration::from_secs(1);
+    SUSPECT_AFTER.checked_sub(failing_for).map_or(rest, |left| rest.min(left + slack))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_that_takes_nothing_is_asked_less_and_less_often_but_once_a_minute_at_least() {
+        let mut failing_for = Duration::ZERO;
+        let mut rests = Vec::new();
+        while failing_for < Duration::from_secs(15 * 60) {
+            rests.push(rest_after(failing_for));
+            failing_for += *rests.last().unwrap();
+        }
+
+        assert_eq!(rests.first(), Some(&SHORTEST_REST));
+        assert_eq!(rests.last(), Some(&LONGEST_REST));
+        assert!(rests.len() < 30, "{rests:?}");
+        let looks: Vec<_> = rests
+            .iter()
+            .scan(Duration::ZERO, |at, rest| {
+                *at += *rest;
+                Some(*at)
+            })
+            .collect();
+        assert!(
+            looks.iter().any(|at| (60..=62).contains(&at.as_secs())),
+            "the message is suspected in time: {looks:?}"
+        );
+    }
+}

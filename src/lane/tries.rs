@@ -1,0 +1,40 @@
+//! What one message has been through.
+
+use std::time::{Duration, Instant};
+
+use crate::{backend::Backend, store::HeldSince};
+
+/// One message's tries so far, earlier claims included.
+pub(super) struct Tries {
+    pub(super) attempts: i32,
+    pub(super) since: Instant,
+    pub(super) first_failed: Option<Instant>,
+    /// When the last try began.
+    pub(super) began: Instant,
+    /// Another message was tried after the first failure and got through before the last try. One that was under way at either
+    /// says nothing: the homeserver may have gone away or come back in between.
+    pub(super) is_overtaken: bool,
+}
+
+impl Tries {
+    pub(super) fn new(history: Option<HeldSince>) -> Self {
+        let now = Instant::now();
+        Self {
+            attempts: history.map_or(0, |held| held.attempts),
+            since: now,
+            first_failed: history.and_then(|held| held.failing_for).map(|ago| now.checked_sub(ago).unwrap_or(now)),
+            began: now,
+            is_overtaken: false,
+        }
+    }
+
+    /// How long ago the first failure was.
+    pub(super) fn failing_for(&self) -> Duration {
+        self.first_failed.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    pub(super) fn begin(&mut self, backend: &Backend) {
+        self.began = Instant::now();
+        self.is_overtaken = self.first_failed.is_some_and(|at| backend.has_passed_since(at));
+    }
+}

@@ -1,0 +1,131 @@
+//! Before a claim sends into a room it looks there: encrypted, replaced, left?
+
+use stack::{
+    homeserver::Room,
+    world::{World, kill},
+};
+
+use crate::BINARY;
+
+const ROOM: &str = "!case:double.test";
+const NEW: &str = "!new:double.test";
+const PERSON: &str = "@jane:double.test";
+
+fn encrypted() -> Room {
+    Room { is_encrypted: true, ..Room::default() }
+}
+
+/// A table as Odoo makes one for records with a room, and one record.
+async fn record(world: &World, is_allowed: bool) {
+    let sql = format!(
+        "CREATE TABLE test_record (id integer PRIMARY KEY, matrix_room_id varchar, matrix_send_unencrypted boolean);
+        INSERT INTO test_record VALUES (7, '{ROOM}', {is_allowed})"
+    );
+    world.client.batch_execute(&sql).await.unwrap();
+}
+
+/// Queues a message of that record, to which its users had agreed by then.
+async fn agreed(world: &World, room: &str, body: &str) -> i64 {
+    let id = world.enqueue(room, body).await;
+    let sql = r#"UPDATE matrix_outbox SET res_model = 'test.record', res_id = 7,
+        content = content || '{"org.odoo.unencrypted": true}' WHERE id = $1"#;
+    world.client.execute(sql, &[&id]).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_room_that_becomes_encrypted_gets_nothing_readable_from_the_next_claim_on() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room::default());
+    let _worker = world.worker("w1");
+    let mut ids = vec![world.enqueue(ROOM, "before").await];
+    world.assert_settled(&ids).await;
+
+    world.homeserver.room(ROOM, encrypted());
+    for body in ["at once", "later"] {
+        ids.push(world.enqueue(ROOM, body).await);
+        world.assert_settled(&ids).await;
+    }
+
+    assert_eq!(world.homeserver.bodies(ROOM), ["before"]);
+    let failed = world.log().await.into_iter().filter(|row| row.error_code.as_deref() == Some("org.odoo.encrypted"));
+    assert_eq!(failed.count(), 2);
+}
+
+#[tokio::test]
+async fn consent_counts_as_it_is_now_and_for_the_record_s_own_room() {
+    for (is_allowed, room, arrives) in [(true, ROOM, true), (false, ROOM, false), (true, NEW, false)] {
+        let world = World::new(BINARY).await;
+        world.homeserver.room(room, encrypted());
+        record(&world, is_allowed).await;
+        let id = agreed(&world, room, "agreed").await;
+
+        let _worker = world.worker("w1");
+
+        world.assert_settled(&[id]).await;
+        let wanted: &[_] = if arrives { &["agreed"] } else { &[] };
+        assert_eq!(world.homeserver.bodies(room), wanted, "allowed: {is_allowed}, room: {room}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_table_is_gone_or_knows_no_consent_allows_nothing() {
+    for table in ["", "CREATE TABLE test_record (id integer PRIMARY KEY)"] {
+        let world = World::new(BINARY).await;
+        world.homeserver.room(ROOM, encrypted());
+        world.client.batch_execute(table).await.unwrap();
+        let id = agreed(&world, ROOM, "agreed").await;
+        let _worker = world.worker("w1");
+
+        world.assert_settled(&[id]).await;
+
+        assert_eq!(world.homeserver.count(), 0, "{table}");
+    }
+}
+
+/// The account may still speak in the old room, so the homeserver would take the message.
+#[tokio::test]
+async fn nothing_goes_into_a_room_that_was_replaced() {
+    let world = World::new(BINARY).await;
+    world
+        .homeserver
+        .room(ROOM, Room { tombstone: Some(NEW.to_owned()), is_open_after_tombstone: true, ..Room::default() });
+    let ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+
+    assert_eq!(world.homeserver.count(), 0);
+    let log = world.log().await;
+    assert!(log.iter().all(|row| row.error_code.as_deref() == Some("org.odoo.room_replaced")), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_direct_room_that_was_replaced_is_not_spoken_to() {
+    let world = World::new(BINARY).await;
+    let _worker = world.worker("w1");
+    let first = world.enqueue_direct(PERSON, "one").await;
+    world.assert_settled(&[first]).await;
+    let room = world.homeserver.rooms_made().remove(0);
+    let before = world.homeserver.room_now(&room).unwrap();
+    world.homeserver.room(&room, Room { tombstone: Some(NEW.to_owned()), is_open_after_tombstone: true, ..before });
+
+    let second = world.enqueue_direct(PERSON, "two").await;
+
+    world.assert_settled(&[first, second]).await;
+    assert_eq!(world.homeserver.bodies(&room), ["one"]);
+    let other = world.homeserver.rooms_made().into_iter().find(|made| *made != room).unwrap();
+    assert_eq!(world.homeserver.bodies(&other), ["two"]);
+}
+
+#[tokio::test]
+async fn a_claim_looks_once_however_many_messages_it_has() {
+    let world = World::new(BINARY).await;
+    let ids = world.enqueue_many(&[ROOM], "message", 30).await;
+    let worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+
+    kill(&worker).await;
+    assert_eq!(world.homeserver.looks(), 2, "encryption and tombstone");
+}
