@@ -6,6 +6,7 @@
 mod chaos;
 mod clock;
 mod direct;
+mod discarded;
 mod footing;
 mod half_open;
 mod kill;

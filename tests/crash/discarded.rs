@@ -1,0 +1,47 @@
+//! Odoo gives up messages of a lane whose lease has run out, while the stalled worker still holds an answer.
+
+use stack::{process::Signal, world::World};
+
+use crate::{BINARY, footing::alone};
+
+const ROOM: &str = "!case:double.test";
+
+/// As `action_discard` of mail_matrix: the next epoch shuts the worker out.
+const DISCARD: &str = "
+    WITH free AS MATERIALIZED (
+        SELECT lane FROM matrix_lane
+        WHERE lease_until IS NULL OR lease_until < now() AT TIME ZONE 'UTC'
+        ORDER BY lane FOR UPDATE SKIP LOCKED
+    ), fenced AS (
+        UPDATE matrix_lane AS l SET epoch = l.epoch + 1, lease_until = NULL FROM free WHERE l.lane = free.lane
+    ), gone AS (
+        DELETE FROM matrix_outbox AS o USING free WHERE o.lane = free.lane RETURNING o.*
+    )
+    INSERT INTO matrix_log (outbox_id, backend_id, room_id, txn_id, status, error_code, payload)
+    SELECT id, backend_id, room_id, txn_id, 'failed', 'org.odoo.discarded', content ->> 'body' FROM gone";
+
+#[tokio::test]
+async fn a_stalled_worker_sends_nothing_more_of_what_was_discarded() {
+    let _alone = alone().await;
+    let world = World::new(BINARY).await;
+    world.homeserver.hold_answers();
+    let ids = world.enqueue_many(&[ROOM], "message", 5).await;
+    let worker = world.worker("w1");
+    world.homeserver.until_events(1).await;
+    worker.signal(Signal::STOP).unwrap();
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until > now() AT TIME ZONE 'UTC')").await;
+
+    world.client.batch_execute(DISCARD).await.unwrap();
+    worker.signal(Signal::CONT).unwrap();
+    world.homeserver.release();
+    // Something else to send: when it has arrived, the worker is awake and has heard of its loss.
+    let later = world.enqueue("!other:double.test", "later").await;
+    world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {later} AND status = 'ok')")).await;
+
+    assert_eq!(world.homeserver.bodies(ROOM), ["message 1"], "only what was on its way");
+    let log = world.log().await;
+    for id in ids {
+        let rows: Vec<_> = log.iter().filter(|row| row.outbox_id == id).map(|row| row.error_code.as_deref()).collect();
+        assert_eq!(rows, [Some("org.odoo.discarded")]);
+    }
+}
