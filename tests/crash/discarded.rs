@@ -1,5 +1,7 @@
 //! Odoo gives up messages of a lane whose lease has run out, while the stalled worker still holds an answer.
 
+use std::time::Duration;
+
 use stack::{process::Signal, world::World};
 
 use crate::{BINARY, footing::alone};
@@ -26,17 +28,27 @@ async fn a_stalled_worker_sends_nothing_more_of_what_was_discarded() {
     let world = World::new(BINARY).await;
     world.homeserver.hold_answers();
     let ids = world.enqueue_many(&[ROOM], "message", 5).await;
-    let worker = world.worker("w1");
+    // The pause before the retry is long enough for a renewal of the lease in between.
+    let worker = world.worker_with("w1", &[("RETRY_DELAY_MS", "1500"), ("WORKER_LEASE_SECONDS", "4")]);
     world.homeserver.until_events(1).await;
     worker.signal(Signal::STOP).unwrap();
     world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until > now() AT TIME ZONE 'UTC')").await;
 
     world.client.batch_execute(DISCARD).await.unwrap();
     worker.signal(Signal::CONT).unwrap();
+    // The request has timed out meanwhile. Before the retry the worker asks for its lease anew, which it would get without the fence,
+    // and go on from memory.
+    let asked = || async {
+        let sql = "SELECT EXISTS (SELECT FROM matrix_lane WHERE lease_until > now() AT TIME ZONE 'UTC')";
+        let is_renewed: bool = world.client.query_one(sql, &[]).await.unwrap().get(0);
+        (is_renewed || world.worker_logs().contains("Leases were taken over")).then_some(())
+    };
+    worker.until("asked for its lease anew", Duration::from_secs(30), asked).await.unwrap();
     world.homeserver.release();
-    // Something else to send: when it has arrived, the worker is awake and has heard of its loss.
+    // When something else has arrived, what was to come of the lane has come.
     let later = world.enqueue("!other:double.test", "later").await;
     world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {later} AND status = 'ok')")).await;
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
 
     assert_eq!(world.homeserver.bodies(ROOM), ["message 1"], "only what was on its way");
     let log = world.log().await;
