@@ -172,16 +172,20 @@ impl Stage {
                 self.producer.more(world, 2).await;
             }
             Cause::SlotInVain => {
+                // The walk finds the lane free; the claim finds its row locked and leases nothing.
                 let lane = format!("{}/{}", world.backend, self.producer.rooms[0]);
                 let limited = format!(
-                    "INSERT INTO matrix_lane (lane, lease_until, owner) VALUES ('{lane}', now() AT TIME ZONE 'UTC' + interval '1 h', 'other/1')
-                    ON CONFLICT (lane) DO UPDATE SET lease_until = excluded.lease_until, owner = excluded.owner;
+                    "INSERT INTO matrix_lane (lane) VALUES ('{lane}') ON CONFLICT (lane) DO NOTHING;
                     INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, paused_until, next_send_at, interval_ms)
                     SELECT id, config_version, 'rate_limited', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', 50 FROM matrix_backend
                     ON CONFLICT (backend_id) DO UPDATE SET state = excluded.state, paused_until = excluded.paused_until,
                         next_send_at = excluded.next_send_at, interval_ms = excluded.interval_ms"
                 );
                 world.client.batch_execute(&limited).await.unwrap();
+                let rival = world.database.connect().await.unwrap();
+                let lock = format!("BEGIN; SELECT FROM matrix_lane WHERE lane = '{lane}' FOR UPDATE");
+                rival.batch_execute(&lock).await.unwrap();
+                self.rival = Some(rival);
                 self.producer.more(world, 1).await;
             }
             Cause::Outage => {
@@ -212,8 +216,6 @@ impl Stage {
         self.world.homeserver.heal();
         self.world.homeserver.delay(Duration::ZERO);
         self.rival = None;
-        let given_back = "UPDATE matrix_lane SET lease_until = NULL WHERE owner = 'other/1'";
-        self.world.client.batch_execute(given_back).await.unwrap();
         if cause == Cause::Stop {
             self.stop().await;
             self.start();

@@ -189,6 +189,11 @@ impl Postgres {
         Ok((standby.server().clone(), Home::Cluster(Box::new(standby))).into())
     }
 
+    /// Restarts this server as one that is read-only, as a primary that was demoted.
+    pub async fn demote(&self) -> Result<()> {
+        self.own()?.demote().await
+    }
+
     fn own(&self) -> Result<&Cluster> {
         match &self.home {
             Home::Cluster(cluster) => Ok(cluster),

@@ -112,6 +112,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops the server and starts it as a standby that nothing feeds: it is read-only from now on.
+    pub(super) async fn demote(&self) -> Result<()> {
+        self.stop(Shutdown::Fast).await?;
+        std::fs::write(self.folder.path().join("data/standby.signal"), "")?;
+        self.launch().await
+    }
+
     pub(super) async fn stop(&self, how: Shutdown) -> Result<()> {
         let postmaster = self.postmaster.lock().await.take().context("PostgreSQL does not run")?;
         let signal = match how {
