@@ -6,6 +6,7 @@ from . import test_contact
 from . import test_contact_sync
 from . import test_content
 from . import test_health
+from . import test_hints
 from . import test_home
 from . import test_hooks
 from . import test_ids

@@ -31,7 +31,9 @@ ERROR_NO_RECORD = "org.odoo.no_record"
 ERROR_ENCRYPTED = "org.odoo.encrypted"
 ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
-# Nothing went wrong: the record has nobody to tell.
+# The worker found no such account on its own homeserver.
+ERROR_NO_SUCH_USER = "org.odoo.no_such_user"
+# Nothing went wrong: the record has no room, or Matrix is turned off for it.
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"
 NOT_TOLD = (ERROR_NO_ROOM, ERROR_OFF)

@@ -226,7 +226,7 @@ class TestRequeue(TicketCase):
         self.commit()
         textless = self.env["matrix.log"].search([], limit=1).with_user(self.manager)
         self.assertEqual(textless.error_code, "org.odoo.template")
-        self.assertIn("Mend the text where the error says", textless.hint)
+        self.assertIn("Correct the text where the error says", textless.hint)
         self.assertIn("Backend “Office”: ", textless.error_message)
         with self.assertRaisesRegex(UserError, "no message"):
             textless.action_retry()
