@@ -108,7 +108,7 @@ impl Bench<'_> {
             report.add(
                 &format!("drain {} messages, 0 ms, 200 rooms, 64 at once", load.rows),
                 goal,
-                format!("{:.0}/s = {ratio:.2} × {bare:.0}/s{beside}", drain.per_second),
+                format!("{:.0}/s = {ratio:.3} × {bare:.0}/s{beside}", drain.per_second),
                 details(&drain),
             );
             small = drain.per_second;
@@ -119,7 +119,7 @@ impl Bench<'_> {
         report.add(
             &format!("drain {} messages, 20 ms, 200 rooms, 256 at once", wide.rows),
             "≥ 0.90 × rooms ÷ round trip",
-            format!("{:.0}/s = {:.2} × {bare:.0}/s", drain.per_second, drain.per_second / bare),
+            format!("{:.0}/s = {:.3} × {bare:.0}/s", drain.per_second, drain.per_second / bare),
             details(&drain),
         );
         for rooms in [5, 1] {
@@ -128,7 +128,7 @@ impl Bench<'_> {
             report.add(
                 &format!("{rooms} hot rooms, 20 ms"),
                 "≥ 0.95 × rooms ÷ round trip",
-                format!("{:.1}/s = {:.2} × {bare:.1}/s", drain.per_second, drain.per_second / bare),
+                format!("{:.1}/s = {:.3} × {bare:.1}/s", drain.per_second, drain.per_second / bare),
                 details(&drain),
             );
         }
