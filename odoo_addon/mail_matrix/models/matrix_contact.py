@@ -7,7 +7,6 @@ from odoo.tools.sql import index_exists
 
 from ..tools import content as contents
 
-_USER = "mail_matrix.group_matrix_user"
 _MANAGER = "mail_matrix.group_matrix_manager"
 # A negative operator of a search, and the positive one that it denies.
 _POSITIVE = {
@@ -144,24 +143,12 @@ class MatrixContact(models.Model):
                 )
             )
 
-    @api.model
-    def _check_matrix_user(self):
-        """Raise AccessError unless this person may write to people in Matrix."""
-        if not self.env.su and not self.env.user.has_group(_USER):
-            raise AccessError(
-                self.env._(
-                    "Only members of the group “%(group)s” may do this. An "
-                    "administrator can add you to it.",
-                    group=self.env.ref(_USER).sudo().name,
-                )
-            )
-
     # Direct messages
 
     def action_start_dm(self):
         """Open the composer for a direct message to this person."""
         self.ensure_one()
-        self._check_matrix_user()
+        self._matrix_check_user()
         self.check_access("read")
         return self._composer_action({"default_contact_id": self.id})
 
@@ -184,7 +171,7 @@ class MatrixContact(models.Model):
         write to people in Matrix, UserError where the message cannot be sent.
         """
         self.ensure_one()
-        self._check_matrix_user()
+        self._matrix_check_user()
         self.check_access("read")
         if self.is_gone:
             raise UserError(

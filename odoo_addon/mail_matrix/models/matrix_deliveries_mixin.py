@@ -1,6 +1,8 @@
-from odoo import models
+from odoo import api, models
+from odoo.exceptions import AccessError
 from odoo.tools import SQL
 
+USER = "mail_matrix.group_matrix_user"
 _SHOWN = 5
 _MAX_TEXT = 300
 # Who looks at a form looks for what was queued just now: a long queue before it must
@@ -9,10 +11,26 @@ NEWEST_WAITING = 10_000
 
 
 class MatrixDeliveriesMixin(models.AbstractModel):
-    """What became of a record's messages, for the widget on its form."""
+    """A record that people send messages from: who may, and what became of them."""
 
     _name = "matrix.deliveries.mixin"
     _description = "Record whose Matrix Deliveries are Shown"
+
+    @api.model
+    def _matrix_is_user(self):
+        return self.env.su or self.env.user.has_group(USER)
+
+    @api.model
+    def _matrix_check_user(self):
+        """Raise AccessError unless this person may act in Matrix at all."""
+        if not self._matrix_is_user():
+            raise AccessError(
+                self.env._(
+                    "Only members of the group “%(group)s” may do this. An "
+                    "administrator can add you to it.",
+                    group=self.env.ref(USER).sudo().name,
+                )
+            )
 
     def get_matrix_deliveries(self):
         """Return the last messages of this record, the newest first.

@@ -1,9 +1,8 @@
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
-
-USER = "mail_matrix.group_matrix_user"
+from .matrix_deliveries_mixin import USER
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -189,23 +188,12 @@ class MatrixThreadMixin(models.AbstractModel):
             percent=used * 100 // contents.MAX_CONTENT_BYTES,
         )
 
-    @api.model
-    def _matrix_is_user(self):
-        return self.env.su or self.env.user.has_group(USER)
-
     def _matrix_check_person(self):
         """Raise AccessError unless this person may act in Matrix for the record.
 
         Not asked of events: those are told whoever causes them.
         """
-        if not self._matrix_is_user():
-            raise AccessError(
-                self.env._(
-                    "Only members of the group “%(group)s” may do this. An "
-                    "administrator can add you to it.",
-                    group=self.env.ref(USER).sudo().name,
-                )
-            )
+        self._matrix_check_user()
         self.check_access("write")
 
     def _matrix_target_or_raise(self):

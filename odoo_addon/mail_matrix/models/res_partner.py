@@ -17,7 +17,7 @@ class ResPartner(models.Model):
         """Open the composer, or the list where there are several accounts."""
         self.ensure_one()
         contacts = self.env["matrix.contact"]
-        contacts._check_matrix_user()
+        contacts._matrix_check_user()
         found = contacts.search([("partner_id", "=", self.id)])
         if len(found) == 1:
             return found.action_start_dm()

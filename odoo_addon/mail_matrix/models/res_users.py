@@ -116,7 +116,7 @@ class ResUsers(models.Model):
         """Open the composer for a direct message to this user."""
         self.ensure_one()
         contacts = self.env["matrix.contact"]
-        contacts._check_matrix_user()
+        contacts._matrix_check_user()
         return contacts._composer_action({"default_user_id": self.id})
 
     def _refuse_mapping_by_customers(self):

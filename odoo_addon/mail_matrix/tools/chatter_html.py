@@ -176,7 +176,7 @@ class _Reader:
                 return
 
     def say(self, text):
-        """Write ``text`` as it is to be read, until there is no room left."""
+        """Append ``text`` as people will read it, up to the limit of MAX_TEXT."""
         if not text or self.is_cut:
             return
         text = without_secrets(UNSTORABLE.sub("", text))

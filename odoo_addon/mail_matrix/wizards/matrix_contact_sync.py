@@ -75,14 +75,14 @@ class MatrixContactSync(models.TransientModel):
     def action_sync(self):
         """Do as much as a person may be kept waiting for, and say what was found."""
         self.ensure_one()
-        self.env["matrix.contact"]._check_matrix_user()
+        self.env["matrix.contact"]._matrix_check_user()
         self.backend_id.check_access("read")
         self.sudo()._run()
         return self._reopen()
 
     def action_continue_in_background(self):
         self.ensure_one()
-        self.env["matrix.contact"]._check_matrix_user()
+        self.env["matrix.contact"]._matrix_check_user()
         if self.state == "stopped":
             self.sudo().state = "background"
             cron = self.env.ref("mail_matrix.matrix_contact_sync_cron_background")

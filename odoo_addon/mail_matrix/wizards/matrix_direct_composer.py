@@ -33,7 +33,7 @@ class MatrixDirectComposer(models.TransientModel):
         if self.contact_id:
             self.contact_id._enqueue_direct(self.body)
         else:
-            contacts._check_matrix_user()
+            contacts._matrix_check_user()
             backend = self.env["matrix.backend"]._active_for(self.env.company)
             if not backend or not self._account():
                 raise UserError(
