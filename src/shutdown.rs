@@ -47,25 +47,28 @@ impl Trigger {
 
     /// The first SIGTERM or SIGINT begins to drain, for at most `grace`; the second ends at once.
     ///
+    /// The handlers are installed when this returns: a signal that comes before the future is polled counts.
+    ///
     /// # Errors
     /// When the process may not install signal handlers.
-    pub async fn on_signals(self, grace: Duration) -> std::io::Result<()> {
+    pub fn on_signals(self, grace: Duration) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!(grace_seconds = grace.as_secs_f64(), "Stopping: finishing what is in flight");
-        self.drain();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = sleep(grace - last_words(grace)) => {}
-        }
-        info!("Stopping now; what is unsent is given back");
-        self.end();
-        Ok(())
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            info!(grace_seconds = grace.as_secs_f64(), "Stopping: finishing what is in flight");
+            self.drain();
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = sleep(grace - last_words(grace)) => {}
+            }
+            info!("Stopping now; what is unsent is given back");
+            self.end();
+        })
     }
 }
 

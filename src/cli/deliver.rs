@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 use tracing::{info, warn};
 
 use super::CliError;
@@ -24,11 +27,10 @@ use crate::{
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
+    let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;
     let (store, listener) = open(config)?;
     let health = Health::default();
     let watchers = watchers(config, &store, &health).await?;
-    let (trigger, shutdown) = shutdown::channel();
-    let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
     systemd::ready();
@@ -46,8 +48,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
 pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     let (store, listener) = open(config)?;
     store.check_contract().await?;
-    let (trigger, shutdown) = shutdown::channel();
-    let signals = tokio::spawn(trigger.on_signals(config.shutdown_grace));
+    let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;
     let totals = deliver(config, (store, listener), shutdown, Health::default(), Until::Drained).await;
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
@@ -80,6 +81,15 @@ pub(super) async fn deliver(
     let totals = runner::run(config, store, shutdown, wakeups, health, until).await;
     listening.abort();
     totals
+}
+
+/// Begins to listen for SIGTERM and SIGINT, before this returns.
+fn stop_on_signals(grace: Duration) -> Result<(JoinHandle<()>, Shutdown), CliError> {
+    let (trigger, shutdown) = shutdown::channel();
+    let signals = trigger
+        .on_signals(grace)
+        .map_err(|error| CliError::Failed(format!("SIGTERM and SIGINT cannot be handled: {error}")))?;
+    Ok((tokio::spawn(signals), shutdown))
 }
 
 pub(super) fn open(config: &Config) -> Result<(Store, Listener), CliError> {
