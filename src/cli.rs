@@ -71,6 +71,10 @@ enum Command {
     /// Deliver until stopped. SIGTERM finishes what is in flight; a second one ends at once.
     Run,
     /// Deliver what waits now, then exit: 0 when all went out, 1 when something failed or must wait.
+    ///
+    /// It waits as long as the homeserver limits the account, and for lanes that another worker holds. It does not wait for a backend
+    /// that is paused, stopped or inactive, nor for a room that takes nothing while others do: their messages stay, and `status` and
+    /// `lanes` say why.
     Drain,
     /// Look whether everything is ready: settings, database, tables, rights, notifications, clock, homeservers. Changes nothing.
     ///

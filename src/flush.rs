@@ -172,9 +172,12 @@ impl Flusher {
                 metrics.fenced_completions.inc();
                 continue;
             }
-            let is_sent = matches!(completion.verdict, Verdict::Sent(_));
-            let total = if is_sent { &self.totals.sent } else { &self.totals.failed };
-            total.fetch_add(1, Ordering::Relaxed);
+            match completion.verdict {
+                Verdict::Sent(_) => self.totals.sent.fetch_add(1, Ordering::Relaxed),
+                Verdict::Failed(_) => self.totals.failed.fetch_add(1, Ordering::Relaxed),
+                // It waits, and is counted when it comes to its end.
+                Verdict::Stuck(_) => 0,
+            };
             count(metrics, completion);
         }
         for (lane, epoch) in batch.leases().difference(owned) {

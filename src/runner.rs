@@ -50,7 +50,7 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     Stopped,
-    /// Nothing is left that could be sent.
+    /// Nothing is left that could be sent without a repair and without a person.
     Drained,
 }
 
@@ -257,9 +257,9 @@ impl Runner {
         if !round.is_idle || !self.lanes.is_empty() || !self.shared.leases.is_empty() {
             return false;
         }
-        // Lanes that others hold, and pauses of limited accounts, are waited for.
-        match self.shared.context.store.waiting(1).await {
-            Ok((sendable, _)) => sendable == 0,
+        // Lanes that others hold, and what the homeserver limits, are waited for; rooms that take nothing are not.
+        match self.shared.context.store.has_sendable().await {
+            Ok(is_sendable) => !is_sendable,
             Err(error) if error.is_passing() => {
                 warn!(%error, "It is not known whether messages wait; asking again");
                 false

@@ -292,15 +292,16 @@ impl Store {
         self.query(include_str!("../sql/worker_gone.sql"), &[&self.name, &int(std::process::id())]).await.map(drop)
     }
 
-    /// Messages that wait, counted up to `bound` of each backend: those that could be sent now, and those whose backend is stopped or inactive.
-    pub async fn waiting(&self, bound: i64) -> Result<(i64, i64), StoreError> {
+    /// Messages that wait, counted up to `bound` of each backend.
+    pub async fn waiting(&self, bound: i64) -> Result<i64, StoreError> {
         let rows = self.query(include_str!("../sql/waiting.sql"), &[&bound]).await?;
-        let mut waiting = (0, 0);
-        for row in &rows {
-            let count = value(row, "messages")?;
-            if value(row, "is_sendable")? { waiting.0 = count } else { waiting.1 = count }
-        }
-        Ok(waiting)
+        rows.first().map_or(Ok(0), |row| value(row, 0))
+    }
+
+    /// Whether a message waits that can go out without a repair and without a person.
+    pub async fn has_sendable(&self) -> Result<bool, StoreError> {
+        let rows = self.query(include_str!("../sql/sendable.sql"), &[]).await?;
+        rows.first().map_or(Ok(false), |row| value(row, 0))
     }
 
     /// Runs one statement in its own transaction. A connection that does not answer in time is given up.

@@ -53,7 +53,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
     let waiting = match Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await {
-        Ok((left, stopped)) => left + stopped,
+        Ok(waiting) => waiting,
         Err(error) => {
             super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
             return Err(error.into());
