@@ -34,7 +34,7 @@ pub(super) async fn subject(
     if let Some(event_id) = made.get(txn_id) {
         return Ok(Some(event_id.clone()));
     }
-    let text = match delivery.context.store.changed_event(message.id).await {
+    let text = match delivery.context.store.changed_event(&delivery.claim.lane, message.id).await {
         Ok(Some((event_id, went_to))) if went_to.as_ref().is_none_or(|went_to| went_to == room) => {
             return Ok(Some(event_id));
         }

@@ -130,8 +130,12 @@ impl Store {
 
 impl Store {
     /// The event that a message changes, and the room in which it stands, if the message that made it was sent.
-    pub async fn changed_event(&self, id: MessageId) -> Result<Option<(EventId, Option<RoomId>)>, StoreError> {
-        let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id]).await?;
+    pub async fn changed_event(
+        &self,
+        lane: &Lane,
+        id: MessageId,
+    ) -> Result<Option<(EventId, Option<RoomId>)>, StoreError> {
+        let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id, &lane.as_str()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let room = value::<Option<String>>(row, "room_id")?.map(RoomId::new);
         Ok(Some((EventId::new(value::<String>(row, "matrix_event_id")?), room)))

@@ -22,7 +22,7 @@ struct Statement {
 
 const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
 
-const STATEMENTS: [Statement; 6] = [
+const STATEMENTS: [Statement; 8] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -60,6 +60,18 @@ const STATEMENTS: [Statement; 6] = [
         sql: include_str!("../../sql/passed_between.sql"),
         arguments: "1, 600, 1",
         indexes: &["matrix_log_date_idx"],
+    },
+    Statement {
+        name: "sendable.sql",
+        sql: include_str!("../../sql/sendable.sql"),
+        arguments: "",
+        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "changed_event.sql",
+        sql: include_str!("../../sql/changed_event.sql"),
+        arguments: "1, '1/!room1:x'",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx"],
     },
 ];
 
@@ -161,9 +173,12 @@ pub(crate) async fn fill(client: &Client, from: i32, until: i32) {
 }
 
 async fn explain(client: &Client, statement: &Statement, mode: &str) -> Value {
-    let arguments = statement.arguments.replace("{lanes}", LANES);
+    let arguments = match statement.arguments {
+        "" => String::new(),
+        arguments => format!("({})", arguments.replace("{lanes}", LANES)),
+    };
     client.batch_execute(&format!("SET plan_cache_mode = {mode}; PREPARE it AS {}", statement.sql)).await.unwrap();
-    let row = client.query_one(&format!("EXPLAIN (FORMAT JSON) EXECUTE it ({arguments})"), &[]).await.unwrap();
+    let row = client.query_one(&format!("EXPLAIN (FORMAT JSON) EXECUTE it {arguments}"), &[]).await.unwrap();
     client.batch_execute("DEALLOCATE it").await.unwrap();
     let plan: Value = row.get(0);
     plan[0]["Plan"].clone()
@@ -190,7 +205,7 @@ fn look(node: &Value, statement: &Statement, faults: &mut Vec<String>) {
     if grows && index.is_some() && node["Index Cond"].is_null() {
         faults.push(format!("{kind} on all of {relation}"));
     }
-    let is_walk = ["ring.sql", "messages.sql"].contains(&statement.name);
+    let is_walk = ["ring.sql", "messages.sql", "sendable.sql"].contains(&statement.name);
     if is_walk && kind.contains("Sort") && node.to_string().contains("\"matrix_outbox\"") {
         faults.push(format!("{kind} above matrix_outbox"));
     }
