@@ -46,7 +46,7 @@ soak: reliability
 reliability: build
 	rm -rf $(RELIABILITY)
 	$(CARGO) test --locked --no-fail-fast --test crash --test order
-	$(CARGO) test --locked --no-fail-fast --test worker -- a_403_has_six_causes everything_that_the_worker_does_not_need
+	$(CARGO) test --locked --no-fail-fast --test worker -- a_403_has_six_causes everything_that_the_worker_does_not_need a_refusal_of_the_account
 	@$(STACK) reliability-table
 
 bench:
