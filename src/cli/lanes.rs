@@ -35,10 +35,7 @@ pub(super) async fn lanes(
         backends::chosen(&store, Some(id)).await?;
     }
     // One more than is shown tells whether there are more.
-    let mut lanes = store.report_lanes(only, i32::from(most) + 1).await?;
-    if is_blocked {
-        lanes.retain(LaneReport::is_blocked);
-    }
+    let mut lanes = store.report_lanes(only, i32::from(most) + 1, is_blocked).await?;
     let is_cut = lanes.len() > usize::from(most);
     lanes.truncate(most.into());
     let report = Report { lanes, is_cut };

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{CliError, lanes, open, print, status};
 use crate::{
     config::Config,
-    store::{LaneReport, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -48,8 +48,7 @@ pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
 async fn screen(store: &Store, seen: &mut Seen) -> Result<String, StoreError> {
     store.check_contract().await?;
     let report = status::look(store).await?;
-    let mut troubled = store.report_lanes(None, LANES_SHOWN).await?;
-    troubled.retain(LaneReport::is_blocked);
+    let troubled = store.report_lanes(None, LANES_SHOWN, true).await?;
     let sent = report.workers.iter().map(|worker| worker.sent_total).sum();
     let rate = rate(seen, Instant::now(), sent);
     let mut screen = status::text(&report);

@@ -90,13 +90,6 @@ pub struct LaneReport {
     pub lease_seconds: Option<f64>,
 }
 
-impl LaneReport {
-    /// Whether its next message has failed and waits for another try.
-    pub fn is_blocked(&self) -> bool {
-        self.last_error.is_some()
-    }
-}
-
 impl Store {
     pub async fn report_backends(&self) -> Result<Vec<BackendReport>, StoreError> {
         let rows = self.query(include_str!("../../sql/report_backends.sql"), &[&(COUNTED + 1)]).await?;
@@ -125,10 +118,16 @@ impl Store {
         })
     }
 
-    /// At most `most` lanes that wait, are held or are leased, of one backend or of all.
-    pub async fn report_lanes(&self, only: Option<BackendId>, most: i32) -> Result<Vec<LaneReport>, StoreError> {
+    /// At most `most` lanes that wait, are held or are leased, of one backend or of all; or of these only those in trouble, whose next
+    /// message has failed and waits for another try.
+    pub async fn report_lanes(
+        &self,
+        only: Option<BackendId>,
+        most: i32,
+        is_troubled: bool,
+    ) -> Result<Vec<LaneReport>, StoreError> {
         let sql = include_str!("../../sql/report_lanes.sql");
-        let rows = self.query(sql, &[&only, &most, &(COUNTED_OF_LANE + 1)]).await?;
+        let rows = self.query(sql, &[&only, &most, &(COUNTED_OF_LANE + 1), &is_troubled]).await?;
         rows.iter().map(lane).collect()
     }
 

@@ -1,7 +1,10 @@
 //! `lanes`: who waits, and why.
 
 use serde_json::Value;
-use stack::{homeserver::Fault, world::World};
+use stack::{
+    homeserver::Fault,
+    world::{World, kill},
+};
 
 use crate::BINARY;
 
@@ -67,4 +70,54 @@ async fn the_list_is_bounded_says_so_and_can_be_narrowed() {
     let output = world.command(&["lanes", "--limit", "0"]).await;
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("1..=1000"));
+}
+
+/// A failed message that was discarded leaves its error on the lane until the next lease, and such a lane is not in trouble.
+#[tokio::test]
+async fn a_blocked_lane_is_found_beyond_the_limit_of_others() {
+    let world = World::new(BINARY).await;
+    let rooms: Vec<_> = (0..5).map(|n| format!("!{n}:double.test")).collect();
+    let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
+    let discarded = world.enqueue_many(&rooms, "discarded", 1).await;
+    world.enqueue_many(&rooms, "next", 1).await;
+    let held = world.enqueue("!z:double.test", "held").await;
+    world
+        .client
+        .batch_execute(
+            "INSERT INTO matrix_lane (lane, head_id, attempts, last_error, first_failed_at)
+             SELECT DISTINCT ON (lane) lane, id, 2, 'HTTP 503', now() AT TIME ZONE 'UTC' FROM matrix_outbox ORDER BY lane, id",
+        )
+        .await
+        .unwrap();
+    world.client.execute("DELETE FROM matrix_outbox WHERE id = ANY ($1)", &[&discarded]).await.unwrap();
+
+    let blocked = lanes(&world, &["--blocked", "--limit", "3"]).await;
+    let all = lanes(&world, &["--limit", "3"]).await;
+
+    let found: Vec<_> = blocked["lanes"].as_array().unwrap().iter().map(|lane| lane["head_id"].as_i64()).collect();
+    assert_eq!((found, &blocked["is_cut"]), (vec![Some(held)], &Value::Bool(false)), "{blocked}");
+    assert_eq!((all["lanes"][0]["head_id"].as_i64(), &all["is_cut"]), (Some(held), &Value::Bool(true)), "{all}");
+    assert_eq!(all["lanes"][1]["last_error"], Value::Null, "{all}");
+}
+
+/// A transaction that was open for long commits a message with a lower number behind the one that has failed.
+#[tokio::test]
+async fn a_lane_stays_in_trouble_when_an_earlier_message_comes_late() {
+    let world = World::new(BINARY).await;
+    let late = world.database.connect().await.unwrap();
+    late.batch_execute("BEGIN").await.unwrap();
+    let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
+        VALUES ($1, 'manual', '!a:double.test', '{\"body\": \"late\"}', 'late')";
+    late.execute(sql, &[&world.backend]).await.unwrap();
+    world.homeserver.fail_always(Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
+    let held = world.enqueue("!a:double.test", "held").await;
+    let worker = world.worker("w1");
+    world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE head_id IS NOT NULL AND lease_until IS NULL)").await;
+    kill(&worker).await;
+    late.batch_execute("COMMIT").await.unwrap();
+
+    let blocked = lanes(&world, &["--blocked"]).await;
+
+    let lane = &blocked["lanes"][0];
+    assert_eq!((lane["head_id"].as_i64(), lane["waiting"].as_i64()), (Some(held), Some(2)), "{blocked}");
 }
