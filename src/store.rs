@@ -38,7 +38,7 @@ pub use self::{
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::PLANNER,
     error::StoreError,
-    history::{Asked, Happened},
+    history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},

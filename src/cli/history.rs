@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     duration::words,
-    store::{Asked, Happened},
+    store::{Asked, Found, Happened},
 };
 
 #[derive(Debug, Args)]
@@ -47,6 +47,8 @@ struct Report {
     events: Vec<Happened>,
     /// Not all of them are shown.
     is_cut: bool,
+    /// The log goes back further than this (UTC) and was not searched further.
+    searched_back_to: Option<String>,
 }
 
 pub(super) async fn history(config: &Config, question: Question) -> Result<(), CliError> {
@@ -57,22 +59,31 @@ pub(super) async fn history(config: &Config, question: Question) -> Result<(), C
         room: question.room,
         person: question.person,
         record: question.record,
-        since: question.since,
+        since: question.since.map(|time| time.as_secs_f64()),
         only_failures: question.failed,
         most: i64::from(question.limit) + 1,
     };
-    let mut events = store.history(&asked).await?;
+    let Found { mut events, searched_back_to } = store.history(&asked, |_, _| {}).await?;
     let is_cut = events.len() > usize::from(question.limit);
     events.truncate(question.limit.into());
-    let report = Report { events, is_cut };
+    let report = Report { events, is_cut, searched_back_to };
     print(&if question.json { json(&report)? } else { text(&report) });
     Ok(())
 }
 
 fn text(report: &Report) -> String {
+    let more = match (&report.searched_back_to, report.is_cut) {
+        (Some(at), _) => format!("Searched back to {at} UTC. --since 90d, for example, searches further.\n"),
+        (None, true) => "There is more: see --since and --limit.\n".to_owned(),
+        (None, false) => String::new(),
+    };
     if report.events.is_empty() {
-        return "Nothing: no such message waits, and the log has none (old lines of it are removed by Odoo)."
-            .to_owned();
+        let none = "Nothing: no such message waits, and the log has none";
+        return if more.is_empty() {
+            format!("{none} (old lines of it are removed by Odoo).")
+        } else {
+            format!("{none}. {more}")
+        };
     }
     let mut table = Table::new(&[
         ("WHEN (UTC)", Align::Left),
@@ -88,7 +99,6 @@ fn text(report: &Report) -> String {
     for event in &report.events {
         table.row(cells(event), note(event));
     }
-    let more = if report.is_cut { "There is more: see --since and --limit.\n" } else { "" };
     format!("{table}{more}")
 }
 

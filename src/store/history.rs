@@ -1,8 +1,7 @@
 //! What became of messages, as the log has it, without their texts.
 
-use std::time::Duration;
-
 use serde::Serialize;
+use tokio_postgres::Row;
 
 use super::{Store, StoreError, value};
 
@@ -13,7 +12,8 @@ pub struct Asked {
     pub room: Option<String>,
     pub person: Option<String>,
     pub record: Option<(String, i32)>,
-    pub since: Option<Duration>,
+    /// Not older than so many seconds.
+    pub since: Option<f64>,
     pub only_failures: bool,
     pub most: i64,
 }
@@ -42,47 +42,169 @@ pub struct Happened {
     pub worker: Option<String>,
 }
 
+/// What was found, newest first, and how far it was looked for.
+#[derive(Debug)]
+pub struct Found {
+    pub events: Vec<Happened>,
+    /// UTC. The log goes back further than this and was not read further.
+    pub searched_back_to: Option<String>,
+}
+
+/// Rows that one statement reads at most.
+const STEP: i64 = 20_000;
+
+/// Rows of the log that are read for one question, unless it says since when.
+const LONGEST_WALK: i64 = 1_000_000;
+
+/// A little more than what lies between a message's place in the queue and the time written beside it.
+const SLACK: f64 = 60.0;
+
+/// One step through outbox or log.
+struct Step {
+    events: Vec<Happened>,
+    /// How long ago the first of them was queued, in seconds.
+    queued_ago: Option<f64>,
+    rows: i64,
+    /// Where the next step begins.
+    last: Option<i64>,
+    back_to: Option<String>,
+    is_past: bool,
+}
+
 impl Store {
-    /// Newest first.
-    pub async fn history(&self, asked: &Asked) -> Result<Vec<Happened>, StoreError> {
+    /// Walks backwards through what waits and through the log, in statements that read a bounded number of rows each. `walked` hears
+    /// how many rows of the log were read, and the date they go back to.
+    pub async fn history(&self, asked: &Asked, mut walked: impl FnMut(i64, &str)) -> Result<Found, StoreError> {
+        let mut asked = asked.clone();
+        let (mut events, waits_for) =
+            if asked.only_failures { (Vec::new(), None) } else { self.waiting_of(&asked).await? };
+        let may_stop = asked.since.is_none();
+        asked.narrow(waits_for);
+        let mut logged: Vec<Happened> = Vec::new();
+        let (mut before, mut rows) = (i64::MAX, 0);
+        let searched_back_to = loop {
+            let step = self.log_step(&asked, before).await?;
+            asked.narrow(step.queued_ago);
+            logged.extend(step.events);
+            rows += step.rows;
+            let (Some(last), Some(back_to)) = (step.last, step.back_to) else { break None };
+            walked(rows, &back_to);
+            if step.rows < STEP || step.is_past || logged.len() >= asked.most() {
+                break None;
+            }
+            if may_stop && rows >= LONGEST_WALK {
+                break Some(back_to);
+            }
+            before = last;
+        };
+        events.extend(logged);
+        // Results that waited for the database stand later in the log than their dates.
+        events.sort_by(|a, b| b.at.cmp(&a.at));
+        events.truncate(asked.most());
+        Ok(Found { events, searched_back_to })
+    }
+
+    /// What waits, and how long ago the first of it was queued.
+    async fn waiting_of(&self, asked: &Asked) -> Result<(Vec<Happened>, Option<f64>), StoreError> {
         let (model, record) = asked.record.clone().unzip();
-        let since = asked.since.map(|time| time.as_secs_f64());
+        let (mut events, mut queued_ago, mut before) = (Vec::new(), None, i64::MAX);
+        loop {
+            let rows = self
+                .query(
+                    include_str!("../../sql/history_waiting.sql"),
+                    &[
+                        &asked.message,
+                        &asked.room,
+                        &asked.person,
+                        &model,
+                        &record,
+                        &asked.since,
+                        &before,
+                        &STEP,
+                        &asked.most,
+                    ],
+                )
+                .await?;
+            let step = step(&rows)?;
+            queued_ago = queued_ago.or(step.queued_ago);
+            events.extend(step.events);
+            match step.last {
+                Some(last) if step.rows == STEP && events.len() < asked.most() => before = last,
+                _ => return Ok((events, queued_ago)),
+            }
+        }
+    }
+
+    async fn log_step(&self, asked: &Asked, before: i64) -> Result<Step, StoreError> {
+        let (model, record) = asked.record.clone().unzip();
         let rows = self
             .query(
-                include_str!("../../sql/history.sql"),
+                include_str!("../../sql/history_log.sql"),
                 &[
                     &asked.message,
                     &asked.room,
                     &asked.person,
                     &model,
                     &record,
-                    &since,
+                    &asked.since,
                     &asked.only_failures,
+                    &before,
+                    &STEP,
                     &asked.most,
                 ],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Happened {
-                    at: value(row, "at")?,
-                    message: value(row, "outbox_id")?,
-                    backend_id: value(row, "backend_id")?,
-                    event_type: value(row, "event_type")?,
-                    room_id: value(row, "room_id")?,
-                    matrix_user_id: value(row, "matrix_user_id")?,
-                    res_model: value(row, "res_model")?,
-                    res_id: value(row, "res_id")?,
-                    state: value(row, "state")?,
-                    attempts: value::<Option<i32>>(row, "attempts")?.unwrap_or_default(),
-                    duration_ms: value(row, "duration_ms")?,
-                    queued_seconds: value(row, "queued_seconds")?,
-                    error_code: value(row, "error_code")?,
-                    error_message: value(row, "error_message")?,
-                    matrix_event_id: value(row, "matrix_event_id")?,
-                    worker: value(row, "worker")?,
-                })
-            })
-            .collect()
+        let mut step = step(&rows)?;
+        if let Some(row) = rows.first() {
+            step.back_to = value(row, "step_at")?;
+            step.is_past = value(row, "is_past")?;
+        }
+        Ok(step)
     }
+}
+
+impl Asked {
+    fn most(&self) -> usize {
+        usize::try_from(self.most).unwrap_or_default()
+    }
+
+    /// Of one message nothing was written before it was queued.
+    fn narrow(&mut self, queued_ago: Option<f64>) {
+        if let (Some(_), Some(seconds)) = (self.message, queued_ago) {
+            let since = seconds + SLACK;
+            self.since = Some(self.since.map_or(since, |asked| asked.min(since)));
+        }
+    }
+}
+
+fn step(rows: &[Row]) -> Result<Step, StoreError> {
+    let mut step = Step { events: Vec::new(), queued_ago: None, rows: 0, last: None, back_to: None, is_past: false };
+    if let Some(first) = rows.first() {
+        step.rows = value(first, "step_rows")?;
+        step.last = value(first, "step_id")?;
+        step.queued_ago = value(first, "queued_ago_seconds")?;
+    }
+    for row in rows {
+        // Only its place in the walk: nothing was found.
+        let Some(at) = value::<Option<String>>(row, "at")? else { continue };
+        step.events.push(Happened {
+            at,
+            message: value(row, "outbox_id")?,
+            backend_id: value(row, "backend_id")?,
+            event_type: value(row, "event_type")?,
+            room_id: value(row, "room_id")?,
+            matrix_user_id: value(row, "matrix_user_id")?,
+            res_model: value(row, "res_model")?,
+            res_id: value(row, "res_id")?,
+            state: value(row, "state")?,
+            attempts: value::<Option<i32>>(row, "attempts")?.unwrap_or_default(),
+            duration_ms: value(row, "duration_ms")?,
+            queued_seconds: value(row, "queued_seconds")?,
+            error_code: value(row, "error_code")?,
+            error_message: value(row, "error_message")?,
+            matrix_event_id: value(row, "matrix_event_id")?,
+            worker: value(row, "worker")?,
+        });
+    }
+    Ok(step)
 }

@@ -60,3 +60,49 @@ async fn it_can_be_asked_by_room_record_and_time_and_says_when_there_is_more() {
     let text = world.command(&["history", "--room", "!nowhere:double.test"]).await;
     assert!(String::from_utf8_lossy(&text.stdout).contains("Nothing"));
 }
+
+/// The log of years has no index on rooms, people and messages: a question must not read all of it in one statement.
+#[tokio::test]
+async fn a_question_reads_a_bounded_part_of_a_long_log() {
+    let world = World::new(BINARY).await;
+    let rows = 1_100_000;
+    world
+        .client
+        .batch_execute(&format!(
+            "ALTER TABLE matrix_log SET (autovacuum_enabled = false);
+             INSERT INTO matrix_log (date, queued_at, backend_id, outbox_id, status, room_id, res_model, res_id)
+             SELECT at, at, 1, n, CASE WHEN n % 100000 = 0 THEN 'failed' ELSE 'ok' END, '!room' || n % 1000 || ':x', 'legal.case', n % 100000
+             FROM (
+                 SELECT n, now() AT TIME ZONE 'UTC' - ({rows} - n) * interval '10 s' AS at FROM generate_series(1, {rows}) AS n
+             ) AS logged"
+        ))
+        .await
+        .unwrap();
+    let newest = rows.to_string();
+
+    for (question, most_read, events, is_searched) in [
+        (&[newest.as_str()][..], 40_100, 1, true),
+        (&["--room", "!room7:x"], 60_200, 50, true),
+        (&["--room", "!nowhere:x"], 1_000_000, 0, false),
+        (&["--room", "!nowhere:x", "--since", "7d"], 100_100, 0, true),
+        (&["--record", "legal.case,7"], 100, 11, true),
+        (&["--failed", "--since", "20d"], 100, 2, true),
+        (&[], 20_200, 50, true),
+    ] {
+        world.client.batch_execute("SELECT pg_stat_reset()").await.unwrap();
+        let told = history(&world, question).await;
+        // A session tells what it has read when it ends, all at once.
+        let read = "FROM pg_stat_user_tables WHERE relname = 'matrix_log'";
+        world.until(&format!("SELECT seq_scan + idx_scan > 0 {read}")).await;
+        let row = world.client.query_one(&format!("SELECT seq_scan, idx_tup_fetch {read}"), &[]).await.unwrap();
+        let (scans, fetched): (i64, i64) = (row.get(0), row.get(1));
+
+        assert_eq!(scans, 0, "{question:?} reads the whole log");
+        assert!(fetched <= most_read, "{question:?} reads {fetched} rows");
+        assert_eq!(told["events"].as_array().unwrap().len(), events, "{question:?}");
+        assert_eq!(told["searched_back_to"].is_null(), is_searched, "{question:?}");
+    }
+    let text = world.command(&["history", "--room", "!nowhere:x"]).await;
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("Searched back to") && text.contains("--since"), "{text}");
+}

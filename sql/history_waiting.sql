@@ -1,0 +1,49 @@
+-- One step through the messages that wait, newest first and without their texts. A message, a room and a person have indexes, and come in
+-- one step; else the outbox is read backwards, so many rows at a time. Every condition that is NULL is no condition.
+--
+-- $1 id of the message, $2 room, $3 person, $4 model and $5 id of the record, $6 not older than so many seconds,
+-- $7 messages before this id, $8 read at most so many of them, $9 return at most so many rows
+-- step_rows, step_id: how many rows were read, and the last of them
+-- One row without a message (outbox_id is NULL) when nothing was found.
+WITH walked AS MATERIALIZED (
+    SELECT o.id, o.res_model, o.res_id
+    FROM matrix_outbox AS o
+    WHERE o.id < $7::bigint AND $1::bigint IS NULL AND $2::text IS NULL AND $3::text IS NULL
+    ORDER BY o.id DESC
+    LIMIT $8::bigint
+), found AS MATERIALIZED (
+    SELECT candidate.id
+    FROM (
+        SELECT w.id FROM walked AS w
+        WHERE ($4::text IS NULL OR w.res_model = $4) AND ($5::integer IS NULL OR w.res_id = $5)
+        UNION ALL
+        SELECT o.id FROM matrix_outbox AS o WHERE o.id = $1
+        UNION ALL
+        SELECT o.id
+        FROM matrix_backend AS b
+        CROSS JOIN LATERAL (
+            SELECT o.id FROM matrix_outbox AS o
+            WHERE o.lane = b.id || '/' || COALESCE($2, $3) AND $1 IS NULL
+            ORDER BY o.id DESC
+            LIMIT $9::bigint
+        ) AS o
+    ) AS candidate
+    ORDER BY candidate.id DESC
+    LIMIT $9::bigint
+)
+SELECT step.rows AS step_rows, step.last_id AS step_id,
+    to_char(o.queued_at, 'YYYY-MM-DD HH24:MI:SS') AS at, o.id AS outbox_id, o.backend_id, o.event_type, o.room_id, o.matrix_user_id,
+    o.res_model, o.res_id, 'waiting' AS state, CASE WHEN l.head_id = o.id THEN l.attempts ELSE 0 END AS attempts,
+    NULL::integer AS duration_ms, NULL::double precision AS queued_seconds,
+    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_ago_seconds,
+    NULL::varchar AS error_code, CASE WHEN l.head_id = o.id THEN l.last_error END AS error_message,
+    NULL::varchar AS matrix_event_id, NULL::varchar AS worker
+FROM (SELECT count(*) AS rows, min(w.id) AS last_id FROM walked AS w) AS step
+LEFT JOIN (
+    found JOIN matrix_outbox AS o ON o.id = found.id
+        AND ($2 IS NULL OR o.room_id = $2) AND ($3 IS NULL OR o.matrix_user_id = $3)
+        AND ($4 IS NULL OR o.res_model = $4) AND ($5 IS NULL OR o.res_id = $5)
+        AND ($6::double precision IS NULL OR o.queued_at > now() AT TIME ZONE 'UTC' - $6 * interval '1 s')
+    LEFT JOIN matrix_lane AS l ON l.lane = o.lane
+) ON true
+ORDER BY o.id DESC
