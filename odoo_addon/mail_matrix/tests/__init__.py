@@ -16,3 +16,4 @@ from . import test_people
 from . import test_token
 from . import test_translation
 from . import test_users
+from . import test_views
