@@ -34,7 +34,7 @@ class TestFirstRoom(LegalMatrixCase):
         row = self.env["matrix.log"].with_user(self.lawyer).search([], limit=1)
         self.assertIn("had no Matrix room", row.error_message)
         self.assertIn("Link or create a room", row.hint)
-        delivery = self.late.get_matrix_deliveries()[0]
+        delivery = self.late.get_matrix_deliveries()["rows"][0]
         self.assertEqual(delivery["outcome"], "untold")
 
     def test_a_case_with_matrix_off_says_so(self):

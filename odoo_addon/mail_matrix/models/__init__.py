@@ -37,5 +37,6 @@ from . import matrix_thread_access
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health
+from . import matrix_lane_held
 from . import matrix_backend_move
 from . import res_config_settings

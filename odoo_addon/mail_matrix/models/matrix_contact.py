@@ -218,6 +218,9 @@ class MatrixContact(models.Model):
         ]
         return self.env["matrix.log"].search(about, limit=limit).sudo()
 
+    def _matrix_own_lane(self):
+        return f"{self.backend_id.id}/{self.matrix_user_id}"
+
     def _matrix_waiting(self, limit):
         is_manager = self.env.user.has_group(_MANAGER)
         rows = self.env.execute_query(
@@ -227,7 +230,7 @@ class MatrixContact(models.Model):
                 WHERE lane = %s AND (%s OR user_id = %s)
                 ORDER BY id DESC LIMIT %s
                 """,
-                f"{self.backend_id.id}/{self.matrix_user_id}",
+                self._matrix_own_lane(),
                 is_manager,
                 self.env.uid,
                 limit,

@@ -33,12 +33,14 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             )
 
     def get_matrix_deliveries(self):
-        """Return the last messages of this record, the newest first.
+        """Return the last messages of this record and what holds them, as a dict.
 
-        Each is a dict: ``key``, ``date`` (UTC), ``event``, ``text`` (shortened),
-        ``outcome`` (waiting, ok, failed or held), ``outcome_text``, ``note`` (why it
-        waits or failed), ``log_id``. Raises AccessError where the user may not read the
-        record, or no deliveries at all.
+        ``rows``: the newest first, each a dict: ``key``, ``date`` (UTC), ``event``,
+        ``text`` (shortened), ``outcome`` (waiting, ok, failed or held),
+        ``outcome_text``, ``note`` (why it waits or failed), ``log_id``.
+        ``troubles``: in plain words, that the room takes nothing.
+        Raises AccessError where the user may not read the record, or no deliveries at
+        all.
         """
         self.ensure_one()
         self.check_access("read")
@@ -49,7 +51,16 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         held = {log.txn_id: log for log in logs if not log.is_final}
         rows = [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
         rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
-        return rows[:_SHOWN]
+        lanes = {self._matrix_own_lane(), *waiting.mapped("lane")} - {None}
+        held_lanes = self.env["matrix.lane"]._held_among(sorted(lanes))
+        return {
+            "rows": rows[:_SHOWN],
+            "troubles": [trouble["note"] for trouble in held_lanes.values()],
+        }
+
+    def _matrix_own_lane(self):
+        """Return the lane in which messages of this record would wait now, or None."""
+        return None
 
     def _matrix_logged(self, limit):
         """Return the newest log rows of this record, with all rights.

@@ -7,6 +7,7 @@ from ..tools import words
 from .matrix_backend_health import COUNT_AT_MOST, count_text
 
 _HOURS = 24
+_HELD_SHOWN = 5
 
 
 class MatrixLog(models.Model):
@@ -19,8 +20,9 @@ class MatrixLog(models.Model):
         """Return the state of things as a dict; the counts as texts.
 
         ``sent`` and ``failed`` count what this user may read of the last day.
-        ``waiting``, ``oldest_queued_at``, ``waiting_by`` and ``troubles`` are for
-        managers, False for others.
+        ``waiting``, ``oldest_queued_at``, ``waiting_by``, ``troubles`` (of backends),
+        ``held`` (rooms and people that take nothing) and ``held_beyond`` (how many more
+        of them there are) are for managers, False for others.
         """
         self.check_access("read")
         since = self.env.cr.now() - timedelta(hours=_HOURS)
@@ -39,6 +41,8 @@ class MatrixLog(models.Model):
             "oldest_queued_at": False,
             "waiting_by": False,
             "troubles": False,
+            "held": False,
+            "held_beyond": False,
             "is_worker_missing": self._is_worker_missing(),
         }
         if self.env.user.has_group("mail_matrix.group_matrix_manager"):
@@ -63,7 +67,10 @@ class MatrixLog(models.Model):
         oldest = outbox.search([], limit=1)
         # An office has a handful of them.
         backends = self.env["matrix.backend"].search([], limit=100)
+        held, count = self.env["matrix.lane"]._held_in(backends, _HELD_SHOWN)
         return {
+            "held": [self._overview_of_lane(trouble) for trouble in held],
+            "held_beyond": max(0, count - len(held)),
             "waiting": count_text(self.env, waiting),
             "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
             "waiting_by": self._waiting_by_day_and_event(),
@@ -81,6 +88,22 @@ class MatrixLog(models.Model):
                     )
                 )
             ],
+        }
+
+    @api.model
+    def _overview_of_lane(self, trouble):
+        """Name the record of a lane's first message, if this user may read it."""
+        model, res_id = trouble["res_model"], trouble["res_id"]
+        record = None
+        if res_id and self._readable_ids(model, [res_id]):
+            record = self.env[model].browse(res_id)
+        return {
+            "lane": trouble["lane"],
+            "name": record.display_name if record else trouble["target"],
+            "note": trouble["note"],
+            "error": trouble["error"],
+            "res_model": record and model,
+            "res_id": record and res_id,
         }
 
     @api.model

@@ -95,6 +95,12 @@ class MatrixThreadMixin(models.AbstractModel):
         pasted = {n: vals[n].strip() for n in names if isinstance(vals.get(n), str)}
         return {**vals, **pasted} if pasted else vals
 
+    def _matrix_own_lane(self):
+        record = self.sudo()._matrix_room_record()
+        backend = record._matrix_backend()
+        room = backend and (record.matrix_room_id or backend.default_room_id)
+        return f"{backend.id}/{room}" if room else None
+
     @api.model
     def _matrix_event_types(self):
         return [*super()._matrix_event_types(), "test"]

@@ -86,7 +86,7 @@ class TestContact(MatrixCase):
         seen = {
             user: [
                 (row["text"], row["outcome"])
-                for row in self.contact.with_user(user).get_matrix_deliveries()
+                for row in self.contact.with_user(user).get_matrix_deliveries()["rows"]
             ]
             for user in (self.user, self.other, self.manager)
         }

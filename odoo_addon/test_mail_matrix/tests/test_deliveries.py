@@ -9,7 +9,7 @@ from .common import TicketCase
 @tagged("post_install", "-at_install")
 class TestDeliveries(TicketCase):
     def outcomes(self):
-        rows = self.as_user(self.ticket).get_matrix_deliveries()
+        rows = self.as_user(self.ticket).get_matrix_deliveries()["rows"]
         return [(row["text"], row["outcome"]) for row in rows]
 
     def test_a_message_is_followed_until_it_is_sent(self):
@@ -20,7 +20,7 @@ class TestDeliveries(TicketCase):
         row = self.outbox()[0]
         self.log(row, is_final=False, error_message="No answer")
         self.assertEqual(self.outcomes(), [("Hello", "held")])
-        shown = self.ticket.get_matrix_deliveries()[0]
+        shown = self.ticket.get_matrix_deliveries()["rows"][0]
         self.assertEqual(shown["note"], "No answer")
         self.assertIn("when the homeserver is back", shown["outcome_text"])
 
@@ -39,17 +39,17 @@ class TestDeliveries(TicketCase):
     def test_who_may_not_read_the_record_does_not_read_its_messages(self):
         portal = self.make_user("matrix-portal", "base.group_portal")
         with self.assertRaises(AccessError):
-            self.ticket.with_user(portal).get_matrix_deliveries()
+            self.ticket.with_user(portal).get_matrix_deliveries()["rows"]
 
     def test_who_has_nothing_to_do_with_matrix_does_not_read_them(self):
         colleague = self.make_user("colleague", "base.group_user")
         self.ticket.with_user(colleague).check_access("read")
         with self.assertRaises(AccessError):
-            self.ticket.with_user(colleague).get_matrix_deliveries()
+            self.ticket.with_user(colleague).get_matrix_deliveries()["rows"]
 
     def note(self):
         self.env.invalidate_all()
-        return self.as_user(self.ticket).get_matrix_deliveries()[0]["note"]
+        return self.as_user(self.ticket).get_matrix_deliveries()["rows"][0]["note"]
 
     def test_a_message_that_waits_says_for_what(self):
         self.ticket._matrix_enqueue("manual", "Hello")

@@ -21,7 +21,7 @@ export class MatrixDeliveries extends Component {
     setup() {
         this.orm = useService("orm");
         this.action = useService("action");
-        this.state = useState({rows: null, stopped: false});
+        this.state = useState({rows: null, troubles: [], stopped: false});
         // Each write may have made a message. The form does not wait for the answer.
         useRecordObserver((record) => {
             this.observed = [record.resId, record.data.write_date];
@@ -48,12 +48,13 @@ export class MatrixDeliveries extends Component {
         const {resId, resModel} = this.props.record;
         if (!resId) {
             this.state.rows = [];
+            this.state.troubles = [];
             return;
         }
         const asked = (this.asked = {});
-        let rows = [];
+        let found = {};
         try {
-            rows = await this.orm.silent.call(resModel, "get_matrix_deliveries", [[resId]]);
+            found = await this.orm.silent.call(resModel, "get_matrix_deliveries", [[resId]]);
         } catch (error) {
             if (this.asked !== asked) {
                 return;
@@ -68,8 +69,8 @@ export class MatrixDeliveries extends Component {
         if (this.asked !== asked) {
             return;
         }
-        this.state.rows = rows;
-        const waits = rows.some((row) => !["ok", "failed", "untold"].includes(row.outcome));
+        Object.assign(this.state, found);
+        const waits = found.rows.some((row) => !["ok", "failed", "untold"].includes(row.outcome));
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
             this.timer = setTimeout(() => this.read(), this.pause);

@@ -38,6 +38,24 @@ export class MatrixOverview extends Component {
         });
     }
 
+    openHeld(held) {
+        if (!held.res_id) {
+            return this.openFailing();
+        }
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            res_model: held.res_model,
+            res_id: held.res_id,
+            views: [[false, "form"]],
+        });
+    }
+
+    openFailing() {
+        return this.action.doAction("mail_matrix.matrix_lane_action", {
+            additionalContext: {search_default_failing: 1},
+        });
+    }
+
     openWaiting() {
         this.action.doAction("mail_matrix.matrix_lane_action");
     }
