@@ -74,7 +74,7 @@ async fn send_direct(page: &Page<'_>, text: &str, count: usize) {
     page.click(".o_kanban_record", "Dr. Lawyer").await.unwrap();
     page.click(".o_form_view button[name=action_start_dm]", "Start DM").await.unwrap();
     page.enter(".modal [name=body] textarea", text).await.unwrap();
-    page.click(".modal button[name=action_send]", "Send to Matrix").await.unwrap();
+    page.click(".modal button[name=action_send]", "Send").await.unwrap();
     page.see(".o_matrix_deliveries li:has([data-outcome=ok])", text).await.unwrap();
     page.see_count(".o_matrix_deliveries [data-outcome=ok]", count).await.unwrap();
 }
@@ -119,7 +119,7 @@ async fn link_a_room_and_send(page: &Page<'_>, office: &Office) {
     page.enter("[name=matrix_room_id] input", &office.room).await.unwrap();
     page.click("button[name=action_matrix_send_test]", "Send Test Message").await.unwrap();
     // Saved and loaded again, the form shows its first page.
-    page.see(".o_notification", "on its way to Matrix").await.unwrap();
+    page.see(".o_notification", "queued for sending").await.unwrap();
     page.click(".nav-link[name=matrix]", "Matrix").await.unwrap();
 
     page.see(".o_matrix_deliveries li:has([data-outcome=ok])", "Hello from Odoo").await.unwrap();

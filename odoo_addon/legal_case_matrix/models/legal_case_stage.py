@@ -10,8 +10,8 @@ class LegalCaseStage(models.Model):
     matrix_template = fields.Text(
         string="Matrix Text",
         groups="mail_matrix.group_matrix_manager",
-        help="What the room hears when a case enters this stage. "
-        "Empty: the text of the Matrix backend.",
+        help="Text that is sent to the room when a case enters this stage. Empty: "
+        "the text of the Matrix backend.",
     )
 
     @api.model

@@ -64,7 +64,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
                     row.textContent.includes(text) &&
                     row.querySelector(`[data-outcome=${{name}}]`)), name + text);
             await click(".nav-link[name=matrix]");
-            await shows(".o_matrix_deliveries", "Nothing was sent");
+            await shows(".o_matrix_deliveries", "No messages for this record");
             await enter("matrix_room_id", "{ROOM}");
             await click("button[name=action_matrix_check_room]");
             await shows(".badge", "Ready");
@@ -171,7 +171,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
                 await click(".nav-link[name=matrix]");
                 for (const name of {buttons}) {{
                     await click(`button[name=action_matrix_${{name}}]`);
-                    const said = await shows(".modal", "Nothing listens at");
+                    const said = await shows(".modal", "Cannot connect to");
                     if (said.textContent.includes("Oops")) throw new Error("Oops");
                     await click(".modal-footer .btn-primary");
                     await until(() => !one(".modal"), "the end of the dialog");

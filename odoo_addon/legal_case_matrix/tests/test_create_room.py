@@ -206,7 +206,7 @@ class TestCreateRoom(RoomCase):
 
             self.assertEqual(self.case.matrix_room_id, "!new0")
             self.assertFalse(self.case.matrix_room_alias)
-            self.assertIn("by its room ID only", text)
+            self.assertIn("only be found by its room ID", text)
             # As after a transaction that was rolled back.
             self.case.matrix_room_id = False
         self.assertEqual(self.created, ["!new0"])

@@ -77,7 +77,7 @@ class TestInvitePeople(RoomCase):
 
         self.assertEqual(kind, "success")
         self.assertCountEqual(self.invited(), ["bea", "cleo", "dora"])
-        self.assertIn("not come yet: amy.", text)
+        self.assertIn("has not joined yet: amy.", text)
 
     def test_a_case_without_people_says_what_to_do(self):
         self.case.lawyer_ids = False

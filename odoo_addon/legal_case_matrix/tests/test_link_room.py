@@ -50,7 +50,7 @@ class TestLinkRoom(RoomCase):
         self.case.matrix_room_id = "#ida:example.org"
         self.assertEqual(self.case.matrix_room_id, ROOM)
         self.assertFalse(self.case.matrix_resolved_alias)
-        with self.assertRaisesRegex(UserError, "knows no room"):
+        with self.assertRaisesRegex(UserError, "has no room with"):
             self.case.action_matrix_resolve_alias()
         self.assertEqual(self.case.matrix_room_id, ROOM)
 

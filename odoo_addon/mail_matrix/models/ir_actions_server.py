@@ -40,8 +40,9 @@ class IrActionsServer(models.Model):
             if action.usage == "ir_cron":
                 raise ValidationError(
                     self.env._(
-                        "A scheduled action runs for no record, so there is nothing to "
-                        "tell. Use an automation rule that runs on a date."
+                        "A scheduled action does not run on a record, so there is "
+                        "nothing to send a message about. Use an automation rule "
+                        "based on a date instead."
                     )
                 )
             if not action.matrix_template:
@@ -105,7 +106,8 @@ class IrActionsServer(models.Model):
             "user_id": self.env.uid,
             "error_code": words.ERROR_NO_RECORD,
             "error_message": self.env._(
-                "%(action)s: there is no record to tell of, or it was deleted.",
+                "%(action)s: there is no record to send a message about, or it was"
+                " deleted.",
                 action=self._matrix_place("automation"),
             ),
         }

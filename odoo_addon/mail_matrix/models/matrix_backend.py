@@ -24,8 +24,9 @@ class MatrixBackend(models.Model):
     company_id = fields.Many2one(
         "res.company",
         default=lambda self: self.env.company,
-        help="Records of this company speak through this backend. Without a company it "
-        "serves all companies that have none of their own.",
+        help="Messages about records of this company are sent through this "
+        "backend. Without a company, it serves all companies that have no "
+        "backend of their own.",
     )
     homeserver_url = fields.Char(
         string="Homeserver URL",
@@ -36,13 +37,13 @@ class MatrixBackend(models.Model):
     )
     default_sender_display = fields.Char(
         string="Sender Name",
-        help="Display name of the account in Matrix. Test Connection gives it to the "
+        help="The name that people see in Matrix. Test Connection sets it on the "
         "account.",
     )
     verify_ssl = fields.Boolean(
         string="Verify TLS Certificate",
         default=True,
-        help="Turn off for a test server with a certificate of its own only.",
+        help="Turn off only for a test server with a self-signed certificate.",
         groups=_MANAGER,
     )
     is_active = fields.Boolean(string="Active", default=True, copy=False)
@@ -54,15 +55,15 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
     )
     expire_hours = fields.Integer(
-        string="Do Not Send After (Hours)",
-        help="A message that could not leave within this time is logged as failed. "
-        "0: it may always leave.",
+        string="Give Up After (Hours)",
+        help="A message that could not be sent within this time is given up and "
+        "logged as failed. 0: no limit.",
         groups=_MANAGER,
     )
     default_room_id = fields.Char(
         string="Default Room ID",
-        help="Room ID that hears of records without a room of their own. "
-        "Empty: such records are not told of.",
+        help="Messages about records without a room of their own go to this room. "
+        "Empty: no messages are sent about them.",
         groups=_MANAGER,
     )
     config_version = fields.Integer(
@@ -127,8 +128,9 @@ class MatrixBackend(models.Model):
             if room and not content.is_room_id(room):
                 raise ValidationError(
                     self.env._(
-                        "“%(room)s” is no room ID. A room ID begins with “!”; your "
-                        "Matrix client shows it in the room's settings under Advanced.",
+                        "“%(room)s” is not a valid room ID. A room ID begins with "
+                        "“!”; your Matrix client shows it in the room's settings "
+                        "under Advanced.",
                         room=room,
                     )
                 )
@@ -139,7 +141,7 @@ class MatrixBackend(models.Model):
             if not 0 <= backend.expire_hours <= 24 * 365:
                 raise ValidationError(
                     self.env._(
-                        "Messages may wait between 0 (for ever) and 8760 hours (a "
+                        "Enter a time between 0 (no limit) and 8760 hours (one "
                         "year), not %(hours)s.",
                         hours=backend.expire_hours,
                     )
@@ -197,8 +199,8 @@ class MatrixBackend(models.Model):
         if waiting:
             raise ValidationError(
                 self.env._(
-                    "Messages of “%(backend)s” still wait to be sent. Send or discard "
-                    "them first, or deactivate the backend instead.",
+                    "Messages of “%(backend)s” are still waiting to be sent. Send "
+                    "or discard them first, or deactivate the backend instead.",
                     backend=waiting.backend_id.name,
                 )
             )
@@ -262,14 +264,13 @@ class MatrixBackend(models.Model):
             )
         if not parts or parts.scheme not in ("http", "https") or not host:
             return self.env._(
-                "“%(url)s” is no homeserver address. Write it as "
+                "“%(url)s” is not a valid homeserver address. Write it as "
                 "https://matrix.example.org",
                 url=url,
             )
         if parts.query or parts.fragment or any(c.isspace() for c in url):
             return self.env._(
-                "The homeserver address “%(url)s” must end with its host or path: no "
-                "blanks, no “?”, no “#”.",
+                "The homeserver address “%(url)s” must not contain spaces, “?” or “#”.",
                 url=url,
             )
         return None

@@ -111,9 +111,9 @@ class MatrixBackend(models.Model):
         if device_id:
             return None
         return self.env._(
-            "This token belongs to no device, so the homeserver forgets within an "
-            "hour which messages it has seen: a message that is repeated after a "
-            "crash could arrive twice. Use a token that comes from a login (Element: "
+            "This token does not belong to a device, so the homeserver remembers "
+            "sent messages for less than an hour: a message repeated after a crash"
+            " could arrive twice. Use a token that comes from a login (Element: "
             "Settings → Help & About → Access Token)."
         )
 
@@ -121,8 +121,8 @@ class MatrixBackend(models.Model):
         parts = urlsplit(self.homeserver_url)
         if parts.scheme == "https" and not self.verify_ssl:
             return self.env._(
-                "The certificate of the homeserver is not verified: whoever stands in "
-                "between can read the token and the messages."
+                "The certificate of the homeserver is not verified: someone in "
+                "between could read the token and the messages."
             )
         if parts.scheme == "http" and not _is_this_machine(parts.hostname):
             return self.env._(

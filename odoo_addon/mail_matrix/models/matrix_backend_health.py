@@ -27,13 +27,13 @@ class MatrixBackend(models.Model):
         string="Waiting",
         compute="_compute_state",
         groups=_MANAGER,
-        help="Messages that no worker has sent yet.",
+        help="Messages that have not been sent yet.",
     )
     oldest_queued_at = fields.Datetime(
         string="Oldest Waiting", compute="_compute_state", groups=_MANAGER
     )
     oldest_age = fields.Char(
-        string="Oldest Waits For", compute="_compute_state", groups=_MANAGER
+        string="Oldest Waiting For", compute="_compute_state", groups=_MANAGER
     )
     sent_count = fields.Integer(
         string="Sent in 24 Hours", compute="_compute_delivered", groups=_MANAGER
@@ -58,9 +58,9 @@ class MatrixBackend(models.Model):
             backend.oldest_age = self._age_of(row.get("oldest_queued_at"))
             if row.get("waiting") and not backend.is_active:
                 backend.state_note = self.env._(
-                    "This backend is turned off while messages wait (%(count)s). Turn "
-                    "it on again, move the messages to the active backend, or "
-                    "discard them.",
+                    "This backend is turned off while messages are waiting "
+                    "(%(count)s). Turn it on again, move the messages to the "
+                    "active backend, or discard them.",
                     count=backend.waiting_count,
                 )
 
@@ -125,13 +125,16 @@ class MatrixBackend(models.Model):
             ]
         else:
             ends = {
-                "down": self.env._("Workers ask again every minute at the latest."),
-                "unauthorized": self.env._("Enter a token that it accepts."),
+                "down": self.env._("It is tried again every minute."),
+                "unauthorized": self.env._(
+                    "Enter a valid access token on the backend."
+                ),
                 "misconfigured": self.env._(
-                    "Mend the address or the token; Test Connection tells more."
+                    "Correct the address or the token; Test Connection shows details."
                 ),
                 "paused": self.env._(
-                    "An operator ends this with: odoo-matrix-worker resume"
+                    "An administrator of the server resumes sending with: "
+                    "odoo-matrix-worker resume"
                 ),
             }
             parts = [
@@ -146,7 +149,7 @@ class MatrixBackend(models.Model):
         if not until or until <= self.env.cr.now():
             return None
         time = format_datetime(self.env, until, dt_format="HH:mm:ss")
-        return self.env._("The next one leaves at %(time)s.", time=time)
+        return self.env._("The next message will be sent at %(time)s.", time=time)
 
     @api.depends_context("uid")
     def _compute_delivered(self):

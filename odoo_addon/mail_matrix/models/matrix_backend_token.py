@@ -18,9 +18,9 @@ class MatrixBackend(models.Model):
         compute="_compute_personal_access_token",
         readonly=False,
         groups="mail_matrix.group_matrix_manager",
-        help="Token of the Matrix account that sends. It is stored sealed and never "
-        "shown. It is for one server only: another address, or a certificate that is "
-        "no longer verified, needs it entered again.",
+        help="Access token of the Matrix account that sends. It is stored "
+        "encrypted and never shown. Enter it again when the address changes "
+        "or the certificate is no longer verified.",
     )
     token_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)
     token_state = fields.Selection(
@@ -69,8 +69,8 @@ class MatrixBackend(models.Model):
                 "type": "notification",
                 "title": self.env._("Enter the access token again"),
                 "message": self.env._(
-                    "The stored token is for the server as it was entered before. It "
-                    "is forgotten when you save, because another server could read it."
+                    "The stored token belongs to the previous server. It will be "
+                    "removed when you save, because another server could read it."
                 ),
             }
         }
@@ -129,8 +129,8 @@ class MatrixBackend(models.Model):
             # The token stays out of this text.
             raise ValidationError(
                 self.env._(
-                    "An access token is one word without blanks or line breaks. Copy "
-                    "it again, without what stands around it."
+                    "An access token is a single word without spaces or line "
+                    "breaks. Copy it again, without the text around it."
                 )
             )
         try:
@@ -152,9 +152,9 @@ class MatrixBackend(models.Model):
         except ValueError:
             raise UserError(
                 self.env._(
-                    "The access token of “%(backend)s” was sealed with another key. "
-                    "Put that key back into odoo.conf (%(option)s), or enter the token "
-                    "again.",
+                    "The access token of “%(backend)s” was encrypted with another "
+                    "key. Restore that key in odoo.conf (%(option)s), or enter the"
+                    " token again.",
                     backend=self.name,
                     option=tokens.KEY_OPTION,
                 )

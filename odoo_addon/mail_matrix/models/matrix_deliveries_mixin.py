@@ -120,7 +120,9 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         if not row.backend_id.is_active:
             return self.env._("The Matrix backend was turned off.")
         if self.env["matrix.worker"]._all_silent():
-            return self.env._("No worker runs just now: it waits for one.")
+            return self.env._(
+                "No worker is running. The message will be sent once one is started."
+            )
         return row.backend_id.state_note
 
     def _matrix_event_name(self, row):

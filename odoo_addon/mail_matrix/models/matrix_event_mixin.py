@@ -88,13 +88,13 @@ class MatrixEventMixin(models.AbstractModel):
         about = {"backend_id": backend.id, "res_model": self._name, "res_id": self.id}
         if not self.matrix_enabled:
             raise NotTold(
-                self.env._("Matrix was turned off for this record."),
+                self.env._("“Send to Matrix” was turned off for this record."),
                 words.ERROR_OFF,
                 about,
             )
         if not self.matrix_room_id and not backend.default_room_id:
             raise NotTold(
-                self.env._("This record had no Matrix room when it happened."),
+                self.env._("The record had no Matrix room at that time."),
                 words.ERROR_NO_ROOM,
                 about,
             )

@@ -18,7 +18,7 @@ class MatrixLane(models.Model):
     waiting = fields.Integer(readonly=True)
     oldest_queued_at = fields.Datetime(string="Oldest", readonly=True)
     leased = fields.Boolean(
-        string="Being Sent", readonly=True, help="A worker sends these just now."
+        string="Being Sent", readonly=True, help="A worker is sending these right now."
     )
     owner = fields.Char(string="Worker", readonly=True)
     retry_at = fields.Datetime(string="Next Try", readonly=True)

@@ -29,7 +29,8 @@ class MatrixLog(models.Model):
     is_final = fields.Boolean(
         string="Final",
         readonly=True,
-        help="Off: failed so far, will be sent when the homeserver is back.",
+        help="Off: not sent yet. It will be sent when the homeserver is available "
+        "again.",
     )
     error_code = fields.Char(readonly=True)
     error_message = fields.Char(string="Error", readonly=True)
@@ -43,7 +44,7 @@ class MatrixLog(models.Model):
         [
             ("ok", "Sent"),
             ("failed", "Failed"),
-            ("held", "Failed, will be sent when the homeserver is back"),
+            ("held", "Waiting for the homeserver"),
             ("untold", "Not sent"),
         ],
         compute="_compute_outcome",
@@ -146,7 +147,7 @@ class MatrixLog(models.Model):
                 "backend. What happened before is not sent later, except that the "
                 "record was created."
             ),
-            words.ERROR_OFF: self.env._("Turn Matrix on for the record."),
+            words.ERROR_OFF: self.env._("Turn on “Send to Matrix” on the record."),
             words.ERROR_TEMPLATE: self.env._(
                 "Correct the text where the error says. This event will not be sent "
                 "later."

@@ -22,7 +22,7 @@ class MatrixOutbox(models.Model):
     _rec_name = "txn_id"
 
     lane = fields.Char(readonly=True)
-    expires_at = fields.Datetime(string="Not After", readonly=True)
+    expires_at = fields.Datetime(string="Give Up At", readonly=True)
 
     body = fields.Char(string="Text", compute="_compute_body")
 

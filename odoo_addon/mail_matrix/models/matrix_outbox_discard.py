@@ -67,8 +67,8 @@ class MatrixOutbox(models.Model):
                 unsure=reason
                 + " "
                 + self.env._(
-                    "The worker that was sending to this room has stopped: look there "
-                    "whether the message arrived."
+                    "The worker that was sending to this room has stopped: check "
+                    "in the room whether the message arrived."
                 ),
             )
         )
@@ -76,14 +76,14 @@ class MatrixOutbox(models.Model):
         if not discarded:
             raise UserError(
                 self.env._(
-                    "A worker is sending these messages just now. Try again in a "
+                    "A worker is sending these messages right now. Try again in a "
                     "minute."
                 )
             )
         self.invalidate_model()
         message = self.env._("%(count)s discarded.", count=discarded)
         if discarded < len(self):
-            message += " " + self.env._("The others are being sent just now.")
+            message += " " + self.env._("The others are being sent right now.")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

@@ -91,8 +91,9 @@ class MatrixTextMixin(models.AbstractModel):
         if not self.env.user.has_group(_EDITORS):
             raise AccessError(
                 self.env._(
-                    "Only members of the group “%(group)s” may change the texts of "
-                    "messages: they are made with all rights.",
+                    "Only members of the group “%(group)s” may change the texts of"
+                    " messages, because they are filled in with full access "
+                    "rights.",
                     group=self.env.ref(_EDITORS).sudo().name,
                 )
             )
@@ -147,8 +148,8 @@ class MatrixTextMixin(models.AbstractModel):
         }
         if error.kind == "restricted":
             return self.env._(
-                "%(part)s in %(where)s is a field that only certain groups may read, "
-                "and a room has other readers. %(fix)s",
+                "%(part)s in %(where)s is a field that only certain groups may "
+                "read, but people outside these groups can be in the room. %(fix)s",
                 **values,
             )
         if not error.expression:
@@ -177,7 +178,7 @@ class MatrixTextMixin(models.AbstractModel):
             ),
             "empty": self.env._("Write a field, as in {{ object.name }}."),
             "field": self.env._(
-                "There is no such field: write its technical name, as in "
+                "This field does not exist. Use its technical name, as in "
                 "{{ object.name }}."
             ),
             "function": self.env._(
@@ -185,8 +186,8 @@ class MatrixTextMixin(models.AbstractModel):
                 functions=functions,
             ),
             "long": self.env._(
-                "A text may have %(text)s characters, and %(expression)s between two "
-                "pairs of braces.",
+                "A text can have up to %(text)s characters, and up to "
+                "%(expression)s inside double braces.",
                 text=MAX_SOURCE,
                 expression=MAX_EXPRESSION,
             ),
@@ -198,7 +199,7 @@ class MatrixTextMixin(models.AbstractModel):
                 "Begin with a name that is known here, as in {{ object.name }}."
             ),
             "path": self.env._(
-                "Only fields of records stand after a dot, as in "
+                "Only fields of a record can follow a dot, as in "
                 "{{ object.create_uid.name }}."
             ),
             "restricted": self.env._("Leave it out."),
@@ -207,7 +208,7 @@ class MatrixTextMixin(models.AbstractModel):
                 detail=error.detail,
             ),
             "type": self.env._(
-                "A field of this kind holds nothing that can be read: leave it out, or "
+                "A field of this kind cannot be shown as text: leave it out, or "
                 "add a computed field."
             ),
             "unclosed": self.env._("Two closing braces are missing."),

@@ -99,8 +99,8 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_found_error(self, names):
         return AccessError(
             self.env._(
-                "%(fields)s: Odoo writes this when it has looked at the room. Click "
-                "“Check Room” instead.",
+                "%(fields)s: only Odoo fills this in, when it checks the room. "
+                "Click “Check Room” instead.",
                 fields=self._matrix_labels(names),
             )
         )

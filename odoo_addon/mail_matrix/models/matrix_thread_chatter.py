@@ -19,7 +19,7 @@ class MatrixThreadMixin(models.AbstractModel):
     _inherit = "matrix.thread.mixin"
 
     matrix_mirror_notes = fields.Boolean(
-        string="Mirror Internal Notes Too",
+        string="Post Internal Notes Too",
         tracking=True,
         groups=USER,
         help="Notes are for colleagues. Turn on only if all in the room may read them.",

@@ -118,8 +118,8 @@ class MatrixThreadMixin(models.AbstractModel):
             with contextlib.suppress(MatrixError):
                 client.set_account_data(account, place, {"room_id": room})
         problem = self.env._(
-            "The homeserver allows no alias for it, so it can be found by its room ID "
-            "only."
+            "The homeserver did not allow an alias for the room, so it can only be"
+            " found by its room ID."
         )
         return room, None, [problem]
 
@@ -176,10 +176,11 @@ class MatrixThreadMixin(models.AbstractModel):
         if not self._matrix_is_ours(client, room, account, marker):
             raise UserError(
                 self.env._(
-                    "The alias %(alias)s is one that Odoo gives to its own rooms, but "
-                    "it leads to a room that Odoo did not create. Whoever rules the "
-                    "old room may have moved it. Empty the alias and create a room; "
-                    "or, if you trust this one, enter its room ID: %(room)s",
+                    "The alias %(alias)s is one that Odoo gives to its own rooms, "
+                    "but it leads to a room that Odoo did not create. An "
+                    "administrator of the old room may have moved it. Empty the "
+                    "alias and create a room; or, if you trust this one, enter its"
+                    " room ID: %(room)s",
                     alias=alias,
                     room=room[:255],
                 )

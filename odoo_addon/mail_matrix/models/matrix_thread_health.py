@@ -17,7 +17,7 @@ class MatrixThreadMixin(models.AbstractModel):
         selection=[
             ("ok", "Ready"),
             ("not_joined", "Not in the room"),
-            ("no_power", "May not speak"),
+            ("no_power", "Cannot post"),
             ("encrypted", "Encrypted"),
             ("public", "Public"),
             ("replaced", "Replaced"),
@@ -27,7 +27,7 @@ class MatrixThreadMixin(models.AbstractModel):
         readonly=True,
         copy=False,
         groups=USER,
-        help="What Check Room found last.",
+        help="Result of the last Check Room.",
     )
     matrix_room_health_note = fields.Char(
         string="Room State Explained", readonly=True, copy=False, groups=USER
@@ -58,38 +58,39 @@ class MatrixThreadMixin(models.AbstractModel):
         tombstone = client.state_event(room, "m.room.tombstone")
         if tombstone:
             return "replaced", self.env._(
-                "This room was replaced by %(room)s. Enter the new room's ID, if you "
-                "trust whoever replaced it.",
+                "This room was replaced by %(room)s. Enter the new room's ID if "
+                "you trust the person who replaced it.",
                 room=contents.clean(str(tombstone["content"].get("replacement_room")))[
                     :255
                 ],
             )
         if not self._matrix_may_speak(client, room, account):
             return "no_power", self.env._(
-                "%(account)s may read this room, but not write there. Raise its role "
-                "in the room's settings.",
+                "%(account)s can read this room, but cannot post in it. Give the "
+                "account a higher role in the room's settings.",
                 account=account,
             )
         if client.state_event(room, "m.room.encryption"):
             return "encrypted", self.env._(
-                "This room is encrypted, and Odoo cannot encrypt: what it sends stands "
-                "there readable for the homeserver. Nothing is sent without “Send "
-                "Unencrypted”."
+                "This room is encrypted, but Odoo cannot encrypt messages: the "
+                "homeserver could read them. Nothing is sent unless “Send "
+                "Unencrypted” is turned on."
             )
         if self._matrix_is_public(client, room):
             if is_new:
                 return "public", self.env._(
-                    "%(account)s has joined this room. Nobody had to invite it, for "
-                    "the room is public: whoever finds it reads what Odoo writes.",
+                    "%(account)s has joined this room without an invitation, "
+                    "because the room is public: anyone who finds it can read what"
+                    " Odoo writes.",
                     account=account,
                 )
             return "public", self.env._(
-                "%(account)s may speak here. The room is public: whoever finds it "
-                "reads what Odoo writes.",
+                "%(account)s can post here. The room is public: anyone who finds "
+                "it can read what Odoo writes.",
                 account=account,
             )
         return "ok", self.env._(
-            "%(account)s is in the room and may speak.", account=account
+            "%(account)s is in the room and can post.", account=account
         )
 
     def _matrix_join(self, client, room, account):
@@ -101,14 +102,14 @@ class MatrixThreadMixin(models.AbstractModel):
             # invited, M_UNKNOWN and 404 of rooms that it does not know.
             if error.errcode == "M_BAD_STATE":
                 return "banned", self.env._(
-                    "%(account)s is banned from this room. Somebody who rules it "
-                    "must lift the ban.",
+                    "%(account)s is banned from this room. An administrator of the"
+                    " room must lift the ban.",
                     account=account,
                 )
             if error.status in (403, 404):
                 return "not_joined", self.env._(
-                    "%(account)s is not in this room. Invite it there, then check "
-                    "again.",
+                    "%(account)s is not in this room. Invite the account there, "
+                    "then check again.",
                     account=account,
                 )
             raise

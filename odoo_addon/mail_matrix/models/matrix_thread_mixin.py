@@ -13,11 +13,11 @@ class MatrixThreadMixin(models.AbstractModel):
     _description = "Record with a Matrix Room"
 
     matrix_enabled = fields.Boolean(
-        string="Matrix",
+        string="Send to Matrix",
         default=True,
         tracking=True,
         groups=USER,
-        help="Off: the room hears nothing of this record.",
+        help="Off: no messages about this record are sent to the room.",
     )
     matrix_room_id = fields.Char(
         string="Room ID",
@@ -34,11 +34,11 @@ class MatrixThreadMixin(models.AbstractModel):
         help="For example #case-4711:example.org",
     )
     matrix_mirror_chatter = fields.Boolean(
-        string="Mirror Chatter",
+        string="Post Chatter in the Room",
         tracking=True,
         groups=USER,
-        help="The room reads along what is written to the followers. Internal notes "
-        "stay in Odoo.",
+        help="Messages to the followers are also posted in the room. Internal "
+        "notes stay in Odoo.",
     )
     matrix_message = fields.Text(string="Message", copy=False, groups=USER)
     matrix_message_fullness = fields.Char(
@@ -142,7 +142,7 @@ class MatrixThreadMixin(models.AbstractModel):
             "tag": "display_notification",
             "params": {
                 "type": "info",
-                "message": self.env._("The message is on its way to Matrix."),
+                "message": self.env._("Message queued for sending."),
                 # The form shows the emptied text and the new delivery.
                 "next": following
                 or {"type": "ir.actions.client", "tag": "soft_reload"},
@@ -178,8 +178,8 @@ class MatrixThreadMixin(models.AbstractModel):
             outbox._raise_if_to_run_again(error)
             raise UserError(
                 self.env._(
-                    "Nothing comes of the test text: %(reason)s. A Matrix Manager can "
-                    "mend it on the page Texts of the Matrix backend.",
+                    "The test text cannot be used: %(reason)s. A Matrix Manager "
+                    "can correct it on the page Texts of the Matrix backend.",
                     reason=error,
                 )
             ) from error
@@ -209,7 +209,8 @@ class MatrixThreadMixin(models.AbstractModel):
         if not room_record.matrix_enabled:
             raise UserError(
                 self.env._(
-                    "Matrix is turned off for “%(record)s”. Turn it on first.",
+                    "“Send to Matrix” is turned off for “%(record)s”. Turn it on "
+                    "first.",
                     record=name,
                 )
             )

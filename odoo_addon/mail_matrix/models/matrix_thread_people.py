@@ -35,8 +35,8 @@ class MatrixThreadMixin(models.AbstractModel):
         if not self.sudo()._matrix_room_people():
             problems = [
                 self.env._(
-                    "Nobody belongs to this record yet. Add followers, or who is in "
-                    "charge, first."
+                    "This record has no people yet. Add followers or a responsible"
+                    " person first."
                 )
             ]
         elif not invited and not problems:
@@ -70,7 +70,7 @@ class MatrixThreadMixin(models.AbstractModel):
         if pending := absent - missing:
             told.append(
                 self.env._(
-                    "Invited before, and not come yet: %(users)s.",
+                    "Invited, has not joined yet: %(users)s.",
                     users=_names(pending),
                 )
             )

@@ -46,9 +46,9 @@ class MatrixThreadMixin(models.AbstractModel):
         copy=False,
         tracking=True,
         groups=USER,
-        help="Odoo cannot encrypt. In an encrypted room its messages stand readable "
-        "for the homeserver, and clients mark them with a warning. Without this "
-        "consent nothing is sent to an encrypted room.",
+        help="Odoo cannot encrypt messages. In an encrypted room the homeserver "
+        "can read what Odoo sends, and Matrix clients show a warning beside "
+        "it. Without this consent nothing is sent to an encrypted room.",
     )
 
     @api.constrains(lambda self: self._matrix_room_company_fields())
@@ -180,9 +180,9 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _matrix_encrypted_explanation(self):
         return self.env._(
-            "This room is encrypted, and Odoo cannot encrypt: its messages would "
-            "stand there readable for the homeserver. Use a room without encryption, "
-            "or allow “Send Unencrypted” on the record."
+            "This room is encrypted, but Odoo cannot encrypt messages: the "
+            "homeserver could read them. Use a room without encryption, or turn on"
+            " “Send Unencrypted” on the record."
         )
 
     # Buttons
@@ -200,7 +200,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 raise
             raise UserError(
                 self.env._(
-                    "%(host)s knows no room with the alias %(alias)s. Is it spelled "
+                    "%(host)s has no room with the alias %(alias)s. Is it spelled "
                     "correctly?",
                     host=client.host,
                     alias=alias,

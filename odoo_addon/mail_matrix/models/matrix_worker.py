@@ -20,7 +20,7 @@ class MatrixWorker(models.Model):
     started_at = fields.Datetime(string="Started", readonly=True)
     last_seen = fields.Datetime(readonly=True)
     silent = fields.Boolean(
-        compute="_compute_silent", help="It showed no sign of life for two minutes."
+        compute="_compute_silent", help="No sign of life for two minutes."
     )
     sent_total = fields.Integer(string="Sent", readonly=True)
     failed_total = fields.Integer(string="Failed", readonly=True)

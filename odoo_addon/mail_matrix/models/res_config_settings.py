@@ -7,9 +7,9 @@ class ResConfigSettings(models.TransientModel):
     _inherit = "res.config.settings"
 
     matrix_log_retention_days = fields.Integer(
-        string="Keep Deliveries (Days)",
+        string="Keep Logs (Days)",
         config_parameter="mail_matrix.log_retention_days",
-        help="Older lines of the log are deleted. 0: never.",
+        help="Older log entries are deleted. 0: never.",
     )
     matrix_backend_id = fields.Many2one(
         "matrix.backend", compute="_compute_matrix_backend_id", groups=_MANAGER

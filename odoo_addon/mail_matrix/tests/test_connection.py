@@ -52,7 +52,7 @@ class TestConnection(TransactionCase):
         (kind, _text), (warning_kind, warnings), _hint = self.shown(backend)
 
         self.assertEqual((kind, warning_kind), ("success", "warning"))
-        self.assertIn("belongs to no device", warnings)
+        self.assertIn("does not belong to a device", warnings)
 
     def test_http_is_warned_of_where_it_leaves_the_machine(self):
         backend = self.backend()
@@ -128,7 +128,7 @@ class TestConnection(TransactionCase):
         ((kind, text),) = self.shown(backend)
 
         self.assertEqual(kind, "danger")
-        self.assertIn("not like a Matrix homeserver", text)
+        self.assertIn("not a Matrix homeserver", text)
         self.assertEqual(set(self.homeserver.tokens), {""})
 
     def test_a_self_signed_certificate_needs_a_decision(self):

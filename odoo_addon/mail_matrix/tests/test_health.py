@@ -23,8 +23,7 @@ class TestHealth(MatrixCase):
         self.assertEqual(self.seen.state, "down")
         self.assertEqual(
             self.seen.state_note,
-            "No answer within 10 s. Messages wait. Workers ask again every minute at "
-            "the latest.",
+            "No answer within 10 s. Messages wait. It is tried again every minute.",
         )
 
     def test_nothing_is_told_of_what_works(self):

@@ -87,7 +87,7 @@ class TestOverview(MatrixCase):
         self.assertEqual(
             (trouble["id"], trouble["state"]), (self.backend.id, "unauthorized")
         )
-        self.assertIn("Enter a token", trouble["note"])
+        self.assertIn("Enter a valid access token", trouble["note"])
 
     def test_it_tells_that_no_worker_runs(self):
         self.assertTrue(self.overview(self.user)["is_worker_missing"])

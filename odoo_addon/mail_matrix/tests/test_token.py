@@ -181,7 +181,7 @@ class TestToken(MatrixCase):
             warned("homeserver_url", homeserver_url=other),
             warned("verify_ssl", verify_ssl=False),
         ):
-            self.assertIn("forgotten when you save", found["warning"]["message"])
+            self.assertIn("removed when you save", found["warning"]["message"])
         self.assertNotIn(
             "warning",
             warned("homeserver_url", homeserver_url=other, personal_access_token="new"),

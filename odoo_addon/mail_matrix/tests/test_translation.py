@@ -27,5 +27,7 @@ class TestTranslation(TranslationChecks, MatrixCase):
         self.assertIn("Verbindung testen", view)
 
     def test_a_german_reads_a_german_error(self):
-        with self.assertRaisesRegex(ValidationError, "„matrix“ ist keine Adresse"):
+        with self.assertRaisesRegex(
+            ValidationError, "„matrix“ ist keine gültige Adresse"
+        ):
             self.in_german.homeserver_url = "matrix"

@@ -311,8 +311,8 @@ class MatrixClient:
             if len(raw) > MAX_ANSWER_BYTES:
                 raise MatrixError(
                     self.env._(
-                        "%(host)s answered with more than %(size)s MiB. That is too "
-                        "much to be read while you wait.",
+                        "%(host)s sent an answer of more than %(size)s MiB, which "
+                        "is too large to process while you wait.",
                         host=self.host,
                         size=MAX_ANSWER_BYTES // 2**20,
                     )
@@ -332,8 +332,8 @@ class MatrixClient:
     def _not_matrix(self, errcode=None, status=None):
         return MatrixError(
             self.env._(
-                "%(url)s answers, but not like a Matrix homeserver. Check the "
-                "address; it may be another one than the address of the web client.",
+                "%(url)s answers, but it is not a Matrix homeserver. Check the "
+                "address: it may differ from the address of the web client.",
                 url=self.url,
             ),
             errcode=errcode,
@@ -343,8 +343,7 @@ class MatrixClient:
     def _no_address(self):
         return MatrixError(
             self.env._(
-                "“%(url)s” is no address that can be called. Correct the homeserver "
-                "address.",
+                "“%(url)s” is not a valid address. Correct the homeserver address.",
                 url=self.url,
             )
         )
@@ -353,9 +352,9 @@ class MatrixClient:
         if isinstance(error, requests.exceptions.ProxyError):
             return MatrixError(
                 self.env._(
-                    "The proxy of this server (HTTPS_PROXY) was asked for the way to "
-                    "%(host)s and did not give it. List the homeserver in NO_PROXY if "
-                    "it is to be reached directly.",
+                    "The proxy of this server (HTTPS_PROXY) did not connect to "
+                    "%(host)s. List the homeserver in NO_PROXY if it can be "
+                    "reached directly.",
                     host=self.host,
                 )
             )
@@ -373,15 +372,15 @@ class MatrixClient:
         if isinstance(error, requests.Timeout) or _find(error, TimeoutError):
             return MatrixError(
                 self.env._(
-                    "%(host)s did not answer in time. Is the homeserver running, and "
-                    "may this machine reach it?",
+                    "%(host)s did not answer in time. Is the homeserver running, "
+                    "and can the Odoo server reach it?",
                     host=self.host,
                 )
             )
         if _find(error, ssl.SSLError):
             return MatrixError(
                 self.env._(
-                    "%(host)s does not speak TLS on this port. Check the port, or "
+                    "%(host)s does not use TLS on this port. Check the port, or "
                     "whether the address should begin with http://.",
                     host=self.host,
                 )
@@ -389,15 +388,15 @@ class MatrixClient:
         if _find(error, socket.gaierror):
             return MatrixError(
                 self.env._(
-                    "No host of the name %(host)s was found. Is it spelled correctly?",
+                    "No host named %(host)s was found. Is it spelled correctly?",
                     host=self.host,
                 )
             )
         if _find(error, ConnectionRefusedError):
             return MatrixError(
                 self.env._(
-                    "Nothing listens at %(url)s. Is the homeserver running, and is the "
-                    "port correct?",
+                    "Cannot connect to %(url)s. Is the homeserver running, and is "
+                    "the port correct?",
                     url=self.url,
                 )
             )
@@ -405,9 +404,9 @@ class MatrixClient:
             return self._no_address()
         return MatrixError(
             self.env._(
-                "The connection to %(host)s broke before an answer came. Try again; "
-                "if it stays so, look into the logs of the homeserver or of the proxy "
-                "before it.",
+                "The connection to %(host)s was interrupted before an answer "
+                "arrived. Try again; if it keeps happening, check the logs of the "
+                "homeserver or of its proxy.",
                 host=self.host,
             )
         )
@@ -421,8 +420,8 @@ class MatrixClient:
         if 300 <= status < 400:
             target = urlsplit(response.headers.get("Location", ""))
             message = self.env._(
-                "%(url)s redirects to %(target)s. Redirects are not followed, because "
-                "the token would go along: enter the final address.",
+                "%(url)s redirects to %(target)s. Odoo does not follow redirects, "
+                "because the token would be sent along: enter the final address.",
                 url=self.url,
                 target=self._remote(f"{target.scheme}://{target.netloc.split('@')[-1]}")
                 if target.netloc
@@ -436,14 +435,14 @@ class MatrixClient:
             )
         elif errcode in ("M_USER_LOCKED", "M_USER_SUSPENDED", "M_USER_DEACTIVATED"):
             message = self.env._(
-                "The account is locked, suspended or deactivated on %(host)s. Its "
-                "administrator must free it.",
+                "The account is locked, suspended or deactivated on %(host)s. The "
+                "administrator of the homeserver must unlock it.",
                 host=self.host,
             )
         elif status == 429:
             message = self.env._(
-                "%(host)s asks to wait: too many requests of this account. Try again "
-                "in %(seconds)s seconds.",
+                "%(host)s asks to wait: this account has sent too many requests. "
+                "Try again in %(seconds)s seconds.",
                 host=self.host,
                 seconds=_seconds(response, answer),
             )

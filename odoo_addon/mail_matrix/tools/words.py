@@ -14,7 +14,7 @@ STATUSES = [("ok", "Sent"), ("failed", "Failed")]
 BACKEND_STATES = [
     ("ok", "OK"),
     ("rate_limited", "Slowed down by the homeserver"),
-    ("down", "Homeserver does not answer"),
+    ("down", "Homeserver unreachable"),
     ("unauthorized", "Account refused"),
     ("misconfigured", "Misconfigured"),
     ("paused", "Paused by an operator"),

@@ -22,6 +22,8 @@ class MatrixAddress(models.TransientModel):
             return notification(
                 "warning",
                 self.env._("Enter the access token again"),
-                self.env._("The address was changed; the token was for the old one."),
+                self.env._(
+                    "The address was changed. The stored token was for the old one."
+                ),
             )
         return self.backend_id.action_test_connection()

@@ -12,11 +12,11 @@ class MatrixComposer(models.TransientModel):
 
     res_model = fields.Char(required=True)
     res_id = fields.Many2oneReference(model_field="res_model", required=True)
-    record_name = fields.Char(string="To the Room of", compute="_compute_record_name")
+    record_name = fields.Char(string="Room of", compute="_compute_record_name")
     body = fields.Text(
         string="Message",
         required=True,
-        help="Whose Matrix ID stands in it, @name:example.org, is mentioned too.",
+        help="A Matrix ID in the text, such as @name:example.org, is mentioned too.",
     )
     # What stood on the record when this was opened.
     draft = fields.Text()
@@ -27,13 +27,14 @@ class MatrixComposer(models.TransientModel):
         comodel_name="res.users",
         relation="matrix_composer_people_rel",
         string="Mention",
-        help="They are notified loudly.",
+        help="They get a highlighted notification.",
     )
     mention_ids = fields.Many2many(
         comodel_name="res.users",
         string="Mention Others",
         domain=[("matrix_user_id", "!=", False)],
-        help="They are notified loudly. Users need a Matrix account for that.",
+        help="They get a highlighted notification. Users need a Matrix account for"
+        " that.",
     )
     fullness = fields.Char(compute="_compute_fullness")
 
@@ -64,7 +65,9 @@ class MatrixComposer(models.TransientModel):
         """Return the record, as this user. Raises UserError where it has no room."""
         model = self.env.get(self.res_model)
         if model is None or not hasattr(model, "_matrix_enqueue"):
-            raise UserError(self.env._("Such records have no rooms in Matrix."))
+            raise UserError(
+                self.env._("Records of this kind cannot have a Matrix room.")
+            )
         return model.browse(self.res_id)
 
     def action_send(self):

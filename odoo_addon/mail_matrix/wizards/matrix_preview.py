@@ -22,8 +22,8 @@ class MatrixPreview(models.TransientModel):
         string="Record",
         default=lambda self: self._default_record_ref(),
     )
-    body = fields.Text(string="Plain Text", compute="_compute_message")
-    html = fields.Html(string="As Shown", compute="_compute_message")
+    body = fields.Text(string="As Plain Text", compute="_compute_message")
+    html = fields.Html(string="As Shown in Element", compute="_compute_message")
     problem = fields.Char(compute="_compute_message")
 
     @api.model
@@ -103,8 +103,8 @@ class MatrixPreview(models.TransientModel):
         if not self._is_fitting():
             raise UserError(
                 self.env._(
-                    "This event does not happen to such records: choose another record "
-                    "or event."
+                    "This event does not exist for this kind of record: choose "
+                    "another record or event."
                 )
             )
         record, backend, event_type = self.record_ref, self.backend_id, self.event_type
@@ -129,6 +129,8 @@ class MatrixPreview(models.TransientModel):
         )
         if not message:
             raise UserError(
-                self.env._("Nobody has written on this record yet: choose another.")
+                self.env._(
+                    "This record has no chatter messages yet: choose another one."
+                )
             )
         return message

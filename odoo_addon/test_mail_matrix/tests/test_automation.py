@@ -119,7 +119,7 @@ class TestAutomation(TicketCase):
         self.assertIn("not when they are deleted", log.hint)
 
     def test_a_scheduled_action_is_refused(self):
-        with self.assertRaisesRegex(ValidationError, "runs for no record"):
+        with self.assertRaisesRegex(ValidationError, "does not run on a record"):
             self.env["ir.cron"].create(
                 {
                     "name": "Tell Matrix each day",

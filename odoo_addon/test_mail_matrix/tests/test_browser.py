@@ -75,7 +75,7 @@ class TestBrowser(BrowserCase):
             await enter("homeserver_url", "http://127.0.0.1:1");
             await enter("personal_access_token", "syt_browser_token");
             await click(".o_form_button_save");
-            await shows(".alert-warning", "stored readable");
+            await shows(".alert-warning", "stored unencrypted");
             await until(() => one("[name=personal_access_token] input").value === "");
             if (document.body.innerHTML.includes("syt_browser_token"))
                 throw new Error("The token stands on the page");
@@ -92,12 +92,12 @@ class TestBrowser(BrowserCase):
         self.browse(
             f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
             """
-            await shows(".text-muted", "Enter another one to replace it");
+            await shows(".text-muted", "Enter another token to replace it");
             await enter("homeserver_url", "https://other.example.org");
             await shows(".o_notification", "Enter the access token again");
             await click(".o_form_button_save");
             await until(() => [...document.querySelectorAll(".text-muted span")].find(
-                (span) => span.textContent.includes("Not set yet") &&
+                (span) => span.textContent.includes("No token stored yet") &&
                     span.offsetParent));
             """,
             "matrix-manager",

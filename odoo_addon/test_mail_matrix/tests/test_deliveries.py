@@ -22,7 +22,7 @@ class TestDeliveries(TicketCase):
         self.assertEqual(self.outcomes(), [("Hello", "held")])
         shown = self.ticket.get_matrix_deliveries()["rows"][0]
         self.assertEqual(shown["note"], "No answer")
-        self.assertIn("when the homeserver is back", shown["outcome_text"])
+        self.assertIn("Waiting for the homeserver", shown["outcome_text"])
 
         self.log(row, status="ok")
         self.assertEqual(self.outcomes(), [("Hello", "ok")])
@@ -54,11 +54,11 @@ class TestDeliveries(TicketCase):
     def test_a_message_that_waits_says_for_what(self):
         self.ticket._matrix_enqueue("manual", "Hello")
         self.env.cr.execute("DELETE FROM matrix_worker")
-        self.assertIn("No worker runs", self.note())
+        self.assertIn("No worker is running", self.note())
         self.worker_seen()
         self.assertFalse(self.note())
         self.backend_state("unauthorized")
-        self.assertIn("Enter a token", self.note())
+        self.assertIn("Enter a valid access token", self.note())
         self.backend.is_active = False
         self.assertIn("turned off", self.note())
 

@@ -44,7 +44,7 @@ class TestPreview(TicketCase):
     def test_a_pair_that_does_not_fit_is_explained(self):
         preview = self.preview(self.visit)
 
-        self.assertIn("does not happen to such records", preview.problem)
+        self.assertIn("does not exist for this kind of record", preview.problem)
         self.assertFalse(preview.body)
 
     def test_a_text_that_the_database_refuses_ends_no_transaction(self):

@@ -274,7 +274,7 @@ class TestRequeue(TicketCase):
             [lane],
         )
         waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
-        with self.assertRaisesRegex(UserError, "just now"):
+        with self.assertRaisesRegex(UserError, "right now"):
             waiting.action_discard()
         self.assertEqual(self.bodies(), ["Being sent"])
 
@@ -302,7 +302,7 @@ class TestRequeue(TicketCase):
         self.assertEqual(self.env.cr.fetchall(), [(8, None)])
         (failure,) = self.failures()
         self.assertIn(
-            "look there whether the message arrived", failure["error_message"]
+            "check in the room whether the message arrived", failure["error_message"]
         )
 
     def test_waiting_rooms_tell_how_much_and_how_far(self):

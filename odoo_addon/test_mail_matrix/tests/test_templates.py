@@ -194,7 +194,7 @@ class TestTemplates(TicketCase):
             ("{{ object.name( }}", "Write expressions as {{ object.name }}"),
             ("Hello {{ object.name", "“{{ object.name” is not valid. Two closing"),
             ("{{ text }}", "“text” in {{ text }}.*known here"),
-            ("{{ object.partner_id.image_1920 }}", "nothing that can be read"),
+            ("{{ object.partner_id.image_1920 }}", "cannot be shown as text"),
             ("{{ format_datetime(object.name) }}", "of the kind that they format"),
             ("{{ 1 < 2 < 3 }}", "Compare two values"),
         ):

@@ -92,7 +92,7 @@ class TestWizards(TicketCase):
     def test_the_composer_is_no_way_around_rights(self):
         composer = self.env["matrix.composer"].with_user(self.user)
         other = {"res_model": "res.partner", "res_id": 1, "body": "Hello"}
-        with self.assertRaisesRegex(UserError, "no rooms"):
+        with self.assertRaisesRegex(UserError, "cannot have a Matrix room"):
             composer.create(other).action_send()
         company = self.env["res.company"].create({"name": "Branch"})
         hidden = self.ticket.copy({"company_id": company.id, "matrix_room_id": "!b"})
@@ -138,7 +138,9 @@ class TestWizards(TicketCase):
         self.assertIn(self.outbox()[0]["content"]["formatted_body"], preview.html)
 
     def test_the_preview_of_the_chatter_shows_the_last_message(self):
-        self.assertIn("Nobody", self.preview("chatter", self.ticket).problem)
+        self.assertIn(
+            "no chatter messages", self.preview("chatter", self.ticket).problem
+        )
 
         self.ticket.message_post(body="The tap is new.", message_type="comment")
 
