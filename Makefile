@@ -2,6 +2,7 @@
 #   make demo               everything from nothing, a story, and a place to look around until Ctrl-C
 #   make demo DEMO_EXIT=1   the same, ending after the story; fails when a message is missing
 #   make test               every check
+#   make test-fast          the inner loop: format, lint, unit tests, rules of the sources, and delivery; two minutes when built before
 #   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
 #   make reliability        the tests of faults, and docs/reliability.md from what they measured
 #   make bench              what the release build delivers beside what this machine could; BENCH="--help" says more
@@ -10,21 +11,28 @@
 #   make test-systemd       the package in a container with a real systemd: install, faults, upgrade, purge (needs root)
 
 CARGO ?= cargo
-# One build for all: the same crates with the same features as the tests use.
+# PostgreSQL in a container, for machines where its server is neither installed nor can be. It is a third of the build.
+HAS_POSTGRES = $(TEST_DATABASE_URL)$(wildcard /usr/lib/postgresql/*/bin/initdb)$(shell command -v initdb || { [ "$$(id -u)" = 0 ] && command -v apt-get; })
+CONTAINERS ?= $(if $(strip $(HAS_POSTGRES)),,1)
+FEATURES = $(if $(filter-out 0,$(CONTAINERS)),--features odoo-matrix-stack/containers)
+
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 # What the tests of faults have measured: rows of an earlier tree must not stand beside those of this one.
 RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 
-.PHONY: build deb demo setup test test-addons test-systemd soak reliability bench
+.PHONY: build deb demo setup test test-fast test-addons test-systemd soak reliability bench
 
 build:
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --locked $(FEATURES) -p odoo-matrix-worker -p odoo-matrix-stack --bin odoo-matrix-worker --bin stack
 
 demo: build
 	@$(STACK) demo $(if $(filter-out 0,$(DEMO_EXIT)),--exit)
 
 test: build
 	@$(STACK) test
+
+test-fast: build
+	@$(STACK) test --fast
 
 test-addons: build
 	@$(STACK) test-addons

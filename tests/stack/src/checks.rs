@@ -20,21 +20,47 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Runs everything, also after a failure, so that one run tells all.
 pub(crate) async fn run() -> Result<ExitCode> {
     setup::everything().await?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut tally = Tally::default();
-
-    tally.step("Rust format", cargo_command(&cargo, &["fmt", "--all", "--check"]))?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    tally.step("Rust lint", cargo_command(&cargo, &clippy))?;
-    for (name, command) in python_lint().await? {
-        tally.step(name, command)?;
+    lint(&mut tally).await?;
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    tally.step("Rust documentation", doc)?;
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if cfg!(feature = "containers") {
+        tests.args(["--features", "odoo-matrix-stack/containers"]);
     }
-    tally.rust_tests(cargo_command(&cargo, &["test", "--workspace", "--locked", "--no-fail-fast"]))?;
+    tally.rust_tests("Rust tests", tests)?;
     match addon_tests(Vec::new()).await {
         Ok(report) => tally.addon_tests(&report),
         Err(error) => tally.broken("addon tests", &error),
     }
     Ok(tally.sum_up())
+}
+
+/// Runs what a change is most likely to break, in the time that somebody waits for it.
+pub(crate) async fn fast() -> Result<ExitCode> {
+    setup::fast().await?;
+    let mut tally = Tally::default();
+    lint(&mut tally).await?;
+    tally.rust_tests("Rust unit tests", cargo(&["test", "--locked", "--lib"]))?;
+    tally.rust_tests(
+        "Rules of the sources",
+        cargo(&["test", "--locked", "-p", "odoo-matrix-stack", "--test", "sources"]),
+    )?;
+    let mut delivery = cargo(&["test", "--locked", "--test", "worker", "--"]);
+    delivery.args(["delivery::", "refusals::", "rooms::", "contract::", "migrations::", "metrics::"]);
+    tally.rust_tests("Delivery", delivery)?;
+    Ok(tally.sum_up())
+}
+
+async fn lint(tally: &mut Tally) -> Result<()> {
+    tally.step("Rust format", cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
+    tally.step("Rust lint", cargo(&clippy))?;
+    for (name, command) in python_lint().await? {
+        tally.step(name, command)?;
+    }
+    Ok(())
 }
 
 /// Runs the addons' tests alone.
@@ -77,8 +103,8 @@ async fn python_lint() -> Result<[(&'static str, Command); 3]> {
     ])
 }
 
-fn cargo_command(cargo: &std::ffi::OsStr, arguments: &[&str]) -> Command {
-    let mut command = Command::new(cargo);
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(ROOT);
     command
 }

@@ -27,7 +27,11 @@ enum Do {
         exit: bool,
     },
     /// Run every check: format, lint, Rust tests, addon tests, the whole path
-    Test,
+    Test {
+        /// Only what takes two minutes when it was built before: the inner loop
+        #[arg(long)]
+        fast: bool,
+    },
     /// Run the addons' tests on Odoo (`ODOO_CMD`, else Debian's packaged 19.0)
     TestAddons {
         /// Only these addons
@@ -57,7 +61,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Do::Demo { exit } => demo::run(exit).await,
-        Do::Test => checks::run().await,
+        Do::Test { fast: true } => checks::fast().await,
+        Do::Test { fast: false } => checks::run().await,
         Do::TestAddons { names } => checks::addons(names).await,
         Do::ReliabilityTable => reliability_table(),
         Do::Setup => setup::everything().await.map(|()| ExitCode::SUCCESS),

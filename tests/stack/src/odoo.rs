@@ -1,7 +1,7 @@
 //! A real Odoo with this repository's addons.
 //!
 //! `ODOO_CMD` names how to start one that is there already (`/opt/odoo/venv/bin/python /opt/odoo/odoo-bin`; words are
-//! parted by blanks). Else [`packaged`] fetches Debian's. Nothing is installed on the system.
+//! parted by blanks). Else `packaged` fetches Debian's. Nothing is installed on the system.
 
 mod addons;
 mod base;

@@ -1,10 +1,11 @@
 //! A PostgreSQL server and, in it, a database of its own for each test.
 //!
 //! `TEST_DATABASE_URL` names a server that is there already (a superuser, or a role that may create databases and roles).
-//! Else a throw-away [`cluster`] is started from the installed binaries, else a container. What we start is gone when
-//! the value is dropped, at the latest when the process is.
+//! Else a throw-away cluster is started from the installed binaries, else a container where this was built with the feature
+//! `containers`. What we start is gone when the value is dropped, at the latest when the process is.
 
 mod cluster;
+#[cfg(feature = "containers")]
 mod container;
 pub mod pgbouncer;
 mod server;
@@ -19,7 +20,6 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 use cluster::Cluster;
-use container::Container;
 pub use server::Server;
 
 /// How a cluster of one's own differs from the usual one.
@@ -58,7 +58,8 @@ impl From<(Server, Home)> for Postgres {
 enum Home {
     Given,
     Cluster(Box<Cluster>),
-    Container(#[expect(dead_code, reason = "held: the container ends with it")] Box<Container>),
+    #[cfg(feature = "containers")]
+    Container(#[expect(dead_code, reason = "held: the container ends with it")] Box<container::Container>),
 }
 
 /// A database that one test has to itself.
@@ -91,13 +92,21 @@ impl Postgres {
         if cluster::binaries().is_some() {
             return Self::cluster(options).await;
         }
-        match Container::start().await {
-            Ok(container) => Ok((container.server().clone(), Home::Container(Box::new(container))).into()),
-            Err(error) => bail!(
-                "no PostgreSQL: install its server (on Debian the package postgresql), or start Docker, or set \
-                 TEST_DATABASE_URL to a server whose role may create databases and roles (Docker said: {error:#})"
-            ),
-        }
+        Self::container().await.context(
+            "no PostgreSQL: install its server (on Debian the package postgresql), or start Docker and build with \
+             CONTAINERS=1, or set TEST_DATABASE_URL to a server whose role may create databases and roles",
+        )
+    }
+
+    #[cfg(feature = "containers")]
+    async fn container() -> Result<Self> {
+        let container = container::Container::start().await?;
+        Ok((container.server().clone(), Home::Container(Box::new(container))).into())
+    }
+
+    #[cfg(not(feature = "containers"))]
+    async fn container() -> Result<Self> {
+        bail!("this was built without containers")
     }
 
     /// Starts a cluster of the installed binaries, whatever `TEST_DATABASE_URL` says: a test of faults stops it.
@@ -197,7 +206,7 @@ impl Postgres {
     fn own(&self) -> Result<&Cluster> {
         match &self.home {
             Home::Cluster(cluster) => Ok(cluster),
-            Home::Given | Home::Container(_) => bail!("this server is not ours to stop: use Postgres::cluster"),
+            _ => bail!("this server is not ours to stop: use Postgres::cluster"),
         }
     }
 }

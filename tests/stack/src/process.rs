@@ -1,7 +1,7 @@
 //! A program that runs beside us, writes to a log file and never outlives us.
 //!
 //! Each program leads a process group of its own, so that Ctrl-C on the terminal reaches only us and we end the whole
-//! group. The [`reaper`] ends it as well when we cannot: after a panic, `exit` or SIGKILL.
+//! group. The `reaper` ends it as well when we cannot: after a panic, `exit` or SIGKILL.
 
 mod reaper;
 

@@ -15,6 +15,12 @@ pub(crate) async fn parts() -> Result<()> {
     try_join!(Synapse::install(), Odoo::install()).map(drop)
 }
 
+/// What the quick checks need: PostgreSQL and the linters.
+pub(crate) async fn fast() -> Result<()> {
+    system(false).await?;
+    linters().await.map(drop)
+}
+
 /// What the demo and all checks need.
 pub(crate) async fn everything() -> Result<()> {
     system(true).await?;

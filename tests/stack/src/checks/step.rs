@@ -25,10 +25,10 @@ impl Tally {
     }
 
     /// Runs `cargo test` and adds up what each test binary says.
-    pub(super) fn rust_tests(&mut self, command: Command) -> Result<()> {
+    pub(super) fn rust_tests(&mut self, name: &str, command: Command) -> Result<()> {
         let began = Instant::now();
         let (mut passed, mut failed) = (0, 0);
-        let ended_well = follow("Rust tests", command, |line| {
+        let ended_well = follow(name, command, |line| {
             // test result: ok. 12 passed; 0 failed; 0 ignored; …
             if line.starts_with("test result: ") {
                 passed += number_before(line, " passed");
@@ -38,7 +38,7 @@ impl Tally {
         // A binary that does not build or crashes says no result.
         failed += usize::from(!ended_well && failed == 0);
         failed += usize::from(ended_well && passed == 0);
-        self.count("Rust tests", passed, failed, began);
+        self.count(name, passed, failed, began);
         Ok(())
     }
 
