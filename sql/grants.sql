@@ -6,6 +6,14 @@ GRANT SELECT, INSERT ON matrix_log TO {role};
 GRANT SELECT ON matrix_backend TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_lane, matrix_backend_status, matrix_worker TO {role};
 GRANT USAGE ON SEQUENCE matrix_log_id_seq, matrix_lane_id_seq, matrix_backend_status_id_seq, matrix_worker_id_seq TO {role};
+-- A database of an earlier contract has no such table.
+DO $rights_of_the_follower$
+BEGIN
+    IF to_regclass('matrix_follower') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_follower TO {role};
+        GRANT USAGE ON SEQUENCE matrix_follower_id_seq TO {role};
+    END IF;
+END $rights_of_the_follower$;
 -- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
 -- the database has been made read-only. Who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$

@@ -8,7 +8,8 @@ WITH need (relation, privilege) AS (
         ('matrix_backend', 'SELECT'), ('matrix_lane', 'SELECT'), ('matrix_lane', 'INSERT'), ('matrix_lane', 'UPDATE'),
         ('matrix_lane', 'DELETE'), ('matrix_backend_status', 'SELECT'), ('matrix_backend_status', 'INSERT'),
         ('matrix_backend_status', 'UPDATE'), ('matrix_backend_status', 'DELETE'), ('matrix_worker', 'SELECT'),
-        ('matrix_worker', 'INSERT'), ('matrix_worker', 'UPDATE'), ('matrix_worker', 'DELETE')
+        ('matrix_worker', 'INSERT'), ('matrix_worker', 'UPDATE'), ('matrix_worker', 'DELETE'), ('matrix_follower', 'SELECT'),
+        ('matrix_follower', 'INSERT'), ('matrix_follower', 'UPDATE'), ('matrix_follower', 'DELETE')
 ), beyond AS (
     SELECT c.relname::text AS relation, kind.privilege
     FROM pg_class AS c
@@ -25,11 +26,13 @@ WITH need (relation, privilege) AS (
 )
 SELECT need.relation, need.privilege, true AS is_missing
 FROM need
-WHERE NOT has_table_privilege(need.relation, need.privilege)
+-- The contract before this one has no matrix_follower.
+WHERE NOT has_table_privilege(to_regclass(need.relation), need.privilege)
 UNION ALL
 SELECT sequence.name, 'USAGE', true
-FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq')) AS sequence (name)
-WHERE NOT has_sequence_privilege(sequence.name, 'USAGE')
+FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq'),
+    ('matrix_follower_id_seq')) AS sequence (name)
+WHERE NOT has_sequence_privilege(to_regclass(sequence.name), 'USAGE')
 UNION ALL
 SELECT beyond.relation, beyond.privilege, false
 FROM beyond

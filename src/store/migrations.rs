@@ -21,6 +21,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0004_log_id_bigint",
     "0005_consent_now",
     "0006_configured_at",
+    "0007_inbound",
 ];
 
 /// The contract that a database holds after the last migration.

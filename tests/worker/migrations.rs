@@ -134,6 +134,18 @@ async fn the_worker_delivers_on_the_contracts_before_and_after_its_own() {
     }
 }
 
+/// Odoo is upgraded without a thought of the worker's role, which needs rights on the new table.
+#[tokio::test]
+async fn an_upgrade_gives_the_role_of_a_worker_its_rights_on_new_tables() {
+    let world = World::with_schema(shared().await, BINARY, &schema(6)).await;
+
+    world.client.batch_execute(&schema(newest())).await.unwrap();
+
+    let output = world.command(&["check"]).await;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("has the rights that the worker needs"), "{told}");
+}
+
 #[tokio::test]
 async fn a_contract_that_is_too_old_is_refused_with_what_to_upgrade() {
     let world = World::new(BINARY).await;
