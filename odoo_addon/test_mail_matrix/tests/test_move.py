@@ -62,6 +62,104 @@ class TestMove(TicketCase):
         self.env.cr.execute("SELECT epoch, lease_until FROM matrix_lane")
         self.assertEqual(self.env.cr.fetchall(), [(4, None)] * 2)
 
+    def configured(self):
+        self.env.cr.execute(
+            "SELECT config_version, configured_at FROM matrix_backend WHERE id = %s",
+            [self.new.id],
+        )
+        return self.env.cr.fetchone()
+
+    def test_the_worker_reads_the_new_backend_anew_and_looks_before_it_sends(self):
+        version, _at = self.configured()
+
+        self.old.action_move_waiting()
+
+        moved_at = self.env.cr.now()
+        self.assertEqual(self.configured(), (version + 1, moved_at))
+        self.assertTrue(all(row["queued_at"] <= moved_at for row in self.outbox()))
+        self.env.cr.execute(
+            "SELECT state, config_version FROM matrix_backend_status "
+            "WHERE backend_id = %s",
+            [self.new.id],
+        )
+        # A worker that has read the former configuration takes no lane with it.
+        self.assertEqual(self.env.cr.fetchall(), [("down", version)])
+        self.assertFalse(self.new.with_user(self.manager).state)
+
+    def test_a_pause_of_the_new_backend_stays_one(self):
+        self.backend_state("paused", self.new, reason="Holiday")
+
+        self.old.action_move_waiting()
+
+        self.assertEqual(self.new.with_user(self.manager).state, "paused")
+
+    def test_what_stays_changes_nothing_of_the_new_backend(self):
+        before = self.configured()
+        self.lease(self.backend, "30 s")
+
+        said = self.old.action_move_waiting()["params"]["message"]
+
+        self.assertTrue(said.startswith("2 stay: a worker is sending"), said)
+        self.assertEqual(self.configured(), before)
+
+    def lane_of(self, backend):
+        self.env.cr.execute(
+            "SELECT head_id, attempts, first_failed_at, last_error, retry_at "
+            "FROM matrix_lane WHERE lane = %s",
+            [f"{backend.id}/{self.ticket.matrix_room_id}"],
+        )
+        return self.env.cr.fetchone()
+
+    def hold(self, backend, head_id):
+        self.lease(backend, "-1 s")
+        self.env.cr.execute(
+            """
+            UPDATE matrix_lane SET head_id = %s, attempts = 2, last_error = 'No',
+                first_failed_at = now() AT TIME ZONE 'UTC' - interval '1 h',
+                retry_at = now() AT TIME ZONE 'UTC' + interval '1 h'
+            WHERE lane LIKE %s
+            """,
+            [head_id, f"{backend.id}/%"],
+        )
+
+    def test_a_first_message_that_failed_is_not_logged_as_failed_again(self):
+        head = self.outbox()[0]["id"]
+        self.hold(self.backend, head)
+
+        self.old.action_move_waiting()
+
+        now = self.env.cr.now()
+        self.assertEqual(self.lane_of(self.new), (head, 2, now, "No", None))
+        self.assertEqual(self.lane_of(self.backend), (None, 0, None, None, None))
+
+    def test_a_message_that_the_new_backend_holds_keeps_its_own_history(self):
+        first, _second, third = (row["id"] for row in self.outbox())
+        self.hold(self.backend, first)
+        self.hold(self.new, third)
+        before = self.lane_of(self.new)
+
+        self.old.action_move_waiting()
+
+        self.assertEqual(self.lane_of(self.new), before)
+
+    def test_a_moved_message_of_the_chatter_can_still_be_edited(self):
+        self.clear_outbox()
+        self.new.is_active, self.backend.is_active = False, True
+        self.ticket.matrix_mirror_chatter = True
+        comment = self.ticket.message_post(
+            body="First", message_type="comment", subtype_xmlid="mail.mt_comment"
+        )
+        self.commit()
+        self.backend.is_active, self.new.is_active = False, True
+        self.old.action_move_waiting()
+
+        comment.body = "Better"
+        self.commit()
+
+        (row,) = self.outbox()
+        self.assertIn("Better", row["content"]["body"])
+        self.assertEqual(row["backend_id"], self.new.id)
+
     def test_each_record_moves_to_the_backend_of_its_company(self):
         branch = self.env["res.company"].create({"name": "Branch"})
         theirs = self.new.copy(
