@@ -1,4 +1,4 @@
--- Hold this worker's name for as long as the session lives. The first key is the one after that of the wake-up's gate.
+-- Hold this worker's name for as long as the session lives.
 --
--- $1 name
-SELECT pg_try_advisory_lock(1836348025, hashtext($1))
+-- $1 key of the names' locks, $2 name
+SELECT pg_try_advisory_lock($1::integer, hashtext($2))

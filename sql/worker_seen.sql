@@ -1,8 +1,14 @@
--- The heartbeat. Workers that have not been seen for a day are gone.
+-- The heartbeat. Workers that have not been seen for a day are gone, and sooner those that ran beside another one of their name.
 --
--- $1 name, $2 host name, $3 process id, $4 version, $5 messages sent, $6 messages failed since the start
+-- $1 the name that this process is listed by, $2 host name, $3 process id, $4 version, $5 messages sent and $6 failed since the start,
+-- $7 the owner of its lanes, <name>/<incarnation>, by which it may have been listed before
 WITH gone AS (
-    DELETE FROM matrix_worker WHERE last_seen < now() AT TIME ZONE 'UTC' - interval '1 day' AND name <> $1
+    DELETE FROM matrix_worker AS w
+    WHERE w.name <> $1 AND (
+        w.last_seen < now() AT TIME ZONE 'UTC' - interval '1 day'
+        OR w.name = $7
+        OR (starts_with(w.name, split_part($7, '/', 1) || '/') AND w.last_seen < now() AT TIME ZONE 'UTC' - interval '2 minutes')
+    )
 )
 INSERT INTO matrix_worker AS w (name, hostname, pid, version, sent_total, failed_total)
 VALUES ($1, $2, $3, $4, $5, $6)

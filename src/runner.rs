@@ -338,13 +338,21 @@ async fn heartbeat(shared: Arc<Shared>, totals: Arc<Totals>, is_over: Arc<Notify
     let store = &shared.context.store;
     let count =
         |counter: &std::sync::atomic::AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+    let mut listed = None;
+    // Waits until it is known what this process is called, or for the end.
+    tokio::select! {
+        () = store.relisted(None) => {}
+        () = is_over.notified() => return,
+    }
     loop {
-        if let Err(error) = store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
-            warn!(%error, "The heartbeat could not be written");
+        match store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
+            Ok(name) => listed = Some(name),
+            Err(error) => warn!(%error, "The heartbeat could not be written"),
         }
-        // Waits for the next heartbeat, or the end.
+        // Waits for the next heartbeat, another process of the same name, or the end.
         tokio::select! {
             () = sleep(HEARTBEAT) => {}
+            () = store.relisted(listed.as_deref()), if listed.is_some() => {}
             () = is_over.notified() => break,
         }
     }

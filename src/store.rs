@@ -11,10 +11,12 @@ mod error;
 mod history;
 mod inspect;
 mod listener;
+pub mod locks;
 mod migrations;
 mod pooler;
 mod report;
 mod status;
+mod tenure;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -30,7 +32,6 @@ use tokio_postgres::{
     types::{FromSql, ToSql},
 };
 
-use self::attempts::Attempts;
 pub use self::{
     account::AccountLock,
     backlog::{Backlog, COUNTED, counted},
@@ -44,6 +45,7 @@ pub use self::{
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
 };
+use self::{attempts::Attempts, tenure::Name};
 use crate::{
     config::Config,
     failpoint::{self, Point},
@@ -65,9 +67,7 @@ pub struct Store {
     attempts: Arc<Attempts>,
     /// Free while no connection is kept for an account's lock.
     account_lock: Arc<Semaphore>,
-    /// `<name>/<incarnation>`: another process of the same name is another owner.
-    owner: String,
-    name: String,
+    name: Arc<Name>,
     lease: Duration,
     metrics: Metrics,
 }
@@ -169,8 +169,7 @@ impl Store {
             pool,
             attempts: Arc::default(),
             account_lock: Arc::new(Semaphore::new(1)),
-            owner: format!("{}/{:08x}", config.worker_name, fastrand::u32(..)),
-            name: config.worker_name.clone(),
+            name: Arc::new(Name::new(&config.worker_name)),
             lease: config.lease,
             metrics,
         })
@@ -183,7 +182,6 @@ impl Store {
     pub fn listener(&self, config: &Config) -> Result<Listener, String> {
         Ok(Listener::new(
             connect::Link::new(config.database_url.expose_secret())?,
-            self.owner.clone(),
             self.name.clone(),
             self.metrics.clone(),
             self.attempts.clone(),
@@ -234,7 +232,7 @@ impl Store {
     pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
         let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
         let rows = self
-            .query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.owner])
+            .query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.name.owner])
             .await?;
         let mut ring = Ring::default();
         for row in &rows {
@@ -266,30 +264,42 @@ impl Store {
     /// Renews leases and returns those that are still ours, with whether each was renewed: somebody else may have it locked.
     pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<HashMap<(Lane, i64), bool>, StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
-        let rows = self.query(RENEW, &[&self.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
+        let rows = self.query(RENEW, &[&self.name.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
         rows.iter().map(|row| Ok(((Lane::new(value::<&str>(row, 0)?), value(row, 1)?), value(row, 2)?))).collect()
     }
 
     /// Gives leases back without a word about their messages.
     pub async fn give_back(&self, held: &[(Lane, i64)]) -> Result<(), StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
-        self.query(include_str!("../sql/give_back.sql"), &[&self.owner, &lanes, &epochs]).await.map(drop)
+        self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
     }
 
-    /// The heartbeat row of this worker.
-    pub async fn worker_seen(&self, sent: i64, failed: i64) -> Result<(), StoreError> {
+    /// Ends when the list of workers needs another row of this process: now that it is known who has the name, or at a change.
+    pub async fn relisted(&self, listed: Option<&str>) {
+        match listed {
+            None => self.name.settled().await,
+            Some(listed) => self.name.renamed(listed).await,
+        }
+    }
+
+    /// The heartbeat row of this worker. Returns the name that it is listed by.
+    pub async fn worker_seen(&self, sent: i64, failed: i64) -> Result<String, StoreError> {
+        let listed = self.name.listed().to_owned();
         let (host, pid) = (crate::config::host_name(), int(std::process::id()));
         self.query(
             include_str!("../sql/worker_seen.sql"),
-            &[&self.name, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed],
+            &[&listed, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed, &self.name.owner],
         )
-        .await
-        .map(drop)
+        .await?;
+        Ok(listed)
     }
 
     /// Takes the heartbeat row away at a clean stop.
     pub async fn worker_gone(&self) -> Result<(), StoreError> {
-        self.query(include_str!("../sql/worker_gone.sql"), &[&self.name, &int(std::process::id())]).await.map(drop)
+        let (host, pid) = (crate::config::host_name(), int(std::process::id()));
+        self.query(include_str!("../sql/worker_gone.sql"), &[&self.name.name, &self.name.owner, &host, &pid])
+            .await
+            .map(drop)
     }
 
     /// Messages that wait, counted up to `bound` of each backend.

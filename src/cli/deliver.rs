@@ -46,6 +46,8 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
 }
 
 pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
+    // Beside a service of this name it is another worker.
+    let config = &Config { worker_name: format!("{} (drain)", config.worker_name), ..config.clone() };
     let (store, listener) = open(config)?;
     store.check_contract().await?;
     let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;

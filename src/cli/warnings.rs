@@ -1,5 +1,7 @@
 //! What a person should look at, in plain words, with what to do about it.
 
+use std::collections::BTreeMap;
+
 use super::status::ago;
 use crate::store::{BackendReport, ServerReport, SnapshotReport, WorkerReport};
 
@@ -29,6 +31,18 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
             "workers",
             "no worker was seen for 2 minutes: nothing is sent".to_owned(),
             "start odoo-matrix-worker".to_owned(),
+        );
+    }
+    for (name, processes) in namesakes(workers) {
+        let places: Vec<_> = processes.iter().map(|worker| place(worker)).collect();
+        warn(
+            "worker names",
+            format!(
+                "{} running workers have the name {name} ({}): messages are safe, but the log does not tell them apart",
+                places.len(),
+                places.join("; ")
+            ),
+            "give each another WORKER_NAME (of a service: in its worker.env) and restart it".to_owned(),
         );
     }
     for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting > 0) {
@@ -64,6 +78,22 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
         );
     }
     warnings
+}
+
+/// Names that more than one running process has. All but one of them are listed as `<name>/<incarnation>`.
+fn namesakes(workers: &[WorkerReport]) -> BTreeMap<&str, Vec<&WorkerReport>> {
+    let mut named: BTreeMap<&str, Vec<&WorkerReport>> = BTreeMap::new();
+    for worker in workers.iter().filter(|worker| worker.seen_seconds <= MISSED_AFTER) {
+        let name = worker.name.split('/').next().unwrap_or_default();
+        named.entry(name).or_default().push(worker);
+    }
+    named.retain(|_, processes| processes.len() > 1);
+    named
+}
+
+fn place(worker: &WorkerReport) -> String {
+    let host = worker.hostname.as_deref().unwrap_or("unknown host");
+    worker.pid.map_or_else(|| host.to_owned(), |pid| format!("process {pid} on {host}"))
 }
 
 fn snapshot(held: &SnapshotReport) -> String {

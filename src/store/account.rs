@@ -5,7 +5,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_postgres::Row;
 use tracing::warn;
 
-use super::{Store, StoreError, connect};
+use super::{Store, StoreError, connect, locks};
 use crate::message::UserId;
 
 /// A lock of the session, so that no transaction is open while the homeserver is asked. The server frees it with the connection.
@@ -46,7 +46,7 @@ impl AccountLock {
     async fn ask(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection.as_ref().expect("taken when the lock is given back, and not before");
         let statement = connection.prepare_cached(sql).await?;
-        Ok(connection.query(&statement, &[&self.account.as_str()]).await?)
+        Ok(connection.query(&statement, &[&locks::DIRECT_LIST, &self.account.as_str()]).await?)
     }
 }
 

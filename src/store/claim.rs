@@ -69,8 +69,8 @@ impl Store {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
             // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
-            let lease: [&(dyn ToSql + Sync); 6] = [&self.owner, &names, &most, &lease, &backend, &is_paced];
-            let read: [&(dyn ToSql + Sync); 5] = [&self.owner, &names, &rows, &trusted, &bytes];
+            let lease: [&(dyn ToSql + Sync); 6] = [&self.name.owner, &names, &most, &lease, &backend, &is_paced];
+            let read: [&(dyn ToSql + Sync); 5] = [&self.name.owner, &names, &rows, &trusted, &bytes];
             let lease_them = async {
                 leased = client.query(&lease_them, &lease).await?;
                 Ok(())

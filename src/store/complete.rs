@@ -134,8 +134,8 @@ impl Store {
             .query(
                 COMPLETE,
                 &[
-                    &self.owner,
-                    &self.name,
+                    &self.name.owner,
+                    &self.name.name,
                     &lanes.lane,
                     &lanes.epoch,
                     &lanes.is_released,

@@ -2,7 +2,12 @@
 //!
 //! It lives outside the pool, whose connections drop notifications and open transactions.
 
-use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -16,6 +21,8 @@ use super::{
     StoreError,
     attempts::Attempts,
     connect::{Link, PgConnection},
+    locks,
+    tenure::{GHOST_GONE_AFTER, Name, SETTLED_AFTER, Tenure},
 };
 use crate::{backoff::Backoff, metrics::Metrics};
 
@@ -25,7 +32,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 13 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How soon a name is asked for again that another session still holds.
+/// How soon a name is asked for again that another session still holds: a predecessor's may just be ending.
 const NAME_RETRY: Duration = Duration::from_millis(500);
 
 /// Whether the channel is registered, and whether the server has become read-only.
@@ -59,17 +66,16 @@ impl Wakeups {
 /// Listens until it is dropped.
 pub struct Listener {
     link: Link,
-    owner: String,
-    name: String,
+    name: Arc<Name>,
     wakeups: Wakeups,
     metrics: Metrics,
     attempts: Arc<Attempts>,
 }
 
 impl Listener {
-    pub(super) fn new(link: Link, owner: String, name: String, metrics: Metrics, attempts: Arc<Attempts>) -> Self {
+    pub(super) fn new(link: Link, name: Arc<Name>, metrics: Metrics, attempts: Arc<Attempts>) -> Self {
         let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone() };
-        Self { link, owner, name, wakeups, metrics, attempts }
+        Self { link, name, wakeups, metrics, attempts }
     }
 
     pub fn wakeups(&self) -> Wakeups {
@@ -106,16 +112,12 @@ impl Listener {
         info!("Listening for new messages");
         // Whatever was queued while nobody listened.
         self.wakeups.wake();
+        let asked = Instant::now();
         let mut has_name = self.take_name(&client).await?;
-        if !has_name {
-            warn!(
-                worker.name = self.name,
-                "Another session holds this worker's name; give each worker its own WORKER_NAME"
-            );
-        }
         loop {
+            let is_settled = has_name || self.is_taken(asked.elapsed());
             tokio::select! {
-                () = sleep(if has_name { HEARTBEAT } else { NAME_RETRY }) => {}
+                () = sleep(if is_settled { HEARTBEAT } else { NAME_RETRY }) => {}
                 _ = &mut driver.0 => return Err(StoreError::Unavailable("the server closed the connection".to_owned())),
             }
             if !has_name {
@@ -132,21 +134,47 @@ impl Listener {
         }
     }
 
-    /// Holds the name as a session lock. Who gets it knows that the previous holder is dead, and frees that one's lanes at once
-    /// instead of waiting for the leases to end.
+    /// Whether another process has the name. It is asked for so long because the holder may be dead.
+    fn is_taken(&self, asked_for: Duration) -> bool {
+        let patience = if self.name.tenure() == Tenure::Ours { GHOST_GONE_AFTER } else { SETTLED_AFTER };
+        if self.name.tenure() == Tenure::Taken || asked_for < patience {
+            return self.name.tenure() == Tenure::Taken;
+        }
+        self.name.settle(Tenure::Taken);
+        warn!(
+            worker.name = self.name.name,
+            "Another running worker has this name. Messages are safe, but the log does not tell the two apart: give one of them \
+             another WORKER_NAME (of a service: in its worker.env) and restart it"
+        );
+        true
+    }
+
+    /// Holds the name as a session lock. Who gets it when it starts knows that the previous holder is dead, and frees that one's lanes
+    /// at once instead of waiting for the leases to end. Later the holder may have lived beside us, and live on without its session.
     async fn take_name(&self, client: &Client) -> Result<bool, StoreError> {
-        let row = answered(client.query_one(include_str!("../../sql/take_name.sql"), &[&self.name])).await?;
+        let sql = include_str!("../../sql/take_name.sql");
+        let row = answered(client.query_one(sql, &[&locks::WORKER_NAME, &self.name.name])).await?;
         if !row.try_get(0)? {
             return Ok(false);
         }
-        let prefix = format!("{}/", self.name);
-        let freed = answered(client.query(include_str!("../../sql/take_over.sql"), &[&prefix, &self.owner])).await?;
+        if self.name.tenure() == Tenure::Unknown {
+            self.take_over(client).await?;
+        }
+        if self.name.settle(Tenure::Ours) == Tenure::Taken {
+            info!(worker.name = self.name.name, "No other worker has this name any more");
+        }
+        Ok(true)
+    }
+
+    async fn take_over(&self, client: &Client) -> Result<(), StoreError> {
+        let (prefix, owner) = (format!("{}/", self.name.name), &self.name.owner);
+        let freed = answered(client.query(include_str!("../../sql/take_over.sql"), &[&prefix, owner])).await?;
         if !freed.is_empty() {
             self.metrics.leases_taken_over.inc_by(freed.len() as u64);
             info!(lanes = freed.len(), "Took over the lanes of this worker's previous process");
             self.wakeups.wake();
         }
-        Ok(true)
+        Ok(())
     }
 }
 

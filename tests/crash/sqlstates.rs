@@ -65,7 +65,7 @@ const STATEMENTS: [(&str, Cause); 23] = [
     ("status_reset", Cause::NewConfiguration),
     ("backends", Cause::NewConfiguration),
     ("LISTEN matrix_outbox", Cause::NewListener),
-    ("take_over", Cause::NewListener),
+    ("take_over", Cause::Start),
     ("take_name", Cause::NameTaken),
     ("pg_listening_channels", Cause::NameTaken),
     (CONNECT, Cause::NewConnections),

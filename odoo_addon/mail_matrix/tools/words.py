@@ -20,6 +20,10 @@ BACKEND_STATES = [
     ("paused", "Paused by an operator"),
 ]
 
+# First keys of advisory locks: all of them are listed in sql/migrations/README.md.
+# With a backend's id: one sync of contacts for each account at a time.
+LOCK_CONTACT_SYNC = 1836348027
+
 MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
 
 # Reasons for a failure that Odoo itself writes; the worker's are errcodes of Matrix or

@@ -5,7 +5,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools import content as contents
-from ..tools import people
+from ..tools import people, words
 from ..tools.matrix_client import MatrixError
 
 # A person waits: no call is begun after this, and each one ends within the other.
@@ -16,8 +16,6 @@ _MAX_AVATARS = 40
 # Contacts that were not found again are looked up one by one.
 _MAX_LOOKUPS = 50
 _AVATAR_DAYS = 30
-# With the backend's id: one sync for each account at a time.
-_LOCK = 1836348025
 
 
 class MatrixContactSync(models.TransientModel):
@@ -147,7 +145,11 @@ class MatrixContactSync(models.TransientModel):
         if not self.backend_id.is_active:
             raise UserError(self.env._("This Matrix backend is turned off."))
         self.env.cr.execute(
-            SQL("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK, self.backend_id.id)
+            SQL(
+                "SELECT pg_try_advisory_xact_lock(%s, %s)",
+                words.LOCK_CONTACT_SYNC,
+                self.backend_id.id,
+            )
         )
         if not self.env.cr.fetchone()[0]:
             raise UserError(

@@ -93,13 +93,22 @@ impl World {
 
     /// Starts a worker by way of another program, which becomes it.
     pub fn worker_through(&self, way: &[&str], name: &str, variables: &[(&str, &str)]) -> Process {
+        self.spawn(way, name, name, variables)
+    }
+
+    /// Starts a worker that has the name of another one that runs; its log is `log`.
+    pub fn namesake(&self, name: &str, log: &str) -> Process {
+        self.spawn(&[], name, log, &[])
+    }
+
+    fn spawn(&self, way: &[&str], name: &str, log: &str, variables: &[(&str, &str)]) -> Process {
         let worker = self.launch.command(&["run"]);
         let words = way.iter().map(OsStr::new).chain([worker.get_program()]).chain(worker.get_args());
         let mut words = words.map(OsStr::to_owned);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("WORKER_NAME", name).envs(variables.iter().copied());
-        Process::spawn("the worker", command, &self.logs.path().join(format!("{name}.log"))).unwrap()
+        Process::spawn("the worker", command, &self.logs.path().join(format!("{log}.log"))).unwrap()
     }
 
     /// What the workers have logged so far.

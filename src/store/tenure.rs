@@ -1,0 +1,69 @@
+//! Whether this process goes by its name alone. Two that run at once under one name are kept apart by the name's lock.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::timeout};
+
+/// A predecessor that has died is gone from the server well before that. Who still holds the name then, lives.
+pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+/// Our own earlier session may be the holder: the server's keepalives (`connect.rs`) find within 25 s that its line is dead.
+pub(super) const GHOST_GONE_AFTER: Duration = Duration::from_secs(30);
+
+/// What is known of the name's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tenure {
+    Unknown,
+    /// Ours, or it was when the server was last heard.
+    Ours,
+    /// Another running process has it.
+    Taken,
+}
+
+#[derive(Debug)]
+pub(super) struct Name {
+    /// As configured.
+    pub(super) name: String,
+    /// `<name>/<incarnation>`: another process of the same name is another owner.
+    pub(super) owner: String,
+    tenure: watch::Sender<Tenure>,
+}
+
+impl Name {
+    pub(super) fn new(name: &str) -> Self {
+        let owner = format!("{name}/{:08x}", fastrand::u32(..));
+        Self { name: name.to_owned(), owner, tenure: watch::Sender::new(Tenure::Unknown) }
+    }
+
+    pub(super) fn tenure(&self) -> Tenure {
+        *self.tenure.borrow()
+    }
+
+    /// Returns what was known before.
+    pub(super) fn settle(&self, tenure: Tenure) -> Tenure {
+        self.tenure.send_replace(tenure)
+    }
+
+    /// What this process is called in the list of workers: by its name only where that tells it from all others.
+    pub(super) fn listed(&self) -> &str {
+        self.listed_while(self.tenure())
+    }
+
+    fn listed_while(&self, tenure: Tenure) -> &str {
+        if tenure == Tenure::Taken { &self.owner } else { &self.name }
+    }
+
+    /// Ends when the tenure is known, or cannot be asked for.
+    pub(super) async fn settled(&self) {
+        let mut tenure = self.tenure.subscribe();
+        let known = tenure.wait_for(|tenure| *tenure != Tenure::Unknown);
+        // The sender is ours, so the channel cannot end; a database that does not answer is no reason to wait longer.
+        let _ = timeout(SETTLED_AFTER + Duration::from_secs(1), known).await;
+    }
+
+    /// Ends when [`Self::listed`] is no longer `listed`.
+    pub(super) async fn renamed(&self, listed: &str) {
+        let mut tenure = self.tenure.subscribe();
+        let _ = tenure.wait_for(|tenure| self.listed_while(*tenure) != listed).await;
+    }
+}
