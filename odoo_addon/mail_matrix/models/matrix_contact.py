@@ -190,6 +190,13 @@ class MatrixContact(models.Model):
 
         :param backend: the record that sends, with all rights
         """
+        values = self._direct_values(backend, matrix_user_id)
+        outbox = self.env["matrix.outbox"]
+        return outbox._insert_written(backend, "dm", body, values)
+
+    @api.model
+    def _direct_values(self, backend, matrix_user_id):
+        """Return where a row for an account goes; see _enqueue_direct."""
         if not backend.is_active:
             raise UserError(
                 self.env._(
@@ -205,9 +212,7 @@ class MatrixContact(models.Model):
                     account=matrix_user_id,
                 )
             )
-        values = {"backend_id": backend.id, "matrix_user_id": matrix_user_id}
-        outbox = self.env["matrix.outbox"]
-        return outbox._insert_written(backend, "dm", body, values)
+        return {"backend_id": backend.id, "matrix_user_id": matrix_user_id}
 
     # What became of them: a user sees his own messages, a manager those of all.
 

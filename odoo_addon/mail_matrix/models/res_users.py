@@ -1,7 +1,7 @@
 from urllib.parse import urlsplit
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError, RedirectWarning, UserError, ValidationError
 from odoo.tools.sql import index_exists
 
 from ..tools import content as contents
@@ -17,7 +17,7 @@ class ResUsers(models.Model):
     _inherit = "res.users"
 
     matrix_user_id = fields.Char(
-        string="Matrix Account",
+        string="Matrix ID",
         copy=False,
         groups="mail_matrix.group_matrix_user",
         help="For example @name:example.org. Rooms that Odoo creates invite it.",
@@ -118,6 +118,26 @@ class ResUsers(models.Model):
         contacts = self.env["matrix.contact"]
         contacts._matrix_check_user()
         return contacts._composer_action({"default_user_id": self.id})
+
+    def _matrix_own_account(self):
+        """Return this user's account; where there is none, show where to enter it."""
+        self.ensure_one()
+        # With all rights: others than Matrix Users have the field in their preferences
+        # only.
+        account = self.sudo().matrix_user_id
+        if account:
+            return account
+        preferences = self.env["ir.actions.act_window"]._for_xml_id(
+            "base.action_res_users_my"
+        )
+        raise RedirectWarning(
+            self.env._(
+                "You have not entered your Matrix ID yet. Open your preferences, enter "
+                "it as @name:example.org, and send again."
+            ),
+            {**preferences, "res_id": self.id},
+            self.env._("Open Preferences"),
+        )
 
     def _refuse_mapping_by_customers(self):
         """Raise AccessError in the portal, where people may write their own user.

@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..models.matrix_backend_connection import notification
 from ..tools.rehearsal import rehearsal
 
 
@@ -89,7 +90,7 @@ class MatrixPreview(models.TransientModel):
             if not preview.record_ref or not preview.event_type:
                 continue
             try:
-                content = preview._content()
+                content = preview._row()["content"]
             except Exception as error:
                 self.env["matrix.outbox"]._raise_if_to_run_again(error)
                 preview.problem = str(error)
@@ -97,8 +98,39 @@ class MatrixPreview(models.TransientModel):
             preview.body = content["body"]
             preview.html = content.get("formatted_body")
 
-    def _content(self):
-        """Return the content that the event would have, made with all rights as at
+    def action_send_to_me(self):
+        """Queue the text as a direct message to whoever looks at it."""
+        self.ensure_one()
+        self.check_access("read")
+        account = self.env.user._matrix_own_account()
+        backend = self.backend_id
+        if not backend.is_active:
+            raise UserError(
+                self.env._(
+                    "The Matrix backend “%(backend)s” is turned off and sends nothing. "
+                    "Turn it on first.",
+                    backend=backend.name,
+                )
+            )
+        if self.problem:
+            raise UserError(self.problem)
+        row = self._row()
+        # No message of the chatter: edits of that one are for rooms that were told.
+        row.pop("message_id", None)
+        target = self.env["matrix.contact"]._direct_values(backend.sudo(), account)
+        self.env["matrix.outbox"]._insert_rows([{**row, **target, "event_type": "dm"}])
+        return notification(
+            "info",
+            self.env._("On its way to you"),
+            self.env._(
+                "%(account)s will find it in the direct chat with Odoo. The first "
+                "message brings an invitation to that chat.",
+                account=account,
+            ),
+        )
+
+    def _row(self):
+        """Return the outbox row that the event would have, made with all rights as at
         commit."""
         if not self._is_fitting():
             raise UserError(
@@ -109,13 +141,14 @@ class MatrixPreview(models.TransientModel):
             )
         record, backend, event_type = self.record_ref, self.backend_id, self.event_type
         record.check_access("read")
+        backend.check_access("read")
         with rehearsal(self.env) as env:
             event = env[record._name].browse(record.id).sudo()
             if event_type == "chatter":
                 message = self._last_comment(env, record)
                 event = event.with_context(matrix_message_id=message.id)
             backend = env["matrix.backend"].browse(backend.id).sudo()
-            return event._matrix_row(event_type, backend, {})["content"]
+            return event._matrix_row(event_type, backend, {})
 
     @api.model
     def _last_comment(self, env, record):

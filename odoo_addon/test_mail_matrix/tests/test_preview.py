@@ -1,7 +1,10 @@
+from odoo.exceptions import AccessError, RedirectWarning, UserError
 from odoo.tests import Form, tagged
 from odoo.tools import mute_logger
 
 from .common import TicketCase
+
+MY_ID = "@me:example.org"
 
 
 @tagged("post_install", "-at_install")
@@ -88,3 +91,76 @@ class TestPreview(TicketCase):
 
         self.env.invalidate_all()
         self.assertEqual(self.ticket.name, "Renamed")
+
+    def test_a_text_is_sent_to_me_as_the_room_would_read_it(self):
+        self.manager.with_user(self.manager).matrix_user_id = MY_ID
+        self.backend.template_ticket_moved = "{{ object.name }} moved"
+        preview = self.preview(self.ticket)
+
+        preview.action_send_to_me()
+
+        [row] = self.outbox()
+        self.assertEqual((row["event_type"], row["matrix_user_id"]), ("dm", MY_ID))
+        self.assertEqual(row["lane"], f"{self.backend.id}/{MY_ID}")
+        self.assertEqual(row["content"]["body"], preview.body)
+        self.assertEqual(row["content"]["body"], "Leaking tap moved")
+        self.assertIn(row["content"]["formatted_body"], preview.html)
+        self.assertEqual(row["user_id"], self.manager.id)
+        # Not a delivery of the record, and the sender's own line in the log.
+        self.assertEqual((row["room_id"], row["res_model"], row["res_id"]), (None,) * 3)
+        log = self.log(row, status="ok", room_id="!dm:example.org")
+        self.assertEqual(log.with_user(self.manager).matrix_user_id, MY_ID)
+
+    def test_a_chatter_text_that_is_sent_to_me_is_not_edited_later(self):
+        self.manager.matrix_user_id = MY_ID
+        message = self.ticket.message_post(body="Old", message_type="comment")
+        self.commit()
+        self.clear_outbox()
+
+        self.preview(self.ticket, "chatter").action_send_to_me()
+        message.body = "New"
+        self.commit()
+
+        self.assertEqual(len(self.bodies()), 1)
+        self.assertIn("Old", self.bodies()[0])
+
+    def test_without_a_matrix_id_my_preferences_are_offered(self):
+        with self.assertRaisesRegex(RedirectWarning, "your Matrix ID") as refused:
+            self.preview(self.ticket).action_send_to_me()
+
+        _text, action, button, _context = refused.exception.args
+        self.assertEqual(
+            (action["res_model"], button), ("res.users", "Open Preferences")
+        )
+        self.assertEqual(action["res_id"], self.manager.id)
+        users = self.env["res.users"].with_user(self.manager)
+        arch = users.get_view(action["views"][0][0], "form")["arch"]
+        self.assertIn('name="matrix_user_id"', arch)
+        self.assertEqual(self.outbox(), [])
+
+    def test_what_cannot_be_sent_to_me_says_why(self):
+        self.manager.matrix_user_id = MY_ID
+        with self.assertRaisesRegex(UserError, "for this kind of record"):
+            self.preview(self.visit).action_send_to_me()
+        self.backend_state("ok", matrix_user_id=MY_ID)
+        with self.assertRaisesRegex(UserError, "Odoo itself"):
+            self.preview(self.ticket).action_send_to_me()
+        self.backend.is_active = False
+        with self.assertRaisesRegex(UserError, "Turn it on first"):
+            self.preview(self.ticket).action_send_to_me()
+        self.assertEqual(self.outbox(), [])
+
+    def test_only_managers_of_the_company_have_texts_sent(self):
+        self.manager.matrix_user_id = MY_ID
+        branch = self.env["res.company"].create({"name": "Branch"})
+        elsewhere = self.backend.copy({"company_id": branch.id})
+        preview = self.preview(self.ticket)
+        with self.assertRaises(AccessError):
+            preview.with_user(self.user).action_send_to_me()
+        values = {"event_type": "ticket_moved", "backend_id": elsewhere.id}
+        reference = f"{self.ticket._name},{self.ticket.id}"
+        with self.assertRaises(AccessError):
+            self.previews.create(
+                {**values, "record_ref": reference}
+            ).action_send_to_me()
+        self.assertEqual(self.outbox(), [])
