@@ -1,3 +1,5 @@
+from collections import Counter
+
 from odoo import api, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
@@ -16,21 +18,21 @@ class MatrixLog(models.Model):
         A message that had arrived after all is not sent twice: the homeserver and the
         worker know its id.
         """
-        messages = self._messages_to_requeue()._that_can_be_retried()
-        readable, refused = messages._split_by_consent()
-        if refused and len(refused) == len(messages):
-            raise UserError(refused[:1]._room_record()._matrix_encrypted_explanation())
-        self.env.cr.execute(messages._retry_sql(messages - refused, readable))
-        queued = self.env.cr.rowcount
-        self.env["matrix.mirror"]._follow_requeued(
-            (message, message.txn_id) for message in messages - refused
-        )
-        left = len(messages) - queued
-        if not queued:
-            raise UserError(
-                self.env._("Already queued, or sent since: there is nothing to retry.")
+        left = Counter()
+        messages = self._messages_to_requeue(left)
+        active = messages.filtered(lambda row: row.backend_id.is_active)
+        self._leave(left, messages - active, self._inactive_explanation(messages))
+        readable, refused = active._split_by_consent()
+        self._leave(left, refused, self._readable_explanation(refused))
+        queued = active - refused
+        self.env.cr.execute(queued._retry_sql(queued, readable))
+        count = self.env.cr.rowcount
+        left[self._queued_explanation()] += len(set(queued.mapped("txn_id"))) - count
+        if count:
+            self.env["matrix.mirror"]._follow_requeued(
+                (message, {"txn_id": message.txn_id}) for message in queued
             )
-        return self._requeued_notification(queued, left - len(refused), refused)
+        return self._requeued_notification(count, left)
 
     @api.model
     def _retry_sql(self, messages, readable):
@@ -84,29 +86,57 @@ class MatrixLog(models.Model):
         """Queue the failed messages as new ones, under new transaction ids.
 
         They go to the room that their record has now, through the backend that it has
-        now: the old ones may be the reason why they failed. Raises UserError where that
-        room must not have them.
+        now: the old ones may be the reason why they failed. What that room must not
+        have is left out.
         """
-        messages = self._messages_to_requeue()
-        outbox = self.env["matrix.outbox"]
+        left = Counter()
         rows = []
-        for message in messages:
-            values = message._values_to_send_again()
-            backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
-            row = outbox._row(backend, message.event_type, "", values)
-            content = {**message.content, contents.MARKER: row["txn_id"]}
-            # The consent to stand readable is for one room.
-            content.pop(contents.UNENCRYPTED, None)
-            if values.get("unencrypted"):
-                content[contents.UNENCRYPTED] = True
-            row["content"] = content
-            rows.append(row)
-        outbox._insert_rows(rows)
-        self.env["matrix.mirror"]._follow_requeued(
-            (message, row["txn_id"])
-            for message, row in zip(messages, rows, strict=True)
+        messages = self._messages_to_requeue(left)
+        # What failed more than once is one message, in the place of its first line.
+        latest = {message.txn_id: message for message in messages}
+        for message in latest.values():
+            try:
+                rows.append((message, message._row_to_send_again()))
+            except UserError as error:
+                left[str(error)] += 1
+        queued = {message.txn_id for message, _row in rows}
+        mine = self._mark_requeued(
+            messages.filtered(lambda message: message.txn_id in queued)
         )
-        return self._requeued_notification(len(rows), 0)
+        left[self._queued_explanation()] += len(rows) - len(mine)
+        rows = [(message, row) for message, row in rows if message.id in mine]
+        self.env["matrix.outbox"]._insert_rows([row for _message, row in rows])
+        self.env["matrix.mirror"]._follow_requeued(rows)
+        return self._requeued_notification(len(rows), left)
+
+    @api.model
+    def _mark_requeued(self, messages):
+        """Remember that these are queued again; return the ids of those that were not
+        before."""
+        marked = self.env.execute_query(
+            SQL(
+                """
+                INSERT INTO matrix_requeue (log_id) SELECT unnest(%s::bigint[])
+                ON CONFLICT (log_id) DO NOTHING
+                RETURNING log_id
+                """,
+                messages.ids,
+            )
+        )
+        return {log_id for (log_id,) in marked}
+
+    def _row_to_send_again(self):
+        """Return the new row of the outbox. Raises UserError where none may be made."""
+        self.ensure_one()
+        values = self._values_to_send_again()
+        backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
+        row = self.env["matrix.outbox"]._row(backend, self.event_type, "", values)
+        content = {**self.content, contents.MARKER: row["txn_id"]}
+        # The consent to stand readable is for one room.
+        content.pop(contents.UNENCRYPTED, None)
+        if values.get("unencrypted"):
+            content[contents.UNENCRYPTED] = True
+        return {**row, "content": content}
 
     def _values_to_send_again(self):
         """Return what the new row holds besides its text."""
@@ -162,61 +192,85 @@ class MatrixLog(models.Model):
             return None
         return model.browse(self.res_id).exists()
 
-    def _messages_to_requeue(self):
-        """Return one row, with all rights, for each message that can be queued again.
+    def _messages_to_requeue(self, left):
+        """Return those of these rows that can be queued again, with all rights.
 
-        Raises UserError where there is none, with the reason.
+        :param Counter left: what cannot is counted here, by the reason in plain words
         """
         self._check_manager()
-        self.check_access("read")
+        self.browse().check_access("read")
+        # Rows that were deleted meanwhile are left out in silence.
+        found = self.exists()
+        readable = found._filtered_access("read")
+        self._leave(left, found - readable, self.env._("You may not read these."))
         # With all rights: managers have none on what the worker writes but to read it.
-        failed = self.sudo().filtered(lambda row: row.status == "failed").sorted("id")
-        if not failed:
-            raise UserError(
-                self.env._("Only failed messages can be sent again: these were sent.")
-            )
-        final = failed.filtered("is_final")
-        if not final:
-            raise UserError(
+        rows = readable.sudo().sorted("id")
+        retracted = self.env["matrix.mirror"]._retracted_among(rows.mapped("txn_id"))
+        requeued = rows._requeued_ids()
+        for is_left, reason in (
+            (
+                lambda row: row.status != "failed",
+                self.env._("Only failed messages can be sent again: these were sent."),
+            ),
+            (
+                lambda row: not row.is_final,
                 self.env._(
                     "Still queued: this will be sent when the homeserver is back."
-                )
-            )
-        whole = final.filtered(lambda row: row.content and row.txn_id)
-        if not whole:
-            raise UserError(
+                ),
+            ),
+            (
+                lambda row: not row.content or not row.txn_id,
                 self.env._(
-                    "There is no message to send: it could not be made. Mend what the "
-                    "error says; the next event will use it."
-                )
-            )
-        retracted = self.env["matrix.mirror"]._retracted_among(whole.mapped("txn_id"))
-        whole = whole.filtered(lambda row: row.txn_id not in retracted)
-        if not whole:
-            raise UserError(
+                    "There is no message to send: it could not be made. Correct what "
+                    "the error says; the next event will use it."
+                ),
+            ),
+            (
+                lambda row: row.txn_id in retracted,
                 self.env._(
                     "The message was deleted in Odoo, so there is nothing to send."
-                )
-            )
-        latest = {row.txn_id: row for row in whole}
-        return self.sudo().union(*latest.values())
+                ),
+            ),
+            (lambda row: row.id in requeued, self._queued_explanation()),
+        ):
+            refused = rows.filtered(is_left)
+            self._leave(left, refused, reason)
+            rows -= refused
+        return rows
 
-    def _that_can_be_retried(self):
-        """Return those of these messages whose backend still sends.
+    def _requeued_ids(self):
+        """Return which of these were queued again: another row tells what became of
+        that."""
+        found = self.env.execute_query(
+            SQL("SELECT log_id FROM matrix_requeue WHERE log_id = ANY(%s)", self.ids)
+        )
+        return {log_id for (log_id,) in found}
 
-        Raises UserError where there is none.
-        """
-        active = self.filtered(lambda row: row.backend_id.is_active)
-        if not active:
-            raise UserError(
-                self.env._(
-                    "The backend of these messages is not active, or was deleted: "
-                    "%(backends)s. Activate it first; or click “Send Again”, which "
-                    "sends them as new messages through the active backend.",
-                    backends=", ".join(self.backend_id.mapped("name")) or "–",
-                )
+    @api.model
+    def _leave(self, left, rows, reason):
+        if rows:
+            left[reason] += len(rows)
+
+    def _inactive_explanation(self, messages):
+        return self.env._(
+            "The backend of these messages is not active, or was deleted: "
+            "%(backends)s. Activate it first; or click “Send Again”, which "
+            "sends them as new messages through the active backend.",
+            backends=", ".join(
+                messages.backend_id.filtered(
+                    lambda backend: not backend.is_active
+                ).mapped("name")
             )
-        return active
+            or "–",
+        )
+
+    @api.model
+    def _readable_explanation(self, refused):
+        return refused and refused[:1]._room_record()._matrix_encrypted_explanation()
+
+    @api.model
+    def _queued_explanation(self):
+        return self.env._("Already queued, or sent since: there is nothing to do.")
 
     @api.model
     def _check_manager(self):
@@ -225,22 +279,28 @@ class MatrixLog(models.Model):
                 self.env._("Only a Matrix Manager may send or discard messages again.")
             )
 
-    def _requeued_notification(self, queued, left, refused=()):
-        message = self.env._("%(count)s queued.", count=queued)
-        if left:
-            message += " " + self.env._("%(count)s already queued or sent.", count=left)
-        if refused:
-            message += " " + self.env._(
-                "%(count)s not queued: their rooms are encrypted, and “Send "
-                "Unencrypted” is off on the records.",
-                count=len(refused),
-            )
+    @api.model
+    def _requeued_notification(self, queued, left):
+        """Say what was queued, and of what was not, how many and why.
+
+        Raises UserError where nothing was queued.
+        """
+        left = +left
+        if not queued:
+            raise UserError("\n".join(left) or self._queued_explanation())
+        parts = [self.env._("%(count)s queued.", count=queued)]
+        parts += [
+            self.env._("%(count)s not queued: %(reason)s", count=count, reason=reason)
+            for reason, count in left.items()
+        ]
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
-                "type": "success",
-                "message": message,
+                "type": "warning" if left else "success",
+                # Time to read it.
+                "sticky": bool(left),
+                "message": " ".join(parts),
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }

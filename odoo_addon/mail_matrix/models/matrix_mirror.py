@@ -12,6 +12,7 @@ _logger = logging.getLogger(__name__)
 
 _CHANGED = "mail_matrix.changed_mirrors"
 _BATCH = 10_000
+_WHERE = ("backend_id", "room_id", "res_model", "res_id")
 
 
 class MatrixMirror(models.Model):
@@ -47,12 +48,9 @@ class MatrixMirror(models.Model):
         self.sudo().create(
             [
                 {
+                    **{name: row[name] for name in _WHERE},
                     "message_id": row["message_id"],
                     "txn_id": row["txn_id"],
-                    "backend_id": row["backend_id"],
-                    "room_id": row["room_id"],
-                    "res_model": row["res_model"],
-                    "res_id": row["res_id"],
                     "queued_at": row["queued_at"],
                     "digest": self._digest(row["content"]),
                 }
@@ -96,13 +94,17 @@ class MatrixMirror(models.Model):
     def _follow_requeued(self, requeued):
         """Have queued again what was edited since it failed, as it is now.
 
-        :param requeued: pairs of a row of the log and the transaction id it has now
+        :param requeued: pairs of a row of the log and the row of the outbox that it is
+            now, as far as that differs
         """
-        for failed, txn_id in requeued:
+        for failed, row in requeued:
             mirror = self.sudo().search([("txn_id", "=", failed.txn_id)], limit=1)
             if not mirror:
                 continue
-            mirror.txn_id = txn_id
+            mirror.write(
+                {name: row[name] for name in _WHERE if row.get(name)}
+                | {"txn_id": row["txn_id"]}
+            )
             if self._digest(failed.content) != mirror.digest:
                 mirror.digest = False
                 mirror._note_change()
@@ -153,12 +155,7 @@ class MatrixMirror(models.Model):
 
     def _target(self):
         """Return the values of a row that goes where this was told."""
-        return {
-            "backend_id": self.backend_id,
-            "room_id": self.room_id,
-            "res_model": self.res_model,
-            "res_id": self.res_id,
-        }
+        return {name: self[name] for name in _WHERE}
 
     @api.autovacuum
     def _gc_mirrors(self):

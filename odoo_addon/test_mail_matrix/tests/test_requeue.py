@@ -63,20 +63,106 @@ class TestRequeue(TicketCase):
         log = self.failed_message()
 
         log.action_send_again()
+
+        (row,) = self.outbox()
+        self.assertNotEqual(row["txn_id"], log.txn_id)
+        self.assertEqual(row["content"]["body"], "Hello")
+        self.assertEqual(row["content"]["org.odoo.outbox"], row["txn_id"])
+        self.assertGreater(row["expires_at"], row["queued_at"])
+
+    def test_what_is_queued_again_already_is_not_sent_again(self):
+        log = self.failed_message()
+        log.action_send_again()
+        with self.assertRaisesRegex(UserError, "Already queued"):
+            log.action_send_again()
+
+        retried = self.failed_message()
+        retried.action_retry()
+        self.log(self.outbox()[-1], status="ok")
+        with self.assertRaisesRegex(UserError, "sent since"):
+            retried.action_send_again()
+        self.assertEqual(len(self.outbox()), 1)
+
+    def test_send_again_in_bulk_leaves_out_what_cannot_be_sent_and_says_why(self):
+        branch = self.env["res.company"].create({"name": "Branch"})
+        foreign = self.backend.copy({"name": "Branch", "company_id": branch.id})
+        good = self.failed_message("Good") | self.failed_message("Better")
+        held = self.failed_message("Held", is_final=False)
+        self.env.cr.execute("DELETE FROM matrix_outbox")
+        requeued = self.failed_message("Queued")
+        requeued.action_send_again()
+        self.env.cr.execute("DELETE FROM matrix_outbox")
+        closed = self.ticket.create({"name": "Closed", "matrix_room_id": "!closed"})
+        closed._matrix_enqueue("manual", "Secret")
+        encrypted = self.fail()
+        closed.sudo().matrix_room_health = "encrypted"
+        hidden = self.failed_message("Hidden", backend_id=foreign.id)
+        self.ticket._matrix_enqueue("manual", "Sent")
+        sent = self.log(self.outbox()[-1], status="ok")
+        textless = self.log_row(status="failed", backend_id=self.backend.id)
+        gone = self.failed_message("Gone")
+        self.env.cr.execute("DELETE FROM matrix_log WHERE id = %s", [gone.id])
+        rows = good | held | requeued | encrypted | hidden | sent | textless | gone
+
+        said = rows.with_user(self.manager).action_send_again()["params"]
+
+        self.assertEqual(self.bodies(), ["Good", "Better"])
+        self.assertEqual((said["type"], said["sticky"]), ("warning", True))
+        for part in (
+            "2 queued.",
+            "1 not queued: You may not read these.",
+            "1 not queued: Only failed messages",
+            "1 not queued: Still queued",
+            "1 not queued: There is no message to send",
+            "1 not queued: Already queued",
+            "1 not queued: This room is encrypted",
+        ):
+            self.assertIn(part, said["message"])
+        self.assertEqual(said["message"].count("not queued"), 6)
+
+    def test_send_again_in_bulk_goes_on_where_one_backend_is_gone(self):
+        branch = self.env["res.company"].create({"name": "Branch"})
+        self.manager.company_ids |= branch
+        theirs = self.backend.copy(
+            {"name": "Branch", "company_id": branch.id, "is_active": False}
+        )
+        good = self.failed_message("Good")
+        lost = self.failed_message(
+            "Lost", backend_id=theirs.id, res_model=None, res_id=None
+        )
+        self.ticket.company_id = self.backend.company_id = self.env.company
+        both = (good | lost).with_context(
+            allowed_company_ids=(self.env.company | branch).ids
+        )
+
+        for action in (both.action_send_again, both.action_retry):
+            said = action()["params"]["message"]
+            self.assertIn("1 queued.", said)
+            self.assertRegex(said, "1 not queued: The backend of these.*Branch")
+            self.env.cr.execute("DELETE FROM matrix_outbox; DELETE FROM matrix_requeue")
+
+    def test_a_message_of_the_chatter_that_was_sent_again_can_still_be_edited(self):
+        self.ticket.matrix_mirror_chatter = True
+        comment = self.ticket.message_post(
+            body="First", message_type="comment", subtype_xmlid="mail.mt_comment"
+        )
+        self.commit()
+        log = self.fail().with_user(self.manager)
+        self.ticket.matrix_room_id = "!successor:example.org"
         log.action_send_again()
 
-        rows = self.outbox()
-        self.assertEqual(len({row["txn_id"] for row in rows} | {log.txn_id}), 3)
-        for row in rows:
-            self.assertEqual(row["content"]["body"], "Hello")
-            self.assertEqual(row["content"]["org.odoo.outbox"], row["txn_id"])
-            self.assertGreater(row["expires_at"], row["queued_at"])
+        comment.body = "Better"
+        self.commit()
+
+        (row,) = self.outbox()
+        self.assertIn("Better", row["content"]["body"])
+        self.assertEqual(row["room_id"], "!successor:example.org")
 
     def test_send_again_goes_to_the_room_of_now_and_retry_to_the_old_one(self):
-        log = self.failed_message()
+        sent_again, log = self.failed_message(), self.failed_message()
         self.ticket.matrix_room_id = "!successor:example.org"
 
-        log.action_send_again()
+        sent_again.action_send_again()
         log.action_retry()
 
         again, retried = self.outbox()
@@ -154,7 +240,7 @@ class TestRequeue(TicketCase):
         message = logs.action_retry()["params"]["message"]
 
         self.assertEqual(self.bodies(), ["Free"])
-        self.assertIn("1 queued. 1 not queued: their rooms are encrypted", message)
+        self.assertIn("1 queued. 1 not queued: This room is encrypted", message)
 
     def found(self, health):
         """Let Check Room find this."""
