@@ -3,6 +3,7 @@ from . import matrix_text_mixin
 from . import matrix_backend
 from . import matrix_backend_token
 from . import matrix_backend_connection
+from . import matrix_backend_tested
 from . import matrix_backend_address
 from . import matrix_backend_home
 from . import matrix_outbox

@@ -1,3 +1,4 @@
+import contextlib
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -27,34 +28,31 @@ class MatrixBackend(models.Model):
         )
 
     def action_test_connection(self):
-        """Show whether the account can be used, and what stands in the way if not."""
+        """Note on the form whether the account can be used, and what stands in the way
+        if not."""
         self.ensure_one()
         self.check_access("write")
         try:
-            account, found, warnings = self._test_connection()
+            found, warnings = self._test_connection()
         except _NoHomeserver as error:
             if url := self._find_address():
                 return self._offer_address(url)
             return self._connection_failed(error)
         except UserError as error:
             return self._connection_failed(error)
-        following = notification(
-            "info",
-            self.env._("Good to know"),
-            self._hint_about_rate_limits(account),
+        self._write_test(
+            result="warning" if warnings else "ok",
+            warnings="\n".join(f"• {warning}" for warning in warnings),
+            **found,
         )
-        for warning in reversed(warnings):
-            following = notification(
-                "warning", self.env._("Worth your attention"), warning, following
-            )
         return notification(
             "success",
-            self.env._("✓ Connected to Matrix"),
-            " · ".join(found),
-            following,
+            self.env._("Connected to Matrix"),
+            self.env._("Account: %(user)s", user=found["account"]),
         )
 
     def _connection_failed(self, error):
+        self._write_test(result="failed", problem=str(error))
         return notification("danger", self.env._("Connection failed"), str(error))
 
     def _offer_address(self, url):
@@ -75,7 +73,7 @@ class MatrixBackend(models.Model):
         }
 
     def _test_connection(self):
-        """Return the account's id, what was found and what to warn of, as texts.
+        """Return what was found, as values for _write_test, and a list of warnings.
 
         Raises UserError with the reason where the account cannot be used.
         """
@@ -87,25 +85,24 @@ class MatrixBackend(models.Model):
         except MatrixError as error:
             raise _NoHomeserver(str(error)) from None
         client = self._client()
-        account = client.whoami()
-        user_id, device_id = account["user_id"], account.get("device_id")
-        try:
+        whoami = client.whoami()
+        account, device = whoami["user_id"], whoami.get("device_id")
+        server = None
+        # Told by the federation API, which need not stand at this address.
+        with contextlib.suppress(MatrixError):
             server = client.server_version()
-        except MatrixError:
-            # Told by the federation API, which need not stand at this address.
-            server = self.env._("unknown")
-        found = [
-            self.env._("Account: %(user)s", user=user_id),
-            self.env._("Device: %(device)s", device=device_id or "–"),
-            self.env._("Server: %(server)s", server=server),
-            self.env._("Newest specification: %(version)s", version=versions[-1]),
-        ]
+        found = {
+            "account": account,
+            "device": device,
+            "server": server,
+            "specification": versions[-1],
+        }
         warnings = [
-            self._warning_about_device(device_id),
+            self._warning_about_device(device),
             self._warning_about_encryption(),
-            self._align_displayname(client, user_id),
+            self._align_displayname(client, account),
         ]
-        return user_id, found, [warning for warning in warnings if warning]
+        return found, [warning for warning in warnings if warning]
 
     def _warning_about_device(self, device_id):
         if device_id:
@@ -144,21 +141,12 @@ class MatrixBackend(models.Model):
             )
         return None
 
-    def _hint_about_rate_limits(self, user_id):
-        return self.env._(
-            "Homeservers slow down each account; Synapse lets through a message in "
-            "five seconds after the first ten. Messages wait then, and none is lost. "
-            "To exempt the account, an administrator of a Synapse calls POST "
-            "/_synapse/admin/v1/users/%(user)s/override_ratelimit with "
-            '{"messages_per_second": 0, "burst_count": 0}.',
-            user=user_id,
-        )
-
 
 def notification(kind, title, text, following=None):
-    """Return the action that shows ``text`` until it is clicked away.
+    """Return the action that shows ``text`` for a moment.
 
-    ``following`` is shown next; at the end the form reads its record again.
+    Afterwards the form reads its record again, on which the result stands, unless
+    another action is ``following``.
     """
     return {
         "type": "ir.actions.client",
@@ -167,8 +155,6 @@ def notification(kind, title, text, following=None):
             "type": kind,
             "title": title,
             "message": text,
-            # There is more to read than fits into the usual four seconds.
-            "sticky": True,
             "next": following or {"type": "ir.actions.act_window_close"},
         },
     }

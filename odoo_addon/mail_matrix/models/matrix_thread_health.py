@@ -39,7 +39,12 @@ class MatrixThreadMixin(models.AbstractModel):
         room = self._matrix_room_or_raise()
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note)
-        return self._matrix_room_notification(self.env._("Room checked"))
+        titles = {
+            "success": self.env._("Room ready"),
+            "warning": self.env._("Room ready, with a warning"),
+            "danger": self.env._("Room not usable"),
+        }
+        return self._matrix_room_notification(titles[self._matrix_room_kind()])
 
     def _matrix_room_kind(self):
         """Return the kind of notification that tells what was found."""

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from odoo import models
 
 from ..tools.matrix_client import MatrixError
-from .matrix_backend_connection import notification
 
 # A person waits for the answer; no invitation is begun after this.
 _INVITING_SECONDS = 20
@@ -41,8 +40,7 @@ class MatrixThreadMixin(models.AbstractModel):
             ]
         elif not invited and not problems:
             invited = [self.env._("All people of this record are in the room.")]
-        kind = "warning" if problems else "success"
-        return notification(kind, title, " ".join([*invited, *problems]))
+        return self._matrix_room_notification(title, invited, problems)
 
     def _matrix_room_people(self):
         """Return the users who belong into the record's room."""

@@ -260,7 +260,12 @@ class MatrixThreadMixin(models.AbstractModel):
         kind = self._matrix_room_kind()
         kind = "warning" if problems and kind == "success" else kind
         note = self.matrix_room_health_note or self.matrix_room_id
-        return notification(kind, title, " ".join([note, *told, *problems]))
+        text = " ".join([note, *told, *problems])
+        if told or problems:
+            # There is more to read than a notification leaves time for.
+            # With all rights: nobody may write what was found.
+            self.sudo().matrix_room_health_note = text
+        return notification(kind, title, text)
 
     def _matrix_via(self, room):
         """Return a server that is in ``room``, or nothing: newer ids name none."""

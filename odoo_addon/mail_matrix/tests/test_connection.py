@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user
 
@@ -22,37 +24,64 @@ class TestConnection(TransactionCase):
             }
         )
 
-    def shown(self, backend):
-        """Return the notifications that the button shows, as ``[(type, text), …]``."""
+    def click(self, backend):
+        """Click Test Connection; return the kind of the notification."""
         action = backend.action_test_connection()
         self.assertNotIn(TOKEN, repr(action))
-        found = []
-        while action["type"] == "ir.actions.client":
-            params = action["params"]
-            found.append((params["type"], params["message"]))
-            action = params["next"]
-        # Ends with what makes the form read the record again.
-        self.assertEqual(action["type"], "ir.actions.act_window_close")
-        return found
+        stored = [name for name in backend._fields if name.startswith("test_")]
+        self.assertNotIn(TOKEN, repr(backend.read(stored)))
+        params = action["params"]
+        self.assertFalse(params.get("sticky"), "It would stand over the buttons")
+        # What makes the form read the record again.
+        self.assertEqual(params["next"]["type"], "ir.actions.act_window_close")
+        return params["type"]
 
-    def test_a_good_account_is_green_and_named(self):
-        (kind, text), (hints_kind, hints) = self.shown(self.backend())
+    def test_a_good_account_is_green_and_what_was_found_stays(self):
+        backend = self.backend()
 
-        self.assertEqual((kind, hints_kind), ("success", "info"))
-        for word in (BOT, "ODOO", "Synapse 1.163.2", "v1.15"):
-            self.assertIn(word, text)
-        self.assertIn(f"/users/{BOT}/override_ratelimit", hints)
-        self.assertNotIn("device", hints)
-        self.assertNotIn("encrypted", hints)
+        self.assertEqual(self.click(backend), "success")
+
+        self.assertEqual(backend.test_result, "ok")
+        self.assertTrue(backend.tested_at)
+        self.assertEqual(backend.test_account, BOT)
+        self.assertEqual(backend.test_device, "ODOO")
+        self.assertEqual(backend.test_server, "Synapse 1.163.2")
+        self.assertEqual(backend.test_specification, "v1.15")
+        self.assertFalse(backend.test_warnings or backend.test_problem)
+        self.assertIn(f"/users/{BOT}/override_ratelimit", backend.test_hint)
+
+    def test_the_result_before_is_replaced(self):
+        backend = self.backend()
+        self.click(backend)
+        self.homeserver.answers["GET", "/account/whoami"] = (401, {})
+
+        self.assertEqual(self.click(backend), "danger")
+
+        self.assertEqual(backend.test_result, "failed")
+        self.assertTrue(backend.test_problem)
+        self.assertFalse(backend.test_account or backend.test_server)
+
+    def test_a_change_makes_the_result_old(self):
+        backend = self.backend()
+        self.click(backend)
+        backend.tested_at -= timedelta(hours=1)
+        backend.homeserver_url = f"{self.homeserver.url}/path"
+        backend.flush_recordset()
+        # The database notes when the address was changed.
+        backend.invalidate_recordset()
+        self.assertTrue(backend.test_outdated)
+
+        self.click(backend)
+
+        self.assertFalse(backend.test_outdated)
 
     def test_a_token_without_a_device_is_warned_of(self):
         backend = self.backend()
         self.homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
 
-        (kind, _text), (warning_kind, warnings), _hint = self.shown(backend)
-
-        self.assertEqual((kind, warning_kind), ("success", "warning"))
-        self.assertIn("does not belong to a device", warnings)
+        self.assertEqual(self.click(backend), "success")
+        self.assertEqual(backend.test_result, "warning")
+        self.assertIn("does not belong to a device", backend.test_warnings)
 
     def test_http_is_warned_of_where_it_leaves_the_machine(self):
         backend = self.backend()
@@ -71,19 +100,17 @@ class TestConnection(TransactionCase):
         backend = self.backend()
         del self.homeserver.answers["GET", "/_matrix/federation/v1/version"]
 
-        (kind, text), _hints = self.shown(backend)
-
-        self.assertEqual(kind, "success")
-        self.assertIn("unknown", text)
+        self.assertEqual(self.click(backend), "success")
+        self.assertFalse(backend.test_server)
 
     def test_the_sender_name_becomes_the_name_of_the_account(self):
         backend = self.backend(default_sender_display="Law Office")
         path = f"/profile/{BOT}/displayname"
         self.homeserver.answers["PUT", path] = (200, {})
 
-        self.shown(backend)
+        self.click(backend)
         self.homeserver.answers["GET", path] = (200, {"displayname": "Law Office"})
-        self.shown(backend)
+        self.click(backend)
 
         self.assertEqual(
             self.homeserver.asked("PUT", path), [{"displayname": "Law Office"}]
@@ -96,10 +123,8 @@ class TestConnection(TransactionCase):
             {"errcode": "M_FORBIDDEN", "error": "Changing names is off"},
         )
 
-        (kind, _text), (_, warnings), _hint = self.shown(backend)
-
-        self.assertEqual(kind, "success")
-        self.assertIn("Changing names is off (M_FORBIDDEN)", warnings)
+        self.assertEqual(self.click(backend), "success")
+        self.assertIn("Changing names is off (M_FORBIDDEN)", backend.test_warnings)
 
     def test_failures_are_red_with_their_reason(self):
         backend = self.backend()
@@ -108,40 +133,32 @@ class TestConnection(TransactionCase):
             {"errcode": "M_UNKNOWN_TOKEN", "error": f"Unknown token {TOKEN}"},
         )
 
-        ((kind, text),) = self.shown(backend)
-
-        self.assertEqual(kind, "danger")
-        self.assertIn("does not know the access token", text)
+        self.assertEqual(self.click(backend), "danger")
+        self.assertIn("does not know the access token", backend.test_problem)
 
     def test_a_backend_without_a_token_is_red(self):
         backend = self.backend(personal_access_token=False)
 
-        ((kind, text),) = self.shown(backend)
-
-        self.assertEqual(kind, "danger")
-        self.assertIn("has no access token yet", text)
+        self.assertEqual(self.click(backend), "danger")
+        self.assertIn("has no access token yet", backend.test_problem)
 
     def test_the_token_is_not_sent_to_what_is_no_homeserver(self):
         backend = self.backend()
         self.homeserver.answers["GET", "/_matrix/client/versions"] = (200, b"<html>")
 
-        ((kind, text),) = self.shown(backend)
-
-        self.assertEqual(kind, "danger")
-        self.assertIn("not a Matrix homeserver", text)
+        self.assertEqual(self.click(backend), "danger")
+        self.assertIn("not a Matrix homeserver", backend.test_problem)
         self.assertEqual(set(self.homeserver.tokens), {""})
 
     def test_a_self_signed_certificate_needs_a_decision(self):
         backend = self.backend(certificate=True)
 
-        ((kind, text),) = self.shown(backend)
-        self.assertEqual(kind, "danger")
-        self.assertIn("certificate", text)
+        self.assertEqual(self.click(backend), "danger")
+        self.assertIn("certificate", backend.test_problem)
 
         backend.write({"verify_ssl": False, "personal_access_token": TOKEN})
-        (kind, _text), (_, warnings), _hint = self.shown(backend)
-        self.assertEqual(kind, "success")
-        self.assertIn("certificate of the homeserver is not verified", warnings)
+        self.assertEqual(self.click(backend), "success")
+        self.assertIn("homeserver is not verified", backend.test_warnings)
 
     def test_only_managers_test_the_connection(self):
         backend = self.backend()
