@@ -7,6 +7,7 @@ mod backlog;
 mod batches;
 mod claims;
 mod commits;
+mod cost;
 mod fairness;
 mod forgetful;
 mod large;
