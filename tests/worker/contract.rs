@@ -1,6 +1,6 @@
 //! What the worker says when its surroundings are not what it needs.
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
 use stack::{process::Signal, report, world::World};
 
@@ -119,4 +119,29 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
         "writing Odoo's tables and the log's past, reading other tables, making and dropping, programs of the server; refused (42501)",
         &format!("{} of {} refused", forbidden.len(), forbidden.len()),
     );
+}
+
+/// Whatever stands in Logs as the code of an error, Odoo says what to do about it.
+#[test]
+fn odoo_has_a_hint_for_every_error_code() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let hints = read("odoo_addon/mail_matrix/models/matrix_log_hints.py");
+    let words = read("odoo_addon/mail_matrix/tools/words.py");
+    let message = read("src/message.rs");
+    let error = read("src/matrix/error.rs");
+    let refusals = error.split("#[derive").next().unwrap();
+    let quoted = |line: &str| Some(line.split('"').nth(1)?.to_owned());
+    let own = message.lines().filter(|line| line.contains("&str = \"org.odoo.")).filter_map(quoted);
+    let lists = refusals.split_once("ACCOUNT_REFUSED").unwrap().1;
+    let foreign = lists.split('"').skip(1).step_by(2).map(str::to_owned);
+    let mut codes: Vec<_> = own.chain(foreign).map(|code| (code, None)).collect();
+    let of_odoo = words.lines().filter(|line| line.starts_with("ERROR_"));
+    codes.extend(of_odoo.map(|line| (quoted(line).unwrap(), line.split(' ').next())));
+
+    assert!(codes.len() > 30, "the lists were not found: {codes:?}");
+    for (code, _) in &codes {
+        let name = codes.iter().find_map(|(other, name)| name.filter(|_| other == code));
+        let is_named = name.is_some_and(|name| hints.contains(&format!("words.{name}:")));
+        assert!(is_named || hints.contains(&format!("\"{code}\":")), "Odoo has no hint for {code}");
+    }
 }

@@ -54,7 +54,6 @@ class MatrixLog(models.Model):
         string="Record",
         compute="_compute_record_ref",
     )
-    hint = fields.Char(string="What to Do", compute="_compute_hint")
 
     # status, is_final and date are the same for all rows that Odoo inserts.
     _INSERTED = (
@@ -96,95 +95,6 @@ class MatrixLog(models.Model):
             for row in rows:
                 found = row.res_id in readable
                 row.record_ref = f"{model},{row.res_id}" if found else False
-
-    @api.depends("error_code", "is_final", "event_type", "matrix_user_id")
-    def _compute_hint(self):
-        hints = self._hints()
-        of_actions = {**hints, **self._hints_of_actions()}
-        of_people = {**hints, **self._hints_of_people()}
-        for row in self:
-            own = of_actions if row.event_type == "automation" else hints
-            own = of_people if row.matrix_user_id else own
-            row.hint = own.get(row.error_code) if row.is_final else False
-
-    @api.model
-    def _hints(self):
-        """Return by error code what a manager can do about it."""
-        backend = self.env._("Correct the backend, test the connection, then retry.")
-        return {
-            "M_FORBIDDEN": self.env._("Retry once the account can post in the room."),
-            "M_TOO_LARGE": self.env._(
-                "Write a new, shorter message: this one cannot be changed."
-            ),
-            "M_UNKNOWN_TOKEN": backend,
-            "org.odoo.token": backend,
-            "org.odoo.url": backend,
-            "org.odoo.redirect": backend,
-            "org.odoo.not_matrix": backend,
-            "org.odoo.unreachable": self.env._(
-                "Test the connection on the backend, then retry."
-            ),
-            "org.odoo.timeout": self.env._(
-                "Test the connection on the backend, then retry."
-            ),
-            "org.odoo.expired": self.env._(
-                "It waited longer than the backend allows. Send it again if it is "
-                "still relevant."
-            ),
-            "org.odoo.room_replaced": self.env._(
-                "The room was replaced. Enter the new room on the record, then send "
-                "again."
-            ),
-            words.ERROR_ENCRYPTED: self.env._(
-                "Link a room without encryption, or allow “Send Unencrypted” on the "
-                "record; then send again."
-            ),
-            words.ERROR_ROOM: self.env._(
-                "Correct the room on the record. This event will not be sent later."
-            ),
-            words.ERROR_NO_ROOM: self.env._(
-                "Link or create a room on the record, or enter a default room on the "
-                "backend. What happened before is not sent later, except that the "
-                "record was created."
-            ),
-            words.ERROR_OFF: self.env._("Turn on “Send to Matrix” on the record."),
-            words.ERROR_TEMPLATE: self.env._(
-                "Correct the text where the error says. This event will not be sent "
-                "later."
-            ),
-        }
-
-    @api.model
-    def _hints_of_actions(self):
-        """Return the hints that differ for messages of server actions."""
-        return {
-            words.ERROR_ROOM: self.env._(
-                "Enter a room on the record or on the server action. This event will "
-                "not be sent later."
-            ),
-            words.ERROR_NO_RECORD: self.env._(
-                "Let an automation rule run the action when records are created, "
-                "changed or due, not when they are deleted."
-            ),
-        }
-
-    @api.model
-    def _hints_of_people(self):
-        """Return the hints that differ for direct messages, which have no record."""
-        return {
-            "M_FORBIDDEN": self.env._(
-                "The account may not write to this person. If the person has blocked "
-                "it, ask them to allow it, then retry."
-            ),
-            words.ERROR_NO_SUCH_USER: self.env._(
-                "Check the Matrix ID for spelling mistakes, correct it on the contact "
-                "or user, then write the message again."
-            ),
-            words.ERROR_ENCRYPTED: self.env._(
-                "Odoo cannot encrypt, and the homeserver encrypts every new room. Ask "
-                "its administrator to turn that off, then retry."
-            ),
-        }
 
     def action_open_record(self):
         self.ensure_one()

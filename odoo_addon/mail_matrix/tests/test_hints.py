@@ -25,3 +25,27 @@ class TestHints(MatrixCase):
         hint = self.hint("org.odoo.encrypted", room_id="!room:example.org")
 
         self.assertIn("“Send Unencrypted” on the record", hint)
+
+    def test_a_message_that_waits_for_a_person_says_what_to_do(self):
+        for code in (
+            "M_CONSENT_NOT_GIVEN",
+            "M_RESOURCE_LIMIT_EXCEEDED",
+            "M_USER_LIMIT_EXCEEDED",
+            "M_USER_LOCKED",
+            "M_USER_SUSPENDED",
+            "M_UNKNOWN_TOKEN",
+            "org.odoo.other_database",
+        ):
+            held = self.hint(code, room_id="!room:example.org", is_final=False)
+            final = self.hint(code, room_id="!room:example.org")
+
+            self.assertTrue(held.endswith(" The message is sent then."), (code, held))
+            self.assertTrue(final.endswith(" Then retry."), (code, final))
+
+    def test_a_message_that_waits_for_the_homeserver_asks_nothing_of_anybody(self):
+        self.assertFalse(self.hint("org.odoo.unreachable", is_final=False))
+
+    def test_failures_that_need_nothing_say_so(self):
+        for code in ("org.odoo.nothing_to_change", "org.odoo.deleted"):
+            self.assertTrue(self.hint(code).startswith("Nothing: "), code)
+        self.assertIn("below the others", self.hint("org.odoo.overtaken"))
