@@ -4,7 +4,9 @@
 --
 -- $1 count at most so many
 SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END AS state,
-    waiting.messages, waiting.oldest_seconds
+    waiting.messages, waiting.oldest_seconds,
+    -- Whether the account asks to be followed; NULL with the contract before this one, which knows of no such thing.
+    CASE WHEN to_regclass('matrix_follower') IS NOT NULL THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'follow', false) END AS asks
 FROM (
     SELECT count(*) AS messages, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - min(o.queued_at))::double precision AS oldest_seconds
     FROM (SELECT queued_at FROM matrix_outbox ORDER BY id LIMIT $1::bigint) AS o

@@ -97,10 +97,12 @@ impl Backend {
     /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
     pub fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
         let homeserver = if row.is_at_home {
-            keys.open(row.token_sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text)).and_then(|token| {
-                Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
-                    .map_err(|text| Failure::new(code::URL, text))
-            })
+            keys.open("access token", row.token_sealed.as_deref())
+                .map_err(|text| Failure::new(code::TOKEN, text))
+                .and_then(|token| {
+                    Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
+                        .map_err(|text| Failure::new(code::URL, text))
+                })
         } else {
             Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))
         };

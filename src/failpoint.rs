@@ -29,9 +29,26 @@ pub enum Point {
     AfterCommit,
     /// The renewal is on its way.
     InRenewal,
+    /// The homeserver has told what was written, and nothing of it is with Odoo.
+    Synced,
+    /// A part of what an answer left out is read, and not with Odoo.
+    PageRead,
+    BeforePost,
+    /// Odoo has accepted everything, and nobody has written down up to where.
+    Forwarded,
+    /// That is on its way to the database.
+    InSince,
 }
 
 pub use self::build::{in_flight, reach};
+
+/// As [`reach`], where `is_there` says whether anything has happened.
+#[inline]
+pub async fn reach_if(is_there: bool, point: Point) {
+    if is_there {
+        reach(point).await;
+    }
+}
 
 #[cfg(not(feature = "failpoints"))]
 mod build {

@@ -32,7 +32,7 @@ impl Deadline {
         *self.lock() > Instant::now() + time
     }
 
-    fn set(&self, at: Instant) {
+    pub fn set(&self, at: Instant) {
         *self.lock() = at;
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`message`] holds the words; [`environment`] where settings come from and [`config`] what they ask for; [`store`] every statement and
 //! [`matrix`] every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became of it, [`leases`] keeps
-//! what is held; [`runner`] joins them. [`survey`] looks at what waits; [`health`] and [`metrics`] are what others may know of the
+//! what is held; [`runner`] joins them. [`follower`] goes the other way: what is written in Matrix, handed to Odoo through its [`webhook`]. [`survey`] looks at what waits; [`health`] and [`metrics`] are what others may know of the
 //! process, [`endpoint`] and [`systemd`] tell it. `store` and `matrix` know nothing of each other.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
@@ -16,7 +16,9 @@ pub mod endpoint;
 pub mod environment;
 pub mod failpoint;
 pub mod flush;
+pub mod follower;
 pub mod health;
+mod http;
 pub mod lane;
 pub mod leases;
 pub mod matrix;
@@ -31,3 +33,4 @@ pub mod store;
 pub mod survey;
 pub mod systemd;
 pub mod telemetry;
+pub mod webhook;

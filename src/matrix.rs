@@ -3,13 +3,13 @@
 mod direct;
 mod error;
 mod rooms;
+mod sync;
 
 use std::time::Duration;
 
 use reqwest::{
     Method,
     header::{self, HeaderMap, HeaderValue},
-    redirect,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -18,9 +18,11 @@ pub use self::{
     direct::{DirectList, Profile},
     error::SendError,
     rooms::{Creation, Membership, state_among},
+    sync::{Heard, Names, Page, RoomEvent, Synced, before},
 };
 use crate::{
     failpoint::{self, Point},
+    http,
     message::{EventId, Message, RoomId, UserId},
 };
 
@@ -39,6 +41,7 @@ pub struct Homeserver {
     http: reqwest::Client,
     base: reqwest::Url,
     token: SecretString,
+    timeout: Duration,
 }
 
 /// `GET /account/whoami`.
@@ -65,22 +68,8 @@ impl Homeserver {
         if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
             return Err("the access token is empty or has spaces or line breaks in it; set it again".to_owned());
         }
-        let mut http = reqwest::Client::builder()
-            .user_agent(concat!("odoo-matrix-worker/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(!verify_ssl)
-            .timeout(timeout)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(60));
-        if base.scheme() == "http" {
-            // A proxy of the environment would read the token. By https it passes on what it cannot read.
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("the HTTP client could not be made: {}{cause}", error.without_url())
-        })?;
-        Ok(Self { http, base, token })
+        let http = http::client(&base, verify_ssl, timeout)?;
+        Ok(Self { http, base, token, timeout })
     }
 
     /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}` with the row's own transaction id.
@@ -122,6 +111,18 @@ impl Homeserver {
         query: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<Value, SendError> {
+        self.call_patiently(method, path, query, body, (self.timeout, ANSWER_LIMIT)).await
+    }
+
+    /// A call that may take longer, or whose answer may be larger, than others.
+    async fn call_patiently(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<String>,
+        (timeout, limit): (Duration, usize),
+    ) -> Result<Value, SendError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .expect("checked when the client was built")
@@ -130,7 +131,7 @@ impl Homeserver {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).bearer_auth(self.token.expose_secret());
+        let mut request = self.http.request(method, url).timeout(timeout).bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         }
@@ -141,7 +142,7 @@ impl Homeserver {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_LIMIT {
+            if bytes.len() > limit {
                 return Err(SendError::NotMatrix { status, retry_after });
             }
         }
@@ -150,7 +151,7 @@ impl Homeserver {
 }
 
 /// How long the header asks to wait: in seconds, or until a date by the clock of whoever wrote the answer, for ours may be wrong.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
     let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
     let seconds = text(header::RETRY_AFTER)?.parse().ok().map(Duration::from_secs);

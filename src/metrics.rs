@@ -31,6 +31,13 @@ pub struct OfBackend {
     pub backend: i32,
 }
 
+/// One of the two that an account is followed between.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Side {
+    /// `homeserver` or `odoo`.
+    pub side: &'static str,
+}
+
 /// Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -47,6 +54,11 @@ pub struct Metrics {
     pub fenced_completions: Counter,
     pub db_reconnects: Counter,
     pub listener_up: Gauge,
+    pub following: Family<OfBackend, Gauge>,
+    pub inbound_events: Counter,
+    pub inbound_refused: Counter,
+    pub inbound_gaps: Counter,
+    pub inbound_failures: Family<Side, Counter>,
 }
 
 impl Default for Metrics {
@@ -65,6 +77,11 @@ impl Default for Metrics {
             fenced_completions: Counter::default(),
             db_reconnects: Counter::default(),
             listener_up: Gauge::default(),
+            following: Family::default(),
+            inbound_events: Counter::default(),
+            inbound_refused: Counter::default(),
+            inbound_gaps: Counter::default(),
+            inbound_failures: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -139,7 +156,33 @@ impl Metrics {
             "1 while notifications of new messages arrive, 0 while the worker polls",
             self.listener_up.clone(),
         );
+        self.register_inbound(&mut all);
         all
+    }
+
+    /// What is written in Matrix and handed to Odoo.
+    fn register_inbound(&self, all: &mut Registry) {
+        all.register(
+            "inbound_following",
+            "1 while this worker reads what is written in Matrix and Odoo accepts it, 0 while it tries to",
+            self.following.clone(),
+        );
+        all.register("inbound_events", "Events from Matrix that Odoo has accepted", self.inbound_events.clone());
+        all.register(
+            "inbound_refused",
+            "Events from Matrix that Odoo will not take, and that were left out",
+            self.inbound_refused.clone(),
+        );
+        all.register(
+            "inbound_gaps_closed",
+            "Rooms of which more was written than one answer tells, read page by page",
+            self.inbound_gaps.clone(),
+        );
+        all.register(
+            "inbound_failures",
+            "Calls that failed while following, by the side that did not answer as it should",
+            self.inbound_failures.clone(),
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::sleep,
 };
@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     failpoint::{self, Point},
     flush::{Completions, Flusher, Totals},
+    follower::{self, Followers},
     health::Health,
     lane::{Context, Delivery},
     leases::Leases,
@@ -56,7 +57,7 @@ pub enum Until {
 
 /// What every task of the worker shares.
 struct Shared {
-    context: Context,
+    context: Arc<Context>,
     leases: Leases,
     /// Something may be claimable: a lane was given back, or a stopped backend was asked.
     freed: Arc<Notify>,
@@ -81,12 +82,13 @@ pub async fn run(
     let call_needs = config.http_timeout + config.lease_margin();
     let shared = Arc::new(Shared {
         leases: Leases::new(store.metrics().lanes_held.clone()),
-        context: Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay },
+        context: Arc::new(Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay }),
         freed,
         place: Notify::new(),
         wakeups,
         health,
     });
+    let (asks_sender, asks) = watch::channel(None);
     let mut background = JoinSet::new();
     background.spawn({
         let shared = shared.clone();
@@ -94,7 +96,12 @@ pub async fn run(
     });
     background.spawn({
         let shared = shared.clone();
-        async move { survey::watch(&shared.context.store).await }
+        async move { survey::watch(&shared.context.store, asks_sender).await }
+    });
+    // Who drains goes away again, and nobody waits for what is written meanwhile.
+    let following = (until == Until::Stopped).then(|| {
+        let setup = follower::Setup { keys: config.token_keys.clone(), http_timeout: config.http_timeout };
+        tokio::spawn(Followers::new(shared.context.clone(), setup, shared.wakeups.clone()).run(asks))
     });
     let is_over = Arc::new(Notify::new());
     let heartbeat = tokio::spawn(heartbeat(shared.clone(), totals.clone(), is_over.clone()));
@@ -118,6 +125,11 @@ pub async fn run(
         () = shutdown.ended() => {}
     }
     let last_words = async {
+        if let Some(following) = following
+            && let Err(error) = following.await
+        {
+            warn!(%error, "Whoever follows accounts ended badly");
+        }
         if let Err(error) = flushing.await {
             warn!(%error, "The flusher ended badly");
         }

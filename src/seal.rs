@@ -23,29 +23,34 @@ impl Keys {
             .map(Self)
     }
 
-    /// The token that `sealed` holds.
+    /// The secret that `sealed` holds, which is the backend's `what`.
     ///
     /// # Errors
     /// Says in plain words what is missing.
-    pub fn open(&self, sealed: Option<&str>) -> Result<SecretString, &'static str> {
-        let sealed =
-            sealed.filter(|text| !text.is_empty()).ok_or("the backend has no access token; set one in Odoo")?;
+    pub fn open(&self, what: &str, sealed: Option<&str>) -> Result<SecretString, String> {
+        let sealed = sealed
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| format!("the backend has no {what}; set one in Odoo"))?;
         if let Some(token) = sealed.strip_prefix("plain:") {
             return Ok(token.into());
         }
         let Some(token) = sealed.strip_prefix("fernet:") else {
-            return Err("the access token is stored in a form that this worker does not know; set it again in Odoo");
+            return Err(format!("the {what} is stored in a form that this worker does not know; set it again in Odoo"));
         };
         if self.0.is_empty() {
-            return Err("the access token is sealed, and the worker has no key: set MATRIX_TOKEN_KEY_FILE or \
-                MATRIX_TOKEN_KEY to the matrix_token_key of odoo.conf");
+            return Err(format!(
+                "the {what} is sealed, and the worker has no key: set MATRIX_TOKEN_KEY_FILE or MATRIX_TOKEN_KEY to the \
+                 matrix_token_key of odoo.conf"
+            ));
         }
         self.0
             .iter()
             .find_map(|key| key.decrypt(token).ok())
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .map(SecretString::from)
-            .ok_or("none of the worker's keys opens the access token: give it the matrix_token_key of odoo.conf")
+            .ok_or_else(|| {
+                format!("none of the worker's keys opens the {what}: give it the matrix_token_key of odoo.conf")
+            })
     }
 }
 
@@ -68,7 +73,7 @@ mod tests {
         let seal = |key: &str| format!("fernet:{}", Fernet::new(key).unwrap().encrypt(b"syt_secret"));
 
         for sealed in [seal(&old), seal(&new), "plain:syt_secret".to_owned()] {
-            assert_eq!(keys.open(Some(&sealed)).unwrap().expose_secret(), "syt_secret");
+            assert_eq!(keys.open("access token", Some(&sealed)).unwrap().expose_secret(), "syt_secret");
         }
     }
 
@@ -77,9 +82,11 @@ mod tests {
         let sealed = format!("fernet:{}", Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"x"));
         let other = Keys::parse(&Fernet::generate_key()).unwrap();
 
-        assert!(Keys::parse("").unwrap().open(Some(&sealed)).unwrap_err().contains("MATRIX_TOKEN_KEY_FILE"));
-        assert!(other.open(Some(&sealed)).unwrap_err().contains("matrix_token_key"));
-        assert!(other.open(None).unwrap_err().contains("no access token"));
+        assert!(
+            Keys::parse("").unwrap().open("access token", Some(&sealed)).unwrap_err().contains("MATRIX_TOKEN_KEY_FILE")
+        );
+        assert!(other.open("access token", Some(&sealed)).unwrap_err().contains("matrix_token_key"));
+        assert!(other.open("access token", None).unwrap_err().contains("no access token"));
         assert_eq!(Keys::parse("nonsense").unwrap_err(), 1);
     }
 }

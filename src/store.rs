@@ -8,6 +8,7 @@ mod claim;
 mod complete;
 mod connect;
 mod error;
+mod follower;
 mod history;
 mod inspect;
 mod listener;
@@ -39,6 +40,7 @@ pub use self::{
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::PLANNER,
     error::StoreError,
+    follower::{Asking, FollowerReport, Following, Trouble},
     history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},
     listener::{Listener, Wakeups},
@@ -366,6 +368,7 @@ fn failpoint_of(sql: &str) -> Option<Point> {
     match sql {
         complete::COMPLETE => Some(Point::InCommit),
         RENEW => Some(Point::InRenewal),
+        follower::SINCE => Some(Point::InSince),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tracing::debug;
 
 use crate::{
@@ -16,12 +16,15 @@ use crate::{
 /// Fresh enough for a scrape of Prometheus, and four statements a minute.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// Looks for ever.
-pub async fn watch(store: &Store) {
+/// Looks for ever. `asks` learns whether an account asks to be followed.
+pub async fn watch(store: &Store, asks: watch::Sender<Option<bool>>) {
     let mut shown = HashSet::new();
     loop {
         match look(store, &mut shown).await {
-            Ok(line) => systemd::status(&line),
+            Ok((line, now)) => {
+                systemd::status(&line);
+                asks.send_if_modified(|before| std::mem::replace(before, now) != now);
+            }
             // Whoever sends meets the same trouble and tells it.
             Err(error) => {
                 debug!(%error, "What waits could not be counted");
@@ -33,13 +36,13 @@ pub async fn watch(store: &Store) {
 }
 
 /// Brings the gauges up to date and says it in one line. `shown` are the backends that have a gauge.
-async fn look(store: &Store, shown: &mut HashSet<BackendId>) -> Result<String, StoreError> {
+async fn look(store: &Store, shown: &mut HashSet<BackendId>) -> Result<(String, Option<bool>), StoreError> {
     let metrics = store.metrics();
-    let (backlog, states) = store.survey().await?;
+    let (backlog, states, asks) = store.survey().await?;
     metrics.pending.set(backlog.messages);
     metrics.oldest_age_seconds.set(backlog.oldest.as_secs_f64());
     show(metrics, &states, shown);
-    Ok(line(backlog, &states))
+    Ok((line(backlog, &states), asks))
 }
 
 fn show(metrics: &Metrics, states: &[(BackendId, State)], shown: &mut HashSet<BackendId>) {

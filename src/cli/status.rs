@@ -12,13 +12,15 @@ use super::{
 use crate::{
     config::Config,
     duration::words,
-    store::{BackendReport, COUNTED, ServerReport, Store, StoreError, WorkerReport, counted},
+    store::{BackendReport, COUNTED, FollowerReport, ServerReport, Store, StoreError, WorkerReport, counted},
 };
 
 #[derive(Serialize)]
 pub(super) struct Report {
     backends: Vec<BackendReport>,
     pub(super) workers: Vec<WorkerReport>,
+    /// Accounts whose messages from Matrix go to Odoo.
+    followed: Vec<FollowerReport>,
     server: ServerReport,
     /// What a person should look at, in plain words.
     warnings: Vec<String>,
@@ -35,9 +37,10 @@ pub(super) async fn status(config: &Config, as_json: bool) -> Result<(), CliErro
 pub(super) async fn look(store: &Store) -> Result<Report, StoreError> {
     let backends = store.report_backends().await?;
     let workers = store.report_workers().await?;
+    let followed = store.report_followers().await?;
     let server = store.report_server().await?;
     let warnings = warnings::all(&backends, &workers, &server).iter().map(ToString::to_string).collect();
-    Ok(Report { backends, workers, server, warnings })
+    Ok(Report { backends, workers, followed, server, warnings })
 }
 
 pub(super) fn text(report: &Report) -> String {
@@ -54,6 +57,10 @@ pub(super) fn text(report: &Report) -> String {
         text.push_str(&workers(&report.workers).to_string());
     }
     text.push('\n');
+    if !report.followed.is_empty() {
+        text.push_str(&followed(&report.followed).to_string());
+        text.push('\n');
+    }
     for warning in &report.warnings {
         text.push_str(&format!("warning  {}\n", plain(warning)));
     }
@@ -134,6 +141,30 @@ fn workers(workers: &[WorkerReport]) -> Table {
                 worker.failed_total.to_string(),
             ],
             None,
+        );
+    }
+    table
+}
+
+fn followed(accounts: &[FollowerReport]) -> Table {
+    let mut table = Table::new(&[
+        ("FROM MATRIX", Align::Left),
+        ("STATE", Align::Left),
+        ("READ", Align::Right),
+        ("TO ODOO", Align::Right),
+        ("LAST", Align::Right),
+    ]);
+    for account in accounts {
+        let since = |seconds: Option<f64>| seconds.map(|seconds| format!("{} ago", ago(seconds))).unwrap_or_default();
+        table.row(
+            vec![
+                format!("{} «{}»", account.id, account.name),
+                account.word().to_owned(),
+                since(account.synced_seconds),
+                account.forwarded_total.to_string(),
+                since(account.forwarded_seconds),
+            ],
+            account.trouble(),
         );
     }
     table

@@ -18,19 +18,23 @@ pub struct Backlog {
 }
 
 impl Store {
-    /// What waits, and the active backends with what each may do: one statement, for it is asked for ever.
-    pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>), StoreError> {
+    /// What waits, the active backends with what each may do, and whether any of them asks to be followed, where that is known of: one
+    /// statement, for it is asked for ever.
+    pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>, Option<bool>), StoreError> {
         let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1)]).await?;
         let mut backlog = Backlog::default();
         let mut states = Vec::new();
+        let mut asks = None;
         for row in &rows {
             let oldest = seconds(value::<Option<f64>>(row, "oldest_seconds")?);
             backlog = Backlog { messages: value(row, "messages")?, oldest: oldest.unwrap_or_default() };
+            let asks_too: Option<bool> = value(row, "asks")?;
+            asks = asks.max(asks_too);
             if let Some(backend) = value(row, "backend")? {
                 states.push((backend, state(value(row, "state")?)));
             }
         }
-        Ok((backlog, states))
+        Ok((backlog, states, asks))
     }
 }
 

@@ -44,6 +44,7 @@ const ALIVE: &str = "SELECT EXISTS (SELECT FROM pg_listening_channels() AS c WHE
 pub struct Wakeups {
     wake: Arc<Notify>,
     is_up: Gauge,
+    account: Arc<Notify>,
 }
 
 impl Wakeups {
@@ -55,6 +56,11 @@ impl Wakeups {
     /// Wakes whoever waits, or the next one to wait.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Ends when an account that is followed may have been freed.
+    pub async fn account_freed(&self) {
+        self.account.notified().await;
     }
 
     /// Whether notifications arrive. Without them delivery goes on by polling.
@@ -74,7 +80,7 @@ pub struct Listener {
 
 impl Listener {
     pub(super) fn new(link: Link, name: Arc<Name>, metrics: Metrics, attempts: Arc<Attempts>) -> Self {
-        let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone() };
+        let wakeups = Wakeups { wake: Arc::default(), is_up: metrics.listener_up.clone(), account: Arc::default() };
         Self { link, name, wakeups, metrics, attempts }
     }
 
@@ -173,6 +179,14 @@ impl Listener {
             self.metrics.leases_taken_over.inc_by(freed.len() as u64);
             info!(lanes = freed.len(), "Took over the lanes of this worker's previous process");
             self.wakeups.wake();
+        }
+        let accounts = include_str!("../../sql/take_over_accounts.sql");
+        match answered(client.query(accounts, &[&prefix, owner])).await {
+            Ok(freed) if freed.is_empty() => {}
+            Ok(_) => self.wakeups.account.notify_one(),
+            // The contract before this one has no such table, and nobody is followed there.
+            Err(StoreError::Contract(_) | StoreError::Privilege(_)) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod databases;
 mod delivery;
 mod direct;
 mod endpoint;
+mod follower;
 mod history;
 mod idle;
 mod invitations;

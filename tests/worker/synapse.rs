@@ -1,8 +1,10 @@
-//! Direct messages on a real homeserver: what the invited person's client sees, and what Synapse says of those who are not there.
+//! A real homeserver: what people see of direct messages, what it says of those who are not there, and what it tells whoever follows
+//! the account.
 
 use serde_json::json;
 use stack::{
     synapse::{Options, Synapse, User},
+    webhook::{Fault, Webhook},
     world::{LogRow, World},
 };
 
@@ -116,4 +118,49 @@ async fn a_real_homeserver_that_encrypts_every_new_room_gets_one_room() {
 
     assert_eq!(bot.rooms().await.unwrap().len(), 1);
     assert_eq!(jane.invitations().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_people_write_on_a_real_homeserver_reaches_odoo_once_and_in_order() {
+    let (world, synapse, bot) = join(Options::default()).await;
+    let anna = synapse.register("anna", "let me in", false).await.unwrap();
+    anna.set_display_name("Anna Kraus").await.unwrap();
+    let room = anna.create_room("Case", &[&bot]).await.unwrap();
+    bot.join(&room).await.unwrap();
+    anna.send(&room, "before").await.unwrap();
+    let webhook = Webhook::start().await.unwrap();
+    world.follow(&webhook).await;
+    let worker = world.worker("w1");
+    world.until_followed().await;
+
+    let sent = std::time::Instant::now();
+    anna.send(&room, "text 1").await.unwrap();
+    webhook.until_events(1).await;
+    assert!(sent.elapsed() < std::time::Duration::from_secs(2), "{:?}", sent.elapsed());
+    bot.send(&room, "own").await.unwrap();
+    assert_eq!(webhook.name(anna.id()).as_deref(), Some("Anna Kraus"));
+
+    // More than one answer tells, while nobody can take it.
+    webhook.fail_always(Fault::Reset);
+    for number in 2..=160 {
+        anna.send(&room, &format!("text {number}")).await.unwrap();
+        if number % 40 == 0 {
+            bot.send(&room, "own").await.unwrap();
+        }
+    }
+    webhook.heal();
+    webhook.until_events(160).await;
+    let wanted: Vec<_> = (1..=160).map(|number| format!("text {number}")).collect();
+    assert_eq!(webhook.bodies(&room), wanted);
+
+    // A room that the account comes into while it is followed, and a worker that was away.
+    let other = anna.create_room("Other", &[&bot]).await.unwrap();
+    bot.join(&other).await.unwrap();
+    anna.send(&other, "hello").await.unwrap();
+    webhook.until("the other room", |webhook| webhook.bodies(&other) == ["hello"]).await;
+    drop(worker);
+    anna.send(&other, "while away").await.unwrap();
+    let _worker = world.worker("w2");
+    webhook.until("what was written meanwhile", |webhook| webhook.bodies(&other) == ["hello", "while away"]).await;
+    assert_eq!(webhook.bodies(&room), wanted);
 }

@@ -111,6 +111,7 @@ fn the_example_environment_has_every_variable() {
 fn every_alert_stands_on_metrics_that_exist() {
     let metrics = Metrics::default();
     metrics.backend_up.get_or_create(&OfBackend { backend: 1 }).set(1);
+    metrics.following.get_or_create(&OfBackend { backend: 1 }).set(1);
     metrics.deliveries.get_or_create(&Delivery { event_type: "manual".to_owned(), status: "failed" }).inc();
     let page = metrics.encode();
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     environment::Environment,
     message::{Failure, code},
-    store::{Store, StoreError},
+    store::{FollowerReport, Store, StoreError},
 };
 
 /// Leases are judged by the database's clock, tokens and certificates by ours.
@@ -148,6 +148,7 @@ async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Re
         findings.warning("backends", "none is active: nothing can be sent", "add one in Odoo under Matrix > Backends");
     }
     let states = store.report_backends().await?;
+    let followed = store.report_followers().await?;
     for row in &backends {
         let subject = format!("backend {} «{}»", row.id, row.name);
         if let Some(paused) = states.iter().find(|state| state.id == row.id && state.state == "paused") {
@@ -156,6 +157,9 @@ async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Re
                 format!("is paused: {}", paused.reason.as_deref().unwrap_or("no reason was given")),
                 format!("odoo-matrix-worker resume --backend {}", row.id),
             );
+        }
+        if let Some(account) = followed.iter().find(|account| account.id == row.id) {
+            from_matrix(account, findings);
         }
         match account(&Backend::new(row, &config.token_keys, config.http_timeout)).await {
             Ok((user, Some(device))) => findings.ok(subject, format!("{user}, device {device}")),
@@ -171,6 +175,20 @@ async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether what is written in Matrix reaches Odoo.
+fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
+    let subject = format!("backend {} «{}», from Matrix", account.id, account.name);
+    match account.trouble() {
+        None => findings.ok(subject, format!("{} events are with Odoo", account.forwarded_total)),
+        Some(trouble) if account.is_followed => findings.problem(
+            subject,
+            format!("messages from Matrix do not reach Odoo: {trouble}"),
+            "look at Messages from Matrix on the backend in Odoo; what was written meanwhile comes when it works again",
+        ),
+        Some(trouble) => findings.warning(subject, trouble, "start odoo-matrix-worker"),
+    }
 }
 
 async fn account(backend: &Backend) -> Result<(String, Option<String>), Failure> {

@@ -5,8 +5,9 @@
 
 mod direct;
 mod fault;
-mod http;
+pub(crate) mod http;
 mod rooms;
+mod stream;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -89,6 +90,7 @@ struct World {
     looks: usize,
     in_flight: usize,
     direct: direct::Direct,
+    stream: stream::Stream,
 }
 
 /// One request, as the tests count them.
@@ -381,7 +383,7 @@ impl Limit {
 
 /// What goes back.
 #[derive(Clone, Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     body: Value,
     headers: Vec<(String, String)>,

@@ -29,6 +29,7 @@ pub mod report;
 pub mod story;
 pub mod synapse;
 pub mod venv;
+pub mod webhook;
 pub mod worker;
 pub mod world;
 

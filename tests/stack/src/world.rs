@@ -17,6 +17,7 @@ use crate::{
     homeserver::{Homeserver, TOKEN},
     postgres::{Database, Postgres, shared},
     process::{Process, Signal},
+    webhook::Webhook,
     worker::Launch,
 };
 
@@ -80,6 +81,19 @@ impl World {
         let sql =
             "INSERT INTO matrix_backend (name, homeserver_url, token_sealed) VALUES ('test', $1, $2) RETURNING id";
         self.client.query_one(sql, &[&url, &token_sealed]).await.unwrap().get(0)
+    }
+
+    /// The backend asks the worker to follow its account, and to post what it reads to `webhook`.
+    pub async fn follow(&self, webhook: &Webhook) {
+        let sql = "UPDATE matrix_backend SET inbound_mode = 'follow', inbound_url = $2, inbound_secret_sealed = $3 WHERE id = $1";
+        let secret = format!("plain:{}", crate::webhook::SECRET);
+        self.client.execute(sql, &[&self.backend, &webhook.url(), &secret]).await.unwrap();
+    }
+
+    /// Waits until the account is followed from some place on.
+    pub async fn until_followed(&self) {
+        self.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE since IS NOT NULL AND lease_until IS NOT NULL)")
+            .await;
     }
 
     /// Starts a worker. It ends with the value.

@@ -15,15 +15,17 @@ use tokio::{
 use super::{
     Answer, BOT, Fault, Request, Room, Shared, TOKEN, direct,
     rooms::{self, Membership},
+    stream,
 };
 
 /// A request line, its parts and its body.
-struct Call {
+pub(crate) struct Call {
     method: String,
     path: Vec<String>,
     query: String,
-    is_authorized: bool,
-    body: Value,
+    pub(crate) authorization: Option<String>,
+    pub(crate) database: Option<String>,
+    pub(crate) body: Value,
 }
 
 impl Call {
@@ -100,7 +102,7 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
 }
 
 /// The next call of a connection; `None` when the client has closed it.
-async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Call>> {
+pub(crate) async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Call>> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut request = httparse::Request::new(&mut headers);
@@ -116,7 +118,8 @@ async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Res
                     method: request.method.unwrap_or_default().to_owned(),
                     path,
                     query,
-                    is_authorized: header("authorization").is_some_and(|text| text == format!("Bearer {TOKEN}")),
+                    authorization: header("authorization"),
+                    database: header("x-odoo-database"),
                     body: serde_json::from_slice(&buffer[head..head + length]).unwrap_or(Value::Null),
                 };
                 buffer.drain(..head + length);
@@ -156,13 +159,14 @@ fn decode(part: &str) -> String {
 }
 
 async fn answer(shared: &Shared, call: &Call) -> Reply {
+    stream::wait(shared, &call.path, &call.query).await;
     let room = (call.path.first().is_some_and(|part| part == "rooms")).then(|| call.path.get(1)).flatten();
     let (fault, delay) = {
         let mut world = shared.world();
         let is_send = call.path.get(2).is_some_and(|part| part == "send");
         let sent = is_send.then(|| call.body["body"].as_str().unwrap_or_default());
         let path: Vec<_> = call.path.iter().map(String::as_str).collect();
-        let fault = world.direct.take_fault(&call.method, &path);
+        let fault = world.direct.take_fault(&call.method, &path).or_else(|| world.take_reading_fault(&call.query));
         (fault.or_else(|| world.take_fault(room.map(String::as_str), sent)), world.delay)
     };
     if !delay.is_zero() {
@@ -203,11 +207,14 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
     if path == ["versions"] {
         return Answer::ok(json!({ "versions": ["v1.11"] }));
     }
-    if !call.is_authorized {
+    if call.authorization.as_deref() != Some(&format!("Bearer {TOKEN}")) {
         return Answer::refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.");
     }
     let mut world = shared.world();
     if let Some(answer) = direct::handle(&mut world, &call.method, &path, &call.body) {
+        return answer;
+    }
+    if let Some(answer) = stream::handle(&world, &call.method, &path, &call.query) {
         return answer;
     }
     match (call.method.as_str(), path.as_slice()) {
@@ -327,7 +334,12 @@ async fn write(stream: &mut TcpStream, reply: Reply, shared: &Shared) -> std::io
     }
 }
 
-fn bytes(answer: &Answer) -> Vec<u8> {
+/// An answer without anything special.
+pub(crate) fn plain(status: u16, body: Value) -> Answer {
+    Answer { status, body, headers: Vec::new() }
+}
+
+pub(crate) fn bytes(answer: &Answer) -> Vec<u8> {
     let body = answer.body.to_string();
     let mut head = format!("HTTP/1.1 {} Double\r\nContent-Type: application/json\r\n", answer.status);
     for (name, value) in &answer.headers {

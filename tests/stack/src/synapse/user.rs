@@ -158,6 +158,13 @@ impl User {
         Ok(events)
     }
 
+    /// Writes a text in a room.
+    pub async fn send(&self, room: &str, body: &str) -> Result<()> {
+        let txn_id = format!("{:016x}", fastrand::u64(..));
+        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{txn_id}", percent_encode(room));
+        self.call(Method::PUT, &path, Some(&json!({"msgtype": "m.text", "body": body}))).await.map(drop)
+    }
+
     /// What is new in a room after the position `since` (of an earlier call; empty at first), and the next position.
     /// Waits up to ten seconds for something to happen, as a client does.
     pub async fn sync(&self, room: &str, since: &str) -> Result<(Vec<Event>, String)> {

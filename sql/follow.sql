@@ -1,0 +1,29 @@
+-- Lease the accounts that ask to be followed and that nobody follows, read how each one is configured, and forget those that ask no longer. The epoch grows with
+-- each lease and is the fence for everything that is written later.
+--
+-- $1 owner, $2 lease in ms
+-- One row per account that asks; epoch, since and account are NULL where it was not leased just now, and free_seconds is when it may be.
+WITH forgotten AS (
+    -- What is written while nobody asks is not for Odoo. An account that is inactive for a while keeps its place.
+    DELETE FROM matrix_follower AS f
+    WHERE NOT EXISTS (SELECT FROM matrix_backend AS b WHERE b.id = f.backend_id AND b.inbound_mode = 'follow')
+), asks AS MATERIALIZED (
+    SELECT b.id, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl, b.config_version, b.inbound_url,
+        b.inbound_secret_sealed
+    FROM matrix_backend AS b
+    -- A copy of the database would take the original's messages for its own.
+    WHERE b.is_active AND b.inbound_mode = 'follow' AND b.database_identity IS NOT DISTINCT FROM matrix_database_identity()
+), leased AS (
+    INSERT INTO matrix_follower AS f (backend_id, owner, epoch, lease_until)
+    SELECT asks.id, $1::text, 1, now() AT TIME ZONE 'UTC' + $2::integer * interval '1 ms' FROM asks ORDER BY asks.id
+    ON CONFLICT (backend_id) DO UPDATE SET owner = excluded.owner, epoch = f.epoch + 1, lease_until = excluded.lease_until
+    WHERE f.lease_until IS NULL OR f.lease_until < now() AT TIME ZONE 'UTC'
+    RETURNING f.backend_id, f.epoch, f.since, f.matrix_user_id
+)
+SELECT asks.id AS backend_id, asks.homeserver_url, asks.token_sealed, asks.verify_ssl, asks.config_version, asks.inbound_url,
+    asks.inbound_secret_sealed, current_database()::text AS database, leased.epoch, leased.since, leased.matrix_user_id,
+    EXTRACT(EPOCH FROM held.lease_until - now() AT TIME ZONE 'UTC')::double precision AS free_seconds
+FROM asks
+LEFT JOIN leased ON leased.backend_id = asks.id
+LEFT JOIN matrix_follower AS held ON held.backend_id = asks.id AND held.owner <> $1::text AND leased.backend_id IS NULL
+ORDER BY asks.id

@@ -1,0 +1,151 @@
+//! Follows accounts: what others write in Matrix is read along and handed to Odoo. One follower per account among all workers, by
+//! lease and epoch; for what one of them does see [`account`].
+
+mod account;
+mod batch;
+mod post;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tracing::{error, info, warn};
+
+use self::account::Account;
+use crate::{
+    lane::Context,
+    leases::Deadline,
+    message::BackendId,
+    metrics::OfBackend,
+    seal::Keys,
+    store::{Asking, Following, StoreError, Wakeups},
+};
+
+/// How often it is asked whether an account has no follower, and whether one is configured otherwise.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How soon after the end of a lease it is asked for.
+const AFTER_LEASE: Duration = Duration::from_millis(50);
+
+/// How long to wait when the database is not what the worker needs.
+const CONTRACT_PERIOD: Duration = Duration::from_secs(30);
+
+/// What following needs of the configuration.
+pub struct Setup {
+    pub keys: Keys,
+    pub http_timeout: Duration,
+}
+
+/// An account that this process follows.
+struct Task {
+    asking: Asking,
+    following: Following,
+    handle: JoinHandle<()>,
+}
+
+/// Looks after all accounts until the worker stops.
+pub struct Followers {
+    context: Arc<Context>,
+    setup: Setup,
+    wakeups: Wakeups,
+    tasks: HashMap<BackendId, Task>,
+}
+
+impl Followers {
+    pub fn new(context: Arc<Context>, setup: Setup, wakeups: Wakeups) -> Self {
+        Self { context, setup, wakeups, tasks: HashMap::new() }
+    }
+
+    /// `asks`: whether any account asks to be followed; `None` where the database knows of no such thing.
+    pub async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
+        let shutdown = self.context.shutdown.clone();
+        tokio::select! {
+            () = self.look_after(asks) => {}
+            () = shutdown.draining() => {}
+        }
+        for (_, task) in std::mem::take(&mut self.tasks) {
+            self.stop(task).await;
+        }
+    }
+
+    async fn look_after(&mut self, mut asks: watch::Receiver<Option<bool>>) {
+        let mut is_forgotten = false;
+        loop {
+            let now = *asks.borrow_and_update();
+            let looked = match now {
+                None => Ok(PERIOD),
+                Some(true) => {
+                    is_forgotten = false;
+                    self.round().await
+                }
+                Some(false) if is_forgotten => Ok(PERIOD),
+                Some(false) => self.round().await.inspect(|_| is_forgotten = true),
+            };
+            let pause = match looked {
+                Ok(pause) => pause,
+                Err(error) if error.is_passing() => {
+                    warn!(%error, "It is not known which accounts are to be followed; asking again");
+                    PERIOD
+                }
+                Err(error) => {
+                    error!(%error, "No account can be followed before this is fixed");
+                    CONTRACT_PERIOD
+                }
+            };
+            let is_idle = now != Some(true) && is_forgotten == (now == Some(false));
+            // Waits for the next look, until an account is free, or until what is asked for changes.
+            tokio::select! {
+                () = sleep(pause), if !is_idle => {}
+                () = self.wakeups.account_freed(), if !is_idle => {}
+                changed = asks.changed() => if changed.is_err() { std::future::pending().await },
+            }
+        }
+    }
+
+    /// Follows what nobody follows, and stops where an account asks no longer or is configured otherwise. Returns when to look again.
+    async fn round(&mut self) -> Result<Duration, StoreError> {
+        let asked = Instant::now();
+        let (rows, free) = self.context.store.follow().await?;
+        let known = std::mem::take(&mut self.tasks);
+        let mut pause = free.map_or(PERIOD, |free| PERIOD.min(free + AFTER_LEASE));
+        for (backend, task) in known {
+            let is_current = rows.iter().any(|(asking, leased)| *asking == task.asking && leased.is_none());
+            if is_current && !task.handle.is_finished() {
+                self.tasks.insert(backend, task);
+            } else {
+                self.stop(task).await;
+                // It is free now, and may be followed as it is configured now.
+                pause = AFTER_LEASE;
+            }
+        }
+        for (asking, following) in rows {
+            if let Some(following) = following {
+                self.start(asking, following, Deadline::new(asked + self.context.store.lease()));
+            }
+        }
+        Ok(pause)
+    }
+
+    fn start(&mut self, asking: Asking, following: Following, deadline: Deadline) {
+        info!(backend.id = asking.backend, epoch = following.epoch, "Following the account");
+        let account = Account::new(self.context.clone(), &self.setup, asking.clone(), following.clone(), deadline);
+        let handle = tokio::spawn(account.follow());
+        self.tasks.insert(asking.backend, Task { asking, following, handle });
+    }
+
+    async fn stop(&self, task: Task) {
+        task.handle.abort();
+        // Whatever it was doing has come to an end: what it has posted is posted again by whoever comes next, and known to Odoo.
+        if task.handle.await.is_err_and(|error| error.is_panic()) {
+            error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
+        }
+        let store = &self.context.store;
+        store.metrics().following.remove(&OfBackend { backend: task.asking.backend });
+        if let Err(error) = store.stop_following(&task.following).await {
+            warn!(%error, backend.id = task.asking.backend, "An account could not be given back; its lease will end");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Follows one account for as long as its lease holds: reads what comes after the place up to which Odoo has accepted everything,
+//! posts it to Odoo, and moves the place on. Whatever ends it between two of these steps, the next follower begins at the same place,
+//! and what Odoo knows by then it knows by the events' ids.
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use super::{Setup, batch::Batch};
+use crate::{
+    backoff::{Backoff, Streak},
+    failpoint::{self, Point},
+    lane::Context,
+    leases::Deadline,
+    matrix::{Heard, Homeserver, SendError, before},
+    message::{Outcome, State, UserId},
+    metrics::{OfBackend, Side},
+    seal::Keys,
+    store::{Asking, Following, StoreError, Trouble},
+    webhook::Webhook,
+};
+
+/// How long the homeserver may wait for something to tell. Bounded by the lease, too.
+const LONGEST_WAIT: Duration = Duration::from_secs(25);
+
+/// How often a lease is asked for again when the renewal failed, in a third of a lease.
+const ASKED_AGAIN: u32 = 5;
+
+/// An account that this process follows.
+pub(super) struct Account {
+    pub(super) context: Arc<Context>,
+    keys: Keys,
+    http_timeout: Duration,
+    pub(super) asking: Asking,
+    following: Following,
+    pub(super) deadline: Deadline,
+    /// What is wrong at present, as it was said last.
+    trouble: Mutex<Option<(Trouble, String)>>,
+}
+
+/// Where the account is in the homeserver's stream: everything before it is with Odoo.
+type Place = Option<(UserId, String)>;
+
+/// Why reading came to a halt.
+enum Halt {
+    /// Somebody else follows the account.
+    Lost,
+    Trouble {
+        trouble: Trouble,
+        reason: String,
+        pause: Option<Duration>,
+    },
+    Homeserver(SendError),
+}
+
+impl From<SendError> for Halt {
+    fn from(error: SendError) -> Self {
+        Self::Homeserver(error)
+    }
+}
+
+impl Account {
+    pub(super) fn new(
+        context: Arc<Context>,
+        setup: &Setup,
+        asking: Asking,
+        following: Following,
+        deadline: Deadline,
+    ) -> Self {
+        let (keys, http_timeout) = (setup.keys.clone(), setup.http_timeout);
+        Self { context, keys, http_timeout, asking, following, deadline, trouble: Mutex::default() }
+    }
+
+    /// Ends when another worker follows the account.
+    pub(super) async fn follow(self) {
+        tokio::select! {
+            () = self.keep_lease() => {}
+            () = self.read() => {}
+        }
+        self.context.store.metrics().following.remove(&OfBackend { backend: self.asking.backend });
+        warn!(backend.id = self.asking.backend, "The account is followed by another worker now");
+    }
+
+    /// Renews the lease each third of it; ends when it is lost.
+    async fn keep_lease(&self) {
+        let third = self.context.store.lease() / 3;
+        let mut pause = third;
+        loop {
+            sleep(pause).await;
+            let asked = Instant::now();
+            pause = match self.context.store.renew_following(&self.following).await {
+                Ok(true) => {
+                    self.deadline.set(asked + self.context.store.lease());
+                    third
+                }
+                Ok(false) => return,
+                Err(error) => {
+                    debug!(%error, backend.id = self.asking.backend, "The lease of an account was not renewed; trying again");
+                    third / ASKED_AGAIN
+                }
+            };
+        }
+    }
+
+    /// Reads for ever, after whatever went wrong.
+    async fn read(&self) {
+        let mut place = self.following.place.clone();
+        let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
+        loop {
+            let Err(halt) = self.session(&mut place, &mut streak).await;
+            let pause = match halt {
+                Halt::Lost => return,
+                Halt::Trouble { trouble, reason, pause } => {
+                    self.tell(trouble, &reason).await;
+                    pause
+                }
+                Halt::Homeserver(error) => self.refused(&error).await,
+            };
+            // A limit says itself for how long; waits for the pause only.
+            sleep(pause.unwrap_or_else(|| streak.next_pause())).await;
+        }
+    }
+
+    /// From a whoami to the first thing that goes wrong.
+    async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
+        let (homeserver, webhook) = self.ends()?;
+        let me = homeserver.whoami().await?.user_id;
+        let filter = homeserver.upload_filter(&me).await?;
+        let since = match place.take() {
+            Some((account, since)) if account == me => since,
+            // What was written before Odoo asked, or to another account, is not for it.
+            _ => {
+                let now = homeserver.stream_now().await?;
+                self.read_until(&me, &now, 0).await?;
+                now
+            }
+        };
+        let (_, since) = place.insert((me.clone(), since));
+        let wait = LONGEST_WAIT.min(self.context.store.lease() / 2);
+        loop {
+            let synced = match homeserver.sync(&filter, since, wait).await {
+                Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
+                    error!(
+                        backend.id = self.asking.backend, failure = %error.failure(),
+                        "The homeserver does not know any more up to where it was read; what was written since is not handed to Odoo"
+                    );
+                    *place = None;
+                    return Err(error.into());
+                }
+                synced => synced?,
+            };
+            streak.reset();
+            failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
+            let accepted = self.forward(&homeserver, &webhook, &me, since, synced.rooms).await?;
+            failpoint::reach_if(accepted > 0, Point::Forwarded).await;
+            self.read_until(&me, &synced.next_batch, accepted).await?;
+            *since = synced.next_batch;
+        }
+    }
+
+    /// The two that the account is between.
+    fn ends(&self) -> Result<(Homeserver, Webhook), Halt> {
+        let asking = &self.asking;
+        let halt = |trouble| move |reason: String| Halt::Trouble { trouble, reason, pause: None };
+        let token = self.keys.open("access token", asking.token_sealed.as_deref()).map_err(halt(Trouble::Stopped))?;
+        let homeserver = Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout);
+        let secret = self.keys.open("webhook secret", asking.webhook_secret_sealed.as_deref());
+        let secret = secret.map_err(halt(Trouble::Waiting))?;
+        let webhook = Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout);
+        Ok((homeserver.map_err(halt(Trouble::Stopped))?, webhook.map_err(halt(Trouble::Waiting))?))
+    }
+
+    /// Hands on what the rooms said, each room's events in their order. Returns how many Odoo has accepted.
+    async fn forward(
+        &self,
+        homeserver: &Homeserver,
+        webhook: &Webhook,
+        me: &UserId,
+        since: &str,
+        rooms: Vec<Heard>,
+    ) -> Result<i64, Halt> {
+        let mut batch = Batch::default();
+        let mut accepted = 0;
+        for heard in rooms {
+            if heard.has_gap {
+                accepted += self.close_gap(homeserver, webhook, (me, since), &heard, &mut batch).await?;
+            }
+            for event in heard.events {
+                if let Some(full) = batch.add(event, &heard.names) {
+                    accepted += self.post(webhook, &full).await;
+                }
+            }
+        }
+        accepted += self.post(webhook, &batch).await;
+        Ok(accepted)
+    }
+
+    /// Reads what an answer has left out of a room, page by page from the place up to which everything is known.
+    async fn close_gap(
+        &self,
+        homeserver: &Homeserver,
+        webhook: &Webhook,
+        (me, since): (&UserId, &str),
+        heard: &Heard,
+        batch: &mut Batch,
+    ) -> Result<i64, Halt> {
+        let known: HashSet<_> = heard.events.iter().map(|event| event.id.clone()).collect();
+        let mut from = since.to_owned();
+        let mut accepted = 0;
+        loop {
+            let page = match homeserver.page(me, &heard.room, &from).await {
+                Ok(page) => page,
+                Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
+                    error!(
+                        backend.id = self.asking.backend, room = %heard.room, failure = %error.failure(),
+                        "A part of what a room said may not be read, and is not handed to Odoo"
+                    );
+                    return Ok(accepted);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            failpoint::reach(Point::PageRead).await;
+            let (events, is_closed) = before(page.events, &known);
+            for event in events {
+                if let Some(full) = batch.add(event, &page.names) {
+                    accepted += self.post(webhook, &full).await;
+                }
+            }
+            match page.end {
+                Some(end) if !is_closed => from = end,
+                _ => {
+                    self.context.store.metrics().inbound_gaps.inc();
+                    return Ok(accepted);
+                }
+            }
+        }
+    }
+
+    /// Writes down up to where Odoo has accepted everything, as soon as the database takes it.
+    async fn read_until(&self, me: &UserId, since: &str, accepted: i64) -> Result<(), Halt> {
+        let mut streak = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
+        loop {
+            match self.context.store.read_until(&self.following, me, since, accepted).await {
+                Ok(true) => break,
+                Ok(false) => return Err(Halt::Lost),
+                Err(error) => {
+                    let pause = streak.next_pause();
+                    warn!(%error, backend.id = self.asking.backend, "Up to where an account was read is not stored yet; trying again");
+                    sleep(pause).await;
+                }
+            }
+        }
+        self.context.store.metrics().following.get_or_create(&OfBackend { backend: self.asking.backend }).set(1);
+        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            info!(backend.id = self.asking.backend, "Messages from Matrix reach Odoo again");
+        }
+        Ok(())
+    }
+
+    /// Says once what is wrong, in the log and where Odoo shows it.
+    pub(super) async fn tell(&self, trouble: Trouble, reason: &str) {
+        let now = Some((trouble, reason.to_owned()));
+        let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        self.context.store.metrics().following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
+        if before.is_none() {
+            warn!(
+                backend.id = self.asking.backend,
+                reason, "Messages from Matrix do not reach Odoo; trying again until they do"
+            );
+        }
+        if before != now
+            && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
+        {
+            debug!(%error, backend.id = self.asking.backend, "Why an account is not followed could not be stored");
+        }
+    }
+
+    /// The homeserver did not answer as it should. Returns how long it wants to be left alone.
+    async fn refused(&self, error: &SendError) -> Option<Duration> {
+        let failure = error.failure();
+        self.context.store.metrics().inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
+        match error.outcome() {
+            Outcome::Limited { pause } => {
+                debug!(backend.id = self.asking.backend, pause_ms = pause.as_millis(), "The homeserver limits reading");
+                return Some(pause);
+            }
+            Outcome::Unauthorized(_) => self.unauthorized(&failure).await,
+            _ => {}
+        }
+        self.tell(Trouble::Stopped, &failure.to_string()).await;
+        None
+    }
+
+    /// Whoever may not read may not send either: that is the account's state, which Odoo shows.
+    async fn unauthorized(&self, failure: &crate::message::Failure) {
+        let (store, asking) = (&self.context.store, &self.asking);
+        let stored: Result<(), StoreError> =
+            store.stopped(asking.backend, asking.config_version, State::Unauthorized, failure).await;
+        if let Err(error) = stored {
+            debug!(%error, backend.id = asking.backend, "That the account is refused could not be stored");
+        }
+    }
+}

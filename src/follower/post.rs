@@ -1,0 +1,67 @@
+//! Posts what was read to Odoo, until Odoo has it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::error;
+
+use super::{account::Account, batch::Batch};
+use crate::{
+    backoff::Backoff,
+    failpoint::{self, Point},
+    matrix::RoomEvent,
+    metrics::Side,
+    store::Trouble,
+    webhook::{Answer, Webhook},
+};
+
+impl Account {
+    /// Posts a batch until Odoo has accepted all of it. What it does not take at once goes in halves.
+    pub(super) async fn post(&self, webhook: &Webhook, batch: &Batch) -> i64 {
+        let mut accepted = 0;
+        let mut waiting = vec![batch.events()];
+        while let Some(events) = waiting.pop().filter(|events| !events.is_empty()) {
+            if self.post_part(webhook, batch, events).await {
+                accepted += events.len() as i64;
+            } else if let [event] = events {
+                error!(backend.id = self.asking.backend, event.id = %event.id, "Odoo does not take this event, and goes on without it");
+                self.context.store.metrics().inbound_refused.inc();
+            } else {
+                let (first, second) = events.split_at(events.len() / 2);
+                waiting.extend([second, first]);
+            }
+        }
+        accepted
+    }
+
+    /// Posts some events of a batch until Odoo has accepted them; false when they are not to be posted like this again.
+    async fn post_part(&self, webhook: &Webhook, batch: &Batch, events: &[RoomEvent]) -> bool {
+        let body = batch.body(events);
+        let metrics = self.context.store.metrics();
+        let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
+        loop {
+            self.until_it_may_call().await;
+            failpoint::reach(Point::BeforePost).await;
+            let (pause, reason) = match webhook.post(&body).await {
+                Answer::Accepted => {
+                    metrics.inbound_events.inc_by(events.len() as u64);
+                    return true;
+                }
+                Answer::TooMuch { status, .. } if events.len() > 1 || status == 422 => return false,
+                Answer::TooMuch { reason, .. } => (None, reason),
+                Answer::Later { pause, reason } => (pause, reason),
+            };
+            metrics.inbound_failures.get_or_create(&Side { side: "odoo" }).inc();
+            self.tell(Trouble::Waiting, &reason).await;
+            // Waits for the pause only: the same events go before all others.
+            sleep(streak.next_pause().max(pause.unwrap_or_default())).await;
+        }
+    }
+
+    /// Waits until the lease outlasts a call: who has lost it posts nothing any more.
+    async fn until_it_may_call(&self) {
+        while !self.deadline.leaves(self.context.call_needs) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What both sides of HTTP share that the worker speaks to, the homeserver and Odoo: how a client is made.
+
+use std::time::Duration;
+
+use reqwest::redirect;
+
+/// A client for one server at `base`; `timeout` bounds every call from connecting to the last byte unless the call says otherwise.
+/// Redirects are never followed: they could lead a secret elsewhere.
+///
+/// # Errors
+/// In plain words when the TLS set-up cannot be used.
+pub(crate) fn client(base: &reqwest::Url, verify_ssl: bool, timeout: Duration) -> Result<reqwest::Client, String> {
+    let mut http = reqwest::Client::builder()
+        .user_agent(concat!("odoo-matrix-worker/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(!verify_ssl)
+        .timeout(timeout)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(60));
+    if base.scheme() == "http" {
+        // A proxy of the environment would read the secret. By https it passes on what it cannot read.
+        http = http.no_proxy();
+    }
+    http.build().map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("the HTTP client could not be made: {}{cause}", error.without_url())
+    })
+}

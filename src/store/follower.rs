@@ -1,0 +1,177 @@
+//! The lease of an account that is followed, and how far it was read. Every write is fenced by owner and epoch.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::{Store, StoreError, backlog::seconds, complete::bounded, int, value};
+use crate::message::{BackendId, UserId};
+
+pub(super) const SINCE: &str = include_str!("../../sql/follower_since.sql");
+
+/// How to reach an account that asks to be followed, and where what it reads is to go.
+#[derive(Clone, PartialEq)]
+pub struct Asking {
+    pub backend: BackendId,
+    pub config_version: i32,
+    pub homeserver_url: String,
+    pub token_sealed: Option<String>,
+    pub verify_ssl: bool,
+    pub webhook_url: Option<String>,
+    pub webhook_secret_sealed: Option<String>,
+    pub database: String,
+}
+
+/// The right to follow an account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Following {
+    pub backend: BackendId,
+    pub epoch: i64,
+    /// The account that was followed so far, and up to where Odoo has accepted what was written.
+    pub place: Option<(UserId, String)>,
+}
+
+/// Why an account is not followed just now, in the words of `matrix_follower.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Odoo does not accept.
+    Waiting,
+    /// The homeserver does not answer, or refuses.
+    Stopped,
+}
+
+/// What `status` shows of an account that is to be followed. Ages are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FollowerReport {
+    pub id: BackendId,
+    pub name: String,
+    /// Whether a worker holds its lease.
+    pub is_followed: bool,
+    pub owner: Option<String>,
+    pub state: String,
+    pub reason: Option<String>,
+    pub state_seconds: Option<f64>,
+    pub synced_seconds: Option<f64>,
+    pub forwarded_seconds: Option<f64>,
+    pub forwarded_total: i64,
+}
+
+impl Store {
+    /// Leases what nobody follows. Returns every account that asks, with the lease if it was given just now, and when the first of those
+    /// that others follow is free unless they renew its lease.
+    pub async fn follow(&self) -> Result<(Vec<(Asking, Option<Following>)>, Option<Duration>), StoreError> {
+        let lease = int(self.lease.as_millis());
+        let rows = self.query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease]).await?;
+        let mut free = None;
+        for row in &rows {
+            let next = seconds(value(row, "free_seconds")?);
+            free = free.into_iter().chain(next).min();
+        }
+        let asking = rows.iter().map(|row| Ok((asking(row)?, following(row)?))).collect::<Result<_, StoreError>>()?;
+        Ok((asking, free))
+    }
+
+    /// Renews a lease; false when another worker has it.
+    pub async fn renew_following(&self, following: &Following) -> Result<bool, StoreError> {
+        let lease = int(self.lease.as_millis());
+        let sql = include_str!("../../sql/follower_renew.sql");
+        let rows = self.query(sql, &[&following.backend, &self.name.owner, &following.epoch, &lease]).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Odoo has accepted everything up to `since`, `accepted` events more than before; false when another worker has the lease.
+    pub async fn read_until(
+        &self,
+        following: &Following,
+        account: &UserId,
+        since: &str,
+        accepted: i64,
+    ) -> Result<bool, StoreError> {
+        let (backend, epoch) = (following.backend, following.epoch);
+        let rows =
+            self.query(SINCE, &[&backend, &self.name.owner, &epoch, &account.as_str(), &since, &accepted]).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Says why an account is not followed just now.
+    pub async fn not_following(&self, following: &Following, trouble: Trouble, reason: &str) -> Result<(), StoreError> {
+        let sql = include_str!("../../sql/follower_state.sql");
+        let (backend, epoch, reason) = (following.backend, following.epoch, bounded(reason));
+        self.query(sql, &[&backend, &self.name.owner, &epoch, &trouble.as_str(), &reason]).await.map(drop)
+    }
+
+    /// Gives a lease back.
+    pub async fn stop_following(&self, following: &Following) -> Result<(), StoreError> {
+        let sql = include_str!("../../sql/follower_release.sql");
+        self.query(sql, &[&following.backend, &self.name.owner, &following.epoch]).await.map(drop)
+    }
+
+    /// Each account that asks to be followed; none with a contract before that of inbound.
+    pub async fn report_followers(&self) -> Result<Vec<FollowerReport>, StoreError> {
+        match self.query(include_str!("../../sql/report_followers.sql"), &[]).await {
+            Ok(rows) => rows.iter().map(report).collect(),
+            Err(StoreError::Contract(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl FollowerReport {
+    /// How it goes, in one word.
+    pub fn word(&self) -> &str {
+        if self.is_followed { &self.state } else { "not followed" }
+    }
+
+    /// Why messages from Matrix do not reach Odoo, if they do not.
+    pub fn trouble(&self) -> Option<String> {
+        if !self.is_followed {
+            return Some("no worker follows the account at present".to_owned());
+        }
+        (self.state != "following").then(|| self.reason.clone().unwrap_or_else(|| "no reason was given".to_owned()))
+    }
+}
+
+impl Trouble {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+fn asking(row: &Row) -> Result<Asking, StoreError> {
+    Ok(Asking {
+        backend: value(row, "backend_id")?,
+        config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+        homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
+        token_sealed: value(row, "token_sealed")?,
+        verify_ssl: value(row, "verify_ssl")?,
+        webhook_url: value(row, "inbound_url")?,
+        webhook_secret_sealed: value(row, "inbound_secret_sealed")?,
+        database: value(row, "database")?,
+    })
+}
+
+fn following(row: &Row) -> Result<Option<Following>, StoreError> {
+    let Some(epoch) = value(row, "epoch")? else { return Ok(None) };
+    let account = value::<Option<String>>(row, "matrix_user_id")?.map(UserId::new);
+    Ok(Some(Following { backend: value(row, "backend_id")?, epoch, place: account.zip(value(row, "since")?) }))
+}
+
+fn report(row: &Row) -> Result<FollowerReport, StoreError> {
+    let age = |column| Ok::<_, StoreError>(seconds(value(row, column)?).map(|time| time.as_secs_f64()));
+    Ok(FollowerReport {
+        id: value(row, "id")?,
+        name: value(row, "name")?,
+        is_followed: value(row, "is_followed")?,
+        owner: value(row, "owner")?,
+        state: value(row, "state")?,
+        reason: value(row, "reason")?,
+        state_seconds: age("state_seconds")?,
+        synced_seconds: age("synced_seconds")?,
+        forwarded_seconds: age("forwarded_seconds")?,
+        forwarded_total: value::<Option<i64>>(row, "forwarded_total")?.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,138 @@
+//! Odoo's webhook for what was written in Matrix: one call, and what its answer means.
+
+use std::{error::Error as _, time::Duration};
+
+use reqwest::header;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+use crate::{http, matrix};
+
+/// Odoo answers with next to nothing.
+const ANSWER_LIMIT: usize = 64 << 10;
+
+/// The longest pause that we obey.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// The webhook of one backend.
+pub struct Webhook {
+    http: reqwest::Client,
+    url: reqwest::Url,
+    secret: SecretString,
+    /// Tells an Odoo that serves several databases which one is meant.
+    database: String,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Odoo has all of it, or knows why it does not want it.
+    Accepted,
+    /// Not so much at once, or not this.
+    TooMuch { status: u16, reason: String },
+    /// The same again, after the pause if there is one.
+    Later { pause: Option<Duration>, reason: String },
+}
+
+impl Webhook {
+    /// # Errors
+    /// In plain words when the address or the secret cannot be used.
+    pub fn new(url: Option<&str>, secret: SecretString, database: &str, timeout: Duration) -> Result<Self, String> {
+        let text =
+            url.filter(|url| !url.is_empty()).ok_or("the backend has no address of Odoo's webhook; set it in Odoo")?;
+        let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or("the address of Odoo's webhook cannot be used; write it as https://odoo.example.org/…")?;
+        if secret.expose_secret().is_empty() || !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the secret of Odoo's webhook is empty or has spaces in it; make a new one in Odoo".to_owned());
+        }
+        Ok(Self { http: http::client(&url, true, timeout)?, url, secret, database: database.to_owned() })
+    }
+
+    pub async fn post(&self, body: &Value) -> Answer {
+        let mut request = self.http.post(self.url.clone()).bearer_auth(self.secret.expose_secret());
+        if let Ok(database) = header::HeaderValue::from_str(&self.database) {
+            request = request.header("X-Odoo-Database", database);
+        }
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Answer::Later { pause: None, reason: transport(error) },
+        };
+        let status = answer.status().as_u16();
+        let pause = matrix::retry_after(answer.headers()).map(|pause| pause.min(LONGEST_PAUSE));
+        // Read to its end, so that the connection serves the next call.
+        let mut size = 0;
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) if size + chunk.len() <= ANSWER_LIMIT => size += chunk.len(),
+                Ok(_) => break,
+                // Its status says that it was accepted, and what breaks off later takes nothing back.
+                Err(_) if status == 200 => break,
+                Err(error) => return Answer::Later { pause: None, reason: transport(error) },
+            }
+        }
+        judge(status, pause)
+    }
+}
+
+fn judge(status: u16, pause: Option<Duration>) -> Answer {
+    let reason = match status {
+        200 => return Answer::Accepted,
+        400 | 413 | 422 => {
+            return Answer::TooMuch { status, reason: format!("Odoo does not take the events (HTTP {status})") };
+        }
+        401 | 403 => "Odoo refuses the secret of its webhook; make a new one on the backend in Odoo",
+        404 => {
+            "there is no webhook at its address; correct the address on the backend in Odoo, and if Odoo serves several databases, \
+             its --db-filter"
+        }
+        300..=399 => "the address of Odoo's webhook redirects elsewhere; set the address that it redirects to",
+        429 => "Odoo asks for a pause",
+        500.. => "Odoo has failed at it, or is being restarted; its log says more",
+        _ => "what answers at the address of the webhook is not Odoo's",
+    };
+    Answer::Later { pause, reason: format!("{reason} (HTTP {status})") }
+}
+
+/// A transport error in words for a person. The URL is left out: it may carry more than a host.
+fn transport(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return "Odoo did not answer within the time limit".to_owned();
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text = deeper.to_string();
+        cause = deeper.source();
+    }
+    format!("no connection to Odoo: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_200_is_a_yes_and_every_other_answer_is_asked_again() {
+        for status in 100..=599 {
+            let answer = judge(status, None);
+            match status {
+                200 => assert_eq!(answer, Answer::Accepted),
+                400 | 413 | 422 => assert!(matches!(answer, Answer::TooMuch { .. }), "{status}"),
+                _ => assert!(matches!(answer, Answer::Later { .. }), "{status}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_or_secret_that_cannot_be_used_is_named_without_the_secret() {
+        let new =
+            |url, secret: &str| Webhook::new(url, secret.into(), "odoo", Duration::from_secs(1)).map(drop).unwrap_err();
+
+        assert!(new(None, "s").contains("no address"));
+        assert!(new(Some("odoo.example.org"), "s").contains("https://"));
+        let error = new(Some("https://odoo.example.org/x"), "hunter 2");
+        assert!(error.contains("secret") && !error.contains("hunter"), "{error}");
+    }
+}

@@ -1,0 +1,233 @@
+//! A double of Odoo's webhook: takes each event once, in the order in which it comes, and refuses on demand.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinSet,
+};
+
+use crate::homeserver::http::{self, Call};
+
+/// What it accepts as secret.
+pub const SECRET: &str = "webhook_double_secret";
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    Status(u16),
+    /// The connection is reset and nothing is stored.
+    Reset,
+    /// The events are stored, then the connection is reset.
+    ResetAccepted,
+    /// Nothing is stored and nothing is answered.
+    Silence,
+}
+
+/// A running double. Dropping it closes its port and all connections.
+pub struct Webhook {
+    port: u16,
+    shared: Arc<Shared>,
+    _serving: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    events: Vec<Value>,
+    ids: HashSet<String>,
+    names: serde_json::Map<String, Value>,
+    databases: HashSet<String>,
+    repeated: usize,
+    posts: usize,
+    faults: VecDeque<Fault>,
+    standing_fault: Option<Fault>,
+    poison: Option<String>,
+    most_events: Option<usize>,
+}
+
+impl Webhook {
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::<Shared>::default();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, shared.clone()));
+        Ok(Self { port, shared, _serving: serving })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mail_matrix/inbound/1", self.port)
+    }
+
+    /// The bodies of what a room said, each event once, in the order in which they came.
+    pub fn bodies(&self, room: &str) -> Vec<String> {
+        let state = self.shared.lock();
+        let of_room = state.events.iter().filter(|event| event["room_id"] == room);
+        of_room.map(|event| event["content"]["body"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// All events, each once.
+    pub fn events(&self) -> Vec<Value> {
+        self.shared.lock().events.clone()
+    }
+
+    /// What somebody is called, by what came with the events.
+    pub fn name(&self, sender: &str) -> Option<String> {
+        self.shared.lock().names.get(sender)?.as_str().map(str::to_owned)
+    }
+
+    /// The databases that were named.
+    pub fn databases(&self) -> HashSet<String> {
+        self.shared.lock().databases.clone()
+    }
+
+    /// How many events came that had come before.
+    pub fn repeated(&self) -> usize {
+        self.shared.lock().repeated
+    }
+
+    /// How often it was called.
+    pub fn posts(&self) -> usize {
+        self.shared.lock().posts
+    }
+
+    /// The next `times` calls meet `fault`.
+    pub fn fail_next(&self, times: usize, fault: Fault) {
+        self.shared.lock().faults.extend(std::iter::repeat_n(fault, times));
+    }
+
+    /// Every call meets `fault`, until [`Webhook::heal`].
+    pub fn fail_always(&self, fault: Fault) {
+        self.shared.lock().standing_fault = Some(fault);
+    }
+
+    pub fn heal(&self) {
+        self.shared.lock().standing_fault = None;
+    }
+
+    /// A call with this body among its events is answered with 422.
+    pub fn poison(&self, body: &str) {
+        self.shared.lock().poison = Some(body.to_owned());
+    }
+
+    /// A call with more events is answered with 413.
+    pub fn take_at_most(&self, events: usize) {
+        self.shared.lock().most_events = Some(events);
+    }
+
+    /// Waits until `seen` is true of the double.
+    ///
+    /// # Panics
+    /// After a minute, with what it has seen.
+    pub async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if seen(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+            let state = self.shared.lock();
+            panic!("waited a minute for {what}; {} calls, {} events", state.posts, state.events.len());
+        }
+    }
+
+    /// Waits until so many different events have come.
+    pub async fn until_events(&self, count: usize) {
+        self.until(&format!("{count} events at the webhook"), |webhook| webhook.events().len() >= count).await;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, call: &Call) -> (u16, Option<Fault>) {
+        self.posts += 1;
+        let fault = self.faults.pop_front().or(self.standing_fault);
+        if let Some(Fault::Status(status)) = fault {
+            return (status, fault);
+        }
+        if matches!(fault, Some(Fault::Reset | Fault::Silence)) {
+            return (0, fault);
+        }
+        if call.authorization.as_deref() != Some(&format!("Bearer {SECRET}")) {
+            return (401, fault);
+        }
+        let events = call.body["events"].as_array().cloned().unwrap_or_default();
+        let is_poison =
+            |event: &Value| event["content"]["body"].as_str().is_some_and(|body| Some(body) == self.poison.as_deref());
+        if events.iter().any(is_poison) {
+            return (422, fault);
+        }
+        if self.most_events.is_some_and(|most| events.len() > most) {
+            return (413, fault);
+        }
+        self.databases.extend(call.database.clone());
+        self.names.extend(call.body["names"].as_object().cloned().unwrap_or_default());
+        for event in events {
+            let id = event["event_id"].as_str().unwrap_or_default().to_owned();
+            if self.ids.insert(id) {
+                self.events.push(event);
+            } else {
+                self.repeated += 1;
+            }
+        }
+        (200, fault)
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let shared = shared.clone();
+        connections.spawn(async move {
+            // A client that goes away ends its connection, nothing else.
+            let _ = connection(stream, &shared).await;
+        });
+    }
+}
+
+async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    while let Some(call) = http::read_call(&mut stream, &mut buffer).await? {
+        let (status, fault) = shared.lock().take(&call);
+        shared.changed.notify_waiters();
+        match fault {
+            Some(Fault::Reset | Fault::ResetAccepted) => {
+                stream.set_zero_linger()?;
+                return Ok(());
+            }
+            // Waits until the client gives up.
+            Some(Fault::Silence) => {
+                http::read_call(&mut stream, &mut buffer).await?;
+                return Ok(());
+            }
+            _ => stream.write_all(&http::bytes(&http::plain(status, json!({})))).await?,
+        }
+    }
+    Ok(())
+}
