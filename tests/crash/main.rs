@@ -7,6 +7,7 @@ mod chaos;
 mod clock;
 mod direct;
 mod discarded;
+mod follower;
 mod footing;
 mod half_open;
 mod kill;
