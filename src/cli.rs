@@ -20,15 +20,17 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    config::{Config, ConfigError, bad},
-    environment::{Environment, INSTANCES, OF_INSTANCE},
+    config::Config,
+    environment::{ConfigError, Environment, INSTANCES, OF_INSTANCE, bad},
     message::BackendId,
+    metrics::Metrics,
     privileges,
-    store::{self, Store, StoreError},
+    store::{self, Store, StoreError, UrlError},
 };
 
 /// The variables of the environment, for `--help` and the manual.
@@ -165,11 +167,14 @@ struct Which {
 /// Why a command ends badly. The exit codes are those of sysexits.h.
 #[derive(Debug, Error)]
 pub enum CliError {
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("DATABASE_URL: {0}")]
+    Url(#[from] UrlError),
+    /// A file that `configure` was given cannot be used.
     #[error("{0}")]
-    BadConfig(String),
-    #[error("{0}")]
+    File(String),
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The command line names something that is not there.
     #[error("{0}")]
@@ -182,7 +187,7 @@ pub enum CliError {
 impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::BadConfig(_) => 78,
+            Self::Config(_) | Self::Url(_) | Self::File(_) => 78,
             Self::Store(StoreError::Pooler(_)) => 78,
             Self::Store(_) => 69,
             Self::Usage(_) => 64,
@@ -234,8 +239,12 @@ impl Cli {
     }
 }
 
-fn open(config: &Config) -> Result<Store, CliError> {
-    Store::new(config).map_err(|error| CliError::BadConfig(format!("DATABASE_URL: {error}")))
+fn open(config: &Config) -> Result<Store, UrlError> {
+    connect(config, Metrics::default())
+}
+
+fn connect(config: &Config, metrics: Metrics) -> Result<Store, UrlError> {
+    Store::new(config.database_url.expose_secret(), &config.worker_name, config.lease, metrics)
 }
 
 fn json(report: &impl Serialize) -> Result<String, CliError> {

@@ -18,27 +18,11 @@
 use std::{fmt::Display, net::SocketAddr, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use thiserror::Error;
 
-use crate::{environment::Environment, seal::Keys};
-
-/// Every variable that the program reads.
-pub const VARIABLES: [&str; 14] = [
-    "DATABASE_URL",
-    "DATABASE_URL_FILE",
-    "MATRIX_TOKEN_KEY_FILE",
-    "MATRIX_TOKEN_KEY",
-    "WORKER_NAME",
-    "WORKER_CONCURRENCY",
-    "WORKER_LEASE_SECONDS",
-    "HTTP_TIMEOUT_SECONDS",
-    "RETRY_DELAY_MS",
-    "SHUTDOWN_GRACE_SECONDS",
-    "METRICS_LISTEN",
-    "LOG_FORMAT",
-    "RUST_LOG",
-    "CREDENTIALS_DIRECTORY",
-];
+use crate::{
+    environment::{ConfigError, Environment, bad},
+    seal::Keys,
+};
 
 /// What a lease must outlast beside two HTTP timeouts and the pause between them.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
@@ -54,16 +38,6 @@ pub struct Config {
     pub retry_delay: Duration,
     pub shutdown_grace: Duration,
     pub metrics_listen: Option<SocketAddr>,
-}
-
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    #[error("{variable} is not set; {fix}")]
-    Missing { variable: &'static str, fix: &'static str },
-    #[error("{variable}={value}: {fix}")]
-    Bad { variable: &'static str, value: String, fix: String },
-    #[error("{variable} is not a variable of this program; did you mean {meant}?")]
-    Unknown { variable: String, meant: &'static str },
 }
 
 impl Config {
@@ -160,10 +134,6 @@ fn address(environment: &Environment, variable: &'static str) -> Result<Option<S
     })
 }
 
-pub(crate) fn bad(variable: &'static str, value: impl Display, fix: impl Into<String>) -> ConfigError {
-    ConfigError::Bad { variable, value: value.to_string(), fix: fix.into() }
-}
-
 /// The kernel's name for this host; without one the worker still needs some name.
 pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -176,6 +146,7 @@ pub fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::VARIABLES;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, String> {
         let given = [("DATABASE_URL", "postgresql://db")].iter().chain(variables);

@@ -2,13 +2,32 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs::{self, Metadata},
     io::ErrorKind,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::config::{ConfigError, VARIABLES, bad};
+use thiserror::Error;
+
+/// Every variable that the program reads.
+pub const VARIABLES: [&str; 14] = [
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "MATRIX_TOKEN_KEY_FILE",
+    "MATRIX_TOKEN_KEY",
+    "WORKER_NAME",
+    "WORKER_CONCURRENCY",
+    "WORKER_LEASE_SECONDS",
+    "HTTP_TIMEOUT_SECONDS",
+    "RETRY_DELAY_MS",
+    "SHUTDOWN_GRACE_SECONDS",
+    "METRICS_LISTEN",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "CREDENTIALS_DIRECTORY",
+];
 
 /// Each instance of the service has a folder in here, named as the instance.
 pub const INSTANCES: &str = "/etc/odoo-matrix";
@@ -36,6 +55,17 @@ const PREFIXES: [&str; 2] = ["WORKER_", "MATRIX_TOKEN_"];
 /// Variables by their names. An empty one counts as not set.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
+
+/// A setting that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{variable} is not set; {fix}")]
+    Missing { variable: &'static str, fix: &'static str },
+    #[error("{variable}={value}: {fix}")]
+    Bad { variable: &'static str, value: String, fix: String },
+    #[error("{variable} is not a variable of this program; did you mean {meant}?")]
+    Unknown { variable: String, meant: &'static str },
+}
 
 /// Where a secret lies.
 #[derive(Debug, PartialEq, Eq)]
@@ -170,6 +200,10 @@ impl Environment {
         let is_ours = |name: &&str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         self.0.keys().map(String::as_str).filter(is_ours).filter(|name| !VARIABLES.contains(name)).collect()
     }
+}
+
+pub(crate) fn bad(variable: &'static str, value: impl Display, fix: impl Into<String>) -> ConfigError {
+    ConfigError::Bad { variable, value: value.to_string(), fix: fix.into() }
 }
 
 /// The assignments of a file as systemd's `EnvironmentFile=` reads it: `NAME=value`, the value perhaps in quotes.

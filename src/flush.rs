@@ -72,15 +72,16 @@ pub struct Flusher {
     pub totals: Arc<Totals>,
     /// Told after lanes were given back.
     pub released: Arc<Notify>,
+    metrics: Metrics,
     pulse: Pulse,
     /// What lanes wait for, of those that the worker still holds: a result that the database refused.
     refused: HashMap<(Lane, i64), Held>,
 }
 
 impl Flusher {
-    pub fn new(released: Arc<Notify>, pulse: Pulse) -> (Completions, Self) {
+    pub fn new(released: Arc<Notify>, metrics: Metrics, pulse: Pulse) -> (Completions, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Completions(sender), Self { queue, totals: Arc::default(), released, pulse, refused: HashMap::new() })
+        (Completions(sender), Self { queue, totals: Arc::default(), released, metrics, pulse, refused: HashMap::new() })
     }
 
     pub async fn run(mut self, store: &Store, leases: &Leases) {
@@ -109,7 +110,7 @@ impl Flusher {
                 Ok(owned) => {
                     failpoint::reach(Point::AfterCommit).await;
                     streak.reset();
-                    self.written(store.metrics(), leases, &batch, &owned);
+                    self.written(leases, &batch, &owned);
                 }
                 Err(StoreError::Data(_)) if batch.len() > 1 => work.extend(halves(batch)),
                 Err(error @ StoreError::Cancelled(_)) if batch.len() > 1 => {
@@ -166,10 +167,10 @@ impl Flusher {
         batch
     }
 
-    fn written(&mut self, metrics: &Metrics, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
+    fn written(&mut self, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
         for completion in &batch.completions {
             if !owned.contains(&(completion.lane.clone(), completion.epoch)) {
-                metrics.fenced_completions.inc();
+                self.metrics.fenced_completions.inc();
                 continue;
             }
             match completion.verdict {
@@ -178,7 +179,7 @@ impl Flusher {
                 // It waits, and is counted when it comes to its end.
                 Verdict::Stuck(_) => 0,
             };
-            count(metrics, completion);
+            count(&self.metrics, completion);
         }
         for (lane, epoch) in batch.leases().difference(owned) {
             warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");

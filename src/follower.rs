@@ -143,7 +143,7 @@ impl Followers {
             error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
         }
         let store = &self.context.store;
-        store.metrics().following.remove(&OfBackend { backend: task.asking.backend });
+        self.context.metrics.following.remove(&OfBackend { backend: task.asking.backend });
         if let Err(error) = store.stop_following(&task.following).await {
             warn!(%error, backend.id = task.asking.backend, "An account could not be given back; its lease will end");
         }

@@ -24,6 +24,7 @@ use crate::{
     flush::Completions,
     leases::Deadline,
     message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
+    metrics::Metrics,
     shutdown::Shutdown,
     store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
@@ -31,6 +32,7 @@ use crate::{
 /// What the lanes of a worker share.
 pub struct Context {
     pub store: Store,
+    pub metrics: Metrics,
     pub shutdown: Shutdown,
     /// What a lease must still hold for before a call is begun: the call's time limit and a margin.
     pub call_needs: Duration,
@@ -177,7 +179,7 @@ impl Delivery<'_> {
         self.gate.close();
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
         let store = &self.context.store;
-        store.metrics().rate_limited.inc();
+        self.context.metrics.rate_limited.inc();
         match store.limited(self.backend.id, self.backend.config_version, pause).await {
             Ok(()) => self.gate.recorded(),
             Err(error) => {

@@ -7,10 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::{
-    config::{ConfigError, bad},
-    environment::{Environment, OF_INSTANCE},
-};
+use crate::environment::{ConfigError, Environment, OF_INSTANCE, bad};
 
 /// Made by the package.
 const USER: &str = "odoo-matrix";

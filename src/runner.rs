@@ -1,10 +1,9 @@
 //! The worker: claims lanes while it has places for them, wakes when there is something to do, and ends in order.
 
-use std::{
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+mod heartbeat;
+mod probe;
+
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -14,7 +13,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    backend::{Backend, Backends},
+    backend::Backends,
     backoff::{self, Backoff},
     claimer::{Claimed, Claimer, Round},
     config::Config,
@@ -24,7 +23,7 @@ use crate::{
     health::Health,
     lane::{Context, Delivery},
     leases::Leases,
-    message::{Failure, Outcome, State},
+    metrics::Metrics,
     shutdown::{self, Shutdown},
     store::{Store, StoreError, Wakeups},
     survey,
@@ -43,9 +42,6 @@ const POLL_LEASED: Duration = Duration::from_millis(500);
 
 /// How long to wait when the database is not what the worker needs.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
-
-/// Odoo and `status` miss a worker after two minutes.
-const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// When to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,18 +67,25 @@ struct Shared {
 pub async fn run(
     config: &Config,
     store: Store,
+    metrics: Metrics,
     shutdown: Shutdown,
     wakeups: Wakeups,
     health: Health,
     until: Until,
 ) -> Arc<Totals> {
     let freed = Arc::new(Notify::new());
-    let (completions, flusher) = Flusher::new(freed.clone(), health.flushing.clone());
+    let (completions, flusher) = Flusher::new(freed.clone(), metrics.clone(), health.flushing.clone());
     let totals = flusher.totals.clone();
     let call_needs = config.http_timeout + config.lease_margin();
     let shared = Arc::new(Shared {
-        leases: Leases::new(store.metrics().lanes_held.clone()),
-        context: Arc::new(Context { store, shutdown: shutdown.clone(), call_needs, retry_delay: config.retry_delay }),
+        leases: Leases::new(metrics.lanes_held.clone()),
+        context: Arc::new(Context {
+            store,
+            metrics,
+            shutdown: shutdown.clone(),
+            call_needs,
+            retry_delay: config.retry_delay,
+        }),
         freed,
         place: Notify::new(),
         wakeups,
@@ -96,7 +99,7 @@ pub async fn run(
     });
     background.spawn({
         let shared = shared.clone();
-        async move { survey::watch(&shared.context.store, asks_sender).await }
+        async move { survey::watch(&shared.context.store, &shared.context.metrics, asks_sender).await }
     });
     // Who drains goes away again, and nobody waits for what is written meanwhile.
     let following = (until == Until::Stopped).then(|| {
@@ -104,7 +107,7 @@ pub async fn run(
         tokio::spawn(Followers::new(shared.context.clone(), setup, shared.wakeups.clone()).run(asks))
     });
     let is_over = Arc::new(Notify::new());
-    let heartbeat = tokio::spawn(heartbeat(shared.clone(), totals.clone(), is_over.clone()));
+    let heartbeat = tokio::spawn(heartbeat::beat(shared.clone(), totals.clone(), is_over.clone()));
     let flushing = tokio::spawn({
         let shared = shared.clone();
         async move { flusher.run(&shared.context.store, &shared.leases).await }
@@ -225,7 +228,7 @@ impl Runner {
             let shared = self.shared.clone();
             self.lanes.spawn(async move {
                 // A turn that was not taken changes nothing: to look again at once would never end.
-                if probe(&shared, &backend).await {
+                if probe::ask(&shared, &backend).await {
                     shared.freed.notify_one();
                 }
             });
@@ -241,7 +244,7 @@ impl Runner {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
         if claim.is_taken_over {
-            self.shared.context.store.metrics().leases_taken_over.inc();
+            self.shared.context.metrics.leases_taken_over.inc();
             info!(lane = %claim.lane, epoch = claim.epoch, "Took over a lane whose lease had ended");
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());
@@ -302,73 +305,4 @@ fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
     }
     error!(%error, "No messages can be claimed before this is mended");
     CONTRACT_POLL
-}
-
-/// Asks a stopped backend's homeserver whether it is back, if no other worker does. Says whether it was asked.
-async fn probe(shared: &Shared, backend: &Backend) -> bool {
-    let store = &shared.context.store;
-    match store.take_probe(backend.id).await {
-        Ok(true) => {}
-        Ok(false) => return false,
-        Err(error) => {
-            warn!(%error, backend.id = backend.id, "The turn to probe could not be taken");
-            return false;
-        }
-    }
-    let failure = match &backend.homeserver {
-        Err(failure) => (State::Misconfigured, failure.clone()),
-        Ok(homeserver) => match homeserver.whoami().await {
-            Ok(whoami) => {
-                info!(backend.id = backend.id, "The homeserver is back");
-                if let Err(error) = store.back(backend.id, backend.config_version, &whoami).await {
-                    warn!(%error, backend.id = backend.id, "That a backend is back could not be recorded");
-                }
-                shared.wakeups.wake();
-                return true;
-            }
-            Err(error) => stopped_state(error.outcome(), error.failure()),
-        },
-    };
-    if let Err(error) = store.stopped(backend.id, backend.config_version, failure.0, &failure.1).await {
-        warn!(%error, backend.id = backend.id, "The state of a stopped backend could not be recorded");
-    }
-    true
-}
-
-fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
-    let state = match outcome {
-        Outcome::Unauthorized(_) => State::Unauthorized,
-        Outcome::Misconfigured(_) | Outcome::Rejected(_) | Outcome::Forbidden(_) => State::Misconfigured,
-        Outcome::Sent(_) | Outcome::Transient { .. } | Outcome::Limited { .. } => State::Down,
-    };
-    (state, failure)
-}
-
-/// Shows in Odoo that this worker lives, until `is_over`. Only the task that writes the row takes it away: another one's DELETE
-/// could come before a heartbeat that is still on its way.
-async fn heartbeat(shared: Arc<Shared>, totals: Arc<Totals>, is_over: Arc<Notify>) {
-    let store = &shared.context.store;
-    let count =
-        |counter: &std::sync::atomic::AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-    let mut listed = None;
-    // Waits until it is known what this process is called, or for the end.
-    tokio::select! {
-        () = store.relisted(None) => {}
-        () = is_over.notified() => return,
-    }
-    loop {
-        match store.worker_seen(count(&totals.sent), count(&totals.failed)).await {
-            Ok(name) => listed = Some(name),
-            Err(error) => warn!(%error, "The heartbeat could not be written"),
-        }
-        // Waits for the next heartbeat, another process of the same name, or the end.
-        tokio::select! {
-            () = sleep(HEARTBEAT) => {}
-            () = store.relisted(listed.as_deref()), if listed.is_some() => {}
-            () = is_over.notified() => break,
-        }
-    }
-    if let Err(error) = store.worker_gone().await {
-        warn!(%error, "The heartbeat row could not be taken away");
-    }
 }

@@ -16,13 +16,14 @@ pub mod locks;
 mod migrations;
 mod pooler;
 mod report;
+mod ring;
 mod status;
 mod tenure;
+mod workers;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use secrecy::ExposeSecret as _;
 use tokio::{
     sync::Semaphore,
     time::{error::Elapsed, timeout},
@@ -38,7 +39,7 @@ pub use self::{
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince, Wanted},
     complete::{Batch, Completion, Held, Settle, Verdict},
-    connect::PLANNER,
+    connect::{PLANNER, UrlError},
     error::StoreError,
     follower::{Asking, FollowerReport, Following, Trouble},
     history::{Asked, Found, Happened},
@@ -46,10 +47,10 @@ pub use self::{
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
+    ring::{Ring, Standing, Walk},
 };
 use self::{attempts::Attempts, tenure::Name};
 use crate::{
-    config::Config,
     failpoint::{self, Point},
     message::{BackendId, Lane},
     metrics::Metrics,
@@ -60,12 +61,11 @@ const RENEW: &str = include_str!("../sql/renew.sql");
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
 
-/// Lanes that one walk looks at, at most: busy ones cost it time, too.
-const LONGEST_WALK: i32 = 2000;
-
 /// The database, as one worker process sees it.
 pub struct Store {
     pool: Pool,
+    /// How to connect outside the pool.
+    link: connect::Link,
     attempts: Arc<Attempts>,
     /// Free while no connection is kept for an account's lock.
     account_lock: Arc<Semaphore>,
@@ -90,62 +90,24 @@ pub struct BackendRow {
     pub is_at_home: bool,
 }
 
-/// What a backend may do at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    Open,
-    /// Stopped under a configuration that is no longer the present one.
-    Changed,
-    /// Limited; one slot is free.
-    Paced,
-    /// Stopped; it is time to ask whether the homeserver is back.
-    Probe,
-    /// Nothing before `wait`, or until somebody resumes it.
-    Closed {
-        wait: Option<Duration>,
-    },
-}
-
-#[derive(Debug, Default)]
-pub struct Ring {
-    pub backends: Vec<Walk>,
-    /// Lanes that were free.
-    pub lanes: Vec<(BackendId, Lane)>,
-}
-
-/// The walk over one active backend's lanes.
-#[derive(Debug)]
-pub struct Walk {
-    pub backend: BackendId,
-    pub config_version: i32,
-    pub standing: Standing,
-    /// The last lane that was looked at; `None`: there was none.
-    pub passed_until: Option<Lane>,
-    /// It was the last lane of the backend.
-    pub is_end: bool,
-    /// Lanes on the way that others hold or that are at rest.
-    pub busy_elsewhere: usize,
-}
-
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
 ///
 /// # Errors
-/// In plain words, without the URL: it holds a password.
-pub fn check_url(url: &str) -> Result<(), String> {
+/// Why not.
+pub fn check_url(url: &str) -> Result<(), UrlError> {
     connect::Link::new(url).map(drop)
 }
 
 impl Store {
-    /// Builds the pool; connects only when the first statement needs it.
+    /// Builds the pool for the worker called `name`; connects only when the first statement needs it.
     ///
     /// # Errors
-    /// In plain words when `DATABASE_URL` cannot be used.
-    pub fn new(config: &Config) -> Result<Self, String> {
-        let metrics = Metrics::default();
-        let link = connect::Link::new(config.database_url.expose_secret())?;
+    /// When `url`, the `DATABASE_URL`, cannot be used.
+    pub fn new(url: &str, name: &str, lease: Duration, metrics: Metrics) -> Result<Self, UrlError> {
+        let link = connect::Link::new(url)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(link.config, link.tls, recycling);
-        let setup: Arc<str> = link.setup.into();
+        let manager = Manager::from_config(link.config.clone(), link.tls.clone(), recycling);
+        let setup: Arc<str> = link.setup.as_str().into();
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
@@ -166,37 +128,25 @@ impl Store {
                 }
             }))
             .build()
-            .map_err(|error| error.to_string())?;
+            .expect("the pool has a runtime for its time limits");
         Ok(Self {
             pool,
+            link,
             attempts: Arc::default(),
             account_lock: Arc::new(Semaphore::new(1)),
-            name: Arc::new(Name::new(&config.worker_name)),
-            lease: config.lease,
+            name: Arc::new(Name::new(name)),
+            lease,
             metrics,
         })
     }
 
     /// A listener on a connection of its own, which also holds this worker's name.
-    ///
-    /// # Errors
-    /// As [`Store::new`].
-    pub fn listener(&self, config: &Config) -> Result<Listener, String> {
-        Ok(Listener::new(
-            connect::Link::new(config.database_url.expose_secret())?,
-            self.name.clone(),
-            self.metrics.clone(),
-            self.attempts.clone(),
-        ))
+    pub fn listener(&self) -> Listener {
+        Listener::new(self.link.clone(), self.name.clone(), self.metrics.clone(), self.attempts.clone())
     }
 
     pub fn lease(&self) -> Duration {
         self.lease
-    }
-
-    /// What this process counts. It begins here, because the connections count too.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Whether the database holds a contract that serves this worker.
@@ -230,39 +180,6 @@ impl Store {
             .collect()
     }
 
-    /// At most `most` free lanes of each backend that may send, after the lane that `cursors` remembers for it.
-    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
-        let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
-        let rows = self
-            .query(include_str!("../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.name.owner])
-            .await?;
-        let mut ring = Ring::default();
-        for row in &rows {
-            let backend: BackendId = value(row, "backend_id")?;
-            if let Some(lane) = value::<Option<String>>(row, "lane")? {
-                ring.lanes.push((backend, Lane::new(lane)));
-                continue;
-            }
-            let wait = value::<Option<i64>>(row, "wait_ms")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs()));
-            let standing = match value::<&str>(row, "standing")? {
-                "open" => Standing::Open,
-                "changed" => Standing::Changed,
-                "paced" => Standing::Paced,
-                "probe" => Standing::Probe,
-                _ => Standing::Closed { wait },
-            };
-            ring.backends.push(Walk {
-                backend,
-                config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
-                standing,
-                passed_until: value::<Option<&str>>(row, "passed_until")?.map(Lane::new),
-                is_end: value(row, "is_end")?,
-                busy_elsewhere: usize::try_from(value::<i64>(row, "busy_elsewhere")?).unwrap_or_default(),
-            });
-        }
-        Ok(ring)
-    }
-
     /// Renews leases and returns those that are still ours, with whether each was renewed: somebody else may have it locked.
     pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<HashMap<(Lane, i64), bool>, StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
@@ -274,34 +191,6 @@ impl Store {
     pub async fn give_back(&self, held: &[(Lane, i64)]) -> Result<(), StoreError> {
         let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
         self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
-    }
-
-    /// Ends when the list of workers needs another row of this process: now that it is known who has the name, or at a change.
-    pub async fn relisted(&self, listed: Option<&str>) {
-        match listed {
-            None => self.name.settled().await,
-            Some(listed) => self.name.renamed(listed).await,
-        }
-    }
-
-    /// The heartbeat row of this worker. Returns the name that it is listed by.
-    pub async fn worker_seen(&self, sent: i64, failed: i64) -> Result<String, StoreError> {
-        let listed = self.name.listed().to_owned();
-        let (host, pid) = (crate::config::host_name(), int(std::process::id()));
-        self.query(
-            include_str!("../sql/worker_seen.sql"),
-            &[&listed, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed, &self.name.owner],
-        )
-        .await?;
-        Ok(listed)
-    }
-
-    /// Takes the heartbeat row away at a clean stop.
-    pub async fn worker_gone(&self) -> Result<(), StoreError> {
-        let (host, pid) = (crate::config::host_name(), int(std::process::id()));
-        self.query(include_str!("../sql/worker_gone.sql"), &[&self.name.name, &self.name.owner, &host, &pid])
-            .await
-            .map(drop)
     }
 
     /// Messages that wait, counted up to `bound` of each backend.

@@ -17,10 +17,10 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// Looks for ever. `asks` learns whether an account asks to be followed.
-pub async fn watch(store: &Store, asks: watch::Sender<Option<bool>>) {
+pub async fn watch(store: &Store, metrics: &Metrics, asks: watch::Sender<Option<bool>>) {
     let mut shown = HashSet::new();
     loop {
-        match look(store, &mut shown).await {
+        match look(store, metrics, &mut shown).await {
             Ok((line, now)) => {
                 systemd::status(&line);
                 asks.send_if_modified(|before| std::mem::replace(before, now) != now);
@@ -36,8 +36,11 @@ pub async fn watch(store: &Store, asks: watch::Sender<Option<bool>>) {
 }
 
 /// Brings the gauges up to date and says it in one line. `shown` are the backends that have a gauge.
-async fn look(store: &Store, shown: &mut HashSet<BackendId>) -> Result<(String, Option<bool>), StoreError> {
-    let metrics = store.metrics();
+async fn look(
+    store: &Store,
+    metrics: &Metrics,
+    shown: &mut HashSet<BackendId>,
+) -> Result<(String, Option<bool>), StoreError> {
     let (backlog, states, asks) = store.survey().await?;
     metrics.pending.set(backlog.messages);
     metrics.oldest_age_seconds.set(backlog.oldest.as_secs_f64());

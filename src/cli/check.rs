@@ -6,11 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::{CliError, json, print, table::plain};
-use crate::{
-    config::{Config, ConfigError},
-    environment::Environment,
-    store::StoreError,
-};
+use crate::{config::Config, environment::Environment};
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,29 +57,20 @@ impl Findings {
     }
 }
 
-/// Why the walk ended before its end.
-enum Stopped {
-    Config(ConfigError),
-    Url(String),
-    Store(StoreError),
-}
-
 pub(super) async fn check(environment: &Environment, as_json: bool) -> Result<(), CliError> {
     let mut findings = Findings::default();
     let stopped = match Config::load(environment) {
         Ok(config) => walk::everything(environment, &config, &mut findings).await.err(),
         Err(error) => {
             findings.problem("configuration", error.to_string(), "see `man odoo-matrix-worker` for all variables");
-            Some(Stopped::Config(error))
+            Some(error.into())
         }
     };
     let problems = findings.0.iter().filter(|finding| finding.verdict == Verdict::Problem).count();
     let report = Report { ok: problems == 0, findings: findings.0 };
     print(&if as_json { json(&report)? } else { text(&report) });
     match stopped {
-        Some(Stopped::Config(error)) => Err(error.into()),
-        Some(Stopped::Url(error)) => Err(CliError::BadConfig(error)),
-        Some(Stopped::Store(error)) => Err(error.into()),
+        Some(error) => Err(error),
         None if problems == 0 => Ok(()),
         None if problems == 1 => Err(CliError::Failed("one problem found".to_owned())),
         None => Err(CliError::Failed(format!("{problems} problems found"))),

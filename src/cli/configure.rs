@@ -63,8 +63,7 @@ pub(super) fn checked_name(name: &str) -> Result<&str, String> {
 
 fn read_url(path: &Path) -> Result<SecretString, CliError> {
     let url = read(path)?;
-    store::check_url(url.expose_secret().trim())
-        .map_err(|error| CliError::BadConfig(format!("DATABASE_URL: {error}")))?;
+    store::check_url(url.expose_secret().trim())?;
     Ok(SecretString::from(url.expose_secret().trim()))
 }
 
@@ -79,16 +78,15 @@ fn read_key(path: &Path) -> Result<SecretString, CliError> {
     let key = match setting {
         Some(key) => key,
         None if is_config => {
-            return Err(CliError::BadConfig(format!(
+            return Err(CliError::File(format!(
                 "{} sets no matrix_token_key: Odoo stores its tokens without a key, and the worker needs none",
                 path.display()
             )));
         }
         None => text.expose_secret().trim(),
     };
-    let unusable = |position| {
-        CliError::BadConfig(format!("{}: key {position} is not a Fernet key (44 characters)", path.display()))
-    };
+    let unusable =
+        |position| CliError::File(format!("{}: key {position} is not a Fernet key (44 characters)", path.display()));
     Keys::parse(key).map_err(unusable)?;
     Ok(SecretString::from(key))
 }

@@ -11,15 +11,17 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::CliError;
+use super::{CliError, connect, open};
 use crate::{
-    config::{self, Config},
+    config::Config,
     endpoint::Endpoint,
+    environment,
     flush::Totals,
     health::Health,
+    metrics::Metrics,
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Listener, Store, StoreError},
+    store::{COUNTED, Store, StoreError},
     systemd,
 };
 
@@ -28,15 +30,16 @@ const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;
-    let (store, listener) = open(config)?;
+    let metrics = Metrics::default();
+    let store = connect(config, metrics.clone())?;
     let health = Health::default();
-    let watchers = watchers(config, &store, &health).await?;
+    let watchers = watchers(config, &health, &metrics).await?;
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
     // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
     systemd::ready();
     let waited = wait_for_contract(&store, &shutdown, &health).await;
     if let Ok(true) = waited {
-        deliver(config, (store, listener), shutdown, health, Until::Stopped).await;
+        deliver(config, store, metrics, shutdown, health, Until::Stopped).await;
     }
     systemd::stopping();
     signals.abort();
@@ -48,13 +51,14 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
 pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     // Beside a service of this name it is another worker.
     let config = &Config { worker_name: format!("{} (drain)", config.worker_name), ..config.clone() };
-    let (store, listener) = open(config)?;
+    let metrics = Metrics::default();
+    let store = connect(config, metrics.clone())?;
     store.check_contract().await?;
     let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;
-    let totals = deliver(config, (store, listener), shutdown, Health::default(), Until::Drained).await;
+    let totals = deliver(config, store, metrics, shutdown, Health::default(), Until::Drained).await;
     signals.abort();
     let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
-    let waiting = match Store::new(config).map_err(CliError::BadConfig)?.waiting(COUNTED).await {
+    let waiting = match open(config)?.waiting(COUNTED).await {
         Ok(waiting) => waiting,
         Err(error) => {
             super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
@@ -73,14 +77,16 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
 /// A worker, woken by a listener of its own.
 pub(super) async fn deliver(
     config: &Config,
-    (store, listener): (Store, Listener),
+    store: Store,
+    metrics: Metrics,
     shutdown: Shutdown,
     health: Health,
     until: Until,
 ) -> Arc<Totals> {
+    let listener = store.listener();
     let wakeups = listener.wakeups();
     let listening = tokio::spawn(listener.run());
-    let totals = runner::run(config, store, shutdown, wakeups, health, until).await;
+    let totals = runner::run(config, store, metrics, shutdown, wakeups, health, until).await;
     listening.abort();
     totals
 }
@@ -94,26 +100,19 @@ fn stop_on_signals(grace: Duration) -> Result<(JoinHandle<()>, Shutdown), CliErr
     Ok((tokio::spawn(signals), shutdown))
 }
 
-pub(super) fn open(config: &Config) -> Result<(Store, Listener), CliError> {
-    let bad = |error| CliError::BadConfig(format!("DATABASE_URL: {error}"));
-    let store = Store::new(config).map_err(bad)?;
-    let listener = store.listener(config).map_err(bad)?;
-    Ok((store, listener))
-}
-
 /// What answers those who watch the process, people and systemd, until it is dropped.
-async fn watchers(config: &Config, store: &Store, health: &Health) -> Result<JoinSet<()>, CliError> {
+async fn watchers(config: &Config, health: &Health, metrics: &Metrics) -> Result<JoinSet<()>, CliError> {
     let mut watchers = JoinSet::new();
     watchers.spawn(systemd::watchdog(health.clone()));
     if let Some(address) = config.metrics_listen {
         let endpoint = Endpoint::bind(address).await.map_err(|error| {
-            config::bad(
+            environment::bad(
                 "METRICS_LISTEN",
                 address,
                 format!("nothing can listen there ({error}); name an address of this host and a port that is free"),
             )
         })?;
-        watchers.spawn(endpoint.serve(health.clone(), store.metrics().clone()));
+        watchers.spawn(endpoint.serve(health.clone(), metrics.clone()));
     }
     Ok(watchers)
 }

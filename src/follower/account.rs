@@ -83,7 +83,7 @@ impl Account {
             () = self.keep_lease() => {}
             () = self.read() => {}
         }
-        self.context.store.metrics().following.remove(&OfBackend { backend: self.asking.backend });
+        self.context.metrics.following.remove(&OfBackend { backend: self.asking.backend });
         warn!(backend.id = self.asking.backend, "The account is followed by another worker now");
     }
 
@@ -235,7 +235,7 @@ impl Account {
             match page.end {
                 Some(end) if !is_closed => from = end,
                 _ => {
-                    self.context.store.metrics().inbound_gaps.inc();
+                    self.context.metrics.inbound_gaps.inc();
                     return Ok(accepted);
                 }
             }
@@ -256,7 +256,7 @@ impl Account {
                 }
             }
         }
-        self.context.store.metrics().following.get_or_create(&OfBackend { backend: self.asking.backend }).set(1);
+        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(1);
         if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             info!(backend.id = self.asking.backend, "Messages from Matrix reach Odoo again");
         }
@@ -267,7 +267,7 @@ impl Account {
     pub(super) async fn tell(&self, trouble: Trouble, reason: &str) {
         let now = Some((trouble, reason.to_owned()));
         let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
-        self.context.store.metrics().following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
+        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
         if before.is_none() {
             warn!(
                 backend.id = self.asking.backend,
@@ -284,7 +284,7 @@ impl Account {
     /// The homeserver did not answer as it should. Returns how long it wants to be left alone.
     async fn refused(&self, error: &SendError) -> Option<Duration> {
         let failure = error.failure();
-        self.context.store.metrics().inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
+        self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
         match error.outcome() {
             Outcome::Limited { pause } => {
                 debug!(backend.id = self.asking.backend, pause_ms = pause.as_millis(), "The homeserver limits reading");

@@ -25,7 +25,7 @@ impl Account {
                 accepted += events.len() as i64;
             } else if let [event] = events {
                 error!(backend.id = self.asking.backend, event.id = %event.id, "Odoo does not take this event, and goes on without it");
-                self.context.store.metrics().inbound_refused.inc();
+                self.context.metrics.inbound_refused.inc();
             } else {
                 let (first, second) = events.split_at(events.len() / 2);
                 waiting.extend([second, first]);
@@ -37,7 +37,7 @@ impl Account {
     /// Posts some events of a batch until Odoo has accepted them; false when they are not to be posted like this again.
     async fn post_part(&self, webhook: &Webhook, batch: &Batch, events: &[RoomEvent]) -> bool {
         let body = batch.body(events);
-        let metrics = self.context.store.metrics();
+        let metrics = &self.context.metrics;
         let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
         loop {
             self.until_it_may_call().await;

@@ -31,7 +31,7 @@ impl Store {
             let asks_too: Option<bool> = value(row, "asks")?;
             asks = asks.max(asks_too);
             if let Some(backend) = value(row, "backend")? {
-                states.push((backend, state(value(row, "state")?)));
+                states.push((backend, state(value(row, "state")?)?));
             }
         }
         Ok((backlog, states, asks))
@@ -48,14 +48,24 @@ pub(super) fn seconds(seconds: Option<f64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
 }
 
-/// A state that the constraint of the contract lets in.
-pub(super) fn state(word: &str) -> State {
-    State::ALL.into_iter().find(|state| state.as_str() == word).unwrap_or(State::Ok)
+/// A state of a later contract may mean that nothing is to be sent: this worker does not guess.
+fn state(word: &str) -> Result<State, StoreError> {
+    State::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| {
+        StoreError::Contract(format!(
+            "a backend has the state «{word}», which this worker does not know; upgrade the worker"
+        ))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_is_not_known_is_an_error() {
+        assert_eq!(state("paused").unwrap(), State::Paused);
+        assert!(state("asleep").unwrap_err().to_string().contains("«asleep»"));
+    }
 
     #[test]
     fn a_count_beyond_the_bound_is_no_number() {

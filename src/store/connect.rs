@@ -1,5 +1,6 @@
 //! How to reach PostgreSQL: the URL with libpq's meaning of its parameters, keepalives, TLS, and what each session sets.
 
+mod error;
 mod parameters;
 mod tls;
 
@@ -12,6 +13,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use self::error::UrlError;
 use self::parameters::Parameters;
 
 /// A statement that takes longer is ended by the server; the client waits little longer, so that a dead connection is noticed.
@@ -68,17 +70,12 @@ impl Link {
     /// name, against `sslrootcert` or the system's authorities. `verify-ca` checks as `verify-full` does.
     ///
     /// # Errors
-    /// In plain words, without the URL: it holds a password.
-    pub(super) fn new(database_url: &str) -> Result<Self, String> {
+    /// Why the URL cannot be used.
+    pub(super) fn new(database_url: &str) -> Result<Self, UrlError> {
         let (url, parameters) = Parameters::take(database_url)?;
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!(
-                "it is not a PostgreSQL URL ({error}{cause}); write it as postgresql://user:password@host:5432/database"
-            )
-        })?;
+        let mut config: Config = url.parse().map_err(UrlError::Syntax)?;
         if config.get_dbname().is_none() {
-            return Err("it names no database; write it as postgresql://user:password@host:5432/database".to_owned());
+            return Err(UrlError::NoDatabase);
         }
         config
             .application_name(concat!("odoo-matrix-worker ", env!("CARGO_PKG_VERSION")))
@@ -120,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_told_without_its_password() {
-        let error = Link::new("postgresql://u:hunter2@h:port/d").map(|_| ()).unwrap_err();
+        let error = Link::new("postgresql://u:hunter2@h:port/d").map(|_| ()).unwrap_err().to_string();
 
         assert!(error.contains("postgresql://user:password@host") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn a_client_certificate_needs_its_key() {
-        let error = Link::new("postgresql://u@h/d?sslcert=/c.pem").map(|_| ()).unwrap_err();
+        let error = Link::new("postgresql://u@h/d?sslcert=/c.pem").map(|_| ()).unwrap_err().to_string();
 
         assert!(error.contains("sslcert and sslkey"), "{error}");
     }

@@ -5,12 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 use tokio_postgres::AsyncMessage;
 
-use super::{Store, StoreError, connect, value};
-use crate::config::Config;
+use super::{Store, StoreError, value};
 
 /// Rights beyond what is needed are shown up to here.
 const RIGHTS_SHOWN: i64 = 5;
@@ -81,10 +79,9 @@ impl Store {
 
     /// Whether a session of ours hears what another one notifies, on a channel that nobody else uses. It does not behind a
     /// transaction pooler.
-    pub async fn hears_notifications(&self, config: &Config) -> Result<bool, StoreError> {
-        let link = connect::Link::new(config.database_url.expose_secret()).map_err(StoreError::Other)?;
+    pub async fn hears_notifications(&self) -> Result<bool, StoreError> {
         let channel = format!("matrix_check_{:08x}", fastrand::u32(..));
-        let (client, mut connection) = link.connect().await?;
+        let (client, mut connection) = self.link.connect().await?;
         let (heard, hearing) = tokio::sync::oneshot::channel();
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::{Store, StoreError, millis, value};
-use crate::{
-    matrix::Whoami,
-    message::{BackendId, Failure, State},
-};
+use crate::message::{BackendId, Failure, State, UserId};
 
 impl Store {
     /// The homeserver limits the account for `pause`.
@@ -50,14 +47,17 @@ impl Store {
         Ok(!self.query(include_str!("../../sql/status_probe.sql"), &[&backend]).await?.is_empty())
     }
 
-    /// The homeserver answered.
-    pub async fn back(&self, backend: BackendId, config_version: i32, whoami: &Whoami) -> Result<(), StoreError> {
-        self.query(
-            include_str!("../../sql/status_ok.sql"),
-            &[&backend, &config_version, &whoami.user_id.as_str(), &whoami.device_id],
-        )
-        .await
-        .map(drop)
+    /// The homeserver answered: the account is `user`, with the token of `device`.
+    pub async fn back(
+        &self,
+        backend: BackendId,
+        config_version: i32,
+        user: &UserId,
+        device: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/status_ok.sql"), &[&backend, &config_version, &user.as_str(), &device])
+            .await
+            .map(drop)
     }
 
     /// Forgets a state that was seen with another configuration than the present one.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use odoo_matrix_worker::{
-    config::Config,
+    metrics::Metrics,
     store::{Claim, Store, Wanted},
 };
 use stack::{report, world::World};
@@ -47,8 +47,8 @@ async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
     let _turn = turn::beside().await;
     let world = World::new(BINARY).await;
     world.enqueue("!case:double.test", "message").await;
-    let url = world.launch.url();
-    let store = Store::new(&Config::load(&[("DATABASE_URL".to_owned(), url)].into_iter().collect()).unwrap()).unwrap();
+    let lease = Duration::from_secs(30);
+    let store = Store::new(&world.launch.url(), "w1", lease, Metrics::default()).unwrap();
     let lanes: Vec<_> =
         store.ring(&HashMap::new(), 16).await.unwrap().lanes.into_iter().map(|(_, lane)| lane).collect();
     let claim = async |is_paced| -> Vec<Claim> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use odoo_matrix_worker::{
-    config::VARIABLES,
+    environment::VARIABLES,
     metrics::{Delivery, Metrics, OfBackend},
 };
 use stack::{homeserver::Fault, process::Signal, world::World};

@@ -1,9 +1,9 @@
 //! From the configuration to the homeserver: each thing that delivery needs is looked at once.
 
-use super::{Findings, Stopped};
+use super::Findings;
 use crate::{
     backend::Backend,
-    cli::warnings,
+    cli::{CliError, open, warnings},
     config::Config,
     environment::Environment,
     message::{Failure, code},
@@ -21,18 +21,18 @@ pub(super) async fn everything(
     environment: &Environment,
     config: &Config,
     findings: &mut Findings,
-) -> Result<(), Stopped> {
+) -> Result<(), CliError> {
     variables(environment, findings);
-    let store = match Store::new(config) {
+    let store = match open(config).map_err(CliError::from) {
         Ok(store) => store,
         Err(error) => {
-            findings.problem("configuration", format!("DATABASE_URL: {error}"), "correct DATABASE_URL");
-            return Err(Stopped::Url(format!("DATABASE_URL: {error}")));
+            findings.problem("configuration", error.to_string(), "correct DATABASE_URL");
+            return Err(error);
         }
     };
     if let Err(error) = database(&store, config, findings).await {
         findings.problem("database", error.to_string(), error.fix());
-        return Err(Stopped::Store(error));
+        return Err(error.into());
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ async fn database(store: &Store, config: &Config, findings: &mut Findings) -> Re
     store.check_contract().await?;
     findings.ok("tables", "those of mail_matrix, in a version that this worker knows");
     rights(store, &server.role, server.is_superuser, findings).await?;
-    if store.hears_notifications(config).await? {
+    if store.hears_notifications().await? {
         findings.ok("notifications", "arrive");
     } else {
         findings.problem(

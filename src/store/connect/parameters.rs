@@ -1,5 +1,7 @@
 //! What stands behind the `?` of a `DATABASE_URL`: what we do ourselves, what the driver does, and what nobody does.
 
+use super::UrlError;
+
 /// Parameters of libpq that the driver knows.
 const DRIVER: [&str; 19] = [
     "user",
@@ -37,7 +39,7 @@ impl Parameters {
     ///
     /// # Errors
     /// Names the parameter that is not supported.
-    pub(super) fn take(url: &str) -> Result<(String, Self), String> {
+    pub(super) fn take(url: &str) -> Result<(String, Self), UrlError> {
         let mut found = Self::default();
         let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), found)) };
         let mut rest = Vec::new();
@@ -62,14 +64,10 @@ impl Parameters {
                 | ("gssencmode", "disable" | "prefer")
                 | ("client_encoding", "auto" | "utf8" | "UTF8" | "UTF-8" | "utf-8")
                 | ("fallback_application_name", _) => {}
-                ("target_session_attrs", _) => {
-                    return Err(format!(
-                        "target_session_attrs={value} is not supported: the worker needs the server that takes writes; leave it out"
-                    ));
-                }
+                ("target_session_attrs", _) => return Err(UrlError::ReadOnly(value.to_owned())),
                 ("keepalives_count", _) => rest.push(format!("keepalives_retries={value}")),
                 (name, _) if DRIVER.contains(&name) => rest.push(pair.to_owned()),
-                _ => return Err(format!("the parameter {name} is not supported; leave it out")),
+                _ => return Err(UrlError::Parameter(name.to_owned())),
             }
         }
         Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, found))
@@ -104,7 +102,7 @@ mod tests {
             ("service=office", "service"),
             ("passfile=/secret", "passfile"),
         ] {
-            let error = Parameters::take(&format!("postgresql://u:hunter2@h/d?{parameter}")).unwrap_err();
+            let error = Parameters::take(&format!("postgresql://u:hunter2@h/d?{parameter}")).unwrap_err().to_string();
 
             assert!(error.contains(named) && error.contains("not supported") && !error.contains("hunter2"), "{error}");
         }

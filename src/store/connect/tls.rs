@@ -10,20 +10,18 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
-use super::parameters::Parameters;
+use super::{UrlError, parameters::Parameters};
 
 /// # Errors
 /// Names the parameter whose file cannot be used.
-pub(super) fn client(parameters: &Parameters) -> Result<ClientConfig, String> {
+pub(super) fn client(parameters: &Parameters) -> Result<ClientConfig, UrlError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        .map_err(UrlError::Tls)?;
     let builder = match (parameters.is_verified, &parameters.root_file) {
         (false, _) => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-        (true, None) => builder
-            .with_platform_verifier()
-            .map_err(|error| format!("the system's certificate authorities cannot be read: {error}"))?,
+        (true, None) => builder.with_platform_verifier().map_err(UrlError::Authorities)?,
         (true, Some(path)) => {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(certificates("sslrootcert", path)?);
@@ -35,21 +33,21 @@ pub(super) fn client(parameters: &Parameters) -> Result<ClientConfig, String> {
         (Some(certificate), Some(key)) => {
             let chain = certificates("sslcert", certificate)?;
             // The error of the parser may quote the file.
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| {
-                format!("sslkey={key} cannot be read, or is not an unencrypted private key in PEM format")
-            })?;
-            builder
-                .with_client_auth_cert(chain, secret)
-                .map_err(|error| format!("sslcert={certificate} and sslkey={key} cannot be used together: {error}"))
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| UrlError::Key(key.clone()))?;
+            builder.with_client_auth_cert(chain, secret).map_err(|source| UrlError::Pair {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                source,
+            })
         }
-        _ => Err("sslcert and sslkey belong together: give both or none".to_owned()),
+        _ => Err(UrlError::HalfAPair),
     }
 }
 
-fn certificates(parameter: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(parameter: &'static str, path: &str) -> Result<Vec<CertificateDer<'static>>, UrlError> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("{parameter}={path} cannot be read: {error}"))
+        .map_err(|source| UrlError::Certificates { parameter, path: path.to_owned(), source })
 }
 
 /// `sslmode=require` encrypts and does not ask with whom, as libpq does.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use odoo_matrix_worker::{
-    config::Config,
     message::Lane,
+    metrics::Metrics,
     store::{Batch, Claim, Completion, Held, Settle, Store, Verdict, Wanted},
 };
 use stack::world::World;
@@ -59,9 +59,8 @@ impl Footing {
         let world = World::new(BINARY).await;
         let mut stores = Vec::new();
         for number in 0..WORKERS {
-            let variables =
-                [("DATABASE_URL".to_owned(), world.launch.url()), ("WORKER_NAME".to_owned(), format!("w{number}"))];
-            stores.push(Store::new(&Config::load(&variables.into_iter().collect()).unwrap()).unwrap());
+            let (url, name) = (world.launch.url(), format!("w{number}"));
+            stores.push(Store::new(&url, &name, Duration::from_secs(30), Metrics::default()).unwrap());
         }
         let mut producers = Vec::new();
         for _ in 0..PRODUCERS {

@@ -55,6 +55,25 @@ fn every_path_that_a_document_names_is_there() {
     }
 }
 
+/// `ARCHITECTURE.md` names each step as a function and, in brackets behind it, its file.
+#[test]
+fn every_function_on_the_way_of_a_message_exists() {
+    let text = read("ARCHITECTURE.md");
+    let (_, way) = text.split_once("## The way of one message").unwrap();
+    let way = way.split("\n## ").next().unwrap();
+    let mut steps = 0;
+    for (function, rest) in
+        way.match_indices("` (`").map(|(at, _)| (way[..at].rsplit('`').next().unwrap(), &way[at + 4..]))
+    {
+        let file = rest.split('`').next().unwrap();
+        let heads = [format!("fn {function}("), format!("fn {function}<"), format!("def {function}(")];
+        let source = read(file);
+        assert!(heads.iter().any(|head| source.contains(head)), "there is no {function} in {file}");
+        steps += 1;
+    }
+    assert!(steps > 10, "{steps} steps were found");
+}
+
 #[test]
 fn every_crate_that_is_asked_for_is_used() {
     for (manifest, section, folders) in [
@@ -75,5 +94,91 @@ fn every_crate_that_is_asked_for_is_used() {
                 "{manifest} asks for {name}, which nothing in {folders:?} uses"
             );
         }
+    }
+}
+
+/// The modules of the worker, each above what it may know. Those of one floor do not know each other, so `store` and `matrix` never
+/// meet below `rooms` and `backend`.
+const FLOORS: [&[&str]; 9] = [
+    &["backoff", "duration", "failpoint", "health", "http", "message", "metrics", "seal", "shutdown"],
+    &["endpoint", "environment", "matrix", "store", "systemd"],
+    &["config", "leases", "privileges", "rooms", "survey", "telemetry", "webhook"],
+    &["backend", "flush"],
+    &["claimer", "lane"],
+    &["follower"],
+    &["runner"],
+    &["cli"],
+    &["lib", "main"],
+];
+
+#[test]
+fn no_import_runs_up_the_floors() {
+    let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
+    for (path, source) in files("src", &["rs"]) {
+        let own = path.split(['/', '.']).nth(1).unwrap();
+        let own_floor = floor(own).unwrap_or_else(|| panic!("{path}: {own} has no floor in {}", file!()));
+        for known in imports(&source).into_iter().filter(|known| known != own) {
+            let below = floor(&known).is_some_and(|floor| floor < own_floor);
+            assert!(below, "{path} names crate::{known}, which does not stand below it");
+        }
+    }
+}
+
+/// The modules that a source names by `crate::`, outside its tests.
+fn imports(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            found.extend(first_word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let (mut starts, mut end) = (vec![0], list.len());
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => {
+                    end = at;
+                    break;
+                }
+                '}' => depth -= 1,
+                ',' if depth == 0 => starts.push(at + 1),
+                _ => {}
+            }
+        }
+        found.extend(starts.into_iter().filter(|start| *start < end).filter_map(|start| first_word(&list[start..end])));
+    }
+    found
+}
+
+fn first_word(text: &str) -> Option<String> {
+    let word: String = text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+    Some(word).filter(|word| !word.is_empty())
+}
+
+#[test]
+fn each_outside_thing_is_named_in_one_place() {
+    for (word, places) in [
+        ("tokio_postgres", &["src/store"][..]),
+        ("deadpool_postgres", &["src/store"]),
+        ("reqwest", &["src/http.rs", "src/matrix", "src/webhook.rs"]),
+        ("env::var", &["src/main.rs"]),
+    ] {
+        for (path, source) in files("src", &["rs"]) {
+            // A test stops the worker by a variable that no release reads.
+            let is_allowed = places.iter().any(|place| path.starts_with(place)) || path == "src/failpoint.rs";
+            assert!(is_allowed || !source.contains(word), "{path} names {word}: only {places:?} may");
+        }
+    }
+}
+
+#[test]
+fn a_file_has_at_most_350_lines() {
+    for (path, source) in files("src", &["rs"]) {
+        let lines = source.lines().count();
+        assert!(lines <= 350, "{path} has {lines} lines");
     }
 }

@@ -1,0 +1,51 @@
+//! Whether the homeserver of a stopped backend is back.
+
+use tracing::{info, warn};
+
+use super::Shared;
+use crate::{
+    backend::Backend,
+    message::{Failure, Outcome, State},
+};
+
+/// Asks a stopped backend's homeserver whether it is back, if no other worker does. Says whether it was asked.
+pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
+    let store = &shared.context.store;
+    match store.take_probe(backend.id).await {
+        Ok(true) => {}
+        Ok(false) => return false,
+        Err(error) => {
+            warn!(%error, backend.id = backend.id, "The turn to probe could not be taken");
+            return false;
+        }
+    }
+    let failure = match &backend.homeserver {
+        Err(failure) => (State::Misconfigured, failure.clone()),
+        Ok(homeserver) => match homeserver.whoami().await {
+            Ok(whoami) => {
+                info!(backend.id = backend.id, "The homeserver is back");
+                if let Err(error) =
+                    store.back(backend.id, backend.config_version, &whoami.user_id, whoami.device_id.as_deref()).await
+                {
+                    warn!(%error, backend.id = backend.id, "That a backend is back could not be recorded");
+                }
+                shared.wakeups.wake();
+                return true;
+            }
+            Err(error) => stopped_state(error.outcome(), error.failure()),
+        },
+    };
+    if let Err(error) = store.stopped(backend.id, backend.config_version, failure.0, &failure.1).await {
+        warn!(%error, backend.id = backend.id, "The state of a stopped backend could not be recorded");
+    }
+    true
+}
+
+fn stopped_state(outcome: Outcome, failure: Failure) -> (State, Failure) {
+    let state = match outcome {
+        Outcome::Unauthorized(_) => State::Unauthorized,
+        Outcome::Misconfigured(_) | Outcome::Rejected(_) | Outcome::Forbidden(_) => State::Misconfigured,
+        Outcome::Sent(_) | Outcome::Transient { .. } | Outcome::Limited { .. } => State::Down,
+    };
+    (state, failure)
+}

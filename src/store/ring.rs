@@ -1,0 +1,82 @@
+//! The walk over the lanes of each backend, and what each backend may do.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{Store, StoreError, int, value};
+use crate::message::{BackendId, Lane};
+
+/// Lanes that one walk looks at, at most: busy ones cost it time, too.
+const LONGEST_WALK: i32 = 2000;
+
+/// What a backend may do at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    /// Stopped under a configuration that is no longer the present one.
+    Changed,
+    /// Limited; one slot is free.
+    Paced,
+    /// Stopped; it is time to ask whether the homeserver is back.
+    Probe,
+    /// Nothing before `wait`, or until somebody resumes it.
+    Closed {
+        wait: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Ring {
+    pub backends: Vec<Walk>,
+    /// Lanes that were free.
+    pub lanes: Vec<(BackendId, Lane)>,
+}
+
+/// The walk over one active backend's lanes.
+#[derive(Debug)]
+pub struct Walk {
+    pub backend: BackendId,
+    pub config_version: i32,
+    pub standing: Standing,
+    /// The last lane that was looked at; `None`: there was none.
+    pub passed_until: Option<Lane>,
+    /// It was the last lane of the backend.
+    pub is_end: bool,
+    /// Lanes on the way that others hold or that are at rest.
+    pub busy_elsewhere: usize,
+}
+
+impl Store {
+    /// At most `most` free lanes of each backend that may send, after the lane that `cursors` remembers for it.
+    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
+        let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
+        let rows = self
+            .query(include_str!("../../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.name.owner])
+            .await?;
+        let mut ring = Ring::default();
+        for row in &rows {
+            let backend: BackendId = value(row, "backend_id")?;
+            if let Some(lane) = value::<Option<String>>(row, "lane")? {
+                ring.lanes.push((backend, Lane::new(lane)));
+                continue;
+            }
+            let wait = value::<Option<i64>>(row, "wait_ms")?.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs()));
+            let standing = match value::<&str>(row, "standing")? {
+                "open" => Standing::Open,
+                "changed" => Standing::Changed,
+                "paced" => Standing::Paced,
+                "probe" => Standing::Probe,
+                "closed" => Standing::Closed { wait },
+                word => return Err(StoreError::Other(format!("ring.sql has no standing «{word}»"))),
+            };
+            ring.backends.push(Walk {
+                backend,
+                config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
+                standing,
+                passed_until: value::<Option<&str>>(row, "passed_until")?.map(Lane::new),
+                is_end: value(row, "is_end")?,
+                busy_elsewhere: usize::try_from(value::<i64>(row, "busy_elsewhere")?).unwrap_or_default(),
+            });
+        }
+        Ok(ring)
+    }
+}
