@@ -14,9 +14,13 @@ from .chatter_links import ELLIPSIS, UNSTORABLE, address, without_secrets
 from .chatter_text import BLOCKS, NAME, to_text
 
 # Longer sources are cut before they are parsed, and longer texts while they are read.
+# More is looked at, because pictures may stand before the text.
+MAX_SCANNED = 1_500_000
 MAX_SOURCE = 120_000
 MAX_TAGS = 4_000
 MAX_TEXT = 8_000
+# What links may add: the text shows their addresses too.
+MAX_ADDRESSES = 12_000
 # Matrix allows a depth of 100, the clients' own wrappers included.
 MAX_DEPTH = 60
 
@@ -33,6 +37,8 @@ _SAME_AS = {
     **{"strike": "del", "ins": "u", "tfoot": "tbody"},
 }
 _IN_LISTS = {"li"}
+# Each line in them begins with a margin.
+_WITH_MARGIN = {"ul", "ol", "blockquote"}
 _IN_TABLES = {"caption", "thead", "tbody", "tr", "th", "td"}
 # Their text is nothing that a reader of the message sees.
 _UNSEEN = {
@@ -42,6 +48,11 @@ _UNSEEN = {
     *("datalist", "textarea", "button", "input", "xml", "xmp", "plaintext"),
 }
 
+# A tag with more attributes, or blanks in them, than any author writes: the parser
+# compares each attribute with all others.
+_OVERLOADED = re.compile(
+    r"<([a-zA-Z][a-zA-Z0-9:]*)\b(?=(?:[^<>\s/\"']*[\s/\"']){250})[^<>]*"
+)
 _EMBEDDED = re.compile(r"data:[^\"'>\s]{64,}")
 _BLANKS = re.compile("[ \t\r\n\f]+")
 _HIDDEN = re.compile(
@@ -102,10 +113,12 @@ def read(source, base_url="", people=None, is_mail=False):
 
 def _bounded(source):
     """Return what is parsed of ``source``, and whether that is not all."""
-    source = UNSTORABLE.sub("", _EMBEDDED.sub("", source))
-    tag = next(islice(re.finditer("<", source), MAX_TAGS, None), None)
-    end = min(tag.start() if tag else len(source), MAX_SOURCE)
-    return source[:end], end < len(source)
+    scanned = source[:MAX_SCANNED]
+    text = UNSTORABLE.sub("", _EMBEDDED.sub("", scanned))
+    tag = next(islice(re.finditer("<", text), MAX_TAGS, None), None)
+    end = min(tag.start() if tag else len(text), MAX_SOURCE)
+    is_cut = end < len(text) or len(scanned) < len(source)
+    return _OVERLOADED.sub(r"<\1", text[:end]), is_cut
 
 
 def _to_html(tree):
@@ -148,6 +161,7 @@ class _Reader:
         self.is_after_blank = True
         self.preformatted = 0
         self.left = MAX_TEXT
+        self.left_for_addresses = MAX_ADDRESSES
         self.is_cut = False
         self.has_history = False
         self.mentioned = []
@@ -179,7 +193,7 @@ class _Reader:
         """Append ``text`` as people will read it, up to the limit of MAX_TEXT."""
         if not text or self.is_cut:
             return
-        text = without_secrets(UNSTORABLE.sub("", text))
+        text = UNSTORABLE.sub("", text)
         if self.preformatted:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         else:
@@ -188,12 +202,20 @@ class _Reader:
                 text = text.removeprefix(" ")
         if not text:
             return
-        if len(text) > self.left:
-            text = text[: self.left].rstrip() + ELLIPSIS
-            self.is_cut = True
+        self.is_cut = len(text) > self.left
+        text = without_secrets(text[: self.left])
+        if self.is_cut:
+            text = text.rstrip() + ELLIPSIS
         self.left -= len(text)
         self.is_after_blank = text.endswith(" ")
         self._append(text.replace("\xa0", " "))
+
+    def _count_margin(self, open_tags):
+        """Count what the text will have before the line that begins here."""
+        self.left -= 2 * sum(tag in _WITH_MARGIN for tag in open_tags)
+        if self.left < 0:
+            self.is_cut = True
+            self._append(ELLIPSIS)
 
     def _append(self, text):
         parent = self.open[-1]
@@ -226,6 +248,8 @@ class _Reader:
         element = etree.SubElement(self.open[-1], tag, attributes)
         if tag in BLOCKS or tag in ("br", "td", "th"):
             self.is_after_blank = True
+        if tag in BLOCKS or tag == "br":
+            self._count_margin(open_tags)
         if tag in ("br", "hr"):
             # They hold nothing, whatever the source says.
             return None
@@ -295,8 +319,9 @@ class _Reader:
                 self.mentioned.append(user)
             return {"href": f"https://matrix.to/#/{user}", NAME: "1"}
         url = address(source.get("href"), self.base_url)
-        if not url:
+        if not url or len(url) > self.left_for_addresses:
             return {}
+        self.left_for_addresses -= len(url)
         return {"href": url, NAME: "1"} if is_name else {"href": url}
 
 
