@@ -11,7 +11,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LEASE, Producer, alone, cluster},
+    common::{LEASE, Producer, alone, cluster},
 };
 
 const ROOMS: usize = 100;

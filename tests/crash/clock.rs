@@ -14,7 +14,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LEASE, Producer, beside},
+    common::{LEASE, Producer, beside},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

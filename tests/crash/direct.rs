@@ -10,7 +10,7 @@ use stack::{
 };
 use tempfile::TempDir;
 
-use crate::footing::{alone, cluster, failpoints, side_by_side};
+use crate::common::{alone, cluster, failpoints, side_by_side};
 
 const PERSON: &str = "@client:double.test";
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stack::{process::Signal, world::World};
 
-use crate::{BINARY, footing::alone};
+use crate::{BINARY, common::alone};
 
 const ROOM: &str = "!case:double.test";
 

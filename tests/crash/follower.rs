@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     BINARY,
-    footing::{LEASE, alone, beside, cluster, failpoints, longest, side_by_side},
+    common::{LEASE, alone, beside, cluster, failpoints, longest, side_by_side},
 };
 
 const ROOMS: [&str; 3] = ["!a:double.test", "!b:double.test", "!c:double.test"];

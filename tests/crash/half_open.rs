@@ -10,7 +10,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, beside},
+    common::{Producer, beside},
 };
 
 const LIMIT: Duration = Duration::from_secs(15);

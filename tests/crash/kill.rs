@@ -10,7 +10,7 @@ use stack::{
 use tempfile::TempDir;
 
 use crate::BINARY;
-use crate::footing::{LEASE, Producer, alone, cluster, failpoints, longest, side_by_side};
+use crate::common::{LEASE, Producer, alone, cluster, failpoints, longest, side_by_side};
 
 /// The places, and how often each is surely reached.
 const POINTS: [(&str, u32); 8] = [

@@ -5,20 +5,20 @@
 
 mod chaos;
 mod clock;
+mod common;
+mod database_refuses;
 mod direct;
 mod discarded;
 mod follower;
-mod footing;
 mod half_open;
+mod homeserver_down;
 mod kill;
-mod outage;
+mod lost_commit;
 mod partition;
-mod refused;
 mod restart;
 mod sqlstates;
 mod standby;
 mod stop;
-mod unknown;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     BINARY,
-    footing::{LEASE, Producer, beside},
+    common::{LEASE, Producer, beside},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

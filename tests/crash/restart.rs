@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 
 use crate::{
     BINARY,
-    footing::{alone, longest},
+    common::{alone, longest},
 };
 
 const ROOMS: usize = 20;

@@ -12,7 +12,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LISTENS, Producer, alone, cluster, side_by_side, statement},
+    common::{LISTENS, Producer, alone, cluster, side_by_side, statement},
 };
 
 const STATES: [&str; 13] = [

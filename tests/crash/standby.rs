@@ -10,7 +10,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{LISTENS, beside},
+    common::{LISTENS, beside},
 };
 
 const ROOM: &str = "!case:double.test";

@@ -10,7 +10,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone},
+    common::{Producer, alone},
 };
 
 const IN_FLIGHT: usize = 64;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use stack::{
     homeserver::{Fault, Room},
-    report,
+    report, schedule,
     world::World,
 };
 use tokio::task::JoinSet;
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 
@@ -72,7 +72,7 @@ fn table() -> Vec<(&'static str, Fault, Becomes)> {
 
 #[tokio::test]
 async fn each_answer_has_its_documented_outcome() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let table = table();
     let count = table.len();
     let mut worlds = JoinSet::new();
@@ -130,7 +130,7 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
 /// The six causes are told apart elsewhere; here: no message of a room that the bot may not speak in is tried for ever.
 #[tokio::test]
 async fn a_room_that_refuses_the_bot_fails_its_messages_and_no_others() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, Room { is_muted: true, ..Room::default() });
     let rooms = [ROOM, "!other:double.test"];

@@ -11,12 +11,13 @@ use serde_json::Value;
 use stack::{
     process::{Process, Signal},
     report::{self, scale},
+    schedule,
     world::World,
 };
 
 use tokio_postgres::Client;
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const HOT: &str = "!hot:double.test";
 
@@ -45,7 +46,7 @@ impl Phase {
 
 #[tokio::test]
 async fn a_big_backlog_costs_a_claim_nothing_and_starves_no_room() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let (rows, rooms) = (scale(200_000, 1_000_000), scale(300, 1_000));
     let window = scale(Duration::from_secs(5), Duration::from_secs(20));
     let world = World::new(BINARY).await;

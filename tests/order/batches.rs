@@ -1,13 +1,10 @@
 //! What the worker's statements read grows with what they are asked for, not with its square and not with the backlog.
 
 use serde_json::Value;
-use stack::{postgres::shared, report};
+use stack::{postgres::shared, report, schedule};
 use tokio_postgres::Client;
 
-use crate::{
-    plans::{fill, prepare},
-    turn,
-};
+use crate::plans::{fill, prepare};
 
 const BATCHES: [usize; 4] = [1, 64, 500, 2000];
 
@@ -85,7 +82,7 @@ impl Lanes {
 /// The planner knows no batch's size, and mostly an empty table. Whatever it chooses, the statement's work is that of its batch.
 #[tokio::test]
 async fn no_statement_compares_the_rows_of_a_batch_with_one_another() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let mut plans = 0;
     let mut most: f64 = 0.0;
     let mut wrong = Vec::new();

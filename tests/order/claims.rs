@@ -6,14 +6,14 @@ use odoo_matrix_worker::{
     metrics::Metrics,
     store::{Claim, Store, Wanted},
 };
-use stack::{report, world::World};
+use stack::{report, schedule, world::World};
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 /// The transaction id would hide it: a claim that reads messages which another worker has just completed sends them once more.
 #[tokio::test]
 async fn what_one_worker_has_completed_no_other_sends_again() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let rooms: Vec<_> = (0..8).map(|number| format!("!room{number}:double.test")).collect();
     let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
@@ -44,7 +44,7 @@ async fn what_one_worker_has_completed_no_other_sends_again() {
 /// Between the walk and the claim another worker may hear a 429, write it down and give its lane back, which is then free.
 #[tokio::test]
 async fn a_backend_that_was_limited_or_stopped_since_the_walk_gives_no_lane() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.enqueue("!case:double.test", "message").await;
     let lease = Duration::from_secs(30);

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use stack::{
     report::{self, scale},
+    schedule,
     world::World,
 };
 use tokio_postgres::Client;
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const INSERT: &str = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
     VALUES ($1, 'manual', $2, jsonb_build_object('msgtype', 'm.text', 'body', $3::text), gen_random_uuid()::text) RETURNING id";
@@ -27,7 +28,7 @@ async fn begin(client: &Client) {
 
 #[tokio::test]
 async fn a_transaction_that_stays_open_delays_no_other() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let open_for = scale(Duration::from_secs(5), Duration::from_secs(60));
     let mut figures = Vec::new();
     for ends_with in ["ROLLBACK", "COMMIT"] {
@@ -74,7 +75,7 @@ async fn a_transaction_that_stays_open_delays_no_other() {
 /// The first takes its id before the second and commits after it; the third begins when both are done.
 #[tokio::test]
 async fn a_late_commit_stands_before_what_began_after_it() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     const SEEDS: u64 = 200;
     let world = World::new(BINARY).await;
     let _workers = [world.worker("w1"), world.worker("w2")];

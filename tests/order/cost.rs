@@ -3,10 +3,11 @@
 
 use stack::{
     postgres::{Options, Postgres},
+    schedule,
     world::World,
 };
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const MESSAGES: i32 = 10_000;
 const ROOMS: i32 = 200;
@@ -19,7 +20,7 @@ const WAL_PER_MESSAGE: f64 = 1_400.0;
 
 #[tokio::test]
 async fn a_message_costs_few_statements_and_little_wal() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     // Images of whole pages depend on when a checkpoint comes, and autovacuum writes WAL of its own.
     let settings = [
         ("shared_preload_libraries", "pg_stat_statements"),

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use stack::{
     homeserver::{Homeserver, TOKEN},
-    report,
+    report, schedule,
     world::World,
 };
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const PLACES: usize = 16;
 
@@ -16,7 +16,7 @@ const PLACES: usize = 16;
 /// than the test waits for anything.
 #[tokio::test]
 async fn a_silent_homeserver_does_not_hold_up_the_rooms_of_another() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let mut world = World::new(BINARY).await;
     let silent = Homeserver::start().await.unwrap();
     silent.hold_answers();

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{process::Process, proxy::Proxy, report, world::World};
+use stack::{process::Process, proxy::Proxy, report, schedule, world::World};
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 /// As much as Odoo lets one message have, nearly.
 const LARGE: usize = 58_000;
@@ -27,7 +27,7 @@ fn peak_memory(worker: &Process) -> u64 {
 
 #[tokio::test]
 async fn large_messages_of_many_rooms_do_not_fill_the_memory() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let ids = fill(&world, 64, 16).await;
     world.homeserver.delay(Duration::from_millis(20));
@@ -48,7 +48,7 @@ async fn large_messages_of_many_rooms_do_not_fill_the_memory() {
 /// A claim that outlasts its own lease on the way is of no use, and neither is the next one like it.
 #[tokio::test]
 async fn claims_shrink_until_a_slow_line_carries_them() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let ids = fill(&world, 8, 3).await;
     let proxy = Proxy::start(world.database.server()).await.unwrap();

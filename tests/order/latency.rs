@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use stack::{
     report::{self, scale},
+    schedule,
     world::World,
 };
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const EVENTS: usize = 50;
 
 #[tokio::test]
 async fn a_single_event_needs_milliseconds() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let world = World::new(BINARY).await;
     let _worker = world.worker_with("w1", &[("RUST_LOG", "warn")]);
     let mut ids = vec![world.enqueue("!case:double.test", "warm").await];
@@ -46,7 +47,7 @@ async fn a_single_event_needs_milliseconds() {
 /// The job of the peers' benchmark: a backlog over 200 rooms. `cargo test --release` gives the figures to compare.
 #[tokio::test]
 async fn a_backlog_over_many_rooms_drains() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let rooms: Vec<_> = (0..200).map(|number| format!("!room{number}:double.test")).collect();
     let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();
     let rounds = scale(50, 250);

@@ -9,15 +9,14 @@ mod claims;
 mod commits;
 mod cost;
 mod fairness;
-mod forgetful;
+mod forgotten_transactions;
 mod large;
 mod latency;
-mod outage;
+mod outage_or_poison;
 mod pacing;
+mod partly_down;
 mod plans;
 mod property;
-mod shard;
-mod turn;
 mod wakeup;
 
 /// The worker under test.

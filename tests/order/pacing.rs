@@ -1,8 +1,8 @@
 //! A homeserver's limit is used up and hardly ever met: one pace for all workers, found from few refusals.
 
-use stack::{report, world::World};
+use stack::{report, schedule, world::World};
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const ROOMS: [&str; 4] = ["!a:double.test", "!b:double.test", "!c:double.test", "!d:double.test"];
 const EACH: i32 = 75;
@@ -17,7 +17,7 @@ const MOST_REFUSED: f64 = 0.05;
 
 /// Sends all messages while the account may send so many per second, and another number from the middle on.
 async fn paced(name: &str, workers: usize, first: f64, then: f64) {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.limit(first, BURST);
     let ids = world.enqueue_many(&ROOMS, "message", EACH).await;

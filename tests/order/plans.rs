@@ -7,10 +7,11 @@ use serde_json::Value;
 use stack::{
     postgres::{Database, shared},
     report::{self, scale},
+    schedule,
 };
 use tokio_postgres::Client;
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 /// A statement, arguments as the worker gives them, and the only indexes by which it may reach the tables that grow.
 struct Statement {
@@ -85,7 +86,7 @@ enum Statistics {
 
 #[tokio::test]
 async fn every_statement_walks_its_indexes_only() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let sizes = [0, 1_000, scale(100_000, 1_000_000)];
     let mut plans = 0;
     let mut wrong = BTreeSet::new();

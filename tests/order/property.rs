@@ -11,10 +11,9 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed, TestError, TestRunner},
 };
-use stack::report;
+use stack::{report, schedule};
 
 use self::world::Footing;
-use crate::turn;
 
 const SEQUENCES: u32 = 2_000;
 const LANES: usize = 3;
@@ -106,7 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn any_sequence_of_steps_delivers_what_was_committed_once_and_in_order() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let _turn = runtime.block_on(turn::beside());
+    let _turn = runtime.block_on(schedule::beside());
     let mut footing = runtime.block_on(Footing::new());
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     let config = Config {

@@ -1,36 +1,37 @@
 //! The worker on a real PostgreSQL, against a homeserver that fails on demand.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
-mod authorities;
 mod changes;
 mod check;
 mod contract;
-mod copied;
+mod database_copy;
 mod databases;
 mod delivery;
 mod direct;
+mod drain;
 mod endpoint;
 mod follower;
 mod history;
+mod http_proxy;
 mod idle;
 mod invitations;
 mod lanes;
 mod limits;
-mod looks;
 mod memory;
 mod metrics;
 mod migrations;
 mod outage;
 mod pause;
-mod proxied;
 mod refusals;
+mod room_checks;
 mod rooms;
 mod security;
-mod several;
+mod several_backends;
+mod several_workers;
 mod status;
 mod synapse;
 mod systemd;
-mod turns;
+mod tls_authorities;
 mod watched;
 
 /// The worker under test.

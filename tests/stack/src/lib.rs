@@ -26,6 +26,7 @@ pub mod process;
 pub mod progress;
 pub mod proxy;
 pub mod report;
+pub mod schedule;
 pub mod story;
 pub mod synapse;
 pub mod venv;

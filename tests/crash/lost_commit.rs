@@ -8,7 +8,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, alone, cluster, side_by_side, statement},
+    common::{Producer, alone, cluster, side_by_side, statement},
 };
 
 const SEEDS: u64 = 100;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{homeserver::Fault, report, world::World};
+use stack::{homeserver::Fault, report, schedule, world::World};
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const ROOMS: usize = 30;
 const AWAY: usize = 10;
@@ -64,7 +64,7 @@ impl Shard {
 
 #[tokio::test]
 async fn a_shard_that_is_away_for_seconds_fails_nothing_and_disturbs_no_other_room() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let lasts = Duration::from_secs(20);
     let mut shard = Shard::new().await;
     let rooms = shard.all();
@@ -101,7 +101,7 @@ async fn a_shard_that_is_away_for_seconds_fails_nothing_and_disturbs_no_other_ro
 /// The time for which messages have failed is moved on, minute by minute; what is tried is tried for real.
 #[tokio::test]
 async fn a_shard_that_is_away_for_a_quarter_of_an_hour_fails_nothing() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let mut shard = Shard::new().await;
     let rooms = shard.all();
     shard.world.homeserver.fail_shard(&rooms[..AWAY], Fault::Page { status: 502 });

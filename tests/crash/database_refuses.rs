@@ -11,7 +11,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    footing::{Producer, beside, statement},
+    common::{Producer, beside, statement},
 };
 
 #[tokio::test]

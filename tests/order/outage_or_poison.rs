@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use stack::{
     homeserver::{Event, Fault},
-    report,
+    report, schedule,
     world::World,
 };
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 const OTHER: &str = "!other:double.test";
@@ -17,7 +17,7 @@ const BROKEN: Fault = Fault::Refuse { status: 500, errcode: "M_UNKNOWN" };
 /// `whoami` answers, so each probe says that all is well, and each time the first message says that it is not.
 #[tokio::test]
 async fn a_homeserver_that_only_refuses_messages_loses_none() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let lasts = Duration::from_secs(10);
     world.homeserver.fail_sends(BROKEN);
@@ -51,7 +51,7 @@ fn at(world: &World, body: &str) -> Instant {
 
 #[tokio::test]
 async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() {
-    let _turn = turn::alone().await;
+    let _turn = schedule::alone().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
     let _worker = world.worker("w1");
@@ -71,7 +71,7 @@ async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() 
 
 #[tokio::test]
 async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_it_is_taken() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", BROKEN);
     let _worker = world.worker("w1");
@@ -111,7 +111,7 @@ async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_
 /// against those who did not.
 #[tokio::test]
 async fn a_homeserver_that_comes_and_goes_makes_no_message_poison() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let rooms: Vec<_> = (0..20).map(|number| format!("!room{number}:double.test")).collect();
     let rooms: Vec<_> = rooms.iter().map(String::as_str).collect();

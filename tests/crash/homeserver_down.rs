@@ -7,7 +7,7 @@ use std::{
 
 use stack::{homeserver::Fault, process::Process, report, world::World};
 
-use crate::{BINARY, footing::alone};
+use crate::{BINARY, common::alone};
 
 const ROOMS: usize = 50;
 const MEMORY_LIMIT_KB: u64 = 60 * 1024;

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use stack::schedule::{alone, beside};
 use stack::{
     postgres::{Options, Postgres},
     world::World,
 };
 use tokio::{
-    sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore},
+    sync::{OnceCell, Semaphore},
     task::JoinSet,
 };
 
@@ -24,18 +25,6 @@ pub(crate) const LEASE: Duration = Duration::from_secs(3);
 /// The worker's listener holds its name.
 pub(crate) const LISTENS: &str = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1836348025)";
-
-static TURN: RwLock<()> = RwLock::const_new(());
-
-/// Whoever holds it has the machine to itself.
-pub(crate) async fn alone() -> RwLockWriteGuard<'static, ()> {
-    TURN.write().await
-}
-
-/// For a test that mostly waits for a lease or a connection to end.
-pub(crate) async fn beside() -> RwLockReadGuard<'static, ()> {
-    TURN.read().await
-}
 
 /// A server with room for many worlds.
 pub(crate) async fn cluster() -> &'static Postgres {

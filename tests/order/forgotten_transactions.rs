@@ -1,18 +1,18 @@
 //! A homeserver that forgets which transactions it has seen.
 
 use stack::{
-    report,
+    report, schedule,
     world::{World, kill},
 };
 
-use crate::{BINARY, turn};
+use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 
 /// What is lost is the answer, not the message: only what was in flight may stand twice, and the log says it once.
 #[tokio::test]
 async fn only_a_message_whose_answer_was_lost_can_stand_twice() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let before = world.enqueue_many(&[ROOM], "before", 5).await;
     let worker = world.worker("w1");
@@ -47,7 +47,7 @@ async fn only_a_message_whose_answer_was_lost_can_stand_twice() {
 
 #[tokio::test]
 async fn check_warns_of_a_token_that_belongs_to_no_device() {
-    let _turn = turn::beside().await;
+    let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.forget_device();
 
