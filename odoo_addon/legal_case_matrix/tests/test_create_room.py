@@ -98,6 +98,40 @@ class TestCreateRoom(RoomCase):
         self.assertEqual(len(self.homeserver.asked("POST", "/createRoom")), 1)
         self.assertIn("already linked", action["params"]["title"])
 
+    def test_an_alias_that_was_taken_meanwhile_leads_to_the_room(self):
+        """As after a click whose answer did not come in time."""
+        create = self.create_room
+
+        def create_late(body):
+            create(body)
+            return 409, {"errcode": "M_UNKNOWN", "error": "Room alias already exists"}
+
+        self.answers["POST", "/createRoom"] = create_late
+
+        self.click()
+
+        self.assertEqual(self.case.matrix_room_id, "!new0")
+        self.assertEqual(self.created, ["!new0"])
+
+    def test_clicks_for_one_record_wait_for_each_other(self):
+        self.answers["GET", "/account/whoami"] = self.locked_for_others
+
+        self.click()
+
+        self.assertEqual(self.was_locked, [True, False])
+
+    def locked_for_others(self, _body):
+        """Ask as another transaction would, for this case and for another one."""
+        self.was_locked = []
+        with self.registry.cursor() as cursor:
+            for number in (self.case.id, self.case.id + 1):
+                key = f"{MARKER}/legal.case/{number}"
+                cursor.execute(
+                    "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [key]
+                )
+                self.was_locked.append(not cursor.fetchone()[0])
+        return 200, {"user_id": BOT}
+
     def test_a_room_whose_transaction_was_rolled_back_is_found_again(self):
         with self.assertRaises(ZeroDivisionError), self.env.cr.savepoint():
             self.case.action_matrix_create_room()

@@ -2,6 +2,7 @@ import contextlib
 
 from odoo import models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 from odoo.tools.misc import hmac
 
 from ..tools import content as contents
@@ -28,6 +29,7 @@ class MatrixThreadMixin(models.AbstractModel):
         client = self._matrix_client()
         if self.matrix_room_id:
             return self._matrix_room_notification(self.env._("Room already linked"))
+        self._matrix_wait_for_other_clicks()
         account = client.whoami()["user_id"]
         room, alias, problems = self._matrix_create_or_find(client, account)
         health, note = self._matrix_look_at(client, room)
@@ -40,6 +42,20 @@ class MatrixThreadMixin(models.AbstractModel):
             problems = [*problems, self._matrix_nobody_invited(health)]
         return self._matrix_room_notification(
             self.env._("Room created"), told, problems
+        )
+
+    def _matrix_wait_for_other_clicks(self):
+        """Let one click after the other create this record's room.
+
+        A homeserver that is asked for the same alias twice at once makes two rooms and
+        gives the alias to one of them. Who has waited finds that one, and then, when
+        Odoo runs the request again, that it is linked.
+        """
+        self.env.cr.execute(
+            SQL(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+                f"{MARKER}/{self._name}/{self.id}",
+            )
         )
 
     def _matrix_nobody_invited(self, health):
@@ -66,7 +82,8 @@ class MatrixThreadMixin(models.AbstractModel):
                 room = self._matrix_create(client, room_alias_name=localpart)
                 return room, alias, problems
             except MatrixError as error:
-                if error.errcode != "M_ROOM_IN_USE":
+                # Synapse answers 409 where the alias was taken while it made the room.
+                if error.errcode != "M_ROOM_IN_USE" and error.status != 409:
                     if error.status not in (400, 403):
                         raise
                     return self._matrix_create_without_alias(client, account)
