@@ -1,2 +1,2 @@
-from . import cli, models, tools, wizards
+from . import cli, controllers, models, tools, wizards
 from .hooks import post_init_hook, uninstall_hook

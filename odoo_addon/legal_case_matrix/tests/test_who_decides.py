@@ -12,6 +12,7 @@ DECIDING = {
     "matrix_room_alias": "#theirs:evil.example",
     "matrix_mirror_chatter": True,
     "matrix_mirror_notes": True,
+    "matrix_receives_replies": True,
     "matrix_send_unencrypted": True,
     "matrix_message": "Pay to this account",
 }

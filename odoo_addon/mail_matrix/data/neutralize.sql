@@ -8,3 +8,4 @@ DELETE FROM matrix_backend_status;
 DELETE FROM matrix_lane;
 DELETE FROM matrix_worker;
 DELETE FROM matrix_follower;
+DELETE FROM matrix_inbound;

@@ -6,6 +6,8 @@ from . import matrix_backend_connection
 from . import matrix_backend_tested
 from . import matrix_backend_address
 from . import matrix_backend_home
+from . import matrix_backend_inbound
+from . import matrix_backend_appservice
 from . import matrix_outbox
 from . import matrix_mirror
 from . import matrix_mirror_changes
@@ -35,7 +37,11 @@ from . import res_partner
 from . import ir_attachment
 from . import mail_message
 from . import matrix_thread_chatter
+from . import matrix_thread_inbound
 from . import matrix_thread_access
+from . import matrix_inbound
+from . import matrix_inbound_record
+from . import matrix_inbound_note
 from . import ir_actions_server
 from . import matrix_backend_templates
 from . import matrix_backend_health

@@ -4,6 +4,8 @@ from . import (
     chatter_links,
     chatter_text,
     content,
+    inbound,
+    inbound_html,
     template,
     template_check,
     template_syntax,

@@ -23,6 +23,8 @@ BACKEND_STATES = [
 # First keys of advisory locks: all of them are listed in sql/migrations/README.md.
 # With a backend's id: one sync of contacts for each account at a time.
 LOCK_CONTACT_SYNC = 1836348027
+# With a backend's id: one request at a time that hands over events from rooms.
+LOCK_INBOUND = 1836348028
 
 MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
 

@@ -9,6 +9,8 @@ from . import test_deliveries
 from . import test_enqueue
 from . import test_groups
 from . import test_held_room
+from . import test_inbound
+from . import test_inbound_http
 from . import test_log_access
 from . import test_manual
 from . import test_move

@@ -1,0 +1,3 @@
+from . import inbound
+from . import appservice
+from . import webhook

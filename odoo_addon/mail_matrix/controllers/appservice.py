@@ -1,0 +1,59 @@
+from odoo import http
+from odoo.http import request
+
+from .inbound import BACKEND, PUBLIC, InboundController, Refusal
+
+# A transaction has at most 100 events of 64 KiB. What is refused comes again for ever,
+# and everything after it waits.
+_MAX_BYTES = 8 * 1024 * 1024
+_ROOT = f"/mail_matrix/appservice/{BACKEND}"
+_API = f"{_ROOT}/_matrix/app/v1"
+
+
+class AppServiceController(InboundController):
+    """The application service API of Matrix, as far as a homeserver calls it here."""
+
+    @http.route(f"{_API}/transactions/<txn_id>", methods=["PUT"], **PUBLIC)
+    def matrix_transaction(self, backend_id, txn_id, **_ignored):
+        """Take over a transaction.
+
+        Its number is not remembered: a homeserver that was set up anew counts from the
+        beginning again. Each event is known by its own id.
+        """
+        return self._answer("appservice", backend_id, _MAX_BYTES)
+
+    @http.route(f"{_API}/ping", methods=["POST"], **PUBLIC)
+    def matrix_ping(self, backend_id, **_ignored):
+        try:
+            self._backend("appservice", backend_id)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+        return self._json({})
+
+    @http.route(
+        [f"{_API}/users/<user_id>", f"{_API}/rooms/<alias>"],
+        methods=["GET"],
+        **PUBLIC,
+    )
+    def matrix_unknown(self, backend_id, **_ignored):
+        """Say that Odoo makes no users and no rooms when somebody asks for them."""
+        try:
+            self._backend("appservice", backend_id)
+            raise Refusal(404, "M_NOT_FOUND", "Odoo does not know it.")
+        except Refusal as refusal:
+            return self._refuse(refusal)
+
+    @http.route(f"{_ROOT}/registration", type="http", auth="user", methods=["GET"])
+    def matrix_registration(self, backend_id, **_ignored):
+        """The file that the homeserver's administrator loads."""
+        backend = request.env["matrix.backend"].browse(backend_id).exists()
+        text = backend._appservice_registration()
+        name = f"odoo-matrix-{backend_id}.yaml"
+        return request.make_response(
+            text,
+            headers={
+                "Content-Type": "application/yaml; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Cache-Control": "no-store",
+            },
+        )

@@ -1,0 +1,98 @@
+import json
+
+from odoo import http
+from odoo.http import request
+from odoo.tools import SQL
+
+from ..tools import words
+from ..tools.inbound import BadBatch, read_batch
+
+_MAX_ID = 2**31 - 1
+BACKEND = f"<int(max={_MAX_ID}):backend_id>"
+PUBLIC = {
+    "type": "http",
+    "auth": "none",
+    "csrf": False,
+    "save_session": False,
+    # Odoo would give these routes a transaction that cannot write.
+    "readonly": False,
+}
+
+
+class Refusal(Exception):
+    """An answer that says no, in words for logs of whoever asked."""
+
+    def __init__(self, status, errcode, message, **headers):
+        super().__init__(message)
+        self.status = status
+        self.errcode = errcode
+        self.headers = headers
+
+
+class InboundController(http.Controller):
+    """Where events from rooms are handed over."""
+
+    def _answer(self, mode, backend_id, max_bytes):
+        """Take over the body of this request and return the answer."""
+        try:
+            backend = self._backend(mode, backend_id)
+            events, names = self._read_batch(max_bytes)
+            self._lock(backend)
+            request.env["matrix.inbound"]._ingest(backend, events, names)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+        return self._json({})
+
+    def _backend(self, mode, backend_id):
+        """Return the backend if this request shows its secret. Raises Refusal."""
+        backend = request.env(su=True)["matrix.backend"].browse(backend_id).exists()
+        if not backend.is_active or backend.inbound_mode != mode:
+            raise Refusal(404, "M_NOT_FOUND", "Nothing is taken over here.")
+        scheme, _blank, secret = request.httprequest.headers.get(
+            "Authorization", ""
+        ).partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise Refusal(401, "M_UNAUTHORIZED", "Show the secret as a Bearer token.")
+        if not backend._knows_inbound_secret(secret):
+            raise Refusal(403, "M_FORBIDDEN", "This is not the secret.")
+        return backend
+
+    def _read_batch(self, max_bytes):
+        length = request.httprequest.content_length
+        if length is None:
+            raise Refusal(411, "M_UNKNOWN", "State the length of the body.")
+        if length > max_bytes:
+            raise Refusal(413, "M_TOO_LARGE", f"At most {max_bytes} bytes are taken.")
+        try:
+            return read_batch(request.httprequest.get_data(cache=False))
+        except BadBatch as error:
+            errcode = "M_TOO_LARGE" if error.status == 413 else "M_NOT_JSON"
+            raise Refusal(error.status, errcode, str(error)) from None
+
+    def _lock(self, backend):
+        """Let one request at a time work for a backend, and no crowd of them wait."""
+        [(is_free,)] = request.env.execute_query(
+            SQL(
+                "SELECT pg_try_advisory_xact_lock(%s, %s)",
+                words.LOCK_INBOUND,
+                backend.id,
+            )
+        )
+        if not is_free:
+            raise Refusal(
+                429,
+                "M_LIMIT_EXCEEDED",
+                "The events before these are still being taken over.",
+                **{"Retry-After": "1"},
+            )
+
+    def _refuse(self, refusal):
+        answer = {"errcode": refusal.errcode, "error": str(refusal)}
+        return self._json(answer, refusal.status, refusal.headers)
+
+    def _json(self, answer, status=200, headers=None):
+        return request.make_response(
+            json.dumps(answer),
+            headers={"Content-Type": "application/json", **(headers or {})},
+            status=status,
+        )

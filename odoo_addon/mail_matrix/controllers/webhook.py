@@ -1,0 +1,14 @@
+from odoo import http
+
+from .inbound import BACKEND, PUBLIC, InboundController
+
+# The worker sends half of it at most.
+_MAX_BYTES = 2 * 1024 * 1024
+
+
+class WebhookController(InboundController):
+    """Where the worker hands over what it read on the homeserver."""
+
+    @http.route(f"/mail_matrix/inbound/{BACKEND}", methods=["POST"], **PUBLIC)
+    def matrix_inbound(self, backend_id, **_ignored):
+        return self._answer("follow", backend_id, _MAX_BYTES)

@@ -1,0 +1,88 @@
+from odoo import api, models
+from odoo.tools import SQL
+
+# Who shares one room among more records than this gets the answers in the first ones.
+_MAX_RECORDS = 100
+
+
+class MatrixInbound(models.Model):
+    """Which record hears what is said in a room."""
+
+    _inherit = "matrix.inbound"
+
+    @api.model
+    def _record_of(self, backend, event):
+        """Return the record that hears ``event``, with all rights, or None.
+
+        What refers to a delivery or to a note goes where that one is. Else it is the
+        record that receives replies, and of several that do not say so the first one.
+        """
+        records = self._records_of_room(backend, event.room_id)
+        if not records:
+            return None
+        if len(records) > 1 and event.target:
+            note = self._row_of(backend, event.target)
+            about = note and (note.res_model, note.res_id)
+            delivery = not note and self._delivery(records, event.target)
+            if delivery:
+                about = delivery["res_model"], delivery["res_id"]
+            for record in records:
+                if (record._name, record.id) == about:
+                    return record
+        return records[0]
+
+    @api.model
+    def _records_of_room(self, backend, room_id):
+        """Return the records that have this room, the one that hears of it first."""
+        records = []
+        for name in self._room_models():
+            model = self.env[name].sudo().with_context(active_test=False)
+            found = model.search(
+                [("matrix_room_id", "=", room_id), ("matrix_enabled", "=", True)],
+                order="id",
+                limit=_MAX_RECORDS,
+            )
+            records += [one for one in found if one._matrix_backend() == backend]
+        return sorted(
+            records,
+            key=lambda record: (
+                not record.matrix_receives_replies,
+                "active" in record._fields and not record.active,
+                record._name,
+                record.id,
+            ),
+        )
+
+    @api.model
+    def _room_models(self):
+        names = self.env.registry.descendants(["matrix.thread.mixin"], "_inherit")
+        return [name for name in sorted(names) if not self.env[name]._abstract]
+
+    @api.model
+    def _row_of(self, backend, event_id):
+        """Return the row of an event that came in, or none."""
+        return self.search(
+            [("backend_id", "=", backend.id), ("event_id", "=", event_id)], limit=1
+        )
+
+    @api.model
+    def _delivery(self, records, event_id):
+        """Return what of these records' messages became ``event_id``, or None.
+
+        Found by the records, which the log has an index of.
+        """
+        about = SQL(", ").join(SQL("%s", (one._name, one.id)) for one in records)
+        rows = self.env.execute_query_dict(
+            SQL(
+                """
+                SELECT l.res_model, l.res_id, l.txn_id, l.payload
+                FROM matrix_log AS l
+                WHERE (l.res_model, l.res_id) IN (%s)
+                    AND l.matrix_event_id = %s AND l.status = 'ok'
+                LIMIT 1
+                """,
+                about,
+                event_id,
+            )
+        )
+        return rows[0] if rows else None

@@ -1,0 +1,181 @@
+"""What a homeserver or the worker hands over, read without trust in any of it."""
+
+import json
+import re
+from html import escape
+from typing import NamedTuple
+
+from . import content as contents
+
+MAX_EVENTS = 100
+
+# A marker of an Odoo: this one sent it, or another one that shares the room.
+_OURS = "org.odoo."
+_HTML = "org.matrix.custom.html"
+_MAX_NAME = 80
+_MAX_KEY = 32
+# Control characters, and those that turn the direction of what is around them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_REPLY_FALLBACK = re.compile(r"\A(?:> ?.*(?:\n|\Z))+\n?")
+_PARAGRAPHS = re.compile(r"\n{2,}")
+
+
+class BadBatch(ValueError):
+    """A body that is no batch of events; ``status`` is the answer in HTTP."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class Event(NamedTuple):
+    """What is of use in an event. The rest is left behind here."""
+
+    kind: str  # message, edit, redaction or reaction
+    event_id: str
+    room_id: str
+    sender: str
+    sent_at_ms: int
+    text: str = ""
+    html: str | None = None
+    # What it edits, redacts or reacts to; of a message, what it answers.
+    target: str | None = None
+    key: str | None = None
+
+
+def read_batch(body):
+    """Return (events, names by Matrix ID) of the JSON ``body``. Raises BadBatch."""
+    try:
+        # json alone would guess other encodings from bytes.
+        batch = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BadBatch(400, "The body is not valid JSON in UTF-8.") from None
+    events = batch.get("events") if isinstance(batch, dict) else None
+    if not isinstance(events, list):
+        raise BadBatch(400, "The body has no list “events”.")
+    if len(events) > MAX_EVENTS:
+        raise BadBatch(413, f"At most {MAX_EVENTS} events come in one request.")
+    names = batch.get("names")
+    return events, names if isinstance(names, dict) else {}
+
+
+def read(event):
+    """Return the Event that the JSON value ``event`` is, or None if Odoo ignores it."""
+    content = event.get("content") if isinstance(event, dict) else None
+    if not isinstance(content, dict) or "state_key" in event:
+        return None
+    about = [event.get(name) for name in ("event_id", "room_id", "sender")]
+    if not all(isinstance(value, str) for value in about) or not (
+        _is_event_id(about[0])
+        and contents.is_room_id(about[1])
+        and contents.is_user_id(about[2])
+    ):
+        return None
+    if any(key.startswith(_OURS) for key in content):
+        return None
+    read_content = _READERS.get(event.get("type"))
+    found = read_content and read_content(event, content)
+    if not found:
+        return None
+    kind, values = found
+    return Event(kind, *about, _timestamp(event.get("origin_server_ts")), **values)
+
+
+def sender_name(name, user_id):
+    """Return ``name``, which its owner chose freely, fit for one line."""
+    if not isinstance(name, str):
+        name = ""
+    name = " ".join(_UNPRINTABLE.sub(" ", contents.clean(name)).split())
+    return name[:_MAX_NAME] or user_id[1:].partition(":")[0]
+
+
+def text_html(text):
+    """Return plain ``text`` as HTML."""
+    paragraphs = _PARAGRAPHS.split(contents.one_line_end(text).strip("\n"))
+    return "".join(
+        f"<p>{escape(lines, quote=False).replace(chr(10), '<br>')}</p>"
+        for lines in paragraphs
+    )
+
+
+def _read_message(_event, content):
+    relation = _relation(content)
+    if relation.get("rel_type") == "m.replace":
+        target = relation.get("event_id")
+        new = content.get("m.new_content")
+        if not _is_event_id(target) or not isinstance(new, dict):
+            return None
+        if any(key.startswith(_OURS) for key in new):
+            return None
+        values = _text_of(new, is_reply=False)
+        return values and ("edit", {**values, "target": target})
+    answered = relation.get("m.in_reply_to")
+    answered = answered.get("event_id") if isinstance(answered, dict) else None
+    if relation.get("rel_type") == "m.thread" and (
+        relation.get("is_falling_back") or not _is_event_id(answered)
+    ):
+        # In a thread the last message stands in for clients that know no threads.
+        answered = relation.get("event_id")
+    target = answered if _is_event_id(answered) else None
+    values = _text_of(content, is_reply=bool(target))
+    return values and ("message", {**values, "target": target})
+
+
+def _read_redaction(event, content):
+    # Newer rooms have it in the content.
+    for target in (content.get("redacts"), event.get("redacts")):
+        if _is_event_id(target):
+            return "redaction", {"target": target}
+    return None
+
+
+def _read_reaction(_event, content):
+    relation = _relation(content)
+    target, key = relation.get("event_id"), relation.get("key")
+    if relation.get("rel_type") != "m.annotation" or not _is_event_id(target):
+        return None
+    key = _UNPRINTABLE.sub("", contents.clean(key)) if isinstance(key, str) else ""
+    if not key or len(key) > _MAX_KEY:
+        return None
+    return "reaction", {"target": target, "key": key}
+
+
+_READERS = {
+    "m.room.message": _read_message,
+    "m.room.redaction": _read_redaction,
+    "m.reaction": _read_reaction,
+}
+
+
+def _text_of(content, is_reply):
+    """Return text and HTML of a message, without what clients quote in a reply."""
+    text = content.get("body")
+    if content.get("msgtype") != "m.text" or not isinstance(text, str):
+        return None
+    text = contents.one_line_end(contents.clean(text))
+    if is_reply:
+        text = _REPLY_FALLBACK.sub("", text, count=1) or text
+    if not text.strip():
+        return None
+    html = content.get("formatted_body")
+    has_html = content.get("format") == _HTML and isinstance(html, str)
+    return {"text": text, "html": contents.clean(html) if has_html else None}
+
+
+def _relation(content):
+    relation = content.get("m.relates_to")
+    return relation if isinstance(relation, dict) else {}
+
+
+def _is_event_id(value):
+    return (
+        isinstance(value, str)
+        and value[:1] == "$"
+        and 1 < len(value.encode("utf-8", "replace")) <= contents.MAX_ID_BYTES
+        and not re.search(r"[\s\x00-\x1f\ud800-\udfff]", value)
+    )
+
+
+def _timestamp(value):
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 < value < 2**53 else 0

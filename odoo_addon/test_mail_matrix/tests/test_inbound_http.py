@@ -1,0 +1,287 @@
+import json
+from urllib.parse import urlsplit
+
+from odoo import sql_db
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import HttpCase, tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
+from odoo.addons.mail_matrix.tools.words import LOCK_INBOUND
+
+from .inbound import ANNA, BOT, InboundCase
+
+
+@tagged("post_install", "-at_install")
+class TestAppService(HttpCase, InboundCase):
+    """The homeserver hands over what is said in rooms."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.backend.inbound_mode = "appservice"
+        cls.secret = cls.backend._inbound_secret()
+
+    def put(self, events, secret=None, txn_id="1", body=None, **headers):
+        headers = {
+            "Authorization": f"Bearer {secret or self.secret}",
+            "Content-Type": "application/json",
+            **headers,
+        }
+        url = f"{self.base_url()}{self.path()}/transactions/{txn_id}"
+        data = json.dumps({"events": events}) if body is None else body
+        return self.opener.put(url, data=data, headers=headers, timeout=300)
+
+    def path(self):
+        return f"/mail_matrix/appservice/{self.backend.id}/_matrix/app/v1"
+
+    def test_a_transaction_comes_in_once(self):
+        first = self.text("First")
+
+        answers = [self.put([first]), self.put([first]), self.put([first], txn_id="2")]
+
+        self.assertEqual([answer.status_code for answer in answers], [200] * 3)
+        self.assertEqual(answers[0].json(), {})
+        self.assertEqual(len(self.notes()), 1)
+
+    def test_the_number_of_a_homeserver_that_was_set_up_anew_hides_nothing(self):
+        self.put([self.text("Before")])
+        self.put([self.text("After")])
+
+        self.assertEqual(len(self.notes()), 2)
+
+    def test_a_hundred_events_come_in_one_transaction(self):
+        answer = self.put([self.text(f"Number {number}") for number in range(100)])
+
+        self.assertEqual(answer.status_code, 200)
+        self.assertEqual(len(self.notes()), 100)
+
+    def test_a_wrong_secret_gets_no_further_and_learns_nothing(self):
+        for secret in ("wrong", self.secret[:-1], self.secret + "x", "ü"):
+            answer = self.put([self.text()], secret=secret.encode().decode("latin-1"))
+            self.assertEqual(answer.status_code, 403)
+            self.assertEqual(answer.json()["errcode"], "M_FORBIDDEN")
+            self.assertNotIn(self.secret, answer.text)
+        for shown in ("", "Bearer", "Bearer ", f"Basic {self.secret}", self.secret):
+            answer = self.put([self.text()], Authorization=shown)
+            self.assertEqual(answer.status_code, 401, shown)
+        self.assertFalse(self.notes())
+
+    def test_nothing_is_taken_over_where_it_was_not_asked_for(self):
+        self.backend.inbound_mode = "none"
+        self.assertEqual(self.put([self.text()]).status_code, 404)
+        self.backend.inbound_mode = "appservice"
+        self.assertEqual(self.put([self.text()]).status_code, 403)
+        self.secret = self.backend._inbound_secret()
+        self.backend.is_active = False
+        self.assertEqual(self.put([self.text()]).status_code, 404)
+        self.backend = self.backend.browse(2**31 - 1)
+        self.assertEqual(self.put([self.text()]).status_code, 404)
+        self.assertFalse(self.notes())
+
+    def test_a_body_that_is_no_transaction_is_refused(self):
+        for body, status in (
+            (b"{", 400),
+            (b'{"events": "\xff"}', 400),
+            (b"[]", 400),
+            (b" " * (9 * 1024 * 1024), 413),
+        ):
+            self.assertEqual(self.put([], body=body).status_code, status, body[:20])
+
+    def test_a_secret_is_asked_for_before_the_body(self):
+        answer = self.put([], body=b" " * (9 * 1024 * 1024), secret="wrong")
+
+        self.assertEqual(answer.status_code, 403)
+
+    def test_what_comes_while_another_one_is_at_work_comes_again(self):
+        with sql_db.db_connect(self.env.cr.dbname).cursor() as other:
+            other.execute(
+                "SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_INBOUND, self.backend.id]
+            )
+            answer = self.put([self.text()])
+
+        self.assertEqual(answer.status_code, 429)
+        self.assertEqual(answer.headers["Retry-After"], "1")
+        self.assertFalse(self.notes())
+
+    def test_odoo_makes_no_users_and_no_rooms(self):
+        headers = {"Authorization": f"Bearer {self.secret}"}
+        for what in ("users/@x:example.org", "rooms/%23x:example.org"):
+            url = f"{self.path()}/{what}"
+            answer = self.url_open(url, headers=headers)
+            self.assertEqual(answer.status_code, 404)
+            self.assertEqual(answer.json()["errcode"], "M_NOT_FOUND")
+            self.assertEqual(self.url_open(url).status_code, 401)
+
+    def test_the_homeserver_can_ask_whether_odoo_is_there(self):
+        url = f"{self.path()}/ping"
+        headers = {"Authorization": f"Bearer {self.secret}"}
+        answer = self.url_open(url, data="{}", headers=headers)
+
+        self.assertEqual((answer.status_code, answer.json()), (200, {}))
+
+    # The registration file
+
+    def register(self):
+        homeserver = Homeserver()
+        self.addCleanup(homeserver.stop)
+        self.backend.write(
+            {"homeserver_url": homeserver.url, "personal_access_token": TOKEN}
+        )
+        homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
+        action = self.backend.with_user(self.manager).action_download_registration()
+        return action["url"]
+
+    def test_a_manager_downloads_the_registration_file(self):
+        url = self.register()
+        self.manager.password = "matrix-manager-1"
+        self.authenticate("matrix-manager", "matrix-manager-1")
+
+        answer = self.url_open(url)
+
+        self.assertEqual(answer.status_code, 200)
+        self.assertIn("attachment", answer.headers["Content-Disposition"])
+        self.assertEqual(answer.headers["Cache-Control"], "no-store")
+        lines = dict(
+            line.strip(" -").split(": ", 1)
+            for line in answer.text.splitlines()
+            if ": " in line and not line.startswith("#")
+        )
+        self.assertEqual(json.loads(lines["hs_token"]), self.secret)
+        self.assertEqual(json.loads(lines["regex"]), "^@odoo:example\\.org$")
+        self.assertEqual(
+            urlsplit(json.loads(lines["url"])).path,
+            f"/mail_matrix/appservice/{self.backend.id}",
+        )
+        self.assertNotIn(self.secret, lines["as_token"])
+
+    def test_nobody_else_downloads_it(self):
+        url = self.register()
+        self.assertNotIn(self.secret, self.url_open(url).text)
+        self.user.password = "matrix-user-1234"
+        self.authenticate("matrix-user", "matrix-user-1234")
+        with mute_logger("odoo.http"):
+            answer = self.url_open(url)
+        self.assertNotEqual(answer.status_code, 200)
+        self.assertNotIn(self.secret, answer.text)
+        with self.assertRaises(AccessError):
+            self.backend.with_user(self.user).action_download_registration()
+
+
+@tagged("post_install", "-at_install")
+class TestWebhook(HttpCase, InboundCase):
+    """The worker hands over what it read on the homeserver."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.backend.inbound_mode = "follow"
+        cls.secret = cls.backend._inbound_secret()
+
+    def post(self, events, names=None, secret=None, body=None):
+        headers = {
+            "Authorization": f"Bearer {secret or self.secret}",
+            "Content-Type": "application/json",
+        }
+        body = body or json.dumps({"events": events, "names": names})
+        url = urlsplit(self.backend.inbound_url).path
+        return self.url_open(url, data=body, headers=headers, timeout=300)
+
+    def test_a_batch_comes_in_once_with_the_names_of_its_senders(self):
+        batch = [self.text("First")]
+
+        answers = [self.post(batch, {ANNA: "Anna Smith"}) for _ in range(2)]
+
+        self.assertEqual([answer.status_code for answer in answers], [200, 200])
+        self.assertIn("<b>Anna Smith</b>", self.notes().body)
+
+    def test_names_that_are_none_are_ignored(self):
+        for names in ([], "x", {ANNA: 7}, {ANNA: ""}):
+            self.assertEqual(self.post([self.text()], names).status_code, 200, names)
+            self.assertIn("<b>anna</b>", self.notes()[-1].body)
+
+    def test_what_is_too_large_or_not_the_workers_is_refused(self):
+        self.assertEqual(self.post([], body="[]").status_code, 400)
+        self.assertEqual(self.post([{}] * 101).status_code, 413)
+        large = b" " * (5 * 1024 * 1024)
+        self.assertEqual(self.post([], body=large).status_code, 413)
+        self.assertEqual(self.post([self.text()], secret="wrong").status_code, 403)
+        self.backend.inbound_mode = "appservice"
+        answer = self.url_open(
+            f"/mail_matrix/inbound/{self.backend.id}",
+            data="{}",
+            headers={"Authorization": f"Bearer {self.backend._inbound_secret()}"},
+        )
+        self.assertEqual(answer.status_code, 404)
+
+
+@tagged("post_install", "-at_install")
+class TestInboundSecret(InboundCase):
+    """The secret of the feed belongs to it alone."""
+
+    def test_each_change_of_the_feed_makes_another_secret(self):
+        self.assertFalse(self.backend._inbound_secret())
+        self.backend.inbound_mode = "appservice"
+        first = self.backend._inbound_secret()
+        self.backend.with_user(self.manager).action_renew_inbound_secret()
+        second = self.backend._inbound_secret()
+        self.backend.inbound_mode = "none"
+
+        self.assertEqual(len({first, second}), 2)
+        self.assertGreater(len(first), 40)
+        self.assertFalse(self.backend._inbound_secret())
+
+    def test_a_new_backend_has_one_and_its_address(self):
+        values = {"name": "New", "homeserver_url": "https://m.example.org"}
+        values |= {"inbound_mode": "appservice", "is_active": False}
+        backend = self.env["matrix.backend"].create(values)
+
+        self.assertTrue(backend._inbound_secret())
+        self.assertTrue(backend.inbound_url.endswith(f"/appservice/{backend.id}"))
+
+    def test_it_is_stored_sealed_and_read_by_nobody(self):
+        self.backend.inbound_mode = "appservice"
+        secret = self.backend._inbound_secret()
+        self.env.flush_all()
+        self.env.cr.execute("SELECT inbound_secret_sealed FROM matrix_backend")
+        stored = [sealed for (sealed,) in self.env.cr.fetchall() if sealed]
+
+        self.assertEqual(len(stored), 1)
+        if not stored[0].startswith("plain:"):
+            self.assertNotIn(secret, stored[0])
+        for user in (self.user, self.manager):
+            with self.assertRaises(AccessError):
+                self.backend.with_user(user).read(["inbound_secret_sealed"])
+
+    def test_a_user_neither_chooses_nor_renews(self):
+        theirs = self.backend.with_user(self.user)
+        for act in (
+            lambda: theirs.write({"inbound_mode": "appservice"}),
+            theirs.action_renew_inbound_secret,
+        ):
+            with self.assertRaises(AccessError):
+                act()
+
+    def test_a_copy_of_a_backend_takes_nothing_over(self):
+        self.backend.inbound_mode = "appservice"
+
+        copy = self.backend.copy()
+
+        self.assertEqual(copy.inbound_mode, "none")
+        self.assertFalse(copy._inbound_secret())
+
+    def test_what_is_no_address_is_refused(self):
+        for url in (
+            "odoo",
+            "ftp://a",
+            "https://",
+            "https://a/?b",
+            "https://a:b@c",
+            "h t",
+        ):
+            with self.assertRaisesRegex(ValidationError, "not a valid address"):
+                self.backend.inbound_url = url
+
+    def test_there_is_no_file_before_the_account_is_known(self):
+        with self.assertRaisesRegex(UserError, "Download Registration"):
+            self.backend._appservice_registration()
