@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,17 +17,17 @@ use crate::{
     store::{BackendRow, Store, StoreError},
 };
 
-/// Beyond this age of a message the homeserver's 24 h of memory for transaction ids are not relied upon.
+/// For older messages we do not rely on the homeserver's 24 h of memory for transaction ids.
 const DEDUP_TRUSTED: Duration = Duration::from_secs(23 * 3600);
 
-/// A worker may go on with the former token for so long after it was replaced: until it hears of that.
+/// How long a worker may go on with the former token after it was replaced, until it notices.
 const SWITCH: Duration = Duration::from_secs(60);
 
-/// Why a copy of a database sends nothing, and what to do when it is no copy.
+/// Why a copy of a database sends nothing, and what to do if it is not a copy.
 const ELSEWHERE: &str = "the backend was set up in another database, and this one is a copy of it: nothing is sent from here; if the \
     database was moved, press «Use It Here» on the backend in Odoo";
 
-/// How long a backend is left alone at least whose limit or outage could not be written down.
+/// The shortest pause for a backend whose limit or outage could not be written to the database.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
 
 /// One configured homeserver account, at one version of its configuration.
@@ -51,45 +48,67 @@ pub struct Backend {
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
 #[derive(Clone, Default)]
-pub struct Gate {
-    is_closed: Arc<AtomicBool>,
-    /// Since when the database knows why: only what it is asked after that means anything. One that would not hear of it is not
-    /// asked before the moment to which we wait by ourselves.
-    recorded: Arc<Mutex<Option<Instant>>>,
+pub struct Gate(Arc<Mutex<Passage>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Passage {
+    #[default]
+    Open,
+    /// Nobody may send. The reason is on its way to the database.
+    Closed,
+    /// The database has the reason. Trust it only for walks begun after this instant.
+    Recorded(Instant),
+    /// The reason could not be written. Until this instant the database would say that the backend is open, so it is not asked.
+    KeptHere(Instant),
 }
 
 impl Gate {
     pub fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
+        !matches!(*self.lock(), Passage::Open)
     }
 
     pub fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
+        let mut passage = self.lock();
+        if matches!(*passage, Passage::Open) {
+            *passage = Passage::Closed;
+        }
     }
 
-    /// The database knows why.
+    /// Closed, and the database has the reason.
     pub fn recorded(&self) {
-        self.opens_after(Instant::now());
+        let now = Instant::now();
+        let mut passage = self.lock();
+        match *passage {
+            Passage::Open | Passage::Closed => *passage = Passage::Recorded(now),
+            // Another lane could not write what this one could.
+            Passage::KeptHere(until) if until > now => *passage = Passage::Recorded(now),
+            Passage::Recorded(_) | Passage::KeptHere(_) => {}
+        }
     }
 
-    /// The database could not be told why: who trusted it would find the backend open and meet the same answer again at once.
+    /// Closed, and the reason could not be written: whoever trusted the database would meet the same answer again at once.
     pub fn unrecorded(&self, pause: Duration) {
-        self.opens_after(Instant::now() + pause.max(UNRECORDED_PAUSE));
+        let until = Instant::now() + pause.max(UNRECORDED_PAUSE);
+        let mut passage = self.lock();
+        match *passage {
+            Passage::Open | Passage::Closed => *passage = Passage::KeptHere(until),
+            Passage::KeptHere(before) => *passage = Passage::KeptHere(before.min(until)),
+            Passage::Recorded(_) => {}
+        }
     }
 
-    /// Whether it is closed for a reason that the database could not be told.
+    /// Whether it is closed for a reason that the database does not have.
     pub fn is_unrecorded(&self) -> bool {
-        self.lock().is_some_and(|moment| moment > Instant::now())
+        matches!(*self.lock(), Passage::KeptHere(until) if until > Instant::now())
     }
 
-    /// One of the lanes that share the gate may have told it where others could not.
-    fn opens_after(&self, moment: Instant) {
-        let mut recorded = self.lock();
-        *recorded = Some(recorded.map_or(moment, |before| before.min(moment)));
+    /// Whether the database, asked at `asked`, would have known why the gate was closed.
+    fn was_known_at(&self, asked: Instant) -> bool {
+        matches!(*self.lock(), Passage::Recorded(at) | Passage::KeptHere(at) if at < asked)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Passage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,8 +138,8 @@ impl Backend {
         }
     }
 
-    /// For messages that are no older than this the homeserver's memory of transaction ids is trusted: it ends after 24 h, and does
-    /// not know what was tried under another address or token.
+    /// How old a message may be for us to trust the homeserver's memory of its transaction id. The memory ends after 24 h and does
+    /// not include what was tried under another address or token.
     pub fn remembers_for(&self) -> Duration {
         let as_configured = self.configured.map(|at| at.elapsed().saturating_sub(SWITCH));
         as_configured.map_or(DEDUP_TRUSTED, |time| time.min(DEDUP_TRUSTED))
@@ -131,17 +150,17 @@ impl Backend {
         self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
     }
 
-    /// The gate for lanes that were just claimed, because the database, asked at `asked`, said that the backend may send. A gate
-    /// that was closed for a reason that it had heard of by then is replaced by an open one.
+    /// The gate for lanes that were just claimed because the database, asked at `asked`, said that the backend may send. A gate
+    /// that was closed for a reason that the database had by then is replaced by an open one.
     pub fn gate(&self, asked: Instant) -> Gate {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.is_closed() && gate.lock().is_some_and(|recorded| recorded < asked) {
+        if gate.was_known_at(asked) {
             *gate = Gate::default();
         }
         gate.clone()
     }
 
-    /// It is inactive now, or configured otherwise: what was claimed with it stops before its next message.
+    /// It is no longer active, or its configuration has changed: what was claimed with it stops before its next message.
     fn outdated(&self) {
         info!(backend.id = self.id, "The configuration has changed");
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).close();
@@ -198,7 +217,7 @@ impl Backends {
         Ok(known.get(&id).cloned())
     }
 
-    /// An operator has paused the backend: no lane of it that is on its way sends another message.
+    /// An operator has paused the backend: none of its lanes in progress sends another message.
     pub fn pause(&self, id: BackendId) {
         let Some(backend) = self.known(id) else { return };
         let gate = backend.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,7 +228,7 @@ impl Backends {
         gate.recorded();
     }
 
-    /// Forgets those that are inactive now, or configured otherwise, and stops their lanes.
+    /// Forgets those that are no longer active or whose configuration has changed, and stops their lanes.
     pub fn retain(&self, is_current: impl Fn(BackendId, i32) -> bool) {
         self.lock().retain(|id, backend| {
             let is_kept = is_current(*id, backend.config_version);

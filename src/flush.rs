@@ -21,7 +21,7 @@ use crate::{
     failpoint::{self, Point},
     health::Pulse,
     leases::Leases,
-    message::{Failure, Lane, code},
+    message::{Failure, Lease, code},
     metrics::{Delivery, Metrics},
     store::{Batch, Completion, Held, Settle, Store, StoreError, Verdict},
 };
@@ -75,7 +75,7 @@ pub struct Flusher {
     metrics: Metrics,
     pulse: Pulse,
     /// What lanes wait for, of those that the worker still holds: a result that the database refused.
-    refused: HashMap<(Lane, i64), Held>,
+    refused: HashMap<Lease, Held>,
 }
 
 impl Flusher {
@@ -136,40 +136,42 @@ impl Flusher {
     fn refused(&mut self, leases: &Leases, batch: &Batch, text: &str) -> Option<Batch> {
         let Some(completion) = batch.completions.first() else {
             for settle in &batch.settles {
-                error!(lane = %settle.lane, error = text, "A lane could not be given back; its lease will end");
-                self.refused.remove(&(settle.lane.clone(), settle.epoch));
-                leases.remove(&settle.lane, settle.epoch);
+                let lease = settle.lease();
+                error!(lane = %lease.lane, error = text, "A lane could not be given back; its lease will end");
+                self.forget(leases, lease);
             }
             return None;
         };
-        error!(message.id = completion.id, lane = %completion.lane, error = text, "A result could not be logged");
+        error!(message.id = completion.id, lane = %completion.lease.lane, error = text, "A result could not be logged");
         let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
         let held = Held { id: completion.id, attempts: completion.attempts, error: Some(failure) };
         // The first one of a lane is what it waits for.
-        let held = self.refused.entry((completion.lane.clone(), completion.epoch)).or_insert(held).clone();
-        Some(Batch { completions: Vec::new(), settles: vec![resting(&completion.lane, completion.epoch, held)] })
+        let held = self.refused.entry(completion.lease.clone()).or_insert(held).clone();
+        // It stays ours: the rest of its claim is still being sent.
+        let settle = Settle::Hold { lease: completion.lease.clone(), held, rest: REFUSED_REST };
+        Some(Batch { completions: Vec::new(), settles: vec![settle] })
     }
 
     /// Whatever else is written of a lane with a refused result says that it waits for that one.
     fn held<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
         let mut batch = Cow::Borrowed(batch);
-        for (lane, epoch) in batch.leases() {
-            let Some(held) = self.refused.get(&(lane.clone(), epoch)).cloned() else { continue };
+        for lease in batch.leases() {
+            let Some(refused) = self.refused.get(&lease).cloned() else { continue };
             let settles = &mut batch.to_mut().settles;
-            match settles.iter_mut().find(|settle| settle.lane == lane && settle.epoch == epoch) {
-                Some(settle) => {
-                    settle.held = Some(held);
-                    settle.retry_after = Some(REFUSED_REST);
-                }
-                None => settles.push(resting(&lane, epoch, held)),
+            match settles.iter_mut().find(|settle| *settle.lease() == lease) {
+                Some(Settle::Release { held, rest, .. }) => (*held, *rest) = (Some(refused), Some(REFUSED_REST)),
+                Some(Settle::Hold { held, rest, .. }) => (*held, *rest) = (refused, REFUSED_REST),
+                // Who binds a room writes it without us.
+                Some(Settle::Bind { .. }) => {}
+                None => settles.push(Settle::Hold { lease, held: refused, rest: REFUSED_REST }),
             }
         }
         batch
     }
 
-    fn written(&mut self, leases: &Leases, batch: &Batch, owned: &HashSet<(Lane, i64)>) {
+    fn written(&mut self, leases: &Leases, batch: &Batch, owned: &HashSet<Lease>) {
         for completion in &batch.completions {
-            if !owned.contains(&(completion.lane.clone(), completion.epoch)) {
+            if !owned.contains(&completion.lease) {
                 self.metrics.fenced_completions.inc();
                 continue;
             }
@@ -181,19 +183,23 @@ impl Flusher {
             };
             count(&self.metrics, completion);
         }
-        for (lane, epoch) in batch.leases().difference(owned) {
-            warn!(%lane, epoch, "The lane was taken over by another worker; its results count there");
-            leases.remove(lane, *epoch);
-            self.refused.remove(&(lane.clone(), *epoch));
+        for lease in batch.leases().difference(owned) {
+            warn!(lane = %lease.lane, lease.epoch, "The lane was taken over by another worker; its results count there");
+            self.forget(leases, lease);
         }
-        let mut released = batch.settles.iter().filter(|settle| settle.is_released).peekable();
-        if released.peek().is_some() {
-            for settle in released {
-                leases.remove(&settle.lane, settle.epoch);
-                self.refused.remove(&(settle.lane.clone(), settle.epoch));
-            }
+        let released = batch.settles.iter().filter(|settle| matches!(settle, Settle::Release { .. }));
+        let released: Vec<_> = released.map(Settle::lease).collect();
+        for lease in &released {
+            self.forget(leases, lease);
+        }
+        if !released.is_empty() {
             self.released.notify_one();
         }
+    }
+
+    fn forget(&mut self, leases: &Leases, lease: &Lease) {
+        leases.remove(lease);
+        self.refused.remove(lease);
     }
 }
 
@@ -207,18 +213,6 @@ fn count(metrics: &Metrics, completion: &Completion) {
     if status == "ok" {
         metrics.delivery_duration_seconds.observe(f64::from(completion.duration_ms) / 1000.0);
         metrics.queued_to_sent_seconds.observe(completion.queued_for.as_secs_f64());
-    }
-}
-
-/// A lane that waits for a message whose result was refused. It stays ours: the rest of its claim is still being sent.
-fn resting(lane: &Lane, epoch: i64, held: Held) -> Settle {
-    Settle {
-        lane: lane.clone(),
-        epoch,
-        is_released: false,
-        retry_after: Some(REFUSED_REST),
-        held: Some(held),
-        room: None,
     }
 }
 

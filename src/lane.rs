@@ -83,14 +83,7 @@ impl Delivery<'_> {
             }
         }
         self.list_direct_room(&route).await;
-        let settle = Settle {
-            lane: self.claim.lane.clone(),
-            epoch: self.claim.epoch,
-            is_released: true,
-            retry_after: stop.retry_after,
-            held: stop.held,
-            room: None,
-        };
+        let settle = Settle::Release { lease: self.claim.lease(), held: stop.held, rest: stop.retry_after };
         self.completions.settle(settle).await;
     }
 
@@ -218,8 +211,7 @@ impl Delivery<'_> {
     ) {
         let completion = Completion {
             id: message.id,
-            lane: self.claim.lane.clone(),
-            epoch: self.claim.epoch,
+            lease: self.claim.lease(),
             verdict,
             attempts: tries.attempts,
             duration_ms: duration.as_millis().try_into().unwrap_or(i32::MAX),

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::{
-    message::{BackendId, Lane},
+    message::{BackendId, Lane, Lease},
     store::{Claim, Store},
 };
 
@@ -54,13 +54,13 @@ impl Drop for Sending<'_> {
         }
         if std::thread::panicking() {
             error!(lane = %self.claim.lane, "The task that sends this lane has panicked; the lane is taken over when its lease ends");
-            self.leases.remove(&self.claim.lane, self.claim.epoch);
+            self.leases.remove(&self.claim.lease());
         }
     }
 }
 
 #[derive(Debug)]
-struct Lease {
+struct Held {
     epoch: i64,
     deadline: Deadline,
     /// The lane's task still has its place.
@@ -70,7 +70,7 @@ struct Lease {
 /// From a claim until its release is in the database.
 #[derive(Debug, Default)]
 pub struct Leases {
-    held: Mutex<HashMap<Lane, Lease>>,
+    held: Mutex<HashMap<Lane, Held>>,
     count: Gauge,
 }
 
@@ -83,17 +83,17 @@ impl Leases {
     pub fn add(&self, claim: &Claim) -> Deadline {
         let deadline = Deadline::new(claim.deadline);
         let mut held = self.lock();
-        let lease = Lease { epoch: claim.epoch, deadline: deadline.clone(), is_sending: true };
-        held.insert(claim.lane.clone(), lease);
+        let ours = Held { epoch: claim.epoch, deadline: deadline.clone(), is_sending: true };
+        held.insert(claim.lane.clone(), ours);
         self.count.set(held.len() as i64);
         deadline
     }
 
-    pub fn remove(&self, lane: &Lane, epoch: i64) {
-        let mut leases = self.lock();
-        if leases.get(lane).is_some_and(|lease| lease.epoch == epoch) {
-            leases.remove(lane);
-            self.count.set(leases.len() as i64);
+    pub fn remove(&self, lease: &Lease) {
+        let mut held = self.lock();
+        if held.get(&lease.lane).is_some_and(|ours| ours.epoch == lease.epoch) {
+            held.remove(&lease.lane);
+            self.count.set(held.len() as i64);
         }
     }
 
@@ -165,18 +165,19 @@ impl Leases {
         }
     }
 
-    fn all(&self) -> Vec<(Lane, i64)> {
-        let mut all: Vec<_> = self.lock().iter().map(|(lane, lease)| (lane.clone(), lease.epoch)).collect();
+    fn all(&self) -> Vec<Lease> {
+        let held = self.lock();
+        let mut all: Vec<_> = held.iter().map(|(lane, ours)| Lease { lane: lane.clone(), epoch: ours.epoch }).collect();
         // In the order in which all statements lock lanes, so that two of them do not block each other.
         all.sort_unstable();
         all
     }
 
-    fn move_on(&self, asked: &[(Lane, i64)], ours: &HashMap<(Lane, i64), bool>, until: Instant) {
+    fn move_on(&self, asked: &[Lease], ours: &HashMap<Lease, bool>, until: Instant) {
         let leases = self.lock();
         let mut lost = 0;
         for lease in asked {
-            let Some(held) = leases.get(&lease.0).filter(|held| held.epoch == lease.1) else { continue };
+            let Some(held) = leases.get(&lease.lane).filter(|held| held.epoch == lease.epoch) else { continue };
             match ours.get(lease) {
                 Some(true) => held.deadline.set(until),
                 // Its deadline stays until it is free to be renewed.
@@ -193,7 +194,7 @@ impl Leases {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, Lease>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,6 +60,13 @@ impl Lane {
     }
 }
 
+/// The right to send a lane's messages. The epoch grows with each lease of the lane, so it fences results that come late.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease {
+    pub lane: Lane,
+    pub epoch: i64,
+}
+
 /// `matrix_outbox.id`: the order within a lane.
 pub type MessageId = i64;
 

@@ -52,7 +52,7 @@ pub use self::{
 use self::{attempts::Attempts, tenure::Name};
 use crate::{
     failpoint::{self, Point},
-    message::{BackendId, Lane},
+    message::{BackendId, Lane, Lease},
     metrics::Metrics,
 };
 
@@ -181,15 +181,15 @@ impl Store {
     }
 
     /// Renews leases and returns those that are still ours, with whether each was renewed: somebody else may have it locked.
-    pub async fn renew(&self, held: &[(Lane, i64)]) -> Result<HashMap<(Lane, i64), bool>, StoreError> {
-        let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
+    pub async fn renew(&self, held: &[Lease]) -> Result<HashMap<Lease, bool>, StoreError> {
+        let (lanes, epochs) = columns(held);
         let rows = self.query(RENEW, &[&self.name.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
-        rows.iter().map(|row| Ok(((Lane::new(value::<&str>(row, 0)?), value(row, 1)?), value(row, 2)?))).collect()
+        rows.iter().map(|row| Ok((lease(row)?, value(row, 2)?))).collect()
     }
 
     /// Gives leases back without a word about their messages.
-    pub async fn give_back(&self, held: &[(Lane, i64)]) -> Result<(), StoreError> {
-        let (lanes, epochs): (Vec<_>, Vec<_>) = held.iter().map(|(lane, epoch)| (lane.as_str(), *epoch)).unzip();
+    pub async fn give_back(&self, held: &[Lease]) -> Result<(), StoreError> {
+        let (lanes, epochs) = columns(held);
         self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
     }
 
@@ -267,6 +267,16 @@ fn value<'a, T: FromSql<'a>>(
     column: impl tokio_postgres::row::RowIndex + std::fmt::Display,
 ) -> Result<T, StoreError> {
     row.try_get(column).map_err(StoreError::from)
+}
+
+/// Leases as two arrays for a statement.
+fn columns(leases: &[Lease]) -> (Vec<&str>, Vec<i64>) {
+    leases.iter().map(|lease| (lease.lane.as_str(), lease.epoch)).unzip()
+}
+
+/// The lease that a row begins with.
+fn lease(row: &Row) -> Result<Lease, StoreError> {
+    Ok(Lease { lane: Lane::new(value::<&str>(row, 0)?), epoch: value(row, 1)? })
 }
 
 /// A size or a short time as PostgreSQL's `integer`.

@@ -312,14 +312,7 @@ impl Route {
 
 /// Stores the lane's room.
 async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
-    let settle = Settle {
-        lane: delivery.claim.lane.clone(),
-        epoch: delivery.claim.epoch,
-        is_released: false,
-        retry_after: None,
-        held: None,
-        room: Some(room.clone()),
-    };
+    let settle = Settle::Bind { lease: delivery.claim.lease(), room: room.clone() };
     match delivery.context.store.complete(&Batch { completions: Vec::new(), settles: vec![settle] }).await {
         Ok(owned) if owned.is_empty() => Err(Step::Fenced),
         Ok(_) => Ok(()),

@@ -10,7 +10,7 @@ use tokio_postgres::{Row, types::ToSql};
 use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
-use crate::message::{BackendId, EventId, Lane, Message, MessageId, RoomId, Target, TxnId, UserId};
+use crate::message::{BackendId, EventId, Lane, Lease, Message, MessageId, RoomId, Target, TxnId, UserId};
 
 /// The right to send the messages of one lane until `deadline`, by this process' own clock.
 #[derive(Debug)]
@@ -26,6 +26,12 @@ pub struct Claim {
     pub room: Option<RoomId>,
     /// In the order of their ids.
     pub messages: Vec<Message>,
+}
+
+impl Claim {
+    pub fn lease(&self) -> Lease {
+        Lease { lane: self.lane.clone(), epoch: self.epoch }
+    }
 }
 
 /// What to lease.
@@ -117,7 +123,9 @@ impl Store {
 
     /// Gives back lanes whose messages could not be read: nobody else may have them before their leases end.
     async fn unclaim(&self, leased: &[Row]) {
-        let lanes = leased.iter().map(|row| Ok((Lane::new(value::<&str>(row, "lane")?), value(row, "epoch")?)));
+        let lanes = leased
+            .iter()
+            .map(|row| Ok(Lease { lane: Lane::new(value::<&str>(row, "lane")?), epoch: value(row, "epoch")? }));
         let Ok(lanes) = lanes.collect::<Result<Vec<_>, StoreError>>() else { return };
         if lanes.is_empty() {
             return;

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Store, StoreError, int, millis, value};
-use crate::message::{EventId, Failure, Lane, MessageId, RoomId};
+use super::{Store, StoreError, int, lease, millis};
+use crate::message::{EventId, Failure, Lease, MessageId, RoomId};
 
 pub(super) const COMPLETE: &str = include_str!("../../sql/complete.sql");
 
@@ -47,8 +47,7 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Completion {
     pub id: MessageId,
-    pub lane: Lane,
-    pub epoch: i64,
+    pub lease: Lease,
     pub verdict: Verdict,
     pub attempts: i32,
     pub duration_ms: i32,
@@ -59,17 +58,28 @@ pub struct Completion {
     pub queued_for: Duration,
 }
 
-/// What becomes of a lane: given back, held at a message, or bound to a room.
+/// What becomes of a lane.
 #[derive(Clone, Debug)]
-pub struct Settle {
-    pub lane: Lane,
-    pub epoch: i64,
-    pub is_released: bool,
-    /// Nobody leases it before this time has passed.
-    pub retry_after: Option<Duration>,
-    /// `None`: the one that it was held at before, as long as that one waits.
-    pub held: Option<Held>,
-    pub room: Option<RoomId>,
+pub enum Settle {
+    /// It is given back. Nobody leases it during its `rest`.
+    Release {
+        lease: Lease,
+        /// `None`: the message that it was held at before, as long as that one waits.
+        held: Option<Held>,
+        rest: Option<Duration>,
+    },
+    /// It stays ours, waits for a message, and rests once it is given back.
+    Hold { lease: Lease, held: Held, rest: Duration },
+    /// It stays ours, and its messages go to this room from now on.
+    Bind { lease: Lease, room: RoomId },
+}
+
+impl Settle {
+    pub fn lease(&self) -> &Lease {
+        match self {
+            Self::Release { lease, .. } | Self::Hold { lease, .. } | Self::Bind { lease, .. } => lease,
+        }
+    }
 }
 
 /// The message at which a lane waits.
@@ -97,10 +107,10 @@ impl Batch {
         self.len() == 0
     }
 
-    /// The lanes and epochs that the batch writes to.
-    pub fn leases(&self) -> HashSet<(Lane, i64)> {
-        let completed = self.completions.iter().map(|completion| (completion.lane.clone(), completion.epoch));
-        completed.chain(self.settles.iter().map(|settle| (settle.lane.clone(), settle.epoch))).collect()
+    /// The leases under which the batch writes.
+    pub fn leases(&self) -> HashSet<Lease> {
+        let completed = self.completions.iter().map(|completion| &completion.lease);
+        completed.chain(self.settles.iter().map(Settle::lease)).cloned().collect()
     }
 }
 
@@ -108,12 +118,12 @@ impl Store {
     /// Deletes, logs and settles in one fenced statement, and returns the leases that were still ours.
     ///
     /// May be repeated when it is not known whether it was committed.
-    pub async fn complete(&self, batch: &Batch) -> Result<HashSet<(Lane, i64)>, StoreError> {
+    pub async fn complete(&self, batch: &Batch) -> Result<HashSet<Lease>, StoreError> {
         // A lane appears once: with its settling if it has one, else as it is.
-        let settled: HashSet<_> = batch.settles.iter().map(|settle| (&settle.lane, settle.epoch)).collect();
-        let mut open: HashMap<_, Option<Held>> = HashMap::new();
-        for completion in batch.completions.iter().filter(|done| !settled.contains(&(&done.lane, done.epoch))) {
-            let held = open.entry((&completion.lane, completion.epoch)).or_default();
+        let settled: HashSet<_> = batch.settles.iter().map(Settle::lease).collect();
+        let mut open: HashMap<&Lease, Option<Held>> = HashMap::new();
+        for completion in batch.completions.iter().filter(|done| !settled.contains(&done.lease)) {
+            let held = open.entry(&completion.lease).or_default();
             if let Verdict::Stuck(failure) = &completion.verdict {
                 // Its failed row is written now; that the lane waits for it must be written with it.
                 *held = Some(Held { id: completion.id, attempts: completion.attempts, error: Some(failure.clone()) });
@@ -121,10 +131,14 @@ impl Store {
         }
         let mut lanes = Lanes::default();
         for settle in &batch.settles {
-            lanes.push(settle);
+            match settle {
+                Settle::Release { lease, held, rest } => lanes.push(lease, true, *rest, held.as_ref(), None),
+                Settle::Hold { lease, held, rest } => lanes.push(lease, false, Some(*rest), Some(held), None),
+                Settle::Bind { lease, room } => lanes.push(lease, false, None, None, Some(room)),
+            }
         }
-        for ((lane, epoch), held) in open {
-            lanes.push(&Settle { lane: lane.clone(), epoch, is_released: false, retry_after: None, held, room: None });
+        for (lease, held) in &open {
+            lanes.push(lease, false, None, held.as_ref(), None);
         }
         let mut results = Results::default();
         for completion in &batch.completions {
@@ -159,32 +173,39 @@ impl Store {
                 ],
             )
             .await?;
-        rows.iter().map(|row| Ok((Lane::new(value::<&str>(row, 0)?), value(row, 1)?))).collect()
+        rows.iter().map(lease).collect()
     }
 }
 
 #[derive(Default)]
-struct Lanes {
-    lane: Vec<String>,
+struct Lanes<'a> {
+    lane: Vec<&'a str>,
     epoch: Vec<i64>,
     is_released: Vec<bool>,
     retry_ms: Vec<Option<i64>>,
     held_id: Vec<Option<i64>>,
     attempts: Vec<Option<i32>>,
     last_error: Vec<Option<String>>,
-    room_id: Vec<Option<String>>,
+    room_id: Vec<Option<&'a str>>,
 }
 
-impl Lanes {
-    fn push(&mut self, settle: &Settle) {
-        self.lane.push(settle.lane.as_str().to_owned());
-        self.epoch.push(settle.epoch);
-        self.is_released.push(settle.is_released);
-        self.retry_ms.push(settle.retry_after.map(millis));
-        self.held_id.push(settle.held.as_ref().map(|held| held.id));
-        self.attempts.push(settle.held.as_ref().map(|held| held.attempts));
-        self.last_error.push(settle.held.as_ref().and_then(|held| Some(bounded(&held.error.as_ref()?.to_string()))));
-        self.room_id.push(settle.room.as_ref().map(|room| room.as_str().to_owned()));
+impl<'a> Lanes<'a> {
+    fn push(
+        &mut self,
+        lease: &'a Lease,
+        is_released: bool,
+        rest: Option<Duration>,
+        held: Option<&Held>,
+        room: Option<&'a RoomId>,
+    ) {
+        self.lane.push(lease.lane.as_str());
+        self.epoch.push(lease.epoch);
+        self.is_released.push(is_released);
+        self.retry_ms.push(rest.map(millis));
+        self.held_id.push(held.map(|held| held.id));
+        self.attempts.push(held.map(|held| held.attempts));
+        self.last_error.push(held.and_then(|held| Some(bounded(&held.error.as_ref()?.to_string()))));
+        self.room_id.push(room.map(RoomId::as_str));
     }
 }
 
@@ -208,8 +229,8 @@ impl<'a> Results<'a> {
     fn push(&mut self, completion: &'a Completion) {
         let failure = completion.verdict.failure();
         self.id.push(completion.id);
-        self.lane.push(completion.lane.as_str());
-        self.epoch.push(completion.epoch);
+        self.lane.push(completion.lease.lane.as_str());
+        self.epoch.push(completion.lease.epoch);
         self.status.push(if failure.is_some() { "failed" } else { "ok" });
         self.is_final.push(completion.verdict.is_final());
         self.error_code.push(failure.map(|failure| bounded(&failure.code)));

@@ -108,8 +108,7 @@ fn sent(message: &Message) -> Verdict {
 fn completion(message: &Message, claim: &Claim, verdict: Verdict, attempts: i32) -> Completion {
     Completion {
         id: message.id,
-        lane: claim.lane.clone(),
-        epoch: claim.epoch,
+        lease: claim.lease(),
         verdict,
         attempts,
         duration_ms: 1,

@@ -190,21 +190,15 @@ impl Play<'_> {
     async fn complete(&mut self, worker: usize, lane: usize, is_released: bool, times: usize) -> Checked {
         let Some(mut work) = self.workers[worker].remove(&lane) else { return Ok(()) };
         let mut batch = Batch { completions: std::mem::take(&mut work.completions), settles: Vec::new() };
-        let Claim { lane: name, epoch, .. } = &work.claim;
+        let lease = work.claim.lease();
         if is_released {
-            batch.settles.push(Settle {
-                lane: name.clone(),
-                epoch: *epoch,
-                is_released,
-                // Longer than any sequence: it ends when the sequence says so.
-                retry_after: work.held.is_some().then_some(Duration::from_secs(600)),
-                held: work.held.clone(),
-                room: None,
-            });
+            // Longer than any sequence: it ends when the sequence says so.
+            let rest = work.held.is_some().then_some(Duration::from_secs(600));
+            batch.settles.push(Settle::Release { lease: lease.clone(), held: work.held.clone(), rest });
         }
         if !batch.is_empty() {
-            let is_ours = *epoch == self.model.lanes[lane].epoch;
-            let wanted = HashSet::from_iter(is_ours.then(|| (name.clone(), *epoch)));
+            let is_ours = lease.epoch == self.model.lanes[lane].epoch;
+            let wanted = HashSet::from_iter(is_ours.then_some(lease));
             for _ in 0..times {
                 let owned = self.footing.stores[worker].complete(&batch).await.map_err(|error| error.to_string())?;
                 ensure!(owned == wanted, "owned {owned:?}, not {wanted:?}");
