@@ -142,6 +142,7 @@ impl Followers {
         if task.handle.await.is_err_and(|error| error.is_panic()) {
             error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
         }
+        self.context.rooms.of(task.asking.backend).close();
         let store = &self.context.store;
         self.context.metrics.following.remove(&OfBackend { backend: task.asking.backend });
         if let Err(error) = store.stop_following(&task.following).await {

@@ -25,6 +25,7 @@ use crate::{
     leases::Deadline,
     message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
     metrics::Metrics,
+    rooms::book::{RoomBook, RoomBooks},
     shutdown::Shutdown,
     store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
@@ -37,6 +38,8 @@ pub struct Context {
     /// What a lease must still hold for before a call is begun: the call's time limit and a margin.
     pub call_needs: Duration,
     pub retry_delay: Duration,
+    /// What this process knows of rooms whose changes it hears of.
+    pub rooms: RoomBooks,
 }
 
 /// One claim, on its way.
@@ -137,6 +140,11 @@ impl Delivery<'_> {
             // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
         }
+    }
+
+    /// What is known of the account's rooms.
+    fn book(&self) -> RoomBook {
+        self.context.rooms.of(self.backend.id)
     }
 
     /// Whether one more call may be begun now.

@@ -29,6 +29,12 @@ use crate::{
 /// How long the homeserver may wait for something to tell. Bounded by the lease, too.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
+/// How long Odoo may take over what was read before changes of rooms are no longer heard of in time.
+const TAKING: Duration = Duration::from_secs(1);
+
+/// After an answer that had nothing for Odoo.
+const ECHO_PAUSE: Duration = Duration::from_millis(200);
+
 /// How often a lease is asked for again when the renewal failed, in a third of a lease.
 const ASKED_AGAIN: u32 = 5;
 
@@ -83,6 +89,7 @@ impl Account {
             () = self.keep_lease() => {}
             () = self.read() => {}
         }
+        self.context.rooms.of(self.asking.backend).close();
         self.context.metrics.following.remove(&OfBackend { backend: self.asking.backend });
         warn!(backend.id = self.asking.backend, "The account is followed by another worker now");
     }
@@ -114,6 +121,7 @@ impl Account {
         let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
         loop {
             let Err(halt) = self.session(&mut place, &mut streak).await;
+            self.context.rooms.of(self.asking.backend).close();
             let pause = match halt {
                 Halt::Lost => return,
                 Halt::Trouble { trouble, reason, pause } => {
@@ -143,8 +151,11 @@ impl Account {
         };
         let (_, since) = place.insert((me.clone(), since));
         let wait = LONGEST_WAIT.min(self.context.store.lease() / 2);
+        let book = self.context.rooms.of(self.asking.backend);
         loop {
-            let synced = match homeserver.sync(&filter, since, wait).await {
+            // Until the end of this call every change is heard of that comes.
+            book.hears_until(Instant::now() + wait + self.http_timeout);
+            let synced = match homeserver.sync(&me, &filter, since, wait).await {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
                         backend.id = self.asking.backend, failure = %error.failure(),
@@ -156,11 +167,19 @@ impl Account {
                 synced => synced?,
             };
             streak.reset();
+            synced.others.iter().for_each(|room| book.forget(room));
+            synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
+            // While Odoo takes it, nobody reads on.
+            book.hears_until(Instant::now() + TAKING);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let accepted = self.forward(&homeserver, &webhook, &me, since, synced.rooms).await?;
             failpoint::reach_if(accepted > 0, Point::Forwarded).await;
             self.read_until(&me, &synced.next_batch, accepted).await?;
             *since = synced.next_batch;
+            if accepted == 0 {
+                // What the account itself has sent comes back, too: much of it at once is one answer.
+                sleep(ECHO_PAUSE).await;
+            }
         }
     }
 
@@ -265,6 +284,8 @@ impl Account {
 
     /// Says once what is wrong, in the log and where Odoo shows it.
     pub(super) async fn tell(&self, trouble: Trouble, reason: &str) {
+        // Nobody reads on meanwhile.
+        self.context.rooms.of(self.asking.backend).close();
         let now = Some((trouble, reason.to_owned()));
         let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
         self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);

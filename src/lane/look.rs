@@ -1,5 +1,5 @@
 //! One look at a room, before a claim sends its first message there: it may have been encrypted or replaced since the last one. It
-//! costs two small requests for a claim, at once. For direct rooms see [`crate::rooms::direct::look`].
+//! costs two small requests for a claim, at once, or none while this process follows the account and hears of such changes. For direct rooms see [`crate::rooms::direct::look`].
 
 use serde_json::Value;
 
@@ -7,6 +7,7 @@ use super::route::Step;
 use crate::{
     matrix::{Homeserver, SendError},
     message::{Outcome, RoomId},
+    rooms::book::RoomBook,
 };
 
 /// A room as it was found.
@@ -15,13 +16,29 @@ pub(super) struct Look {
     pub(super) is_encrypted: bool,
     /// The room was replaced; this names the other one, perhaps.
     pub(super) tombstone: Option<Value>,
+    /// The homeserver let us look.
+    is_seen: bool,
 }
 
 impl Look {
-    pub(super) async fn at(homeserver: &Homeserver, room: &RoomId) -> Result<Self, Step> {
+    /// What is known of a room whose changes are heard of, else what the homeserver says.
+    pub(super) async fn at(homeserver: &Homeserver, book: &RoomBook, room: &RoomId) -> Result<Self, Step> {
+        if let Some(is_encrypted) = book.is_encrypted(room, None) {
+            return Ok(Self { is_encrypted, tombstone: None, is_seen: true });
+        }
+        let mark = book.mark();
+        let look = Self::by_request(homeserver, room).await?;
+        if look.is_seen && look.tombstone.is_none() {
+            book.saw(mark, room, None, look.is_encrypted);
+        }
+        Ok(look)
+    }
+
+    async fn by_request(homeserver: &Homeserver, room: &RoomId) -> Result<Self, Step> {
         let (encryption, tombstone) =
             tokio::join!(homeserver.state(room, "m.room.encryption"), homeserver.state(room, "m.room.tombstone"));
-        Ok(Self { is_encrypted: allowed(encryption)?.is_some(), tombstone: allowed(tombstone)? })
+        let is_seen = encryption.is_ok() && tombstone.is_ok();
+        Ok(Self { is_encrypted: allowed(encryption)?.is_some(), tombstone: allowed(tombstone)?, is_seen })
     }
 }
 

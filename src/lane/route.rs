@@ -190,7 +190,7 @@ impl Route {
         let is_encrypted = match &self.looked_at {
             Some((seen, is_encrypted)) if seen == room => *is_encrypted,
             _ => {
-                let look = Look::at(homeserver, room).await?;
+                let look = Look::at(homeserver, &delivery.book(), room).await?;
                 if let Some(tombstone) = look.tombstone {
                     let me = delivery.backend.me(homeserver).await?;
                     let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;

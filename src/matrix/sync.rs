@@ -14,6 +14,9 @@ use crate::message::{EventId, RoomId, UserId};
 /// What is of interest to Odoo.
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
 
+/// What the look before a message asks of a room: once it changes, what was seen before is worth nothing.
+const LOOKED_AT: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
+
 /// Of one room in one answer. What is older is read page by page.
 const EVENTS_OF_ROOM: usize = 50;
 
@@ -34,6 +37,8 @@ pub type Names = BTreeMap<String, String>;
 pub struct Synced {
     pub next_batch: String,
     pub rooms: Vec<Heard>,
+    /// Those that the account is not in any more, or is invited to.
+    pub others: Vec<RoomId>,
 }
 
 /// What one room said.
@@ -45,6 +50,8 @@ pub struct Heard {
     pub names: Names,
     /// Before these there are others that the answer left out.
     pub has_gap: bool,
+    /// Encryption, replacement or members of the room may be others now.
+    pub is_changed: bool,
 }
 
 /// A page of a room's history.
@@ -71,11 +78,14 @@ impl std::fmt::Debug for RoomEvent {
 }
 
 impl Homeserver {
-    /// `POST /user/{userId}/filter`: leaves out what the account itself has sent, and everything but what is written in rooms.
+    /// `POST /user/{userId}/filter`: leaves out everything but what is written in rooms, and what changes them.
+    ///
+    /// What the account itself has sent is left out by us: the filter would leave out, too, that somebody who has the account encrypts
+    /// a room.
     pub async fn upload_filter(&self, me: &UserId) -> Result<String, SendError> {
         let nothing = json!({ "types": [] });
-        let mut timeline = events_of_others(me);
-        timeline["limit"] = json!(EVENTS_OF_ROOM);
+        let types: Vec<_> = TYPES.iter().chain(&LOOKED_AT).collect();
+        let timeline = json!({ "types": types, "limit": EVENTS_OF_ROOM });
         let filter = json!({
             "presence": nothing,
             "account_data": nothing,
@@ -83,7 +93,7 @@ impl Homeserver {
                 "ephemeral": nothing,
                 "account_data": nothing,
                 // With lazy loading: those who speak, for their names.
-                "state": { "types": ["m.room.member"], "lazy_load_members": true, "include_redundant_members": true },
+                "state": { "types": LOOKED_AT, "lazy_load_members": true, "include_redundant_members": true },
                 "timeline": timeline,
             },
         });
@@ -108,14 +118,16 @@ impl Homeserver {
     }
 
     /// `GET /sync`: waits for `wait` at most until something comes after `since`.
-    pub async fn sync(&self, filter: &str, since: &str, wait: Duration) -> Result<Synced, SendError> {
+    pub async fn sync(&self, me: &UserId, filter: &str, since: &str, wait: Duration) -> Result<Synced, SendError> {
         let milliseconds = wait.as_millis().to_string();
         let query = [("timeout", &*milliseconds), ("set_presence", "offline"), ("filter", filter), ("since", since)];
         let bounds = (wait + self.timeout, SYNC_LIMIT);
         let answer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
         let next_batch = text(&answer, "next_batch").ok_or(SendError::not_matrix())?;
-        let joined = answer.pointer("/rooms/join").and_then(Value::as_object);
-        Ok(Synced { next_batch, rooms: joined.into_iter().flatten().map(|(room, part)| heard(room, part)).collect() })
+        let part = |name: &str| answer.pointer(name).and_then(Value::as_object).into_iter().flatten();
+        let rooms = part("/rooms/join").map(|(room, part)| heard(me, room, part)).collect();
+        let others = part("/rooms/leave").chain(part("/rooms/invite")).map(|(room, _)| RoomId::new(room)).collect();
+        Ok(Synced { next_batch, rooms, others })
     }
 
     /// `GET /rooms/{roomId}/messages`: what the room said from a place in the stream on, in its order.
@@ -131,7 +143,7 @@ impl Homeserver {
         let mut names = Names::new();
         learn_names(&mut names, answer.get("state").and_then(Value::as_array));
         let end = text(&answer, "end").filter(|end| end != from);
-        Ok(Page { events: chunk.iter().filter_map(|event| room_event(room, event)).collect(), names, end })
+        Ok(Page { events: chunk.iter().filter_map(|event| room_event(me, room, event)).collect(), names, end })
     }
 }
 
@@ -143,23 +155,31 @@ fn text(answer: &Value, key: &str) -> Option<String> {
     answer.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn heard(room: &str, part: &Value) -> Heard {
+fn heard(me: &UserId, room: &str, part: &Value) -> Heard {
     let room = RoomId::new(room);
-    let events = part.pointer("/timeline/events").and_then(Value::as_array).into_iter().flatten();
+    let part_of = |name: &str| part.pointer(name).and_then(Value::as_array);
+    let events = part_of("/timeline/events").into_iter().flatten();
+    let has_gap = part.pointer("/timeline/limited").and_then(Value::as_bool).unwrap_or(false);
+    let is_one_of = |event: &Value, types: &[&str]| text(event, "type").is_some_and(|kind| types.contains(&&*kind));
+    // The members in the state are those who speak; of a change of members without a gap the timeline tells.
+    let is_changed = has_gap
+        || events.clone().any(|event| is_one_of(event, &LOOKED_AT))
+        || part_of("/state/events").into_iter().flatten().any(|event| is_one_of(event, &LOOKED_AT[..2]));
     let mut names = Names::new();
-    learn_names(&mut names, part.pointer("/state/events").and_then(Value::as_array));
+    learn_names(&mut names, part_of("/state/events"));
     Heard {
-        events: events.filter_map(|event| room_event(&room, event)).collect(),
+        events: events.filter_map(|event| room_event(me, &room, event)).collect(),
         names,
-        has_gap: part.pointer("/timeline/limited").and_then(Value::as_bool).unwrap_or(false),
+        has_gap,
+        is_changed,
         room,
     }
 }
 
-/// What is not an event as Matrix defines it is nothing.
-fn room_event(room: &RoomId, event: &Value) -> Option<RoomEvent> {
+/// An event that Odoo is to have: of others, and of interest. What is not one as Matrix defines it is nothing.
+fn room_event(me: &UserId, room: &RoomId, event: &Value) -> Option<RoomEvent> {
     let id = EventId::new(event.get("event_id")?.as_str()?);
-    let is_usable = event.get("type")?.is_string() && event.get("sender")?.is_string();
+    let is_usable = TYPES.contains(&event.get("type")?.as_str()?) && event.get("sender")?.as_str()? != me.as_str();
     let parts = PARTS.iter().filter_map(|part| Some(((*part).to_owned(), event.get(*part)?.clone())));
     let mut json: Map<_, _> = parts.collect();
     json.insert("room_id".to_owned(), room.as_str().into());

@@ -43,7 +43,14 @@ impl Route {
                 None => self.make(delivery, homeserver, message, person).await,
             };
         };
-        let standing = direct::look(homeserver, &stored, person).await?;
+        let (book, mark) = (delivery.book(), delivery.book().mark());
+        let standing = match book.is_encrypted(&stored, Some(person)) {
+            Some(is_encrypted) => Standing::Ready { is_encrypted },
+            None => direct::look(homeserver, &stored, person).await?,
+        };
+        if let Standing::Ready { is_encrypted } = standing {
+            book.saw(mark, &stored, Some(person), is_encrypted);
+        }
         match standing {
             Standing::Ready { is_encrypted } if may_use(is_encrypted) => {
                 return Ok(self.is_ready(stored, is_encrypted));

@@ -1,0 +1,143 @@
+//! What looks before a message have seen of rooms, kept for as long as this process follows the account and hears of every change.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::message::{BackendId, RoomId, UserId};
+
+/// More rooms than this are not kept.
+const MOST_ROOMS: usize = 10_000;
+
+/// The books of all accounts. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct RoomBooks(Arc<Mutex<HashMap<BackendId, RoomBook>>>);
+
+/// The rooms of one account.
+#[derive(Clone, Debug, Default)]
+pub struct RoomBook(Arc<Mutex<Pages>>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// Changes are heard of until then.
+    heard_until: Option<Instant>,
+    /// How much has been forgotten so far.
+    forgotten: u64,
+    rooms: HashMap<RoomId, Seen>,
+}
+
+/// A room that takes messages, as it was seen.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    is_encrypted: bool,
+    /// Who is in it or invited to it, of those who were looked for.
+    people: HashSet<UserId>,
+}
+
+/// When a look began. What it sees is kept only if nothing was forgotten since.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
+
+impl RoomBooks {
+    pub fn of(&self, backend: BackendId) -> RoomBook {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(backend).or_default().clone()
+    }
+}
+
+impl RoomBook {
+    /// Changes are heard of until `then`: what is in the book can be relied upon.
+    pub fn hears_until(&self, then: Instant) {
+        self.lock().heard_until = Some(then);
+    }
+
+    /// Nobody hears of changes any more.
+    pub fn close(&self) {
+        let mut pages = self.lock();
+        pages.heard_until = None;
+        pages.forget_all();
+    }
+
+    pub fn forget(&self, room: &RoomId) {
+        let mut pages = self.lock();
+        pages.forgotten += 1;
+        pages.rooms.remove(room);
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark(self.lock().forgotten)
+    }
+
+    /// A room takes messages, and `person`, if any, is in it or invited to it.
+    pub fn saw(&self, since: Mark, room: &RoomId, person: Option<&UserId>, is_encrypted: bool) {
+        let mut pages = self.lock();
+        if !pages.is_heard() || pages.forgotten != since.0 {
+            return;
+        }
+        if pages.rooms.len() >= MOST_ROOMS {
+            pages.rooms.clear();
+        }
+        let seen = pages.rooms.entry(room.clone()).or_default();
+        seen.is_encrypted = is_encrypted;
+        seen.people.extend(person.cloned());
+    }
+
+    /// Whether a room is encrypted that takes messages and that `person`, if any, is in or invited to; `None`: look.
+    pub fn is_encrypted(&self, room: &RoomId, person: Option<&UserId>) -> Option<bool> {
+        let mut pages = self.lock();
+        if !pages.is_heard() {
+            pages.forget_all();
+            return None;
+        }
+        let seen = pages.rooms.get(room)?;
+        person.is_none_or(|person| seen.people.contains(person)).then_some(seen.is_encrypted)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    fn is_heard(&self) -> bool {
+        self.heard_until.is_some_and(|then| then > Instant::now())
+    }
+
+    fn forget_all(&mut self) {
+        self.forgotten += 1;
+        self.rooms.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_seen_before_a_change_or_while_nobody_heard_of_changes_is_not_kept() {
+        let (room, person) = (RoomId::new("!a:x"), UserId::new("@anna:x"));
+        let book = RoomBooks::default().of(1);
+        let soon = || Instant::now() + Duration::from_secs(60);
+
+        book.saw(book.mark(), &room, None, false);
+        book.hears_until(soon());
+        assert_eq!(book.is_encrypted(&room, None), None, "seen while nobody heard of changes");
+
+        let mark = book.mark();
+        book.forget(&room);
+        book.saw(mark, &room, None, false);
+        assert_eq!(book.is_encrypted(&room, None), None, "changed while it was looked at");
+
+        book.saw(book.mark(), &room, Some(&person), false);
+        assert_eq!(book.is_encrypted(&room, Some(&person)), Some(false));
+        assert_eq!(book.is_encrypted(&room, Some(&UserId::new("@bert:x"))), None);
+
+        book.hears_until(Instant::now());
+        assert_eq!(book.is_encrypted(&room, None), None, "nobody hears of changes any more");
+        book.hears_until(soon());
+        assert_eq!(book.is_encrypted(&room, None), None, "changes may have been missed");
+    }
+}
