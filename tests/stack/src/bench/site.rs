@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 use super::{double::Double, usage};
 
 /// How long one drain may take.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the worker asks of the planner, for the statements that are run without it.
 const PLANNER: &str =
