@@ -9,6 +9,7 @@ from . import test_health
 from . import test_hints
 from . import test_home
 from . import test_hooks
+from . import test_html_tags
 from . import test_ids
 from . import test_matrix_client
 from . import test_overview

@@ -12,6 +12,7 @@ from lxml import etree
 
 from .chatter_links import ELLIPSIS, UNSTORABLE, address, without_secrets
 from .chatter_text import BLOCKS, NAME, to_text
+from .html_tags import without_overload
 
 # Longer sources are cut before they are parsed, and longer texts while they are read.
 # More is looked at, because pictures may stand before the text.
@@ -48,11 +49,6 @@ _UNSEEN = {
     *("datalist", "textarea", "button", "input", "xml", "xmp", "plaintext"),
 }
 
-# A tag with more attributes, or blanks in them, than any author writes: the parser
-# compares each attribute with all others.
-_OVERLOADED = re.compile(
-    r"<([a-zA-Z][a-zA-Z0-9:]*)\b(?=(?:[^<>\s/\"']*[\s/\"']){250})[^<>]*"
-)
 _EMBEDDED = re.compile(r"data:[^\"'>\s]{64,}")
 _BLANKS = re.compile("[ \t\r\n\f]+")
 _HIDDEN = re.compile(
@@ -118,7 +114,7 @@ def _bounded(source):
     tag = next(islice(re.finditer("<", text), MAX_TAGS, None), None)
     end = min(tag.start() if tag else len(text), MAX_SOURCE)
     is_cut = end < len(text) or len(scanned) < len(source)
-    return _OVERLOADED.sub(r"<\1", text[:end]), is_cut
+    return without_overload(text[:end]), is_cut
 
 
 def _to_html(tree):

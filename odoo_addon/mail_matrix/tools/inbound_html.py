@@ -5,6 +5,8 @@ from markupsafe import Markup
 
 from odoo.tools import html_sanitize
 
+from .html_tags import without_overload
+
 # Of all the others a class or a style can cover the page, and data can call the
 # programs of the chatter. An address of a picture is called by every reader.
 _KEPT = {"a": {"href"}, "ol": {"start"}, "td": {"colspan", "rowspan"}}
@@ -19,6 +21,7 @@ def safe(source):
     Odoo's sanitizer decides what may stand in HTML at all; less than that is left.
     """
     try:
+        source = without_overload(source)
         root = html.fragment_fromstring(source, create_parent="div")
         _drop(root)
         clean = html_sanitize(
