@@ -9,6 +9,7 @@ mod history;
 mod lanes;
 mod pause;
 mod resume;
+mod screen;
 mod status;
 mod table;
 mod warnings;
@@ -94,7 +95,7 @@ enum Command {
         /// For a program: one JSON object. Ages and times to come are in seconds.
         #[arg(long, conflicts_with = "watch")]
         json: bool,
-        /// Show it again every two seconds, with rates and the rooms in trouble, until Ctrl-C.
+        /// Show it again every two seconds, with rates and the rooms in trouble, until Ctrl-C, or q on a terminal.
         #[arg(long)]
         watch: bool,
     },

@@ -3,10 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -59,17 +56,9 @@ impl Completions {
     }
 }
 
-/// What was written since the process began.
-#[derive(Debug, Default)]
-pub struct Totals {
-    pub sent: AtomicU64,
-    pub failed: AtomicU64,
-}
-
 /// Writes what lanes put, until the last [`Completions`] is gone.
 pub struct Flusher {
     queue: mpsc::Receiver<Entry>,
-    pub totals: Arc<Totals>,
     /// Told after lanes were given back.
     pub released: Arc<Notify>,
     metrics: Metrics,
@@ -81,7 +70,7 @@ pub struct Flusher {
 impl Flusher {
     pub fn new(released: Arc<Notify>, metrics: Metrics, pulse: Pulse) -> (Completions, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Completions(sender), Self { queue, totals: Arc::default(), released, metrics, pulse, refused: HashMap::new() })
+        (Completions(sender), Self { queue, released, metrics, pulse, refused: HashMap::new() })
     }
 
     pub async fn run(mut self, store: &Store, leases: &Leases) {
@@ -176,8 +165,8 @@ impl Flusher {
                 continue;
             }
             match completion.verdict {
-                Verdict::Sent(_) => self.totals.sent.fetch_add(1, Ordering::Relaxed),
-                Verdict::Failed(_) => self.totals.failed.fetch_add(1, Ordering::Relaxed),
+                Verdict::Sent(_) => self.metrics.totals.sent.fetch_add(1, Ordering::Relaxed),
+                Verdict::Failed(_) => self.metrics.totals.failed.fetch_add(1, Ordering::Relaxed),
                 // It waits, and is counted when it comes to its end.
                 Verdict::Stuck(_) => 0,
             };

@@ -4,7 +4,7 @@
 //! runs every statement and [`matrix`] makes every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became
 //! of it, [`leases`] keeps what is held; [`runner`] joins them. [`follower`] goes the other way: it hands to Odoo, through its
 //! [`webhook`], what others write in Matrix. [`survey`] counts what waits; [`health`] and [`metrics`] are what others may know of the
-//! process, [`endpoint`] and [`systemd`] show it. [`cli`] puts the parts together.
+//! process, [`endpoint`] and [`systemd`] show it, [`terminal`] what a command is at. [`cli`] puts the parts together.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 pub mod backend;
@@ -34,4 +34,5 @@ pub mod store;
 pub mod survey;
 pub mod systemd;
 pub mod telemetry;
+pub mod terminal;
 pub mod webhook;

@@ -2,7 +2,10 @@
 //!
 //! Names and labels are a promise: alert rules and dashboards (`deploy/alerts.yml`) stand on them.
 
-use std::{sync::Arc, sync::atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -38,10 +41,26 @@ pub struct Side {
     pub side: &'static str,
 }
 
+/// Messages whose outcome was written for good.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub sent: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Totals {
+    /// Sent, and failed.
+    pub fn read(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+}
+
 /// Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    /// What `drain` and the list of workers show.
+    pub totals: Arc<Totals>,
     pub pending: Gauge,
     pub oldest_age_seconds: Gauge<f64, AtomicU64>,
     pub deliveries: Family<Delivery, Counter>,
@@ -65,6 +84,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
+            totals: Arc::default(),
             pending: Gauge::default(),
             oldest_age_seconds: Gauge::default(),
             deliveries: Family::default(),

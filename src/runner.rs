@@ -18,7 +18,7 @@ use crate::{
     claimer::{Claimed, Claimer, Round},
     config::Config,
     failpoint::{self, Point},
-    flush::{Completions, Flusher, Totals},
+    flush::{Completions, Flusher},
     follower::{self, Followers},
     health::Health,
     lane::{Context, Delivery},
@@ -64,7 +64,7 @@ struct Shared {
     health: Health,
 }
 
-/// Delivers until it is told to stop, or until nothing is left to send. Returns what was written.
+/// Delivers until it is told to stop, or until nothing is left to send. What was written is counted in `metrics`.
 pub async fn run(
     config: &Config,
     store: Store,
@@ -73,10 +73,9 @@ pub async fn run(
     wakeups: Wakeups,
     health: Health,
     until: Until,
-) -> Arc<Totals> {
+) {
     let freed = Arc::new(Notify::new());
     let (completions, flusher) = Flusher::new(freed.clone(), metrics.clone(), health.flushing.clone());
-    let totals = flusher.totals.clone();
     let call_needs = config.http_timeout + config.lease_margin();
     let shared = Arc::new(Shared {
         leases: Leases::new(metrics.lanes_held.clone()),
@@ -109,7 +108,7 @@ pub async fn run(
         tokio::spawn(Followers::new(shared.context.clone(), setup, shared.wakeups.clone()).run(asks))
     });
     let is_over = Arc::new(Notify::new());
-    let heartbeat = tokio::spawn(heartbeat::beat(shared.clone(), totals.clone(), is_over.clone()));
+    let heartbeat = tokio::spawn(heartbeat::beat(shared.clone(), is_over.clone()));
     let flushing = tokio::spawn({
         let shared = shared.clone();
         async move { flusher.run(&shared.context.store, &shared.leases).await }
@@ -153,7 +152,6 @@ pub async fn run(
         () = last_words => {}
         () = no_time_left => warn!("The database did not take the last results in time"),
     }
-    totals
 }
 
 /// Claims and sends. Gone when it ends, and with it the last sender to the flusher, which then ends too.

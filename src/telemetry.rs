@@ -12,7 +12,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::environment::Environment;
+use crate::{environment::Environment, terminal::LogLines};
 
 /// Reads `LOG_FORMAT` and `RUST_LOG`.
 ///
@@ -22,7 +22,7 @@ pub fn start(environment: &Environment) -> Result<(), String> {
     let filter = environment.get("RUST_LOG").unwrap_or("info");
     let directives =
         EnvFilter::try_new(filter).map_err(|error| format!("RUST_LOG={filter}: {error}; write for example info"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(directives).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(directives).with_writer(|| LogLines);
     let format = Format::default().with_target(false);
     let in_journal = is_journal(environment);
     match (environment.get("LOG_FORMAT").unwrap_or("text"), in_journal) {

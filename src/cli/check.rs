@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::{CliError, json, print, table::plain};
-use crate::{config::Config, environment::Environment};
+use crate::{config::Config, environment::Environment, terminal::Progress};
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,7 +60,7 @@ impl Findings {
 pub(super) async fn check(environment: &Environment, as_json: bool) -> Result<(), CliError> {
     let mut findings = Findings::default();
     let stopped = match Config::load(environment) {
-        Ok(config) => walk::everything(environment, &config, &mut findings).await.err(),
+        Ok(config) => walk::everything(environment, &config, &Progress::new(!as_json), &mut findings).await.err(),
         Err(error) => {
             findings.problem("configuration", error.to_string(), "see `man odoo-matrix-worker` for all variables");
             Some(error.into())

@@ -1,9 +1,6 @@
 //! `run` and `drain`: the worker with and without an end.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -16,14 +13,17 @@ use crate::{
     config::Config,
     endpoint::Endpoint,
     environment,
-    flush::Totals,
     health::Health,
-    metrics::Metrics,
+    metrics::{Metrics, Totals},
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Store, StoreError},
+    store::{COUNTED, Store, StoreError, counted},
     systemd,
+    terminal::Progress,
 };
+
+/// A number that changes faster cannot be read.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often `run` looks whether the tables that it needs have come.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
@@ -55,10 +55,16 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     let store = connect(config, metrics.clone())?;
     store.check_contract().await?;
     let (signals, shutdown) = stop_on_signals(config.shutdown_grace)?;
-    let totals = deliver(config, store, metrics, shutdown, Health::default(), Until::Drained).await;
+    let counting = open(config)?;
+    let delivering = deliver(config, store, metrics.clone(), shutdown, Health::default(), Until::Drained);
+    // Ends with the delivery.
+    tokio::select! {
+        () = delivering => {}
+        _ = progress(&counting, &metrics.totals) => {}
+    }
     signals.abort();
-    let (sent, failed) = (totals.sent.load(Ordering::Relaxed), totals.failed.load(Ordering::Relaxed));
-    let waiting = match open(config)?.waiting(COUNTED).await {
+    let (sent, failed) = metrics.totals.read();
+    let waiting = match counting.waiting(COUNTED).await {
         Ok(waiting) => waiting,
         Err(error) => {
             super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
@@ -74,21 +80,29 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     ))
 }
 
+/// Shows on a terminal how far `drain` is, for ever.
+async fn progress(counting: &Store, totals: &Totals) -> Infallible {
+    let progress = Progress::new(true);
+    if !progress.is_shown() {
+        return pending().await;
+    }
+    loop {
+        let (sent, failed) = totals.read();
+        // What cannot be counted now, can be the next time; the delivery tells why.
+        if let Ok(waiting) = counting.waiting(COUNTED + 1).await {
+            progress.show(&format!("{sent} sent, {failed} failed, {} waiting", counted(waiting)));
+        }
+        sleep(PROGRESS_EVERY).await;
+    }
+}
+
 /// A worker, woken by a listener of its own.
-pub(super) async fn deliver(
-    config: &Config,
-    store: Store,
-    metrics: Metrics,
-    shutdown: Shutdown,
-    health: Health,
-    until: Until,
-) -> Arc<Totals> {
+async fn deliver(config: &Config, store: Store, metrics: Metrics, shutdown: Shutdown, health: Health, until: Until) {
     let listener = store.listener();
     let wakeups = listener.wakeups();
     let listening = tokio::spawn(listener.run());
-    let totals = runner::run(config, store, metrics, shutdown, wakeups, health, until).await;
+    runner::run(config, store, metrics, shutdown, wakeups, health, until).await;
     listening.abort();
-    totals
 }
 
 /// Begins to listen for SIGTERM and SIGINT, before this returns.

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     duration::words,
     store::{Asked, Found, Happened},
+    terminal::Progress,
 };
 
 #[derive(Debug, Args)]
@@ -63,7 +64,10 @@ pub(super) async fn history(config: &Config, question: Question) -> Result<(), C
         only_failures: question.failed,
         most: i64::from(question.limit) + 1,
     };
-    let Found { mut events, searched_back_to } = store.history(&asked, |_, _| {}).await?;
+    let progress = Progress::new(!question.json);
+    let walked = |rows, back_to: &str| progress.show(&format!("{rows} lines of the log read, back to {back_to} UTC"));
+    let Found { mut events, searched_back_to } = store.history(&asked, walked).await?;
+    drop(progress);
     let is_cut = events.len() > usize::from(question.limit);
     events.truncate(question.limit.into());
     let report = Report { events, is_cut, searched_back_to };

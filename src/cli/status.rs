@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     CliError, json, open, print,
     table::{Align, Table, plain},
-    warnings,
+    warnings::{self, Warning},
 };
 use crate::{
     config::Config,
@@ -23,7 +23,19 @@ pub(super) struct Report {
     followed: Vec<FollowerReport>,
     server: ServerReport,
     /// What a person should look at, in plain words.
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
+}
+
+impl Report {
+    /// When it was looked at, by the database's clock.
+    pub(super) fn at(&self) -> String {
+        format!("{} UTC", self.server.now)
+    }
+
+    /// Whether anything is shown that is not as it should be.
+    pub(super) fn needs_somebody(&self) -> bool {
+        !self.warnings.is_empty() || self.backends.iter().any(|backend| backend.is_active && backend.state != "ok")
+    }
 }
 
 pub(super) async fn status(config: &Config, as_json: bool) -> Result<(), CliError> {
@@ -39,7 +51,7 @@ pub(super) async fn look(store: &Store) -> Result<Report, StoreError> {
     let workers = store.report_workers().await?;
     let followed = store.report_followers().await?;
     let server = store.report_server().await?;
-    let warnings = warnings::all(&backends, &workers, &server).iter().map(ToString::to_string).collect();
+    let warnings = warnings::all(&backends, &workers, &server);
     Ok(Report { backends, workers, followed, server, warnings })
 }
 
@@ -62,7 +74,7 @@ pub(super) fn text(report: &Report) -> String {
         text.push('\n');
     }
     for warning in &report.warnings {
-        text.push_str(&format!("warning  {}\n", plain(warning)));
+        text.push_str(&format!("warning  {}\n         fix: {}\n", plain(&warning.text), plain(&warning.fix)));
     }
     for backend in report.backends.iter().filter(|backend| backend.direct_rooms > 0) {
         text.push_str(&format!("note     backend {} has {} direct rooms\n", backend.id, backend.direct_rooms));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
+
 use super::status::ago;
 use crate::store::{BackendReport, ServerReport, SnapshotReport, WorkerReport};
 
@@ -20,6 +22,13 @@ pub(super) struct Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}; {}", self.text, self.fix)
+    }
+}
+
+/// A program gets one sentence.
+impl Serialize for Warning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -114,8 +123,12 @@ fn snapshot(held: &SnapshotReport) -> String {
 mod tests {
     use super::*;
 
-    const CALM: ServerReport =
-        ServerReport { notification_queue_usage: 0.0, sees_all_sessions: true, oldest_snapshot: None };
+    const CALM: ServerReport = ServerReport {
+        now: String::new(),
+        notification_queue_usage: 0.0,
+        sees_all_sessions: true,
+        oldest_snapshot: None,
+    };
 
     #[test]
     fn a_notification_queue_that_fills_is_warned_of() {

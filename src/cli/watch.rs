@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval},
+};
 
-use super::{CliError, lanes, open, print, status};
+use super::{CliError, lanes, open, print, screen::Screen, status};
 use crate::{
     config::Config,
     store::{Store, StoreError},
+    terminal::cut,
 };
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -18,50 +22,100 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// A screen has no place for more.
 const LANES_SHOWN: i32 = 10;
 
-/// To the upper left corner, and everything below it away.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+/// Most lanes fit, and what stands beside them still does.
+const LANE_SHOWN: usize = 36;
 
 /// All that the workers have sent, and when that was seen.
 type Seen = Option<(Instant, i64)>;
 
-/// Shows it until Ctrl-C. A database that is away is said and asked again.
+/// Shows it until somebody leaves. A database that is away is said and asked again.
 pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
     let store = open(config)?;
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = None;
+    if !stdout().is_terminal() {
+        return print_on(&store).await;
+    }
+    let unheard = |error| CliError::Failed(format!("signals cannot be handled: {error}"));
+    let mut resized = signal(SignalKind::window_change()).map_err(unheard)?;
+    let mut ended = signal(SignalKind::terminate()).map_err(unheard)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(unheard)?;
+    let screen = Screen::enter();
+    let (mut ticks, mut seen, mut text) = (ticks(), None, String::new());
+    let leave = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = ended.recv() => {}
+            _ = hung_up.recv() => {}
+            () = screen.quit() => {}
+        }
+    };
+    let draw = async {
+        loop {
+            // Waits for the next look, or a window of another size.
+            tokio::select! {
+                _ = ticks.tick() => text = look(&store, &mut seen).await,
+                _ = resized.recv() => {}
+            }
+            screen.show(&format!("odoo-matrix-worker   q: leave\n\n{text}"));
+        }
+    };
+    // A look at a database that does not answer must not keep anybody here.
+    tokio::select! {
+        () = leave => Ok(()),
+        () = draw => Ok(()),
+    }
+}
+
+/// For a file or another program: one block after the other.
+async fn print_on(store: &Store) -> Result<(), CliError> {
+    let (mut ticks, mut seen) = (ticks(), None);
     loop {
         // Waits for the next look, or Ctrl-C.
         tokio::select! {
             _ = ticks.tick() => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
-        let screen = match screen(&store, &mut seen).await {
-            Ok(screen) => screen,
-            Err(error) => format!("{error}\n\nWhat to do: {}\nAsking again every {} s.", error.fix(), PERIOD.as_secs()),
-        };
-        let clear = if stdout().is_terminal() { CLEAR } else { "" };
-        print(&format!("{clear}{screen}\n"));
+        print(&format!("{}\n", look(store, &mut seen).await));
     }
 }
 
-async fn screen(store: &Store, seen: &mut Seen) -> Result<String, StoreError> {
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// What there is to see now.
+async fn look(store: &Store, seen: &mut Seen) -> String {
+    match text(store, seen).await {
+        Ok(text) => text,
+        Err(error) => format!("{error}\n\nWhat to do: {}\nAsking again every {} s.", error.fix(), PERIOD.as_secs()),
+    }
+}
+
+async fn text(store: &Store, seen: &mut Seen) -> Result<String, StoreError> {
     store.check_contract().await?;
     let report = status::look(store).await?;
-    let troubled = store.report_lanes(None, LANES_SHOWN, true).await?;
+    let mut troubled = store.report_lanes(None, LANES_SHOWN, true).await?;
     let sent = report.workers.iter().map(|worker| worker.sent_total).sum();
     let rate = rate(seen, Instant::now(), sent);
-    let mut screen = status::text(&report);
+    let mut text = format!("{}\n", report.at());
+    text.push_str(&status::text(&report));
     if let Some(rate) = rate {
-        screen.push_str(&format!("\nSent: {rate:.1} messages a second\n"));
+        text.push_str(&format!("\nSent: {rate:.1} messages a second\n"));
+    }
+    for lane in &mut troubled {
+        lane.lane = cut(&lane.lane, LANE_SHOWN);
     }
     if !troubled.is_empty() {
-        screen.push_str(&format!(
-            "\nRooms in trouble; `lanes --blocked` shows all, `history --room ID` what happened there:\n{}",
+        text.push_str(&format!(
+            "\nRooms in trouble (`lanes --blocked` shows all):\n{}\nWhat happened there: `history --room ID`. They are tried again by themselves.\n",
             lanes::table(&troubled)
         ));
     }
-    Ok(screen)
+    if !report.needs_somebody() && troubled.is_empty() {
+        text.push_str("\nNothing to do.\n");
+    }
+    Ok(text)
 }
 
 /// Messages a second since the workers' rows were last written. A worker that started anew counts from nothing.

@@ -66,6 +66,8 @@ pub struct SnapshotReport {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerReport {
+    /// UTC.
+    pub now: String,
     /// From 0 to 1. A full queue makes every COMMIT fail that notifies.
     pub notification_queue_usage: f64,
     /// Whether this role may see since when others' transactions run.
@@ -112,6 +114,7 @@ impl Store {
         let server = self.query(include_str!("../../sql/report_server.sql"), &[]).await?;
         let row = server.first().ok_or_else(|| StoreError::Other("no row from report_server.sql".to_owned()))?;
         Ok(ServerReport {
+            now: value(row, "now")?,
             notification_queue_usage: value(row, "queue_usage")?,
             sees_all_sessions: value(row, "sees_all")?,
             oldest_snapshot: snapshots.first().map(snapshot).transpose()?,

@@ -22,6 +22,7 @@ mod metrics;
 mod migrations;
 mod outage;
 mod pause;
+mod pty;
 mod refusals;
 mod room_checks;
 mod rooms;
@@ -31,6 +32,7 @@ mod several_workers;
 mod status;
 mod synapse;
 mod systemd;
+mod terminal;
 mod tls_authorities;
 mod watched;
 

@@ -8,6 +8,7 @@ use crate::{
     environment::Environment,
     message::{Failure, code},
     store::{FollowerReport, Store, StoreError},
+    terminal::Progress,
 };
 
 /// Leases are judged by the database's clock, tokens and certificates by ours.
@@ -20,6 +21,7 @@ const DEAD_ROWS: i64 = 200_000;
 pub(super) async fn everything(
     environment: &Environment,
     config: &Config,
+    progress: &Progress,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
     variables(environment, findings);
@@ -30,7 +32,7 @@ pub(super) async fn everything(
             return Err(error);
         }
     };
-    if let Err(error) = database(&store, config, findings).await {
+    if let Err(error) = database(&store, config, progress, findings).await {
         findings.problem("database", error.to_string(), error.fix());
         return Err(error.into());
     }
@@ -58,7 +60,13 @@ fn variables(environment: &Environment, findings: &mut Findings) {
     }
 }
 
-async fn database(store: &Store, config: &Config, findings: &mut Findings) -> Result<(), StoreError> {
+async fn database(
+    store: &Store,
+    config: &Config,
+    progress: &Progress,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    progress.show("looking at the database");
     let server = store.server_facts().await?;
     findings
         .ok("database", format!("{} on PostgreSQL {}, reached as {}", server.database, server.version, server.role));
@@ -91,7 +99,7 @@ async fn database(store: &Store, config: &Config, findings: &mut Findings) -> Re
         findings.ok("clock", "agrees with the database server's");
     }
     load(store, findings).await?;
-    backends(store, config, findings).await
+    backends(store, config, progress, findings).await
 }
 
 async fn rights(store: &Store, role: &str, is_superuser: bool, findings: &mut Findings) -> Result<(), StoreError> {
@@ -142,7 +150,12 @@ async fn load(store: &Store, findings: &mut Findings) -> Result<(), StoreError> 
     Ok(())
 }
 
-async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Result<(), StoreError> {
+async fn backends(
+    store: &Store,
+    config: &Config,
+    progress: &Progress,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
     let backends = store.backends().await?;
     if backends.is_empty() {
         findings.warning("backends", "none is active: nothing can be sent", "add one in Odoo under Matrix > Backends");
@@ -161,6 +174,7 @@ async fn backends(store: &Store, config: &Config, findings: &mut Findings) -> Re
         if let Some(account) = followed.iter().find(|account| account.id == row.id) {
             from_matrix(account, findings);
         }
+        progress.show(&format!("asking the homeserver of {subject}"));
         match account(&Backend::new(row, &config.token_keys, config.http_timeout)).await {
             Ok((user, Some(device))) => findings.ok(subject, format!("{user}, device {device}")),
             Ok((user, None)) => findings.warning(
