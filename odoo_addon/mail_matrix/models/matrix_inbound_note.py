@@ -51,6 +51,7 @@ class MatrixInbound(models.Model):
         record = self._as_author(record, event.sender)
         words = self._quote_of(message.parent_id)
         body = self._note_body(record, event, words)
+        message = message.with_env(record.env)
         record._message_update_content(message, body=body, strict=False)
 
     def _follow_redaction(self, record, event):
@@ -72,6 +73,7 @@ class MatrixInbound(models.Model):
             message = newest == gone and message
         if message:
             record = self._as_author(record, event.sender)
+            message = message.with_env(record.env)
             record._message_update_content(
                 message, body="", attachment_ids=[], strict=False
             )
@@ -116,7 +118,8 @@ class MatrixInbound(models.Model):
         pieces = []
         if words:
             said = record.env._("In reply to: %s", words)
-            pieces.append(Markup("<blockquote>%s</blockquote>") % said)
+            # Odoo folds a quotation away.
+            pieces.append(Markup('<p class="text-muted mb-0">%s</p>') % said)
         if not self._user_of(event.sender):
             name = self._name_of(event.sender)
             heading = Markup("<p><b>%s</b> (%s):</p>")

@@ -44,6 +44,22 @@ class TestAppService(HttpCase, InboundCase):
         self.assertEqual(answers[0].json(), {})
         self.assertEqual(len(self.notes()), 1)
 
+    def test_changes_come_in_as_well(self):
+        """Odoo asks who writes, and nobody is logged in."""
+        self.user.sudo().matrix_user_id = ANNA
+        first, second = self.text("Frist"), self.text("Secret")
+        answer = self.answer_to(second["event_id"], "Answer")
+        changes = [self.edit_of(first, "First"), self.redaction_of(second)]
+
+        self.put([first, second, answer])
+        self.put(changes)
+
+        notes = self.notes()
+        self.assertIn("First", notes[0].body)
+        self.assertNotIn("Secret", notes[1].body or "")
+        self.assertEqual(notes[2].parent_id, notes[1])
+        self.assertFalse(self.env["matrix.inbound"].search([("error", "!=", False)]))
+
     def test_the_number_of_a_homeserver_that_was_set_up_anew_hides_nothing(self):
         self.put([self.text("Before")])
         self.put([self.text("After")])
