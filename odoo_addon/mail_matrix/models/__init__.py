@@ -18,6 +18,7 @@ from . import matrix_outbox_discard
 from . import matrix_log
 from . import matrix_log_access
 from . import matrix_log_hints
+from . import matrix_log_reactions
 from . import matrix_log_requeue
 from . import matrix_log_retention
 from . import matrix_lane

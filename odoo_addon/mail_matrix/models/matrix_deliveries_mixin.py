@@ -37,7 +37,8 @@ class MatrixDeliveriesMixin(models.AbstractModel):
 
         ``rows``: the newest first, each a dict: ``key``, ``date`` (UTC), ``event``,
         ``text`` (shortened), ``outcome`` (waiting, ok, failed or held),
-        ``outcome_text``, ``note`` (why it waits or failed), ``log_id``.
+        ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (what people
+        in the room think of it), ``log_id``.
         ``troubles``: in plain words, that the room takes nothing.
         Raises AccessError where the user may not read the record, or no deliveries at
         all.
@@ -112,6 +113,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "outcome": log.outcome,
             "outcome_text": self._matrix_outcome_name(log.outcome),
             "note": log.error_message if log.outcome != "ok" else False,
+            "reactions": log.reactions,
             "log_id": log.id,
         }
 

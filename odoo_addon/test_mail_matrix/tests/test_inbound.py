@@ -379,6 +379,37 @@ class TestAnswers(InboundCase):
         self.assertFalse(self.ingest(self.answer_to("$second", "Good")))
         self.assertEqual(len(self.notes(second)), 1)
 
+    def reactions(self):
+        rows = self.as_user(self.ticket).get_matrix_deliveries()["rows"]
+        self.env["matrix.log"].invalidate_model(["reactions"])
+        return [row["reactions"] for row in rows]
+
+    def test_reactions_are_shown_at_the_delivery(self):
+        self.deliver()
+        eve = self.reaction_to("$sent", sender="@eve:example.org")
+        check = self.reaction_to("$sent", "✅")
+
+        notes = self.ingest(self.reaction_to("$sent"), check, eve)
+
+        self.assertFalse(notes)
+        self.assertEqual(self.reactions(), ["👍 2  ✅"])
+
+        self.ingest(self.redaction_of(eve), self.redaction_of(check))
+
+        self.assertEqual(self.reactions(), ["👍"])
+
+    def test_a_reaction_to_something_else_is_shown_nowhere(self):
+        self.deliver()
+
+        self.ingest(
+            self.reaction_to("$other"),
+            self.reaction_to("$sent", ""),
+            self.reaction_to("$sent", "x" * 33),
+            self.reaction_to("$sent", "👎", room_id="!other:example.org"),
+        )
+
+        self.assertEqual(self.reactions(), [""])
+
     def test_an_answer_to_something_unknown_is_a_note(self):
         self.assertTrue(self.ingest(self.answer_to("$unknown", "Good")))
 
