@@ -33,7 +33,10 @@
         "views/matrix_menus.xml",
     ],
     "assets": {
-        "web.assets_backend": ["mail_matrix/static/src/deliveries/**/*"],
+        "web.assets_backend": [
+            "mail_matrix/static/src/composer/**/*",
+            "mail_matrix/static/src/deliveries/**/*",
+        ],
         "web.assets_backend_lazy": ["mail_matrix/static/src/overview/**/*"],
     },
     "demo": ["demo/matrix_demo.xml"],

@@ -40,13 +40,24 @@ class MatrixBackend(models.Model):
         help="The name that people see in Matrix. Test Connection sets it on the "
         "account.",
     )
+    sign_messages = fields.Boolean(
+        string="Show Who Writes",
+        help="What people write in Odoo begins with their name in the room: all "
+        "messages come from the same Matrix account.",
+        groups=_MANAGER,
+    )
     verify_ssl = fields.Boolean(
         string="Verify TLS Certificate",
         default=True,
         help="Turn off only for a test server with a self-signed certificate.",
         groups=_MANAGER,
     )
-    is_active = fields.Boolean(string="Active", default=True, copy=False)
+    is_active = fields.Boolean(
+        string="Active",
+        default=lambda self: not self._active_twin(self.env.company.id),
+        copy=False,
+        help="One backend can be active for each company, and one for all others.",
+    )
     hold_on_outage = fields.Boolean(
         string="Keep Messages During an Outage",
         default=True,
@@ -151,8 +162,10 @@ class MatrixBackend(models.Model):
     def create(self, vals_list):
         vals_list = [self._tidy(vals) for vals in vals_list]
         for vals in vals_list:
-            if vals.get("is_active", True):
-                company_id = vals.get("company_id", self.env.company.id)
+            company_id = vals.get("company_id", self.env.company.id)
+            if "is_active" not in vals:
+                vals["is_active"] = not self.browse()._active_twin(company_id)
+            elif vals["is_active"]:
                 self.browse()._refuse_second_active(company_id)
         backends = super().create(vals_list)
         # Odoo 18 asks nobody about the groups of fields here.
@@ -212,14 +225,7 @@ class MatrixBackend(models.Model):
         the index matrix_backend_one_active_per_company, which keeps what two
         transactions at the same time could break, would speak first.
         """
-        twin = self.sudo().search(
-            [
-                ("id", "not in", self.ids),
-                ("is_active", "=", True),
-                ("company_id", "=", company_id),
-            ],
-            limit=1,
-        )
+        twin = self._active_twin(company_id)
         if twin and company_id:
             raise ValidationError(
                 self.env._(
@@ -237,6 +243,17 @@ class MatrixBackend(models.Model):
                     twin=twin.name,
                 )
             )
+
+    def _active_twin(self, company_id):
+        """Return, with all rights, another backend that speaks for the company."""
+        return self.sudo().search(
+            [
+                ("id", "not in", self.ids),
+                ("is_active", "=", True),
+                ("company_id", "=", company_id),
+            ],
+            limit=1,
+        )
 
     @api.model
     def _tidy(self, vals):

@@ -160,7 +160,7 @@ class MatrixBackend(models.Model):
                 ("backend_id", "in", self.ids),
                 ("date", ">=", since),
                 ("is_final", "=", True),
-                ("error_code", "not in", words.NOT_TOLD),
+                ("error_code", "not in", words.NOT_FAILED),
             ],
             ["backend_id", "status"],
             ["__count"],

@@ -46,6 +46,7 @@ class MatrixLog(models.Model):
             ("failed", "Failed"),
             ("held", "Waiting for the homeserver"),
             ("untold", "Not sent"),
+            ("discarded", "Discarded"),
         ],
         compute="_compute_outcome",
     )
@@ -80,6 +81,8 @@ class MatrixLog(models.Model):
             row.outcome = row.status if row.is_final else "held"
             if row.error_code in words.NOT_TOLD:
                 row.outcome = "untold"
+            elif row.error_code == words.ERROR_DISCARDED:
+                row.outcome = "discarded"
 
     @api.model
     def _selection_record_ref(self):

@@ -95,6 +95,8 @@ class MatrixOutbox(models.Model):
         text = contents.clean(body)
         if not text.strip():
             raise UserError(self.env._("Write a message first: this one is empty."))
+        if backend.sign_messages and event_type in ("manual", "dm"):
+            text = f"{contents.clean(self.env.user.name)}: {text}"
         mentions = [*mentions, *contents.typed_mentions(text)]
         row = self._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._bounded(row["content"])

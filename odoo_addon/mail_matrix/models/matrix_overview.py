@@ -34,7 +34,7 @@ class MatrixLog(models.Model):
                     *lately,
                     ("status", "=", "failed"),
                     ("is_final", "=", True),
-                    ("error_code", "not in", words.NOT_TOLD),
+                    ("error_code", "not in", words.NOT_FAILED),
                 ]
             ),
             "waiting": False,

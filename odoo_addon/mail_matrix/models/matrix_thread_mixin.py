@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import formatLang
 
 from ..tools import content as contents
 from .matrix_deliveries_mixin import USER
@@ -40,7 +41,6 @@ class MatrixThreadMixin(models.AbstractModel):
         help="Messages to the followers are also posted in the room. Internal "
         "notes stay in Odoo.",
     )
-    matrix_message = fields.Text(string="Message", copy=False, groups=USER)
     matrix_message_fullness = fields.Char(
         string="Message Length",
         compute="_compute_matrix_message_fullness",
@@ -186,12 +186,26 @@ class MatrixThreadMixin(models.AbstractModel):
         outbox._insert_rows([row])
 
     @api.model
-    def _matrix_fullness(self, text):
-        """Return in words how much of what an event can hold ``text`` takes."""
-        used = contents.size({"body": contents.clean(text)})
+    def _matrix_no_backend_explanation(self):
         return self.env._(
-            "%(percent)s %% of what a message holds",
-            percent=used * 100 // contents.MAX_CONTENT_BYTES,
+            "No Matrix backend is active for this company. A Matrix Manager can set "
+            "one up under Matrix → Backends."
+        )
+
+    @api.model
+    def _matrix_fullness(self, text):
+        """Return in words how much of an event ``text`` takes, or False if it is
+        short."""
+        used, limit = (
+            contents.size({"body": contents.clean(text)}),
+            contents.MAX_CONTENT_BYTES,
+        )
+        if used < limit // 2:
+            return False
+        return self.env._(
+            "%(used)s of %(limit)s KB",
+            used=formatLang(self.env, used / 1024, digits=0),
+            limit=limit // 1024,
         )
 
     def _matrix_check_person(self):
@@ -216,12 +230,7 @@ class MatrixThreadMixin(models.AbstractModel):
             )
         backend = self._matrix_backend()
         if not backend:
-            raise UserError(
-                self.env._(
-                    "No Matrix backend is active for this company. A Matrix Manager "
-                    "can set one up under Matrix → Backends."
-                )
-            )
+            raise UserError(self._matrix_no_backend_explanation())
         # With all rights on the backend, whose default room a plain user need not see.
         room = room_record.matrix_room_id or backend.default_room_id
         if not room:

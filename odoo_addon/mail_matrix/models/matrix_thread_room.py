@@ -231,12 +231,7 @@ class MatrixThreadMixin(models.AbstractModel):
         self._matrix_check_person()
         backend = self._matrix_backend()
         if not backend:
-            raise UserError(
-                self.env._(
-                    "No Matrix backend is active for this company. A Matrix Manager "
-                    "can set one up under Matrix → Backends."
-                )
-            )
+            raise UserError(self._matrix_no_backend_explanation())
         return backend._client()
 
     def _matrix_room_or_raise(self):

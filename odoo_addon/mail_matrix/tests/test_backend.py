@@ -74,14 +74,14 @@ class TestBackend(MatrixCase):
 
         for company_id in (company.id, False):
             self.backend.is_active = True
+            values = {
+                "name": "Twin",
+                "homeserver_url": "http://localhost",
+                "company_id": company_id,
+            }
             with self.assertRaisesRegex(ValidationError, "Own|Office"):
-                self.backend.create(
-                    {
-                        "name": "Twin",
-                        "homeserver_url": "http://localhost",
-                        "company_id": company_id,
-                    }
-                )
+                self.backend.create({**values, "is_active": True})
+            self.assertFalse(self.backend.create(values).is_active)
 
     def test_the_database_keeps_two_transactions_from_activating_two(self):
         with (

@@ -43,3 +43,5 @@ ERROR_NO_SUCH_USER = "org.odoo.no_such_user"
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"
 NOT_TOLD = (ERROR_NO_ROOM, ERROR_OFF)
+# Logged as failed, but nothing has failed.
+NOT_FAILED = (*NOT_TOLD, ERROR_DISCARDED)

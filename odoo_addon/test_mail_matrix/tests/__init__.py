@@ -6,12 +6,14 @@ from . import test_chatter
 from . import test_chatter_changes
 from . import test_chatter_html
 from . import test_deliveries
+from . import test_draft
 from . import test_enqueue
 from . import test_groups
 from . import test_held_room
 from . import test_inbound
 from . import test_inbound_http
 from . import test_log_access
+from . import test_log_outcomes
 from . import test_manual
 from . import test_move
 from . import test_preview

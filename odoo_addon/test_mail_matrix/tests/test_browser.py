@@ -45,7 +45,12 @@ class TestBrowser(BrowserCase):
             (await shows(".o_filter_menu .o_menu_item", "Failed")).click();
             await until(() => document.querySelectorAll(".o_data_row").length === 1);
             await click(".o_data_row button[name=action_retry]");
-            await shows(".o_notification", "1 queued");
+            await until(() => one(".o_notification"));
+            await until(() => one(".o_data_row") &&
+                !one(".o_data_row button[name=action_retry]"), "no Retry");
+            await click(".o_data_row [name=payload]");
+            await click("button[name=action_view_retried]");
+            await shows(".o_data_row", "Please retry me");
             """,
             "matrix-manager",
         )
@@ -65,6 +70,21 @@ class TestBrowser(BrowserCase):
             """,
             "matrix-manager",
         )
+
+    def test_a_second_backend_starts_inactive(self):
+        self.backend.company_id = self.manager.company_id
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_backend_action/new",
+            """
+            await enter("name", "Second");
+            await enter("homeserver_url", "https://second.example.org");
+            await click(".o_form_button_save");
+            await shows(".ribbon", "Inactive");
+            """,
+            "matrix-manager",
+        )
+        backend = self.env["matrix.backend"].search([("name", "=", "Second")])
+        self.assertFalse(backend.is_active)
 
     def test_a_manager_sets_up_a_backend(self):
         self.backend.unlink()

@@ -87,10 +87,10 @@ class TestManual(TicketCase):
 
     def test_the_record_tells_how_much_fits(self):
         with Form(self.ticket) as form:
-            form.matrix_message = "x" * 30 * 1024
-            self.assertEqual(
-                form.matrix_message_fullness, "50 % of what a message holds"
-            )
+            form.matrix_message = "Short"
+            self.assertFalse(form.matrix_message_fullness)
+            form.matrix_message = "x" * 48 * 1024
+            self.assertEqual(form.matrix_message_fullness, "48 of 60 KB")
 
     def test_what_is_missing_is_said(self):
         self.ticket.matrix_room_id = False

@@ -5,6 +5,7 @@ import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useRecordObserver} from "@web/model/relational_model/utils";
 import {useService} from "@web/core/utils/hooks";
 
+const FINAL = ["ok", "failed", "untold", "discarded"];
 const FIRST_PAUSE = 1000;
 const GIVE_UP_AFTER = 120000;
 
@@ -70,7 +71,7 @@ export class MatrixDeliveries extends Component {
             return;
         }
         Object.assign(this.state, found);
-        const waits = found.rows.some((row) => !["ok", "failed", "untold"].includes(row.outcome));
+        const waits = found.rows.some((row) => !FINAL.includes(row.outcome));
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
             this.timer = setTimeout(() => this.read(), this.pause);
@@ -80,7 +81,7 @@ export class MatrixDeliveries extends Component {
     }
 
     formatDate(date) {
-        return formatDateTime(deserializeDateTime(date));
+        return formatDateTime(deserializeDateTime(date), {showSeconds: false});
     }
 
     badge(outcome) {
@@ -89,6 +90,7 @@ export class MatrixDeliveries extends Component {
             failed: "text-bg-danger",
             held: "text-bg-warning",
             untold: "text-bg-secondary",
+            discarded: "text-bg-secondary",
         };
         return classes[outcome] || "text-bg-info";
     }

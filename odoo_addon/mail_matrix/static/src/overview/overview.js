@@ -1,7 +1,9 @@
 import {Component, onWillStart, useState} from "@odoo/owl";
+import {_t} from "@web/core/l10n/translation";
 import {GraphRenderer} from "@web/views/graph/graph_renderer";
 import {PivotRenderer} from "@web/views/pivot/pivot_renderer";
 import {deserializeDateTime} from "@web/core/l10n/dates";
+import {formatInteger} from "@web/views/fields/formatters";
 import {graphView} from "@web/views/graph/graph_view";
 import {pivotView} from "@web/views/pivot/pivot_view";
 import {registry} from "@web/core/registry";
@@ -16,6 +18,8 @@ export class MatrixOverview extends Component {
         this.orm = useService("orm");
         this.action = useService("action");
         this.state = useState({});
+        this.done = _t("Done");
+        this.todo = _t("To do");
         onWillStart(async () => {
             Object.assign(
                 this.state,
@@ -27,6 +31,10 @@ export class MatrixOverview extends Component {
     get waitingFor() {
         const since = this.state.oldest_queued_at;
         return since && deserializeDateTime(since).toRelative();
+    }
+
+    openStep(step) {
+        return step.action && this.action.doAction(step.action);
     }
 
     openBackend(id) {
@@ -67,6 +75,33 @@ export class MatrixOverview extends Component {
     }
 }
 
+// The colours of the tiles and chips, by status.
+const COLORS = {ok: "#28a745", failed: "#dc3545"};
+
+/** Whole messages, in the colours that their outcome has everywhere. */
+class MatrixGraphRenderer extends GraphRenderer {
+    getBarChartData() {
+        const data = super.getBarChartData();
+        const names = this.model.metaData.fields.status.selection;
+        for (const dataset of data.datasets) {
+            const status = names.find(([, name]) => name === dataset.label);
+            if (status) {
+                dataset.backgroundColor = COLORS[status[0]];
+            }
+        }
+        return data;
+    }
+
+    getScaleOptions() {
+        const scales = super.getScaleOptions();
+        if (scales.y) {
+            scales.y.ticks.precision = 0;
+            scales.y.ticks.callback = (value) => formatInteger(value);
+        }
+        return scales;
+    }
+}
+
 /**
  * @param {Function} renderer the view's own
  * @returns {Function} one that stands below the overview
@@ -82,7 +117,7 @@ function belowOverview(renderer) {
 
 registry.category("views").add("matrix_overview_graph", {
     ...graphView,
-    Renderer: belowOverview(GraphRenderer),
+    Renderer: belowOverview(MatrixGraphRenderer),
 });
 registry.category("views").add("matrix_overview_pivot", {
     ...pivotView,

@@ -1,0 +1,100 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from .matrix_deliveries_mixin import USER
+
+_KEPT_DAYS = 180
+
+
+class MatrixDraft(models.Model):
+    """What a person has begun to write to a record's room. Nobody else reads it."""
+
+    _name = "matrix.draft"
+    _description = "Matrix Draft"
+    _log_access = False
+
+    user_id = fields.Many2one(
+        "res.users", required=True, ondelete="cascade", readonly=True
+    )
+    res_model = fields.Char(required=True, readonly=True)
+    res_id = fields.Many2oneReference(
+        model_field="res_model", required=True, readonly=True
+    )
+    body = fields.Text(required=True, readonly=True)
+    written_at = fields.Datetime(required=True, readonly=True)
+
+    def init(self):
+        self.env.cr.execute(
+            """
+            CREATE UNIQUE INDEX IF NOT EXISTS matrix_draft_one_per_person
+                ON matrix_draft (res_model, res_id, user_id)
+            """
+        )
+
+    @api.autovacuum
+    def _gc_drafts(self):
+        """Forget what nobody came back to."""
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM matrix_draft "
+                "WHERE written_at < now() AT TIME ZONE 'UTC' - %s * interval '1 day'",
+                _KEPT_DAYS,
+            )
+        )
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The text that is being written belongs to the person who writes it."""
+
+    _inherit = "matrix.thread.mixin"
+
+    matrix_message = fields.Text(
+        string="Message",
+        compute="_compute_matrix_message",
+        inverse="_inverse_matrix_message",
+        groups=USER,
+    )
+
+    @api.depends_context("uid")
+    def _compute_matrix_message(self):
+        drafts = self._matrix_drafts()
+        bodies = {draft.res_id: draft.body for draft in drafts}
+        for record in self:
+            record.matrix_message = bodies.get(record._origin.id, False)
+
+    def _inverse_matrix_message(self):
+        self._matrix_check_user()
+        drafts = self._matrix_drafts()
+        before = {draft.res_id: draft for draft in drafts}
+        for record in self:
+            draft = before.get(record.id, drafts.browse())
+            body = record.matrix_message
+            if not body:
+                draft.unlink()
+                continue
+            values = {"body": body, "written_at": self.env.cr.now()}
+            if draft:
+                draft.write(values)
+            else:
+                draft.create(
+                    {
+                        "user_id": self.env.uid,
+                        "res_model": self._name,
+                        "res_id": record.id,
+                        **values,
+                    }
+                )
+
+    def _matrix_drafts(self):
+        """Return this person's own drafts, with all rights: nobody has any on them."""
+        return (
+            self.env["matrix.draft"]
+            .sudo()
+            .search(
+                [
+                    ("user_id", "=", self.env.uid),
+                    ("res_model", "=", self._name),
+                    ("res_id", "in", self._origin.ids),
+                ]
+            )
+        )
