@@ -197,6 +197,7 @@ class MatrixBackend(models.Model):
 
     def _open(self, xmlid):
         self.ensure_one()
+        self.check_access("read")
         action = self.env["ir.actions.act_window"]._for_xml_id(xmlid)
         action["domain"] = [("backend_id", "=", self.id)]
         return action

@@ -39,6 +39,8 @@ class MatrixContact(models.Model):
         string="Avatar Address", readonly=True, groups=_MANAGER, copy=False
     )
     avatar_fetched_at = fields.Datetime(groups=fields.NO_ACCESS)
+    # The sync that found this person last: syncs may begin in the same second.
+    found_by = fields.Integer(groups=fields.NO_ACCESS)
     is_direct = fields.Boolean(
         string="Direct Chat",
         readonly=True,
@@ -260,8 +262,8 @@ class MatrixContact(models.Model):
     # What the homeserver says
 
     @api.model
-    def _store_found(self, backend, found, seen_at):
-        """Create or update the contacts that a sync has found.
+    def _store_found(self, backend, found, sync_id):
+        """Create or update the contacts that the sync ``sync_id`` has found.
 
         :param found: ``{Matrix ID: values}``, values as tools.people.profile plus
             ``is_direct``
@@ -270,6 +272,7 @@ class MatrixContact(models.Model):
         known = self.search(
             [("backend_id", "=", backend.id), ("matrix_user_id", "in", list(found))]
         )
+        seen = {"last_seen": fields.Datetime.now(), "found_by": sync_id}
         for contact in known:
             values = {**found[contact.matrix_user_id], "is_gone": False}
             changed = {
@@ -280,10 +283,10 @@ class MatrixContact(models.Model):
             if "avatar_url" in changed:
                 # The picture is another one, or none: the next look fetches it.
                 changed.update(image_1920=False, avatar_fetched_at=False)
-            contact.write({**changed, "last_seen": seen_at})
+            contact.write({**changed, **seen})
         ids = set(known.mapped("matrix_user_id"))
         new = [
-            {**values, "backend_id": backend.id, "last_seen": seen_at}
+            {**values, "backend_id": backend.id, **seen}
             for account, values in found.items()
             if account not in ids
         ]

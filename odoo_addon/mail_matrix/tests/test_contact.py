@@ -231,6 +231,39 @@ class TestContact(MatrixCase):
 
         self.assertEqual(twin.company_id, branch)
 
+    def test_two_companies_of_one_homeserver_do_not_see_each_others_messages(self):
+        branch = self.env["res.company"].create({"name": "Branch"})
+        self.backend.company_id = self.env.company
+        second = self.backend.copy({"company_id": branch.id, "is_active": True})
+        theirs = {"company_id": branch.id, "company_ids": [Command.set(branch.ids)]}
+        colleague = self.make_user(
+            "branch-u", "mail_matrix.group_matrix_user", **theirs
+        )
+        boss = self.make_user("branch-m", "mail_matrix.group_matrix_manager", **theirs)
+        twin = self.make_contact(ANNA, backend_id=second.id)
+
+        self.write_to(self.contact, "From here")
+        self.write_to(twin, "From the branch", colleague)
+
+        lanes = [row["lane"] for row in self.outbox()]
+        self.assertEqual(lanes, [f"{self.backend.id}/{ANNA}", f"{second.id}/{ANNA}"])
+        self.log_all()
+        logs = self.env["matrix.log"]
+        for user, text in (
+            (self.user, "From here"),
+            (self.manager, "From here"),
+            (colleague, "From the branch"),
+            (boss, "From the branch"),
+        ):
+            seen = logs.with_user(user).search([("matrix_user_id", "=", ANNA)])
+            self.assertEqual(seen.mapped("payload"), [text], user.login)
+
+    def test_one_may_write_to_oneself(self):
+        self.user.matrix_user_id = ANNA
+        self.write_to(self.contact, "Do not forget the file")
+
+        self.assertEqual(self.outbox()[0]["matrix_user_id"], ANNA)
+
     def test_a_person_is_there_once_for_each_backend(self):
         with (
             mute_logger("odoo.sql_db"),

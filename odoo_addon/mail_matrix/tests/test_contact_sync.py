@@ -1,4 +1,5 @@
 import time
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
@@ -88,6 +89,13 @@ class TestContactSync(MatrixCase):
         after = {account: contact.id for account, contact in self.contacts().items()}
         self.assertEqual(after, before)
         self.assertIn("Contacts found: 2, of which new: 0", sync.result)
+
+    def test_a_sync_counts_whom_it_found_itself(self):
+        self.sync(with_rooms=True)
+
+        sync = self.sync(with_rooms=False)
+
+        self.assertEqual(sync.result, "Contacts found: 1, of which new: 0.")
 
     def test_a_search_of_the_directory_keeps_what_is_sound(self):
         anna = {
@@ -219,10 +227,92 @@ class TestContactSync(MatrixCase):
         self.assertEqual(sync.state, "background")
         self.answers[members(ROOM)] = (200, {"joined": {ANNA: {"display_name": "A"}}})
 
-        self.env["matrix.contact.sync"]._cron_continue()
+        [(_user, told)] = self.continue_in_background()
 
         self.assertEqual(sync.state, "done")
         self.assertEqual(self.contacts()[ANNA].name, "A")
+        self.assertEqual((told["message"], told["type"]), (sync.result, "success"))
+
+    def continue_in_background(self):
+        """Let the scheduled action run once; return who was notified of what."""
+        told = []
+
+        def send(user, _kind, message):
+            told.append((user, message))
+
+        with patch.object(type(self.env["res.users"]), "_bus_send", send):
+            self.env["matrix.contact.sync"]._cron_continue()
+        return told
+
+    def test_a_long_directory_tells_its_progress_and_goes_on(self):
+        with patch.object(matrix_contact_sync, "_MAX_PEOPLE", 1):
+            sync = self.sync(with_rooms=True)
+            sync.action_continue_in_background()
+            self.assertEqual(sync.state, "background")
+            [(user, told)] = self.continue_in_background()
+
+        self.assertEqual((user, told["type"]), (self.user, "info"))
+        self.assertIn("Contacts found: ", told["message"])
+        self.assertEqual(sync.state, "background")
+        self.continue_in_background()
+        self.assertEqual(sync.state, "done")
+        self.assertEqual({*self.contacts()}, {ANNA, BORIS})
+
+    def test_a_sync_that_cannot_go_on_gives_the_next_one_its_turn(self):
+        syncs = self.env["matrix.contact.sync"]
+        for status, state in ((429, "stopped"), (200, "done")):
+            self.answers["GET", "/account/whoami"] = (status, {"user_id": BOT})
+            first = syncs.create({"backend_id": self.backend.id, "state": "background"})
+
+            [(_user, told)] = self.continue_in_background()
+
+            self.assertEqual(first.state, state)
+            self.assertEqual(told["message"], first.result)
+        waiting = syncs.create({"backend_id": self.backend.id, "state": "background"})
+        self.backend.is_active = False
+
+        [(_user, told)] = self.continue_in_background()
+
+        self.assertEqual((waiting.state, told["type"]), ("stopped", "warning"))
+        self.assertIn("turned off", told["message"])
+
+    def test_a_slow_directory_keeps_nobody_waiting(self):
+        # Nobody ever answers.
+        self.answers[SEARCH] = lambda _body: None
+        began = time.monotonic()
+
+        with patch.object(matrix_contact_sync, "_CALL_SECONDS", 0.3):
+            sync = self.sync(term="ann")
+
+        self.assertLess(time.monotonic() - began, 20)
+        self.assertEqual(sync.state, "stopped")
+        self.assertIn("Not finished", sync.result)
+
+    def test_ids_of_every_length_and_case_are_kept_apart(self):
+        long = "@" + "a" * 252 + ":x"
+        sound = {long, "@Anna:example.org", ANNA}
+        found = [*sound, long[:1] + "a" + long[1:], "@" + "ä" * 127 + ":x"]
+        people = [{"user_id": user_id, "display_name": "A"} for user_id in found]
+        self.answers[SEARCH] = (200, {"results": people})
+
+        sync = self.sync(term="a", with_direct=False)
+
+        self.assertEqual({*self.contacts()}, sound)
+        self.assertEqual(sync.state, "done")
+
+    def test_an_avatar_is_fetched_again_after_a_month(self):
+        anna = {"display_name": "Anna", "avatar_url": "mxc://example.org/abc"}
+        self.answers[members(ROOM)] = (200, {"joined": {ANNA: anna}})
+        self.answers["GET", f"{THUMBNAIL}/abc"] = (200, picture())
+        self.sync()
+        contact = self.contacts()[ANNA]
+        for days, fetched in ((29, 1), (31, 2)):
+            contact.sudo().avatar_fetched_at = datetime.now() - timedelta(days=days)
+
+            self.sync()
+
+            asked = self.homeserver.asked("GET", f"{THUMBNAIL}/abc")
+            self.assertEqual(len(asked), fetched, days)
 
     def test_the_nightly_sync_is_off_and_looks_everywhere(self):
         cron = self.env.ref("mail_matrix.matrix_contact_sync_cron")

@@ -88,6 +88,7 @@ class MatrixContactSync(models.TransientModel):
         return self._reopen()
 
     def action_open_contacts(self):
+        self.env["matrix.contact"]._matrix_check_user()
         return self.env["ir.actions.act_window"]._for_xml_id(
             "mail_matrix.matrix_contact_action"
         )
@@ -120,28 +121,42 @@ class MatrixContactSync(models.TransientModel):
         waiting = self.search([("state", "=", "background")], order="id")
         if waiting:
             sync = waiting[0]
-            sync._run()
-            if sync.state == "stopped":
+            if sync._run_in_background() and sync.state == "stopped":
                 sync.state = "background"
             sync._notify_progress()
             waiting = waiting.filtered(lambda sync: sync.state == "background")
         self.env["ir.cron"]._notify_progress(done=1, remaining=len(waiting))
 
+    def _run_in_background(self):
+        """Run, and return whether the next run may follow at once.
+
+        Not where the homeserver does not answer or asks to wait, nor where the backend
+        was turned off: the syncs behind this one would never have their turn.
+        """
+        try:
+            return self._run()
+        except UserError as error:
+            self.write({"state": "stopped", "result": str(error)})
+            return False
+
     def _notify_progress(self):
-        is_over = self.state == "done"
+        kinds = {"done": "success", "background": "info"}
         self.create_uid._bus_send(
             "simple_notification",
             {
                 "title": self.env._("Sync Contacts"),
                 "message": self.result,
-                "type": "success" if is_over else "info",
+                "type": kinds.get(self.state, "warning"),
             },
         )
 
     # The work, with all rights
 
     def _run(self):
-        """Take steps until none is left, the time is over or the server refuses."""
+        """Take steps until none is left, the time is over or the server refuses.
+
+        Return whether a next run may follow at once.
+        """
         if not self.backend_id.is_active:
             raise UserError(self.env._("This Matrix backend is turned off."))
         self.env.cr.execute(
@@ -162,15 +177,14 @@ class MatrixContactSync(models.TransientModel):
         run = _Run(self)
         reason = run.take_steps()
         contacts = self.env["matrix.contact"]
-        self.new_count += contacts._store_found(
-            self.backend_id, run.found, fields.Datetime.now()
-        )
+        self.new_count += contacts._store_found(self.backend_id, run.found, self.id)
         if not run.todo and not reason:
             run.fetch_avatars()
         self.todo = run.todo
         self.notes = list(dict.fromkeys([*(self.notes or []), *run.notes]))
         self.state = "stopped" if run.todo else "done"
         self.result = self._words(reason)
+        return not run.is_refused
 
     def _begin(self):
         term = contents.clean(self.term).strip()
@@ -200,6 +214,7 @@ class MatrixContactSync(models.TransientModel):
             [
                 ("backend_id", "=", self.backend_id.id),
                 ("last_seen", ">=", self.started_at),
+                ("found_by", "=", self.id),
             ]
         )
         lines = []
@@ -234,6 +249,7 @@ class _Run:
         self.found = {}
         self.notes = []
         self.account = None
+        self.is_refused = False
 
     def has_time(self):
         return time.monotonic() < self.until
@@ -255,6 +271,7 @@ class _Run:
             except MatrixError as error:
                 # Without an answer, or told to wait, the next step would fare alike.
                 if error.status is None or error.status in (401, 429):
+                    self.is_refused = True
                     return str(error)
                 self.notes.append(str(error))
                 further = []
