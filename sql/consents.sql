@@ -1,4 +1,4 @@
--- Of some messages those whose record allows now that they stand readable in an encrypted room.
+-- Those of some messages whose record allows now that they are sent unencrypted to an encrypted room.
 --
 -- $1 message ids
 SELECT o.id FROM matrix_outbox AS o

@@ -1,5 +1,5 @@
 -- The rights of the worker's role: what it needs and nothing else. Run as the owner of Odoo's tables; may run again.
--- Odoo drops them with the tables when mail_matrix is uninstalled: run this again after it was installed anew.
+-- Odoo drops them with the tables when mail_matrix is uninstalled: run this again after it is reinstalled.
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT, DELETE ON matrix_outbox TO {role};
 GRANT SELECT, INSERT ON matrix_log TO {role};
@@ -15,7 +15,7 @@ BEGIN
     END IF;
 END $rights_of_the_follower$;
 -- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
--- the database has been made read-only. Who may not alter the role leaves them to an administrator.
+-- the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$
 BEGIN
     ALTER ROLE {role} SET statement_timeout = '8s';

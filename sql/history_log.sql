@@ -1,6 +1,6 @@
 -- One step through what became of messages, newest first and without their texts. The log has no index on messages, rooms and people,
 -- and may hold millions of rows: so it is read backwards, so many rows at a time. Failures and the rows of a record have indexes, and
--- come all in one step. Every condition that is NULL is no condition.
+-- come all in one step. A parameter that is NULL is not a condition.
 --
 -- $1 id of the message in the outbox, $2 room, $3 person, $4 model and $5 id of the record, $6 not older than so many seconds,
 -- $7 only failures, $8 rows of the log before this id, $9 read at most so many of them, $10 return at most so many rows

@@ -1,5 +1,5 @@
 -- One step through the messages that wait, newest first and without their texts. A message, a room and a person have indexes, and come in
--- one step; else the outbox is read backwards, so many rows at a time. Every condition that is NULL is no condition.
+-- one step; else the outbox is read backwards, so many rows at a time. A parameter that is NULL is not a condition.
 --
 -- $1 id of the message, $2 room, $3 person, $4 model and $5 id of the record, $6 not older than so many seconds,
 -- $7 messages before this id, $8 read at most so many of them, $9 return at most so many rows

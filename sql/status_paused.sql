@@ -1,5 +1,5 @@
 -- An operator pauses backends: nobody sends before an operator resumes them, whatever their configuration becomes.
--- The workers are told at once.
+-- The workers are notified at once.
 --
 -- $1 backends, $2 reason
 WITH before AS (

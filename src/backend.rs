@@ -1,4 +1,4 @@
-//! The backends that this process knows: how to reach each one's homeserver, and whether its lanes may go on sending.
+//! The backends that this process knows: how to reach each homeserver, and whether its lanes may go on sending.
 
 use std::{
     collections::HashMap,

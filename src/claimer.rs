@@ -20,23 +20,23 @@ use crate::{
     store::{Claim, Standing, Store, StoreError, Walk, Wanted},
 };
 
-/// Free lanes that one walk finds, at least: others may take some of them first.
+/// A walk looks for at least this many free lanes: other workers may take some of them first.
 const LEAST_FOUND: usize = 4;
 
-/// Another worker has the slot of a limited backend: look again soon, when the next one shows.
+/// Another worker has the slot of a limited backend: look again soon for the next slot.
 const SLOT_POLL: Duration = Duration::from_millis(20);
 
-/// The turn to probe a stopped backend may not be had, for the database's sake: look again after this.
+/// If the database does not grant the turn to probe a stopped backend, look again after this pause.
 const PROBE_POLL: Duration = Duration::from_millis(500);
 
-/// The database could not be told why nobody may send: we know how long to wait, and it may hear of a new configuration.
+/// If the reason why nobody may send could not be written, we wait by ourselves, and look this often for a new configuration.
 const UNRECORDED_POLL: Duration = Duration::from_millis(500);
 
 /// Where the walk over a backend's lanes stands.
 #[derive(Debug, Default)]
 struct Cursor {
     after: Option<Lane>,
-    /// The pass began at the first lane and has claimed nothing since: when it ends, there is nothing.
+    /// The pass began at the first lane and has claimed nothing since. If it ends with this still set, no lane is claimable.
     is_idle_pass: bool,
     busy_elsewhere: usize,
 }
@@ -47,9 +47,9 @@ pub struct Round {
     pub claims: Vec<Claimed>,
     /// All lanes were looked at, and none was free.
     pub is_idle: bool,
-    /// Whatever was free has been claimed: one more place finds nothing before a lane is given back or a message comes.
+    /// Everything that was free has been claimed: another walk finds nothing until a lane is given back or a message is queued.
     pub is_exhausted: bool,
-    /// Lanes with messages that others hold, and whose leases may end, or that are at rest.
+    /// Lanes with messages that are leased by others, whose leases may end, or that are resting.
     pub busy_elsewhere: usize,
     /// Stopped backends that may be asked now whether they are back.
     pub to_probe: Vec<Arc<Backend>>,
@@ -71,9 +71,9 @@ pub struct Claimer {
     pulse: Pulse,
     cursors: HashMap<BackendId, Cursor>,
     size: Size,
-    /// A claim may have leased lanes without our hearing of it: until then their leases may end.
+    /// Until then there may be lanes leased to us by a claim whose answer was lost.
     unheard_until: Option<Instant>,
-    /// The backend that was the last to get places: the next one in the order of their ids is first.
+    /// The backend that got places last: the round begins with the one that follows it by id.
     served: Option<BackendId>,
 }
 
@@ -82,7 +82,7 @@ impl Claimer {
         Self { backends, pulse, cursors: HashMap::new(), size: Size::default(), unheard_until: None, served: None }
     }
 
-    /// One walk and the claims of what it found, at most `places` of them. Without a place it hears what may be sent at all.
+    /// Walks once and claims at most `places` of the lanes found. Without a free place it only learns which backends may send.
     pub async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
         let most = places.max(LEAST_FOUND);
         let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
@@ -96,7 +96,7 @@ impl Claimer {
         self.backends.retain(|id, version| {
             ring.backends.iter().any(|walk| (walk.backend, walk.config_version) == (id, version))
         });
-        // With fewer places than backends, the first ones would have them all.
+        // Otherwise, with fewer places than backends, the first backends would always get them all.
         let served = self.served;
         ring.backends.sort_unstable_by_key(|walk| (served.is_some_and(|id| walk.backend <= id), walk.backend));
         let open = ring.backends.iter().filter(|walk| matches!(walk.standing, Standing::Open | Standing::Paced));
@@ -108,7 +108,7 @@ impl Claimer {
         let mut backends_left = ring.backends.len();
         let mut trouble = None;
         for walk in ring.backends {
-            // Many backends on a slow database make a long round, which is no loop that hangs.
+            // With many backends and a slow database a round is long, but the loop does not hang.
             self.pulse.beat();
             let id = walk.backend;
             let share = shares.free.div_ceil(backends_left).min(shares.left_for(id));
@@ -120,7 +120,7 @@ impl Claimer {
                 Err(error) => {
                     let is_away = error.is_passing();
                     trouble.get_or_insert(error);
-                    // Should it be away for this backend alone, as by a lock, the others are first the next time.
+                    // If the trouble is this backend's alone, such as a lock, the others go first next time.
                     self.served = Some(id);
                     if is_away {
                         break;
@@ -133,7 +133,7 @@ impl Claimer {
         }
         match trouble {
             Some(error) if round.claims.is_empty() => Err(error),
-            // What was leased for other backends has to be sent.
+            // The lanes that were leased for other backends must be sent.
             Some(error) => {
                 warn!(%error, "Not every backend's lanes could be leased");
                 round.is_idle = false;
@@ -157,7 +157,7 @@ impl Claimer {
         let is_paced = walk.standing == Standing::Paced;
         match walk.standing {
             Standing::Closed { wait } => {
-                // Until somebody resumes it: what is claimed already stops before its next message.
+                // Paused until somebody resumes it: lanes that are already claimed stop before their next message.
                 if wait.is_none() {
                     self.backends.pause(id);
                 }
@@ -180,9 +180,9 @@ impl Claimer {
                     round.look_again(Some(UNRECORDED_POLL));
                     return Ok(());
                 }
-                // Lanes of our own are none to take a slot for.
+                // Lanes that we hold already need no slot.
                 let needs_slot = is_paced && lanes.iter().any(|lane| !leases.holds(lane));
-                // Closed by one of our lanes, and why is just being written down: what was leased now would only be given back.
+                // One of our lanes has closed the gate and is writing the reason: lanes leased now would only be given back.
                 if gate.is_closed() || (needs_slot && !store.take_slot(id).await?) {
                     round.look_again(Some(SLOT_POLL));
                     return Ok(());
@@ -205,7 +205,7 @@ impl Claimer {
             *cursor = Cursor { is_idle_pass: true, ..Cursor::default() };
         }
         cursor.after.clone_from(&turn.walk.passed_until);
-        // A lane of our own may have been given back in the database a moment before we hear of it.
+        // The database may list one of our own lanes as free a moment before we learn that it was given back.
         let free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
         let most = self.size.lanes(turn.most);
         let mut claimed = 0;
@@ -219,7 +219,7 @@ impl Claimer {
             let claims = match turn.store.claim(&wanted).await {
                 Ok(claims) => claims,
                 Err(error) => {
-                    // Nobody has looked at these lanes: the next walk must not take the pass for an idle one.
+                    // These lanes were not looked at, so the next walk must not take this pass for an idle one.
                     cursor.after = None;
                     self.unheard_until = Some(Instant::now() + turn.store.lease());
                     if matches!(error, StoreError::Cancelled(_)) {
@@ -232,7 +232,7 @@ impl Claimer {
             claimed = claims.len();
             cursor.is_idle_pass &= claimed == 0;
             if claimed == most {
-                // Those behind the last one were not asked for.
+                // Lanes behind the last one were not asked for.
                 cursor.after = claims.last().map(|claim| claim.lane.clone());
             }
             round.claims.extend(claims.into_iter().map(|claim| Claimed {
@@ -252,7 +252,7 @@ impl Claimer {
             cursor.after = None;
             round.busy_elsewhere += cursor.busy_elsewhere;
             round.is_idle &= cursor.is_idle_pass;
-            // The pass may have begun behind a lane that is free now.
+            // If the pass began in the middle, a lane before its start may be free now.
             round.is_exhausted &= cursor.is_idle_pass;
         } else {
             round.is_idle = false;
@@ -266,7 +266,7 @@ impl Claimer {
 struct Found {
     walk: Walk,
     asked: Instant,
-    /// Free when they were looked at.
+    /// They were free when the walk saw them.
     lanes: Vec<Lane>,
     all_places: usize,
 }

@@ -49,7 +49,7 @@ Variables of the environment (of a service: /etc/odoo-matrix/NAME/worker.env):
   LOG_FORMAT                               text or json [text]
   RUST_LOG                                 error, warn, info or debug [info]
 
-Exit codes: 0 done, 1 something failed and was told, 64 the command line is wrong, 69 no database or no tables, 78 wrong settings.";
+Exit codes: 0 done, 1 something failed and was reported, 64 the command line is wrong, 69 no database or no tables, 78 wrong settings.";
 
 /// Delivers the Matrix messages that Odoo has queued in PostgreSQL: in order within a room, once, with a log.
 ///
@@ -180,7 +180,7 @@ pub enum CliError {
     /// The command line names something that is not there.
     #[error("{0}")]
     Usage(String),
-    /// Something failed and has been told.
+    /// Something failed and has been reported.
     #[error("{0}")]
     Failed(String),
 }

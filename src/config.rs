@@ -1,4 +1,4 @@
-//! What the environment asks for, checked once.
+//! The settings, checked once.
 //!
 //! | variable | default | |
 //! |---|---|---|
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_variable_the_value_and_the_mend() {
+    fn an_error_names_the_variable_the_value_and_the_fix() {
         for (variable, value, fix) in [
             ("WORKER_CONCURRENCY", "many", "1 to 10000"),
             ("WORKER_CONCURRENCY", "0", "1 to 10000"),

@@ -1,4 +1,4 @@
-//! Collects what became of messages and writes it in batches. Nothing that was learned is dropped while the process lives.
+//! Collects results and writes them in batches. No result is dropped while the process lives.
 
 use std::{
     borrow::Cow,
@@ -23,10 +23,10 @@ use crate::{
     store::{Batch, Completion, Held, Settle, Store, StoreError, Verdict},
 };
 
-/// Written in one statement at most.
+/// The most results that one statement writes.
 const BATCH: usize = 500;
 
-/// What may wait to be written. A full queue holds back the lanes, and so bounds memory while the database is away.
+/// The most results that may wait to be written. A full queue makes the lanes wait, which bounds memory while the database is away.
 const QUEUE: usize = 2 * BATCH;
 
 /// How long a lane rests whose result the database refused for its data.
@@ -51,7 +51,7 @@ impl Completions {
     }
 
     async fn put(&self, entry: Entry) {
-        // The flusher outlives all lanes but for an end at once, when the leases tell the next process what is undone.
+        // The flusher outlives all lanes, except when we must stop at once. Then the leases end, and another process sends again.
         let _ = self.0.send(entry).await;
     }
 }
@@ -59,11 +59,11 @@ impl Completions {
 /// Writes what lanes put, until the last [`Completions`] is gone.
 pub struct Flusher {
     queue: mpsc::Receiver<Entry>,
-    /// Told after lanes were given back.
+    /// Notified after lanes were given back.
     pub released: Arc<Notify>,
     metrics: Metrics,
     pulse: Pulse,
-    /// What lanes wait for, of those that the worker still holds: a result that the database refused.
+    /// For lanes that we still hold: the message whose result the database refused, at which the lane waits.
     refused: HashMap<Lease, Held>,
 }
 
@@ -88,8 +88,8 @@ impl Flusher {
         }
     }
 
-    /// Writes a batch, again and again until the database has taken it. One that is refused for its data, or takes too
-    /// long, is split, so that one bad row does not hold the others.
+    /// Writes a batch, and repeats it until the database accepts it. A batch that is refused for its data, or takes too long, is
+    /// split, so that one bad row does not block the others.
     async fn write(&mut self, store: &Store, leases: &Leases, batch: Batch) {
         let mut streak = Backoff::new(Duration::from_millis(50), Duration::from_secs(2)).start();
         let mut work = vec![batch];
@@ -112,7 +112,7 @@ impl Flusher {
                     if error.is_passing() {
                         warn!(%error, results = batch.len(), pause_ms = pause.as_millis(), "Results could not be written; trying again");
                     } else {
-                        error!(%error, results = batch.len(), "Results cannot be written before this is mended; trying again");
+                        error!(%error, results = batch.len(), "Results cannot be written until this is fixed; trying again");
                     }
                     work.push(batch);
                     sleep(pause).await;
@@ -134,14 +134,14 @@ impl Flusher {
         error!(message.id = completion.id, lane = %completion.lease.lane, error = text, "A result could not be logged");
         let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
         let held = Held { id: completion.id, attempts: completion.attempts, error: Some(failure) };
-        // The first one of a lane is what it waits for.
+        // The lane waits at the first refused message.
         let held = self.refused.entry(completion.lease.clone()).or_insert(held).clone();
         // It stays ours: the rest of its claim is still being sent.
         let settle = Settle::Hold { lease: completion.lease.clone(), held, rest: REFUSED_REST };
         Some(Batch { completions: Vec::new(), settles: vec![settle] })
     }
 
-    /// Whatever else is written of a lane with a refused result says that it waits for that one.
+    /// Everything else that is written about a lane with a refused result must say that the lane waits at that message.
     fn held<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
         let mut batch = Cow::Borrowed(batch);
         for lease in batch.leases() {
@@ -167,7 +167,7 @@ impl Flusher {
             match completion.verdict {
                 Verdict::Sent(_) => self.metrics.totals.sent.fetch_add(1, Ordering::Relaxed),
                 Verdict::Failed(_) => self.metrics.totals.failed.fetch_add(1, Ordering::Relaxed),
-                // It waits, and is counted when it comes to its end.
+                // It still waits, and is counted once it is sent or has failed.
                 Verdict::Stuck(_) => 0,
             };
             count(&self.metrics, completion);
@@ -205,14 +205,14 @@ fn count(metrics: &Metrics, completion: &Completion) {
     }
 }
 
-/// Two batches; the settling of a lane goes with the later one, so that it is not released before its results are in.
+/// Splits a batch in two. What becomes of a lane goes with the later half: a lane must not be released before its results are written.
 fn halves(mut batch: Batch) -> [Batch; 2] {
     if batch.completions.is_empty() {
         let settles = batch.settles.split_off(batch.settles.len() / 2);
         return [Batch { completions: Vec::new(), settles }, batch];
     }
     if batch.completions.len() == 1 {
-        // Last in, first out: the result is written before the settling.
+        // Last in, first out: the result is written before the lane is settled.
         return [
             Batch { completions: Vec::new(), settles: std::mem::take(&mut batch.settles) },
             Batch { completions: batch.completions, settles: Vec::new() },

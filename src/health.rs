@@ -1,4 +1,4 @@
-//! Whether this process does its work: what `/healthz`, `/readyz` and systemd's watchdog go by.
+//! Whether this process does its work, for `/healthz`, `/readyz` and systemd's watchdog.
 
 use std::{
     pin::pin,
@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 /// How often a loop that waits shows that it still runs.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A loop that has not moved for so long hangs. Longer than its slowest turn: a connection and a statement that both run into
-/// their time limits.
+/// A loop that has not moved for this long hangs. It is longer than the slowest turn, in which a connection and a statement both run
+/// into their time limits.
 const HANGS_AFTER: Duration = Duration::from_secs(45);
 
 /// Shows that one loop moves.

@@ -1,4 +1,4 @@
-//! Sends one lane's messages in order: each waits for its answer, is retried once, and ends sent, failed or held.
+//! Sends one lane's messages in order: each waits for its answer, is retried once, and ends as sent, failed or stuck.
 
 mod changes;
 mod direct_list;
@@ -35,14 +35,14 @@ pub struct Context {
     pub store: Store,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
-    /// What a lease must still hold for before a call is begun: the call's time limit and a margin.
+    /// A call is started only if the lease lasts for at least this long: the call's time limit and a margin.
     pub call_needs: Duration,
     pub retry_delay: Duration,
     /// What this process knows of rooms whose changes it hears of.
     pub rooms: RoomBooks,
 }
 
-/// One claim, on its way.
+/// One claim while it is being sent.
 pub struct Delivery<'a> {
     pub context: &'a Context,
     pub completions: &'a Completions,
@@ -56,7 +56,7 @@ pub struct Delivery<'a> {
 
 /// What follows a message.
 enum Next {
-    /// The lane goes on: so many of its messages are done with.
+    /// The lane goes on: this many of its messages are finished.
     Done(usize),
     /// The lane is given back.
     Stop(Stop),
@@ -65,7 +65,7 @@ enum Next {
 /// How a lane is given back.
 #[derive(Default)]
 struct Stop {
-    /// The message at which it waits, if something is known of it.
+    /// The message at which it waits, if it has been tried.
     held: Option<Held>,
     retry_after: Option<Duration>,
 }
@@ -122,7 +122,7 @@ impl Delivery<'_> {
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
                 Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
-                // Unless others get through: a proxy may be at odds with the path of this one alone.
+                // Unless other messages get through: a proxy may dislike the path of this one alone.
                 Step::Answered(Outcome::Misconfigured(failure)) => {
                     if tries.failing_for() < SUSPECT_AFTER && !self.others_pass(&tries).await {
                         return self.stop(message, &tries, State::Misconfigured, failure).await;
@@ -137,7 +137,7 @@ impl Delivery<'_> {
             }
             debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
             is_retry = true;
-            // Waits for the retry delay only. The lane stays ours: no other message of the room may overtake this one.
+            // The lane stays ours while we wait: no other message of the room may overtake this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
         }
     }
@@ -147,7 +147,7 @@ impl Delivery<'_> {
         self.context.rooms.of(self.backend.id)
     }
 
-    /// Whether one more call may be begun now.
+    /// Whether another call may be started now.
     fn may_call(&self) -> bool {
         !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
     }
@@ -175,7 +175,7 @@ impl Delivery<'_> {
         Next::Done(1)
     }
 
-    /// The account is limited: it pauses as a whole. No attempt, no failure.
+    /// The account is limited and pauses as a whole. This counts neither as an attempt nor as a failure.
     async fn limited(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         self.gate.close();
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
@@ -191,7 +191,7 @@ impl Delivery<'_> {
         self.untouched(message, tries)
     }
 
-    /// The message waits; what it has been through is not forgotten.
+    /// The message waits, and its attempts so far are kept.
     fn untouched(&self, message: &Message, tries: &Tries) -> Next {
         Next::Stop(Stop { held: self.tried(message, tries), retry_after: None })
     }
@@ -203,7 +203,7 @@ impl Delivery<'_> {
     }
 
     fn tried(&self, message: &Message, tries: &Tries) -> Option<Held> {
-        // Behind one that was committed late the lane's head waits still, and keeps its own history.
+        // If this message was committed late, the lane's head is a later one, which keeps its own history.
         let is_before_head = self.claim.held.is_some_and(|held| held.id > message.id);
         let is_known = tries.attempts > 0 && !is_before_head;
         is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None })

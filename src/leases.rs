@@ -15,10 +15,10 @@ use crate::{
     store::{Claim, Store},
 };
 
-/// How often, in a third of a lease, those leases are asked for again whose lanes were locked when all were renewed.
+/// How many times per third of a lease we retry to renew leases whose lanes were locked when all were renewed.
 const ASKED_AGAIN: u32 = 5;
 
-/// When a lease ends, by this process' clock. Moved on by the renewal, to now when the lease is lost.
+/// When a lease ends, by this process's clock. A renewal extends it; when the lease is lost it becomes now.
 #[derive(Clone, Debug)]
 pub struct Deadline(Arc<Mutex<Instant>>);
 
@@ -97,8 +97,8 @@ impl Leases {
         }
     }
 
-    /// For the task that sends a claim, to be dropped before its place is free. Should the task panic, the lease is renewed no
-    /// longer: nobody else could ever have the lane.
+    /// For the task that sends a claim, to be dropped before its place is free. If the task panics the lease is no longer renewed;
+    /// otherwise nobody else could ever lease the lane.
     pub fn sending<'a>(&'a self, claim: &'a Claim) -> Sending<'a> {
         Sending { leases: self, claim }
     }
@@ -107,7 +107,7 @@ impl Leases {
         self.lock().contains_key(lane)
     }
 
-    /// How many lanes of each backend are being sent. One whose release is on its way has no place any more.
+    /// How many lanes of each backend are being sent. A lane whose release is being written no longer takes a place.
     pub fn sending_by_backend(&self) -> HashMap<BackendId, usize> {
         let mut count = HashMap::new();
         let leases = self.lock();
@@ -127,7 +127,7 @@ impl Leases {
         self.len() == 0
     }
 
-    /// Renews for ever, each third of a lease. When the database is away the deadlines stay, and lanes stop in time.
+    /// Renews for ever, each third of a lease. If the database is away the deadlines are not extended, and lanes stop in time.
     pub async fn renew(&self, store: &Store) {
         // Lanes that somebody had locked, which are asked for again before the next full turn.
         let mut locked = Vec::new();
@@ -154,7 +154,7 @@ impl Leases {
         }
     }
 
-    /// Gives back what is still held, when nobody is left to send it.
+    /// Gives back what is still held, once nothing sends it any more.
     pub async fn give_back(&self, store: &Store) {
         let held = self.all();
         if held.is_empty() {
@@ -184,7 +184,7 @@ impl Leases {
                 Some(false) => {}
                 None => {
                     held.deadline.set(Instant::now());
-                    // One that has been sent was most likely released by ourselves a moment ago.
+                    // If it is no longer being sent, we most likely released it ourselves a moment ago.
                     lost += usize::from(held.is_sending);
                 }
             }

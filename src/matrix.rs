@@ -32,7 +32,7 @@ const ANSWER_LIMIT: usize = 4 << 20;
 /// The homeserver's words, cut to what a log row holds beside our own.
 const MESSAGE_LIMIT: usize = 500;
 
-/// A link longer than this would be cut, and of no use.
+/// A longer link would be cut and useless.
 const LINK_LIMIT: usize = 200;
 
 /// One account on one homeserver. Cheap to clone; all clones share one connection pool.
@@ -160,7 +160,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     seconds.or_else(until_date)
 }
 
-/// A URL for an error text: its login is nobody's business.
+/// A URL for an error text, without its login.
 fn without_login(url: &str) -> String {
     let Some((login, rest)) = url.rsplit_once('@') else { return url.to_owned() };
     let scheme = login.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
@@ -168,7 +168,7 @@ fn without_login(url: &str) -> String {
 }
 
 fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &str) -> Result<Value, SendError> {
-    // What stands before the homeserver may show in its refusal what it was sent; the words go into logs.
+    // A proxy may repeat the request in its refusal, and the text goes into logs.
     let shown = |text: &str, limit| -> String { text.replace(token, "(the token)").chars().take(limit).collect() };
     let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
         return Err(SendError::NotMatrix { status, retry_after });
@@ -181,7 +181,7 @@ fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &
     };
     let text = |key| answer.get(key).and_then(Value::as_str);
     let mut message: String = shown(text("error").unwrap_or("no reason given"), MESSAGE_LIMIT);
-    // Where a person can do something about it: the terms to agree to, the limit that was reached, whom to ask.
+    // Links to where a person can act: the terms to agree to, the limit that was reached, whom to ask.
     let links = [("consent_uri", "see"), ("info_uri", "see"), ("admin_contact", "ask")];
     for (verb, link) in links.into_iter().filter_map(|(key, verb)| Some((verb, text(key)?))) {
         if !message.contains(link) {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_shows_the_token_is_told_without_it() {
+    fn a_refusal_that_shows_the_token_is_reported_without_it() {
         let long = format!("{{\"errcode\":\"M_syt_1\",\"error\":\"{}Bearer syt_1\"}}", "x".repeat(MESSAGE_LIMIT - 10));
 
         let error = read_answer(400, None, long.as_bytes(), "syt_1").unwrap_err().failure().to_string();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_url_or_token_is_told_before_anything_is_sent() {
+    fn an_unusable_url_or_token_is_reported_before_anything_is_sent() {
         let new = |url: &str, token: &str| Homeserver::new(url, token.into(), true, Duration::from_secs(1)).map(|_| ());
 
         assert!(new("matrix.example.org", "t").unwrap_err().contains("matrix.example.org"));

@@ -1,4 +1,4 @@
-//! The words: what a message is, who it is for, and what became of it. Knows nothing but `std`.
+//! The words: what a message is, who it is for, and how it ended. Knows nothing but `std`.
 
 use std::{fmt, time::Duration};
 
@@ -87,7 +87,7 @@ pub struct Message {
     pub matrix_type: String,
     /// The event content, a JSON object as text, sent as it is.
     pub content: String,
-    /// Whoever may write the record has agreed that it stands readable in an encrypted room.
+    /// Somebody who may write the record has agreed that the message is sent unencrypted to an encrypted room.
     pub may_be_unencrypted: bool,
     /// The message that this one edits or redacts.
     pub changes: Option<TxnId>,
@@ -96,14 +96,14 @@ pub struct Message {
     pub event_type: String,
     /// How long it had waited when it was claimed, by the database's clock.
     pub queued_for: Duration,
-    /// Too late to be of use: logged as failed, not sent.
+    /// It has expired: it is logged as failed and not sent.
     pub is_expired: bool,
-    /// Older than the homeserver's memory of transaction ids can be trusted for.
+    /// Too old to rely on the homeserver's memory of its transaction id.
     pub is_past_dedup: bool,
 }
 
 impl fmt::Debug for Message {
-    /// Without the content: it is somebody's letter.
+    /// Without the content, which is private.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("id", &self.id)
@@ -118,7 +118,7 @@ impl fmt::Debug for Message {
 pub struct Failure {
     /// A Matrix errcode as the homeserver gave it, or one of ours from [`code`].
     pub code: String,
-    /// Plain words for a person, without tokens or addresses.
+    /// For people to read, without tokens or addresses.
     pub text: String,
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Error codes of our own, for what Matrix has no errcode for.
+/// Our own error codes, where Matrix has none.
 pub mod code {
     /// `expires_at` had passed before the message could be sent.
     pub const EXPIRED: &str = "org.odoo.expired";
@@ -171,9 +171,9 @@ pub mod code {
 pub enum Reply {
     /// Nobody: no connection, or no answer in time.
     Silence,
-    /// Somebody, in other words than a homeserver's that failed: a proxy, mostly.
+    /// Something that does not answer as a failing homeserver would: usually a proxy.
     Other,
-    /// The homeserver itself has failed at this request: 5xx with Matrix' JSON.
+    /// The homeserver itself failed to process this request: 5xx with Matrix JSON.
     ServerError,
 }
 
@@ -182,17 +182,17 @@ pub enum Reply {
 pub enum Outcome {
     /// The homeserver has it.
     Sent(EventId),
-    /// Might work the next time: one retry, then poison or outage.
+    /// It may work next time: one retry, then it counts as poison or outage.
     Transient { failure: Failure, reply: Reply },
-    /// The account sends too fast. No failure and no attempt.
+    /// The account sends too fast. This counts neither as a failure nor as an attempt.
     Limited { pause: Duration },
     /// The account is refused, whatever it sends; an outage with a reason.
     Unauthorized(Failure),
     /// The backend's configuration is at fault.
     Misconfigured(Failure),
-    /// Not allowed in this room: to be diagnosed.
+    /// Not allowed in this room; the cause has to be diagnosed.
     Forbidden(Failure),
-    /// This message is at fault and no second try would help.
+    /// This message is at fault, and trying it again would not help.
     Rejected(Failure),
 }
 

@@ -30,25 +30,25 @@ use crate::{
     survey,
 };
 
-/// After a wake-up: a transaction that committed beside the one that notified shows up within moments.
+/// After a wake-up: a transaction that committed at the same time as the one that notified becomes visible within moments.
 const DECAY_FROM: Duration = Duration::from_millis(5);
 const DECAY_UNTIL: Duration = Duration::from_secs(1);
 const DECAY_FACTOR: u32 = 4;
 
-/// Without any wake-up. With its jitter at most 15 s, which is what is promised.
+/// Without any wake-up. With its jitter at most 15 s, as documented.
 const POLL: Duration = Duration::from_secs(12);
 
-/// While lanes with messages are leased by others, who may die.
+/// While lanes with messages are leased by other workers, which may die.
 const POLL_LEASED: Duration = Duration::from_millis(500);
 
 /// How long to wait when the database is not what the worker needs.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
-/// When to end by itself.
+/// When the worker ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     Stopped,
-    /// Nothing is left that could be sent without a repair and without a person.
+    /// Nothing is left that could be sent without somebody's help.
     Drained,
 }
 
@@ -64,7 +64,7 @@ struct Shared {
     health: Health,
 }
 
-/// Delivers until it is told to stop, or until nothing is left to send. What was written is counted in `metrics`.
+/// Delivers until it is asked to stop, or until nothing is left to send. What was written is counted in `metrics`.
 pub async fn run(
     config: &Config,
     store: Store,
@@ -102,7 +102,7 @@ pub async fn run(
         let shared = shared.clone();
         async move { survey::watch(&shared.context.store, &shared.context.metrics, asks_sender).await }
     });
-    // Who drains goes away again, and nobody waits for what is written meanwhile.
+    // `drain` ends soon, and nobody waits for what is written in Matrix meanwhile.
     let following = (until == Until::Stopped).then(|| {
         let setup = follower::Setup { keys: config.token_keys.clone(), http_timeout: config.http_timeout };
         tokio::spawn(Followers::new(shared.context.clone(), setup, shared.wakeups.clone()).run(asks))
@@ -123,7 +123,7 @@ pub async fn run(
         completions,
         lanes: JoinSet::new(),
     };
-    // When the grace is over, and at a second signal, lanes are dropped where they stand.
+    // After the grace period, or at a second signal, lanes are dropped wherever they are.
     tokio::select! {
         () = runner.run(until) => {}
         () = shutdown.ended() => {}
@@ -147,14 +147,14 @@ pub async fn run(
         shutdown.ended().await;
         sleep(shutdown::last_words(config.shutdown_grace)).await;
     };
-    // What cannot be written now is told by leases that end, and sent again under the same transaction ids.
+    // What cannot be written now is sent again under the same transaction ids once the leases end.
     tokio::select! {
         () = last_words => {}
         () = no_time_left => warn!("The database did not take the last results in time"),
     }
 }
 
-/// Claims and sends. Gone when it ends, and with it the last sender to the flusher, which then ends too.
+/// Claims and sends. When it is dropped the flusher's channel closes, and the flusher ends too.
 struct Runner {
     shared: Arc<Shared>,
     claimer: Claimer,
@@ -208,7 +208,7 @@ impl Runner {
                         () = &mut poll => break,
                         () = shutdown.draining() => break,
                     }
-                    // A walk without a place, or with nothing to find, is none to make.
+                    // Without a free place, or with nothing left to claim, a walk would be useless.
                     if !is_exhausted && places.available_permits() > 0 {
                         break;
                     }
@@ -220,14 +220,14 @@ impl Runner {
         health.claiming.beat_while(async { while self.lanes.join_next().await.is_some() {} }).await;
     }
 
-    /// Looks for lanes once and sets them going. Without a place it hears what may be sent at all.
+    /// Claims lanes once and starts sending them. Without a free place it only learns which backends may send.
     async fn round(&mut self) -> Result<Round, StoreError> {
         let places = self.places.available_permits();
         let mut round = self.claimer.round(&self.shared.context.store, &self.shared.leases, places).await?;
         for backend in round.to_probe.drain(..) {
             let shared = self.shared.clone();
             self.lanes.spawn(async move {
-                // A turn that was not taken changes nothing: to look again at once would never end.
+                // If no turn was taken nothing has changed, and looking again at once would be a busy loop.
                 if probe::ask(&shared, &backend).await {
                     shared.freed.notify_one();
                 }
@@ -260,7 +260,7 @@ impl Runner {
                 is_paced,
             };
             delivery.run().await;
-            // In this order: a place that is free and taken at once would be counted as its backend's.
+            // In this order: otherwise a place that is taken again at once would still be counted for this backend.
             drop(sending);
             drop(permit);
             shared.place.notify_one();
@@ -268,18 +268,18 @@ impl Runner {
     }
 
     async fn is_drained(&self, round: &Round) -> bool {
-        // Tasks that are on their way, or ended after the round: a probe among them may have opened a backend.
+        // A task that still runs, or ended after the round, may have been a probe that opened a backend.
         if !round.is_idle || !self.lanes.is_empty() || !self.shared.leases.is_empty() {
             return false;
         }
-        // Lanes that others hold, and what the homeserver limits, are waited for; rooms that take nothing are not.
+        // We wait for lanes that others hold and for limits of the homeserver, but not for rooms that take nothing.
         match self.shared.context.store.has_sendable().await {
             Ok(is_sendable) => !is_sendable,
             Err(error) if error.is_passing() => {
                 warn!(%error, "It is not known whether messages wait; asking again");
                 false
             }
-            // Whoever asks after us is told the same, and tells it.
+            // The command's own next statement meets the same error and reports it.
             Err(_) => true,
         }
     }
@@ -303,6 +303,6 @@ fn pause_of_trouble(error: &StoreError, pause: Duration) -> Duration {
         warn!(%error, pause_ms = pause.as_millis(), "No messages could be claimed; trying again");
         return pause;
     }
-    error!(%error, "No messages can be claimed before this is mended");
+    error!(%error, "No messages can be claimed until this is fixed");
     CONTRACT_POLL
 }

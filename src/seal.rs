@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_told_with_the_mend() {
+    fn what_cannot_be_opened_is_reported_with_the_fix() {
         let sealed = format!("fernet:{}", Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"x"));
         let other = Keys::parse(&Fernet::generate_key()).unwrap();
 

@@ -1,4 +1,4 @@
-//! Ending in order: first no new work, then no work at all.
+//! Stops in two steps: first no new work, then no work at all.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Looks now and then at what waits, for the metrics and for `systemctl status`. Never part of sending.
+//! Counts now and then what waits, for the metrics and for `systemctl status`. Never part of sending.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -25,7 +25,7 @@ pub async fn watch(store: &Store, metrics: &Metrics, asks: watch::Sender<Option<
                 systemd::status(&line);
                 asks.send_if_modified(|before| std::mem::replace(before, now) != now);
             }
-            // Whoever sends meets the same trouble and tells it.
+            // The tasks that send meet the same error and report it.
             Err(error) => {
                 debug!(%error, "What waits could not be counted");
                 systemd::status(&format!("Waiting: {error}"));

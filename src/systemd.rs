@@ -1,4 +1,4 @@
-//! What systemd is told when it started us. Without it all of this does nothing.
+//! Reports to systemd, if it started us; without systemd all of this does nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn status(line: &str) {
     tell(&[NotifyState::Status(line)]);
 }
 
-/// The service runs. It may still wait for the database: `/readyz` and the status line tell.
+/// The service runs. It may still be waiting for the database: `/readyz` and the status line say so.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
@@ -30,7 +30,7 @@ pub async fn watchdog(health: Health) {
 }
 
 /// Pings at half of the limit when both loops have moved since the last ping. A loop that waits for work moves; after one that
-/// hangs systemd starts the worker anew.
+/// hangs, systemd restarts the worker.
 async fn watch(health: &Health, limit: Duration, ping: impl Fn()) {
     let period = limit / 2;
     let mut pause = period;
@@ -51,7 +51,7 @@ async fn watch(health: &Health, limit: Duration, ping: impl Fn()) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd could not be told");
+        warn!(%error, "Could not report to systemd");
     }
 }
 

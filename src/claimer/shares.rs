@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::message::BackendId;
 
-/// How the places are divided. A homeserver that answers slowly, or not at all, keeps its lanes for long and would come to hold
-/// all places: a few are kept for each other backend until it has them.
+/// How the places are divided. A homeserver that answers slowly, or not at all, keeps its lanes for long and would end up with
+/// all places, so a few are reserved for each other backend.
 pub(super) struct Shares {
     /// Free ones and taken ones.
     pub(super) all: usize,
@@ -19,7 +19,7 @@ impl Shares {
     pub(super) fn new(open: impl Iterator<Item = BackendId>, all: HashMap<BackendId, usize>, free: usize) -> Self {
         let places = free + all.values().sum::<usize>();
         let held: HashMap<_, _> = open.map(|id| (id, all.get(&id).copied().unwrap_or_default())).collect();
-        // Together the backends keep a quarter of the places, one each when there are many of them.
+        // A quarter of the places is reserved, divided among the backends; at least one each.
         let kept = (places / 4 / held.len().max(1)).max(1);
         Self { all: places, free, kept, held }
     }
@@ -27,7 +27,7 @@ impl Shares {
     pub(super) fn left_for(&self, id: BackendId) -> usize {
         let others = self.held.iter().filter(|(other, _)| **other != id);
         let kept: usize = others.map(|(_, held)| self.kept.saturating_sub(*held)).sum();
-        // What it has not had of its own is its own.
+        // Its own reserved places are never refused to it.
         let own = self.kept.saturating_sub(self.held.get(&id).copied().unwrap_or_default());
         self.free.saturating_sub(kept).max(own).min(self.free)
     }

@@ -9,17 +9,17 @@ use crate::store::Claim;
 /// Messages that one claim of a lane sends before others have their turn.
 const MESSAGES_PER_CLAIM: usize = 32;
 
-/// Bytes of content that all claims of a worker together are meant to hold. One message more per lane may come on top.
+/// Bytes of content that all claims of a worker together should hold. Each lane may exceed its part by one message.
 const CLAIMED_BYTES: usize = 8 << 20;
 
-/// Bytes of content of one claim, however few places there are.
+/// The most bytes of content in one claim, even with few places.
 const BYTES_PER_CLAIM: usize = 128 << 10;
 
 /// A claim that was not answered in time, or took a third of its own lease, is followed by one of half the size, down to a 64th.
 const MOST_HALVINGS: u32 = 6;
 
-/// How much one claim asks for: less than it might after the database, or the way to it, was too slow for more, and no more
-/// messages than are likely to be within its bytes, for each is unpacked to be measured.
+/// How much one claim asks for: less after the database was too slow for more, and only as many messages as are likely to fit into
+/// its bytes, since the database has to unpack each message to measure it.
 #[derive(Debug)]
 pub(super) struct Size {
     halvings: u32,

@@ -13,7 +13,7 @@ pub(super) async fn chosen(store: &Store, id: Option<BackendId>) -> Result<Vec<(
         return Err(CliError::Usage("there is no backend; add one in Odoo under Matrix > Backends".to_owned()));
     }
     let Some(id) = id else { return Ok(all) };
-    let known: Vec<_> = all.iter().map(|(id, name)| told(*id, name)).collect();
+    let known: Vec<_> = all.iter().map(|(id, name)| shown(*id, name)).collect();
     let chosen: Vec<_> = all.into_iter().filter(|(known, _)| *known == id).collect();
     if chosen.is_empty() {
         return Err(CliError::Usage(format!(
@@ -24,8 +24,8 @@ pub(super) async fn chosen(store: &Store, id: Option<BackendId>) -> Result<Vec<(
     Ok(chosen)
 }
 
-/// A backend as commands call it.
-pub(super) fn told(id: BackendId, name: &str) -> String {
+/// A backend as the commands print it.
+pub(super) fn shown(id: BackendId, name: &str) -> String {
     format!("{id} «{}»", plain(name))
 }
 
@@ -37,7 +37,7 @@ pub(super) fn changes(
 ) -> String {
     let lines = asked.iter().map(|(id, name)| {
         let was = changed.iter().find(|(changed, _)| changed == id).map(|(_, was)| was.as_str());
-        format!("backend {}: {}", told(*id, name), words(was))
+        format!("backend {}: {}", shown(*id, name), words(was))
     });
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
     let health = Health::default();
     let watchers = watchers(config, &health, &metrics).await?;
     info!(worker.name = config.worker_name, version = env!("CARGO_PKG_VERSION"), "Started");
-    // Ready means: running. A missing table is told in the status, for an upgrade of Odoo must not kill the service.
+    // Ready means: running. A missing table is reported in the status, because an upgrade of Odoo must not kill the service.
     systemd::ready();
     let waited = wait_for_contract(&store, &shutdown, &health).await;
     if let Ok(true) = waited {
@@ -131,7 +131,7 @@ async fn watchers(config: &Config, health: &Health, metrics: &Metrics) -> Result
     Ok(watchers)
 }
 
-/// Waits until the database holds the contract; false when the worker was told to stop before.
+/// Waits until the database holds the contract; false when the worker was asked to stop first.
 ///
 /// # Errors
 /// A pooler that waiting would not change.

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_whose_start_is_hidden_is_told_by_its_transactions() {
+    fn a_snapshot_whose_start_is_hidden_is_described_by_its_transactions() {
         let held = SnapshotReport {
             pid: 7,
             application: Some("pg_dump".to_owned()),

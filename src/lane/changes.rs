@@ -14,7 +14,7 @@ use crate::{
     message::{EventId, Failure, Message, Outcome, RoomId, TxnId, code},
 };
 
-/// The Matrix type of a message that takes the text of another one away.
+/// The Matrix type of a message that removes the text of another one.
 const REDACTION: &str = "m.room.redaction";
 
 /// The events that the messages of this claim made: the log does not have all of them yet.
@@ -23,7 +23,7 @@ pub(super) type Made = HashMap<TxnId, EventId>;
 /// The event that `message` changes, or `None` for a message of its own.
 ///
 /// # Errors
-/// With what ends the attempt. The message that it changes was before it in the same lane: if it made no event it never will.
+/// What ends the attempt. The message that it changes came before it in the same lane: if it has no event now, it never will.
 pub(super) async fn subject(
     delivery: &Delivery<'_>,
     message: &Message,
@@ -39,7 +39,7 @@ pub(super) async fn subject(
             return Ok(Some(event_id));
         }
         Ok(Some(_)) => "the message that this changes stands in another room, which was replaced since",
-        Ok(None) => "the message that this changes was never sent, so nothing is to be changed",
+        Ok(None) => "the message that this changes was never sent, so there is nothing to change",
         Err(error) => {
             warn!(%error, message.id, lane = %delivery.claim.lane, "The event that a message changes could not be read");
             return Err(Step::LaneLimited(SHORTEST_REST));

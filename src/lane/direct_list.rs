@@ -18,7 +18,7 @@ enum ListError {
     Homeserver(#[from] SendError),
     #[error(transparent)]
     Database(#[from] StoreError),
-    #[error("something that is not a list of direct rooms stands in the account's m.direct; it is left as it is")]
+    #[error("the account's m.direct is not a list of direct rooms; it is left as it is")]
     Unreadable,
 }
 

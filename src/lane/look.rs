@@ -1,5 +1,6 @@
-//! One look at a room, before a claim sends its first message there: it may have been encrypted or replaced since the last one. It
-//! costs two small requests for a claim, at once, or none while this process follows the account and hears of such changes. For direct rooms see [`crate::rooms::direct::look`].
+//! Looks at a room before a claim sends its first message there: the room may have been encrypted or replaced since. This costs two
+//! small requests per claim, made at the same time, or none while this process follows the account and so learns of such changes. For
+//! direct rooms see [`crate::rooms::direct::look`].
 
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) is_encrypted: bool,
-    /// The room was replaced; this names the other one, perhaps.
+    /// The content of the event that says that the room was replaced. It may name the new one.
     pub(super) tombstone: Option<Value>,
     /// The homeserver let us look.
     is_seen: bool,
@@ -42,7 +43,7 @@ impl Look {
     }
 }
 
-/// Who may not look into the room may not send to it either: the PUT tells, and is diagnosed.
+/// If we may not look into the room we may not send to it either: the PUT will be refused, and diagnosed.
 fn allowed(answer: Result<Option<Value>, SendError>) -> Result<Option<Value>, Step> {
     match answer {
         Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(None),

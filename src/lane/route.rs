@@ -1,4 +1,4 @@
-//! Where a lane's messages really go: the room itself, the one that replaced it, or the direct room with a person.
+//! Where a lane's messages go: the room itself, the one that replaced it, or the direct room with a person.
 
 mod direct;
 
@@ -24,53 +24,53 @@ use crate::{
     store::{Batch, Settle},
 };
 
-/// A lane rests at least so long: a homeserver may limit it without saying for how long, again and again.
+/// A lane rests for at least this long: a homeserver may limit it again and again without saying for how long.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
 const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
 
-/// What one claim of a lane knows of its room. Each look is taken once per claim.
+/// What one claim of a lane knows about its room. Each look is made once per claim.
 #[derive(Default)]
 pub(super) struct Route {
-    /// Another room than the one that the messages name, or a person's.
+    /// The room that replaced the one that the messages name, or a person's room.
     room: Option<RoomId>,
     is_diagnosed: bool,
-    /// A message was perhaps tried past this one, which the lane has waited for.
+    /// The lane has waited at this message, and a later one may have been sent past it.
     suspect: Option<MessageId>,
-    /// No message of this claim can pass.
+    /// Why no message of this claim can be sent.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
     /// The room that was looked at before the first message, and whether it was encrypted then.
     looked_at: Option<(RoomId, bool)>,
-    /// The messages of the claim that may stand readable in an encrypted room.
+    /// The messages of the claim that may be sent unencrypted to an encrypted room.
     consents: Option<HashSet<MessageId>>,
-    /// The person's room, seen in this claim.
+    /// The person's room, once this claim has looked at it.
     ready: Option<Ready>,
-    /// The room with the person that does not take messages.
+    /// A room with the person that cannot be used.
     unusable: Option<RoomId>,
     /// The person has an account.
     exists: bool,
-    /// What the messages of this claim made.
+    /// The events of the messages that this claim has sent.
     made: Made,
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 pub(super) enum Step {
     Answered(Outcome),
     /// This lane is limited, other rooms go on.
     LaneLimited(Duration),
-    /// What this lane needs cannot be had at present, others go on.
+    /// Something that this lane needs is not available at present; other lanes go on.
     Unreachable(Failure),
     /// Another worker has the lane now, or may have it, or nobody may send.
     Fenced,
 }
 
-/// What came of one PUT.
+/// The result of one PUT.
 enum Tried {
     Answered(Outcome),
-    /// What stood in the way is gone: to be tried again.
+    /// The obstacle is gone: try again.
     Repaired,
 }
 
@@ -78,7 +78,7 @@ enum Tried {
 enum Seen {
     Usable,
     Encrypted,
-    /// Nothing is to be sent to it any more.
+    /// Nothing may be sent to it any more.
     Replaced(Tried),
 }
 
@@ -108,7 +108,7 @@ impl Route {
         self.closed.as_ref()
     }
 
-    /// Sends `message` once; a 403 is diagnosed and, where it could be mended, followed by one more try.
+    /// Sends `message` once; a 403 is diagnosed and, if its cause could be fixed, followed by another try.
     pub(super) async fn attempt(
         &mut self,
         delivery: &Delivery<'_>,
@@ -126,7 +126,7 @@ impl Route {
                 }
                 Ok(Tried::Repaired) => {}
                 Err(step) => {
-                    // A look that failed has kept the message back as a failed PUT would have.
+                    // A failed look holds the message back just as a failed PUT does.
                     *attempts += i32::from(matches!(step, Step::Answered(_)));
                     return step;
                 }
@@ -134,7 +134,7 @@ impl Route {
         }
     }
 
-    /// One PUT, with the looks that it needs. Repairs come to an end, because there is one diagnosis per claim.
+    /// One PUT, with the looks that it needs. This cannot repair for ever, because there is only one diagnosis per claim.
     async fn try_once(
         &mut self,
         delivery: &Delivery<'_>,
@@ -159,7 +159,7 @@ impl Route {
             return Ok(Tried::Answered(outcome));
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
-        // Each look before this took its time.
+        // The looks before this took time.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
@@ -203,7 +203,7 @@ impl Route {
         Ok(if is_encrypted { Seen::Encrypted } else { Seen::Usable })
     }
 
-    /// Whether the record allows, now and for this very room, that the message stands there readable.
+    /// Whether the record allows, now and for this very room, that the message is sent there unencrypted.
     async fn may_be_readable(
         &mut self,
         delivery: &Delivery<'_>,
@@ -237,12 +237,12 @@ impl Route {
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
-        // Not before: a look that was not answered says nothing of the room.
+        // Only now: a look that was not answered says nothing about the room.
         self.is_diagnosed = true;
         self.treat(delivery, message, diagnosis).await
     }
 
-    /// Does what is to be done about a room that does not take messages.
+    /// Acts on a diagnosis.
     async fn treat(&mut self, delivery: &Delivery<'_>, message: &Message, diagnosis: Diagnosis) -> Result<Tried, Step> {
         let lane = &delivery.claim.lane;
         match diagnosis {
@@ -257,7 +257,7 @@ impl Route {
                 Ok(Tried::Repaired)
             }
             Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
-            // Seen before the message, but it may have been closed since: there is to be another one.
+            // The room was usable a moment ago and has been closed since: another one is needed.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
                 self.give_up_direct_room();
                 Ok(Tried::Repaired)
@@ -269,7 +269,7 @@ impl Route {
         }
     }
 
-    /// What the room's recent events say of a message that may have been sent before without our knowing.
+    /// What the room's recent events say about a message that may have been sent before without our knowing.
     async fn known_already(
         &mut self,
         delivery: &Delivery<'_>,
@@ -283,9 +283,9 @@ impl Route {
         if self.markers.is_none() {
             self.markers = Some(match homeserver.recent_markers(room).await {
                 Ok(markers) => markers,
-                // Who may not read the room may not send to it either: the PUT tells, and is diagnosed.
+                // If we may not read the room we may not send to it either: the PUT will be refused, and diagnosed.
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
-                // A suspect's transaction id is known to the homeserver: the PUT tells as well.
+                // The homeserver still knows a suspect's transaction id, so the PUT itself is safe.
                 Err(_) if !message.is_past_dedup => return Ok(None),
                 Err(error) => return Err(error.into()),
             });
@@ -300,7 +300,7 @@ impl Route {
         Ok(is_overtaken.then(|| Outcome::Rejected(Failure::new(code::OVERTAKEN, OVERTAKEN))))
     }
 
-    /// The event of a message among the room's recent ones, looked up anew.
+    /// Looks for the event of a message among the room's recent ones.
     pub(super) async fn found(&self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
         let room = match (&self.room, &message.target) {
             (Some(room), _) | (None, Target::Room(room)) => room,

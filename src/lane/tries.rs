@@ -1,4 +1,4 @@
-//! What one message has been through.
+//! The tries of one message.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ pub(super) struct Tries {
     pub(super) first_failed: Option<Instant>,
     /// When the last try began.
     pub(super) began: Instant,
-    /// Another message was tried after the first failure and got through before the last try. One that was under way at either
-    /// says nothing: the homeserver may have gone away or come back in between.
+    /// Another message was tried after the first failure and got through before the last try. A message that was under way at either
+    /// moment proves nothing: the homeserver may have gone away or come back in between.
     pub(super) is_overtaken: bool,
 }
 

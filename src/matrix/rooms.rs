@@ -1,4 +1,4 @@
-//! Rooms: who is in them, what replaced them, and how to come in.
+//! Rooms: who is in them, what replaced them, and how to join.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Homeserver, SendError};
 use crate::message::{EventId, RoomId, UserId};
 
-/// How this account stands in a room, as far as the homeserver tells it.
+/// This account's membership in a room, as far as the homeserver shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Membership {
     Joined,
@@ -22,7 +22,7 @@ pub enum Membership {
     Outside,
 }
 
-/// How a room came to be: the event `m.room.create`.
+/// The event `m.room.create` of a room.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Creation {
     pub content: Value,

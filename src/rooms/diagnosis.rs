@@ -80,13 +80,13 @@ async fn look(
     Ok(Diagnosis::Unknown(refusal.clone()))
 }
 
-/// Whether the homeserver has understood and says no: the same question has the same answer for the next message.
+/// Whether the homeserver understood and refused: it would refuse the next message too.
 fn is_refusal(error: &SendError) -> bool {
     matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }
 
-/// Follows a room that was replaced, where that is safe. Who rules the old room must not be able to redirect messages: the new one has to name the old one, somebody from the old
-/// one must have invited us, and it may be neither public nor encrypted.
+/// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
+/// must name the old one, a member of the old one must have invited us, and it may be neither public nor encrypted.
 ///
 /// # Errors
 /// As [`diagnose`].
@@ -114,13 +114,13 @@ pub async fn replaced(
         Membership::Banned | Membership::Outside => return confirm("this account is not invited to it"),
     };
     if !homeserver.has_member(old, &by).await? {
-        return confirm("who invited this account is not in the old room");
+        return confirm("the person who invited this account is not in the old room");
     }
     match homeserver.join(&new).await {
         Err(error) if is_refusal(&error) => return confirm("it does not let this account in"),
         joined => joined?,
     }
-    // What an invitation shows is the inviter's word; the room's own state is known only inside.
+    // An invitation shows only what the inviter says; the room's real state can be read only after joining.
     if let Some(why) = unsafe_to_follow(homeserver, old, &new).await? {
         homeserver.leave(&new).await?;
         return confirm(why);

@@ -9,7 +9,7 @@ use crate::{
     message::{Outcome, RoomId, UserId},
 };
 
-/// More rooms of one person than this are not looked at: whoever has the account may have listed any number.
+/// At most this many rooms of one person are looked at: other clients of the account may have listed any number.
 const MOST_LISTED: usize = 20;
 
 /// Whether messages for a person can go to a room.
@@ -90,7 +90,7 @@ pub fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
     listed.iter().filter_map(Value::as_str).filter(|room| room.starts_with('!')).map(RoomId::new).collect()
 }
 
-/// Puts `room` first among `person`'s rooms, and leaves everything else as it is, whatever it is. Says whether it was missing.
+/// Puts `room` first among `person`'s rooms and leaves everything else as it is, whatever its shape. Returns whether it was missing.
 pub fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
     if rooms_of(list, person).contains(room) {
         return false;
@@ -108,7 +108,7 @@ pub fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
     true
 }
 
-/// Whether the homeserver has understood and says no.
+/// Whether the homeserver understood and refused.
 fn is_refusal(error: &SendError) -> bool {
     matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }

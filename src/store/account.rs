@@ -1,4 +1,4 @@
-//! One writer at a time for what an account keeps on its homeserver, across all workers.
+//! Lets one worker at a time change what an account keeps on its homeserver.
 
 use deadpool_postgres::Object;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Store, StoreError, connect, locks};
 use crate::message::UserId;
 
-/// A lock of the session, so that no transaction is open while the homeserver is asked. The server frees it with the connection.
+/// A session lock, so that no transaction is open during the calls to the homeserver. It is freed when the connection closes.
 pub struct AccountLock {
     connection: Option<Object>,
     account: UserId,

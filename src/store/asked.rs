@@ -1,4 +1,4 @@
-//! What the sender of a lane asks about its messages, in the rare cases in which it must know more than the claim says.
+//! What the sender of a lane asks about its messages in the rare cases where the claim does not say enough.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,11 @@ use super::{Store, StoreError, value};
 use crate::message::{Lane, MessageId};
 
 impl Store {
-    /// Of these messages those whose record allows now that they stand readable in an encrypted room.
+    /// Those of these messages whose record allows now that they are sent unencrypted to an encrypted room.
     pub async fn consents(&self, ids: &[MessageId]) -> Result<HashSet<MessageId>, StoreError> {
         match self.query(include_str!("../../sql/consents.sql"), &[&ids]).await {
             Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
-            // Earlier contracts have only what was agreed when the messages were queued.
+            // Earlier contracts only know what was agreed when the messages were queued.
             Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
             Err(error) => Err(error),
         }

@@ -26,7 +26,7 @@ struct Failing {
 }
 
 impl Attempts {
-    /// Waits for the turn to connect. One of those who wait has it; the others are told that nothing has changed.
+    /// Waits for the turn to connect. One of those waiting gets it; the others get an error that there is still no connection.
     pub(super) async fn turn(&self) -> Result<(), StoreError> {
         let Some(failing) = *self.lock() else { return Ok(()) };
         sleep_until(failing.next.into()).await;

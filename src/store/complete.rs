@@ -1,4 +1,4 @@
-//! What became of messages, on its way into the database.
+//! Writes the results of messages into the database.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,11 +13,11 @@ pub(super) const COMPLETE: &str = include_str!("../../sql/complete.sql");
 /// The log keeps an error text up to here, in bytes.
 const ERROR_BYTES: usize = 1024;
 
-/// What became of a message.
+/// How one message ended.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     Sent(EventId),
-    /// For good: the message is done with.
+    /// For good: the message will not be tried again.
     Failed(Failure),
     /// It stays in the outbox and is tried again later; Logs shows one failed row meanwhile.
     Stuck(Failure),
@@ -243,7 +243,7 @@ impl<'a> Results<'a> {
     }
 }
 
-/// A text that the log takes: without NUL, which PostgreSQL cannot store, and short enough.
+/// A text that the log accepts: without NUL, which PostgreSQL cannot store, and short enough.
 pub(super) fn bounded(text: &str) -> String {
     let mut text = text.replace('\0', "");
     if text.len() > ERROR_BYTES {

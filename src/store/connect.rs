@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_url_is_told_without_its_password() {
+    fn a_bad_url_is_reported_without_its_password() {
         let error = Link::new("postgresql://u:hunter2@h:port/d").map(|_| ()).unwrap_err().to_string();
 
         assert!(error.contains("postgresql://user:password@host") && !error.contains("hunter2"), "{error}");

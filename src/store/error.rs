@@ -12,13 +12,13 @@ pub enum StoreError {
     /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// The statement was not done in time, most likely for its size or that of its answer.
+    /// The statement took too long, most likely because of its size or that of its answer.
     #[error("the database is not available: {0}")]
     Cancelled(String),
     /// The role may not do what the worker needs.
     #[error("the database role lacks a right: {0}; run `odoo-matrix-worker grants --role ROLE` as the owner")]
     Privilege(String),
-    /// Tables are missing or other than this worker knows them.
+    /// Tables are missing, or differ from what this worker knows.
     #[error("{0}")]
     Contract(String),
     /// A connection pooler between us and the server lacks what the worker needs.
@@ -27,7 +27,7 @@ pub enum StoreError {
     /// The data of a statement was refused.
     #[error("the database refused the data: {0}")]
     Data(String),
-    /// Nothing that a repetition would fix.
+    /// Repeating the statement would not help.
     #[error("database error: {0}")]
     Other(String),
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sqlstate_is_retried_or_told() {
+    fn each_sqlstate_is_retried_or_reported() {
         let judged = |code: &str| StoreError::from_state(&SqlState::from_code(code), "x");
 
         for code in

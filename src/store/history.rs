@@ -1,11 +1,11 @@
-//! What became of messages, as the log has it, without their texts.
+//! The history of messages from the log, without their texts.
 
 use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::{Store, StoreError, value};
 
-/// Which messages are meant. What is not said is no condition.
+/// Which messages are wanted. `None` means any.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     pub message: Option<i64>,
@@ -42,7 +42,7 @@ pub struct Happened {
     pub worker: Option<String>,
 }
 
-/// What was found, newest first, and how far it was looked for.
+/// What was found, newest first, and how far back the search went.
 #[derive(Debug)]
 pub struct Found {
     pub events: Vec<Happened>,
@@ -56,7 +56,7 @@ const STEP: i64 = 20_000;
 /// Rows of the log that are read for one question, unless it says since when.
 const LONGEST_WALK: i64 = 1_000_000;
 
-/// A little more than what lies between a message's place in the queue and the time written beside it.
+/// A little more than the time that can lie between a message's place in the queue and the date written with it.
 const SLACK: f64 = 60.0;
 
 /// One step through outbox or log.

@@ -61,7 +61,7 @@ async fn a_table_that_is_locked_for_a_while_only_delays() {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_told_with_the_mend_and_delivery_goes_on_once_it_is_granted() {
+async fn a_missing_right_is_reported_with_the_fix_and_delivery_goes_on_once_it_is_granted() {
     let _turn = beside().await;
     let world = World::new(BINARY).await;
     let role = world.launch.role();
@@ -94,7 +94,7 @@ async fn a_missing_right_is_told_with_the_mend_and_delivery_goes_on_once_it_is_g
 
 /// The completion writes many rows at once, and the database refuses one of them.
 #[tokio::test]
-async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_told() {
+async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_reported() {
     let _turn = beside().await;
     let world = World::new(BINARY).await;
     world

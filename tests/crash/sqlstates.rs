@@ -74,7 +74,7 @@ const STATEMENTS: [(&str, Cause); 23] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_sqlstate_at_each_statement_is_survived_and_told() {
+async fn each_sqlstate_at_each_statement_is_survived_and_reported() {
     let _alone = alone().await;
 
     let most = side_by_side(11, STATEMENTS.to_vec(), |(name, cause)| play(name, cause)).await;

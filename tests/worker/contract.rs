@@ -7,7 +7,7 @@ use stack::{process::Signal, report, world::World};
 use crate::BINARY;
 
 #[tokio::test]
-async fn a_database_without_the_addon_is_told_and_run_waits_for_it() {
+async fn a_database_without_the_addon_is_reported_and_run_waits_for_it() {
     let world = World::new(BINARY).await;
     world.client.batch_execute("ALTER TABLE matrix_outbox RENAME TO away").await.unwrap();
 

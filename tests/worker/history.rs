@@ -14,7 +14,7 @@ async fn history(world: &World, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_is_told_from_its_first_failure_to_its_arrival() {
+async fn a_message_is_followed_from_its_first_failure_to_its_arrival() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_next(2, Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
     let id = world.enqueue(ROOM, "privileged and confidential").await;

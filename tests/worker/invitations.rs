@@ -90,7 +90,7 @@ async fn a_limit_on_invitations_holds_that_person_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_invitation_that_is_refused_is_told_in_plain_words_and_makes_one_room() {
+async fn an_invitation_that_is_refused_is_reported_in_plain_words_and_makes_one_room() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_invitations(PERSON, Some(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" }));
     let _worker = world.worker("w1");
@@ -112,7 +112,7 @@ async fn an_invitation_that_is_refused_is_told_in_plain_words_and_makes_one_room
 }
 
 #[tokio::test]
-async fn an_account_that_may_not_make_rooms_is_told_in_plain_words() {
+async fn an_account_that_may_not_make_rooms_is_reported_in_plain_words() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_creation(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
     let _worker = world.worker("w1");
@@ -126,7 +126,7 @@ async fn an_account_that_may_not_make_rooms_is_told_in_plain_words() {
 }
 
 #[tokio::test]
-async fn a_person_without_an_account_is_told_at_once_and_gets_no_room() {
+async fn a_person_without_an_account_is_reported_at_once_and_gets_no_room() {
     let world = World::new(BINARY).await;
     world.homeserver.without_account(PERSON);
     // Of others only their own servers can know.

@@ -10,7 +10,7 @@ const ROOM: &str = "!case:double.test";
 const OTHER: &str = "!other:double.test";
 
 #[tokio::test]
-async fn a_message_that_fails_twice_is_told_and_sent_when_the_homeserver_is_back() {
+async fn a_message_that_fails_twice_is_reported_and_sent_when_the_homeserver_is_back() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_always(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let _worker = world.worker("w1");
@@ -69,7 +69,7 @@ async fn a_refused_token_stops_the_account_and_a_new_one_starts_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_sealed_token_without_a_key_is_told_with_the_mend() {
+async fn a_sealed_token_without_a_key_is_reported_with_the_fix() {
     let world = World::new(BINARY).await;
     world.client.execute("UPDATE matrix_backend SET token_sealed = 'fernet:gAAAAA'", &[]).await.unwrap();
     let _worker = world.worker("w1");

@@ -74,7 +74,7 @@ async fn a_pause_outlasts_a_change_of_the_configuration_and_an_answer_of_the_hom
 }
 
 #[tokio::test]
-async fn a_backend_that_does_not_exist_is_told_beside_those_that_do() {
+async fn a_backend_that_does_not_exist_is_reported_beside_those_that_do() {
     let world = World::new(BINARY).await;
 
     for arguments in [
@@ -91,7 +91,7 @@ async fn a_backend_that_does_not_exist_is_told_beside_those_that_do() {
 }
 
 #[tokio::test]
-async fn a_pause_needs_to_be_told_what_and_why() {
+async fn a_pause_needs_a_backend_and_a_reason() {
     let world = World::new(BINARY).await;
 
     for (arguments, wanted) in [

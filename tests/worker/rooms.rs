@@ -79,7 +79,7 @@ async fn a_403_has_six_causes_and_each_its_own_end() {
 }
 
 #[tokio::test]
-async fn an_invitation_that_cannot_be_taken_is_told_and_tried_once() {
+async fn an_invitation_that_cannot_be_taken_is_reported_and_tried_once() {
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
     // The message and the join.

@@ -109,7 +109,7 @@ async fn a_session_that_holds_an_old_snapshot_is_named_as_far_as_the_role_may_se
 }
 
 #[tokio::test]
-async fn a_database_without_the_addon_is_told() {
+async fn a_database_without_the_addon_is_reported() {
     let world = World::new(BINARY).await;
     world.client.batch_execute("ALTER TABLE matrix_outbox RENAME TO away").await.unwrap();
 

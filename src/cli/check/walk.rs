@@ -86,7 +86,7 @@ async fn database(
         findings.warning(
             "notifications",
             "the trigger matrix_outbox_notify is missing or disabled: messages are up to 15 s late",
-            "upgrade mail_matrix in Odoo (-u mail_matrix), which makes it anew",
+            "upgrade mail_matrix in Odoo (-u mail_matrix), which creates it again",
         );
     }
     if server.clock_ahead.abs() > CLOCK_TOLERANCE {

@@ -1,7 +1,7 @@
 //! The room for a person's messages: the lane's own one, one that `m.direct` lists, or a new one.
 //!
-//! The room comes first and is stored at once, the invitation follows: a server of the person's that does not answer costs
-//! neither a second room nor anybody else's time.
+//! The room is made and stored first, and the person is invited afterwards: if the person's server does not answer, no second room
+//! is made and nobody else waits.
 
 use tracing::info;
 
@@ -65,7 +65,7 @@ impl Route {
             return self.adopt(delivery, found).await;
         }
         match standing {
-            // Nobody was ever in it, so it was encrypted from the start. Another one would be no better.
+            // Nobody was ever in it, so it was encrypted from the start, and another one would be too.
             Standing::Uninvited { .. } => Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED))),
             Standing::Left { is_encrypted } if may_use(is_encrypted) => {
                 match self.invite(delivery, homeserver, person, stored, is_encrypted).await {
@@ -80,7 +80,7 @@ impl Route {
         }
     }
 
-    /// The direct room does not take messages: the next attempt looks for another one.
+    /// The direct room cannot be used: the next attempt looks for another one.
     pub(super) fn give_up_direct_room(&mut self) {
         self.unusable = self.room.take();
         self.ready = None;
@@ -118,11 +118,11 @@ impl Route {
         person: &UserId,
     ) -> Result<RoomId, Step> {
         self.check_exists(delivery, homeserver, person).await?;
-        // Not by a worker whose lease may have gone: its successor makes the room.
+        // A worker whose lease may have ended must not: its successor makes the room.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
-        // The message's own id, so that whoever takes over gets the same room; each room that could not be used needs another.
+        // The message's own id, so that whoever takes over gets the same room. After an unusable room another id is needed.
         let key = message.txn_id.as_str();
         let mut room = homeserver.create_direct_room(key).await.map_err(not_made)?;
         if self.unusable.as_ref() == Some(&room) {
@@ -158,7 +158,7 @@ impl Route {
         Ok(self.is_ready(room, is_encrypted))
     }
 
-    /// Homeservers accept invitations to people of theirs who do not exist. Of other servers' people only those can know.
+    /// Homeservers accept invitations to accounts of theirs that do not exist. Only its own server knows whether an account exists.
     async fn check_exists(
         &mut self,
         delivery: &Delivery<'_>,
