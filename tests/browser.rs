@@ -125,7 +125,7 @@ async fn link_a_room_and_send(page: &Page<'_>, office: &Office) {
     assert_eq!(bodies, ["Case Doe against Acme created for Jane Doe", "Hello from Odoo"]);
 }
 
-/// The room refuses the bot at first; then a person mends that and retries.
+/// The room refuses the bot at first; then a person fixes that and retries.
 async fn retry_what_failed(page: &Page<'_>, office: &Office) {
     let room = office.lawyer.create_room("Closed", &[]).await.unwrap();
     office.open_case("Closed door", "Jane Doe", &room).await.unwrap();

@@ -78,7 +78,7 @@ async fn a_missing_right_is_reported_with_the_fix_and_delivery_goes_on_once_it_i
         }
 
         world.client.batch_execute(&format!("GRANT {right} ON {table} TO \"{role}\"")).await.unwrap();
-        // Any new message wakes a worker that waits for the mend.
+        // Any new message wakes a worker that waits for the fix.
         producer.more(&world, 1).await;
         producer.assert_delivered(&world).await;
     }
@@ -123,12 +123,12 @@ async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_reported() {
     assert_eq!(head, poison[0]);
     assert!(error.contains("no_poison") && rests, "{error}, rests: {rests}");
     let logs = world.worker_logs();
-    assert_eq!(logs.matches("A result could not be logged").count(), 2, "each is told once\n{logs}");
+    assert_eq!(logs.matches("A result could not be logged").count(), 2, "each is reported once\n{logs}");
     assert_eq!(world.homeserver.requests().len(), 103, "each message is sent once, and then the lane rests");
     let mut wanted: Vec<_> = ["message 1", "message 2", "poison 1", "poison 2", "last"].map(str::to_owned).into();
     assert_eq!(world.homeserver.bodies(&room), wanted);
 
-    // Once it is mended the lane needs no restart.
+    // Once it is fixed the lane needs no restart.
     world.client.batch_execute("ALTER TABLE matrix_log DROP CONSTRAINT no_poison").await.unwrap();
     world.client.batch_execute("UPDATE matrix_lane SET retry_at = NULL").await.unwrap();
     world.client.batch_execute("NOTIFY matrix_outbox").await.unwrap();
@@ -181,9 +181,9 @@ async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_foll
     world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'ok')").await;
 
     world.homeserver.fail_room(ROOM, 2, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
-    let mend =
+    let fix =
         "ALTER TABLE matrix_log DROP CONSTRAINT no_case; UPDATE matrix_lane SET retry_at = NULL; NOTIFY matrix_outbox";
-    world.client.batch_execute(mend).await.unwrap();
+    world.client.batch_execute(fix).await.unwrap();
 
     world.assert_settled(&[id, other]).await;
     let rows = world.log().await.into_iter().filter(|row| row.outbox_id == id);

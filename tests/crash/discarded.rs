@@ -36,14 +36,14 @@ async fn a_stalled_worker_sends_nothing_more_of_what_was_discarded() {
 
     world.client.batch_execute(DISCARD).await.unwrap();
     worker.signal(Signal::CONT).unwrap();
-    // The request has timed out meanwhile. Before the retry the worker asks for its lease anew, which it would get without the fence,
+    // The request has timed out meanwhile. Before the retry the worker asks for its lease again, which it would get without the fence,
     // and go on from memory.
     let asked = || async {
         let sql = "SELECT EXISTS (SELECT FROM matrix_lane WHERE lease_until > now() AT TIME ZONE 'UTC')";
         let is_renewed: bool = world.client.query_one(sql, &[]).await.unwrap().get(0);
         (is_renewed || world.worker_logs().contains("Leases were taken over")).then_some(())
     };
-    worker.until("asked for its lease anew", Duration::from_secs(30), asked).await.unwrap();
+    worker.until("asked for its lease again", Duration::from_secs(30), asked).await.unwrap();
     world.homeserver.release();
     // When something else has arrived, what was to come of the lane has come.
     let later = world.enqueue("!other:double.test", "later").await;

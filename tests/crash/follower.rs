@@ -138,7 +138,7 @@ async fn until_reached(world: &World, speaker: &mut Speaker, point: &str, times:
     victim
 }
 
-/// It wakes up with what it was told before, when another one has long gone on.
+/// It wakes up with an old answer, when another worker has long gone on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_hung_is_fenced_and_hands_nothing_to_odoo() {
     let _turn = beside().await;

@@ -47,7 +47,7 @@ async fn a_worker_that_is_cut_from_the_database_is_fenced_and_another_takes_over
     let taken_over = cut.elapsed();
     world.until_empty().await;
     assert_eq!(cut_off.exit_status().unwrap(), None, "{}", cut_off.tail());
-    network.mend();
+    network.repair();
     let deadline = Instant::now() + Duration::from_secs(60);
     while !world.worker_logs().contains("was taken over by another worker") {
         assert!(Instant::now() < deadline, "the results of the cut-off worker were not fenced\n{}", cut_off.tail());
@@ -107,7 +107,7 @@ impl Network {
         ip(&format!("link set {} down", self.cable));
     }
 
-    fn mend(&self) {
+    fn repair(&self) {
         ip(&format!("link set {} up", self.cable));
     }
 }

@@ -36,7 +36,7 @@ enum Cause {
     Outage,
     /// The homeserver is back after an outage.
     Return,
-    /// A backend that was stopped is configured anew.
+    /// A backend that was stopped gets a new configuration.
     NewConfiguration,
     NewListener,
     /// Another session holds the worker's name.
@@ -242,7 +242,7 @@ impl Stage {
 
     async fn stop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            // It may have been told already.
+            // It may have been reported already.
             let _ = worker.signal(Signal::TERM);
             assert!(worker.wait(Duration::from_secs(30)).await.unwrap().success());
         }

@@ -127,7 +127,7 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
     assert_eq!(bodies, arrived, "{name}");
 }
 
-/// The six causes are told apart elsewhere; here: no message of a room that the bot may not speak in is tried for ever.
+/// The six causes are tested elsewhere; here: no message of a room that the bot may not speak in is tried for ever.
 #[tokio::test]
 async fn a_room_that_refuses_the_bot_fails_its_messages_and_no_others() {
     let _turn = schedule::beside().await;

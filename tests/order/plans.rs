@@ -76,7 +76,7 @@ const STATEMENTS: [Statement; 8] = [
     },
 ];
 
-/// What the planner has been told of the tables.
+/// The statistics that the planner has about the tables.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Statistics {
     None,

@@ -23,7 +23,7 @@ pub(crate) const ALL: [(&str, Step); 16] = [
     ("check is green as root and refused to others", |office| Box::pin(checks(office))),
     ("a misspelt variable ends it with one line and no restart", |office| Box::pin(misspelt(office))),
     ("it comes back after kill -9", |office| Box::pin(killed(office))),
-    ("the watchdog starts it anew after kill -STOP", |office| Box::pin(stopped(office))),
+    ("the watchdog restarts it after kill -STOP", |office| Box::pin(stopped(office))),
     ("it goes on after a restart of PostgreSQL", |office| Box::pin(database_restarts(office))),
     ("it comes back at a reboot, also before PostgreSQL", |office| Box::pin(reboots(office))),
     ("it stops in order under load", |office| Box::pin(stops_under_load(office))),
@@ -155,7 +155,7 @@ async fn database_restarts(office: &mut Office) -> Result<()> {
     let began = Instant::now();
     office.world.client = office.world.database.connect().await?;
     let took = office.arrives(began).await;
-    ensure!(office.property("MainPID").await? == before, "it was started anew");
+    ensure!(office.property("MainPID").await? == before, "it was restarted");
     office.measured("from PostgreSQL's return to the next message delivered", took);
     Ok(())
 }
@@ -177,7 +177,7 @@ async fn reboots(office: &mut Office) -> Result<()> {
     let began = Instant::now();
     office.world.client = office.world.database.connect().await?;
     let took = office.arrives(began).await;
-    ensure!(office.property("NRestarts").await? == "0", "it was started anew");
+    ensure!(office.property("NRestarts").await? == "0", "it was restarted");
     office.measured("booted before PostgreSQL: from its start to the next message delivered", took);
     Ok(())
 }
@@ -233,7 +233,7 @@ async fn two_instances(office: &mut Office) -> Result<()> {
     for port in [office.port, port] {
         office.machine.until(&ready(port), Duration::from_secs(20)).await?;
     }
-    // A port that is taken: told once, not tried for ever.
+    // A port that is taken: reported once, not tried for ever.
     office.set("second", &format!("METRICS_LISTEN=127.0.0.1:{}", office.port)).await?;
     office.machine.try_run("systemctl restart odoo-matrix-worker@second").await?;
     office.machine.until("systemctl is-failed --quiet odoo-matrix-worker@second", Duration::from_secs(20)).await?;

@@ -75,7 +75,7 @@ async fn an_account_that_does_not_ask_is_not_followed() {
     world.until("SELECT NOT EXISTS (SELECT FROM matrix_follower)").await;
 }
 
-/// Who asks again begins anew: what was written meanwhile was not meant for Odoo.
+/// A backend that asks again starts from now: what was written meanwhile was not meant for Odoo.
 #[tokio::test]
 async fn an_account_that_asks_no_longer_is_forgotten() {
     let (world, webhook) = followed().await;

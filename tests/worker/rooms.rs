@@ -1,4 +1,4 @@
-//! 403 has six causes: each is mended or told in plain words, once.
+//! A 403 has six causes: each is fixed, or reported in plain words, once.
 
 use stack::{
     homeserver::{BOT, Fault, Membership, Room},

@@ -21,7 +21,7 @@ impl Watched {
             let (_, told) = log.split_once("/metrics address=")?;
             told.split_once('\n').map(|(address, _)| address.to_owned())
         };
-        let address = process.until("told its address", PATIENCE, address).await.unwrap();
+        let address = process.until("reported its address", PATIENCE, address).await.unwrap();
         Self { process, address }
     }
 

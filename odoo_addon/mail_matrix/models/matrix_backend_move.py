@@ -76,7 +76,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _let_look_before_sending(self, backend_ids):
-        """Make workers read these backends anew, as if they had been set up now.
+        """Make workers read these backends again, as if they had been set up now.
 
         What was tried at the old backend may stand in its room, and the new account's
         homeserver does not know those transaction ids: the worker looks for it first.

@@ -217,7 +217,7 @@ class MatrixThreadMixin(models.AbstractModel):
         self.check_access("write")
 
     def _matrix_target_or_raise(self):
-        """Return (backend, values of the row), or say what to mend."""
+        """Return (backend, values of the row), or say what to fix."""
         room_record = self._matrix_room_record()
         name = room_record.display_name
         if not room_record.matrix_enabled:

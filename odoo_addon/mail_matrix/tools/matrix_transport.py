@@ -58,7 +58,7 @@ class _Answer(http.client.HTTPResponse):
 class _Pieces(io.RawIOBase):
     """What a socket receives, with a look at the clock before each piece.
 
-    A socket's own timeout begins anew with each byte.
+    A socket's own timeout starts again with each byte.
     """
 
     def __init__(self, sock, silence, deadline):

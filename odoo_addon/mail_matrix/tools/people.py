@@ -88,7 +88,7 @@ def profile(user_id, answer):
 def avatar_png(raw):
     """Return the picture ``raw`` as a small PNG in base64, or None if it is not one.
 
-    It is drawn anew, so that nothing but pixels remains of what a stranger uploaded.
+    It is redrawn, so that only the pixels remain of what a stranger uploaded.
     """
     if not raw or len(raw) > MAX_AVATAR_BYTES:
         return None

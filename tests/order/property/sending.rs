@@ -86,7 +86,7 @@ impl Play<'_> {
                     Verdict::Failed(failure())
                 };
                 self.model.accepts(lane, message.id);
-                // Nothing of the head stays to be told: it is not stuck any more.
+                // The head is no longer stuck, so there is nothing to report about it.
                 completions.retain(|done| done.id != head.id);
                 completions.push(completion(head, claim, verdict, held.attempts));
                 completions.push(completion(message, claim, sent(message), 1));

@@ -34,9 +34,9 @@ pub struct Options {
 /// How the server ends, in PostgreSQL's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Open transactions are rolled back, sessions are told (57P01).
+    /// Open transactions are rolled back, sessions get an error (57P01).
     Fast,
-    /// As a crash: sessions are told (57P02), the next start recovers from the log.
+    /// As a crash: sessions get an error (57P02), the next start recovers from the log.
     Immediate,
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn linters() -> Result<Venv> {
 /// Installs the programs that only the system's packages give.
 async fn system(browser: bool) -> Result<()> {
     let mut missing = Vec::new();
-    // Who may not install packages can still have it in a container; the server's start says when that fails too.
+    // Where packages may not be installed a container can serve; if that fails too, the start of the server says so.
     if env::var_os("TEST_DATABASE_URL").is_none() && postgres::binaries().is_none() && debian::may_install() {
         missing.push("postgresql");
     }

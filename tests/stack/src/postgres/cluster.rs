@@ -46,7 +46,7 @@ impl Cluster {
             ("unix_socket_directories", &folder.path().to_string_lossy()),
             ("max_connections", "200"),
             ("log_line_prefix", "%m %a %d "),
-            // Times that are not told to be UTC must show.
+            // A time that is not marked as UTC must be noticed.
             ("timezone", "Asia/Kathmandu"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

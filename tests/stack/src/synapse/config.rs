@@ -1,4 +1,4 @@
-//! What the homeserver is told before its first start.
+//! The homeserver's configuration before its first start.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
