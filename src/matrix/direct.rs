@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{Homeserver, SendError, rooms::none_if_not_found};
-use crate::message::{Outcome, RoomId, UserId};
+use crate::message::{RoomId, UserId};
 
 /// The content of `m.direct`: lists of rooms by person. Anybody who has the account may have written it, so every value may
 /// be any JSON.
@@ -59,10 +59,8 @@ impl Homeserver {
             Err(SendError::Refused { status: 404 | 410, errcode, .. }) if errcode != "M_UNRECOGNIZED" => {
                 Ok(Profile::Missing)
             }
-            Err(error) => match error.outcome() {
-                Outcome::Forbidden(_) | Outcome::Rejected(_) => Ok(Profile::Hidden),
-                _ => Err(error),
-            },
+            Err(error) if error.is_refusal() => Ok(Profile::Hidden),
+            Err(error) => Err(error),
         }
     }
 

@@ -115,6 +115,11 @@ impl SendError {
         }
     }
 
+    /// Whether the homeserver understood and refused: it would refuse the same again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
+    }
+
     pub fn failure(&self) -> Failure {
         let code = match self {
             Self::Timeout => code::TIMEOUT.to_owned(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     matrix::{Homeserver, Membership, SendError, state_among},
-    message::{Failure, Outcome, RoomId, UserId, code},
+    message::{Failure, RoomId, UserId, code},
     rooms::power::{self, Speech},
 };
 
@@ -33,7 +33,7 @@ pub async fn diagnose(
     refusal: &Failure,
 ) -> Result<Diagnosis, SendError> {
     match look(homeserver, me, room, matrix_type, refusal).await {
-        Err(error) if is_refusal(&error) => {
+        Err(error) if error.is_refusal() => {
             let text = format!("{}; why could not be found out: {error}", refusal.text);
             Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
         }
@@ -53,7 +53,7 @@ async fn look(
             // A record or a person names this room, so the invitation is wanted.
             return match homeserver.join(room).await {
                 Ok(()) => Ok(Diagnosis::Joined),
-                Err(error) if is_refusal(&error) => {
+                Err(error) if error.is_refusal() => {
                     let text = format!(
                         "{me} is invited to this room but is not let in; invite it again, then send the message again: {error}"
                     );
@@ -78,11 +78,6 @@ async fn look(
         return Ok(closed(refusal, text));
     }
     Ok(Diagnosis::Unknown(refusal.clone()))
-}
-
-/// Whether the homeserver understood and refused: it would refuse the next message too.
-fn is_refusal(error: &SendError) -> bool {
-    matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
@@ -117,7 +112,7 @@ pub async fn replaced(
         return confirm("the person who invited this account is not in the old room");
     }
     match homeserver.join(&new).await {
-        Err(error) if is_refusal(&error) => return confirm("it does not let this account in"),
+        Err(error) if error.is_refusal() => return confirm("it does not let this account in"),
         joined => joined?,
     }
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.

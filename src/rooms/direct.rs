@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     matrix::{DirectList, Homeserver, SendError},
-    message::{Outcome, RoomId, UserId},
+    message::{RoomId, UserId},
 };
 
 /// At most this many rooms of one person are looked at: other clients of the account may have listed any number.
@@ -34,7 +34,7 @@ pub async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Re
     );
     let (membership, tombstone, encryption) = match looks {
         Ok(seen) => seen,
-        Err(error) if is_refusal(&error) => return Ok(Standing::Closed),
+        Err(error) if error.is_refusal() => return Ok(Standing::Closed),
         Err(error) => return Err(error),
     };
     if tombstone.is_some() {
@@ -106,11 +106,6 @@ pub fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
     };
     list.insert(person.as_str().to_owned(), Value::Array(rooms));
     true
-}
-
-/// Whether the homeserver understood and refused.
-fn is_refusal(error: &SendError) -> bool {
-    matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
 }
 
 #[cfg(test)]
