@@ -247,3 +247,34 @@ impl Backends {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_closed_gate_is_replaced_only_by_a_walk_that_began_after_its_reason_was_recorded() {
+        let (gate, before) = (Gate::default(), Instant::now());
+        gate.close();
+        assert!(gate.is_closed() && !gate.was_known_at(Instant::now() + SOON));
+
+        gate.recorded();
+
+        assert!(!gate.was_known_at(before) && gate.was_known_at(Instant::now() + SOON));
+    }
+
+    #[test]
+    fn a_reason_that_one_lane_could_write_is_known_for_all() {
+        let gate = Gate::default();
+        gate.close();
+        gate.unrecorded(Duration::ZERO);
+        assert!(gate.is_unrecorded() && !gate.was_known_at(Instant::now() + SOON));
+
+        gate.recorded();
+        gate.unrecorded(Duration::ZERO);
+
+        assert!(!gate.is_unrecorded() && gate.is_closed());
+    }
+}
