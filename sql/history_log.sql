@@ -41,5 +41,9 @@ SELECT step.rows AS step_rows, step.last_id AS step_id, to_char(step.last_at, 'Y
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - g.queued_at)::double precision AS queued_ago_seconds,
     g.error_code, g.error_message, g.matrix_event_id, g.worker
 FROM (SELECT count(*) AS rows, min(w.id) AS last_id, min(w.date) AS last_at, max(w.date) AS newest_at FROM walked AS w) AS step
-LEFT JOIN (found JOIN matrix_log AS g ON g.id = found.id) ON true
+LEFT JOIN (
+    found
+    -- One row by its index each, whatever the planner believes of the log.
+    CROSS JOIN LATERAL (SELECT g.* FROM matrix_log AS g WHERE g.id = found.id LIMIT 1) AS g
+) ON true
 ORDER BY g.date DESC, g.id DESC

@@ -23,7 +23,11 @@ struct Statement {
 
 const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
 
-const STATEMENTS: [Statement; 8] = [
+/// The indexes that `history` reads the outbox and the log by.
+const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
+const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
+
+const STATEMENTS: [Statement; 15] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -73,6 +77,49 @@ const STATEMENTS: [Statement; 8] = [
         sql: include_str!("../../sql/changed_event.sql"),
         arguments: "1, '1/!room1:x'",
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx"],
+    },
+    // As `history` asks: for a message, a room, a record, and failures.
+    Statement {
+        name: "history_waiting.sql of a message",
+        sql: include_str!("../../sql/history_waiting.sql"),
+        arguments: "7, NULL, NULL, NULL, NULL, NULL, 9223372036854775807, 20000, 51",
+        indexes: WAITING,
+    },
+    Statement {
+        name: "history_waiting.sql of a room",
+        sql: include_str!("../../sql/history_waiting.sql"),
+        arguments: "NULL, '!room1:x', NULL, NULL, NULL, 3600, 9223372036854775807, 20000, 51",
+        indexes: WAITING,
+    },
+    Statement {
+        name: "history_waiting.sql of a record",
+        sql: include_str!("../../sql/history_waiting.sql"),
+        arguments: "NULL, NULL, NULL, 'legal.case', 7, NULL, 9223372036854775807, 20000, 51",
+        indexes: WAITING,
+    },
+    Statement {
+        name: "history_log.sql of a message",
+        sql: include_str!("../../sql/history_log.sql"),
+        arguments: "7, NULL, NULL, NULL, NULL, NULL, false, 9223372036854775807, 20000, 51",
+        indexes: LOGGED,
+    },
+    Statement {
+        name: "history_log.sql of a room",
+        sql: include_str!("../../sql/history_log.sql"),
+        arguments: "NULL, '!room1:x', NULL, NULL, NULL, 3600, false, 9223372036854775807, 20000, 51",
+        indexes: LOGGED,
+    },
+    Statement {
+        name: "history_log.sql of a record",
+        sql: include_str!("../../sql/history_log.sql"),
+        arguments: "NULL, NULL, NULL, 'legal.case', 7, NULL, false, 9223372036854775807, 20000, 51",
+        indexes: LOGGED,
+    },
+    Statement {
+        name: "history_log.sql of failures",
+        sql: include_str!("../../sql/history_log.sql"),
+        arguments: "NULL, NULL, NULL, NULL, NULL, 86400, true, 9223372036854775807, 20000, 51",
+        indexes: LOGGED,
     },
 ];
 
