@@ -3,6 +3,9 @@
 mod config;
 mod user;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::venv::Venv;
 use crate::{free_port, percent_encode, progress, scratch};
 pub use user::{Event, User};
@@ -28,7 +31,8 @@ pub struct Synapse {
     url: String,
     registration_secret: String,
     http: Client,
-    _folder: TempDir,
+    venv: Venv,
+    folder: TempDir,
 }
 
 /// What a test may want otherwise than a homeserver comes.
@@ -56,17 +60,21 @@ impl Synapse {
         let url = format!("http://127.0.0.1:{port}");
         let registration_secret = config::write(folder.path(), port, SERVER_NAME, options)?;
 
-        let mut command = Command::new(venv.program("python"));
-        command.args(["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]).current_dir(folder.path());
-        let process = Process::spawn("Synapse", command, &folder.path().join("synapse.log"))?;
         let http = crate::http_client()?;
-        let answers = || async {
-            let answer = http.get(format!("{url}/health")).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        };
-        process.until("answered", READY_WITHIN, answers).await?;
+        let process = launch(&venv, folder.path(), &http, &url).await?;
         progress::say(format!("Synapse: answers at {url}"));
-        Ok(Self { process, url, registration_secret, http, _folder: folder })
+        Ok(Self { process, url, registration_secret, http, venv, folder })
+    }
+
+    /// Loads the registration file of an application service, as an administrator does: by a restart.
+    pub async fn load_app_service(&mut self, registration: &str) -> Result<()> {
+        let folder = self.folder.path();
+        config::write_private(&folder.join("appservice.yaml"), registration)?;
+        let mut file = OpenOptions::new().append(true).open(folder.join("homeserver.yaml"))?;
+        file.write_all(b"app_service_config_files: [appservice.yaml]\n")?;
+        self.process.stop(Signal::TERM).await?;
+        self.process = launch(&self.venv, folder, &self.http, &self.url).await?;
+        Ok(())
     }
 
     /// The base URL for clients.
@@ -112,4 +120,16 @@ impl Synapse {
         admin.post(&path, &json!({"messages_per_second": 0, "burst_count": 0})).await?;
         Ok(())
     }
+}
+
+async fn launch(venv: &Venv, folder: &Path, http: &Client, url: &str) -> Result<Process> {
+    let mut command = Command::new(venv.program("python"));
+    command.args(["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]).current_dir(folder);
+    let process = Process::spawn("Synapse", command, &folder.join("synapse.log"))?;
+    let answers = || async {
+        let answer = http.get(format!("{url}/health")).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    };
+    process.until("answered", READY_WITHIN, answers).await?;
+    Ok(process)
 }

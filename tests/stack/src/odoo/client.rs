@@ -56,6 +56,19 @@ impl Client {
         Ok(found.as_array().cloned().unwrap_or_default())
     }
 
+    /// What the browser of this user gets at `path`.
+    pub async fn download(&self, user: &str, path: &str) -> Result<String> {
+        let params = json!({"db": self.database, "login": user, "password": self.password});
+        let body = json!({"jsonrpc": "2.0", "method": "call", "id": 1, "params": params});
+        let session = format!("{}/web/session/authenticate", self.url);
+        let answer = self.http.post(session).json(&body).send().await?.error_for_status()?;
+        let cookies = answer.headers().get_all("set-cookie").iter();
+        let cookies: Vec<_> =
+            cookies.filter_map(|value| value.to_str().ok()?.split(';').next().map(str::to_owned)).collect();
+        let request = self.http.get(format!("{}{path}", self.url)).header("Cookie", cookies.join("; "));
+        Ok(request.send().await?.error_for_status()?.text().await?)
+    }
+
     async fn rpc(&self, service: &str, method: &str, args: Value) -> Result<Value> {
         let params = json!({"service": service, "method": method, "args": args});
         let body = json!({"jsonrpc": "2.0", "method": "call", "id": 1, "params": params});

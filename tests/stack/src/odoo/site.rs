@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{Client, Odoo, Report, addons, addons_folder, base, tests};
@@ -129,7 +129,16 @@ impl Site {
 
     /// Starts the server on a free port and waits until it answers.
     pub async fn serve(&self) -> Result<Server> {
-        let port = free_port()?;
+        self.serve_at(free_port()?).await
+    }
+
+    /// Starts the server at the address that it had before.
+    pub async fn serve_again(&self, before: &Server) -> Result<Server> {
+        let port = before.url.rsplit(':').next().context("an address has a port")?;
+        self.serve_at(port.parse()?).await
+    }
+
+    async fn serve_at(&self, port: u16) -> Result<Server> {
         let url = format!("http://127.0.0.1:{port}");
         let mut command = self.command();
         command.args(["--http-port", &port.to_string()]).env("ODOO_MATRIX_TOKEN_KEY", &self.token_key);

@@ -66,7 +66,7 @@ disable_existing_loggers: false
     Ok(registration)
 }
 
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(())

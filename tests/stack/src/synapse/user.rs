@@ -136,6 +136,14 @@ impl User {
         self.call(Method::PUT, &path, Some(&json!({"displayname": name}))).await.map(drop)
     }
 
+    /// Says something in a room; gives back the id of the event.
+    pub async fn say(&self, room: &str, content: &Value) -> Result<String> {
+        let txn_id = format!("{:016x}", fastrand::u64(..));
+        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{txn_id}", percent_encode(room));
+        let said = self.call(Method::PUT, &path, Some(content)).await?;
+        Ok(said["event_id"].as_str().context("a sent message has an id")?.to_owned())
+    }
+
     /// All events of a room that this user sees, oldest first.
     pub async fn timeline(&self, room: &str) -> Result<Vec<Event>> {
         let mut events = Vec::new();
