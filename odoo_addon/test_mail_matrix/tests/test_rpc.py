@@ -1,3 +1,4 @@
+import inspect
 import json
 
 from odoo import Command
@@ -123,3 +124,47 @@ class TestRpc(HttpCase, TicketCase):
 
         self.assertEqual(action["type"], "ir.actions.client")
         self.assertEqual(self.bodies(), ["Waiting", "Hello from Odoo"])
+
+    def own_models(self):
+        """Return the models of this addon, and some that it gives methods to."""
+        names = sorted(name for name in self.env.registry if name.startswith("matrix."))
+        stored = [name for name in names if not self.env[name]._abstract]
+        return [*stored, "res.partner", "res.users", self.ticket._name]
+
+    def public_methods(self, model):
+        """Yield name and arguments of what this addon offers to callers."""
+        for name, method in inspect.getmembers(type(self.env[model]), callable):
+            module = getattr(method, "__module__", "")
+            if name.startswith("_") or not module.startswith("odoo.addons.mail_matrix"):
+                continue
+            # Others decide who may do with their records what has no part in Matrix.
+            if model.startswith("matrix.") or "matrix" in name:
+                yield name, self.arguments_of(method)
+
+    def arguments_of(self, method):
+        """Return what a method can be called with, on the record with id 1."""
+        is_of_model = getattr(method, "_api", None) == "model"
+        is_of_model = is_of_model or getattr(method, "_api_model", False)
+        values = {"name": "x"}
+        known = {"vals_list": [values], "vals": values}
+        needed = [
+            known.get(parameter.name, {})
+            for parameter in inspect.signature(method).parameters.values()
+            if parameter.default is parameter.empty and parameter.name != "self"
+        ]
+        return needed if is_of_model or method.__name__ == "create" else [[1], *needed]
+
+    def test_portal_and_employees_are_refused_by_every_public_method(self):
+        ours = {model: [*self.public_methods(model)] for model in self.own_models()}
+        called = {name for methods in ours.values() for name, _arguments in methods}
+        self.assertLessEqual({"action_start_dm", "action_sync", "action_send"}, called)
+        before = self.stored()
+        for login in ("matrix-portal", "employee"):
+            self.log_in(login)
+            for model, methods in ours.items():
+                for name, arguments in methods:
+                    with self.subTest(login, model=model, method=name):
+                        with mute_logger("odoo.http"):
+                            answer = self.call(model, name, *arguments)
+                        self.assertEqual(answer, "odoo.exceptions.AccessError")
+        self.assertEqual(self.stored(), before)
