@@ -50,8 +50,13 @@ WITH own AS MATERIALIZED (
         r.room_before
     FROM found AS r
     JOIN matrix_outbox AS o ON o.ctid = r.place
-    -- One failed row per message while it is held; the lane's head may wait for another reason, which left no row.
-    WHERE NOT r.is_final AND (r.head_id IS DISTINCT FROM r.id OR r.first_failed_at IS NULL)
+    -- One failed row per message while it is held. Mostly the lane's head has it; others may have had theirs before.
+    LEFT JOIN LATERAL (
+        SELECT true AS is_logged FROM matrix_log AS g
+        WHERE g.status = 'failed' AND g.date >= o.queued_at AND g.outbox_id = o.id AND NOT g.is_final
+        LIMIT 1
+    ) AS g ON true
+    WHERE NOT r.is_final AND (r.head_id IS DISTINCT FROM r.id OR r.first_failed_at IS NULL) AND g.is_logged IS NULL
 ), logged AS (
     INSERT INTO matrix_log (date, backend_id, outbox_id, event_type, res_model, res_id, room_id, matrix_user_id, matrix_type, payload,
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
@@ -73,7 +78,11 @@ WITH own AS MATERIALIZED (
         WHERE o.lane = own.lane AND o.id = own.head_id AND own.head_id NOT IN (SELECT r.id FROM result AS r WHERE r.is_final)
         OFFSET 0
     ) AS still ON true
-    CROSS JOIN LATERAL (SELECT COALESCE(own.held_id, still.id) AS next_id) AS head
+    -- Nor do those that fail beside one that has its failed row: it tells since when the lane takes nothing.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN own.first_failed_at IS NULL THEN COALESCE(own.held_id, still.id) ELSE COALESCE(still.id, own.held_id) END
+            AS next_id
+    ) AS head
 ), settled AS (
     -- Each of these lanes exists and is locked: this only ever updates, by one descent of the index for each.
     INSERT INTO matrix_lane AS l (id, lane, lease_until, retry_at, head_id, attempts, first_failed_at, last_error, room_id)
@@ -81,7 +90,7 @@ WITH own AS MATERIALIZED (
         -- A rest that was set before is not cut short.
         GREATEST(next.retry_at, now() AT TIME ZONE 'UTC' + next.retry_ms * interval '1 ms'),
         next.next_id,
-        CASE WHEN next.held_id IS NOT NULL THEN next.attempts WHEN next.next_id IS NOT NULL THEN next.attempts_before ELSE 0 END,
+        CASE WHEN next.held_id = next.next_id THEN next.attempts WHEN next.next_id IS NOT NULL THEN next.attempts_before ELSE 0 END,
         -- Since when its failed row stands in the log. One that was cut short, or whose result was refused, has none.
         COALESCE(
             CASE WHEN next.is_same THEN next.first_failed_at END, CASE WHEN next.has_failed THEN now() AT TIME ZONE 'UTC' END),

@@ -92,8 +92,10 @@ impl Delivery<'_> {
 
     /// Brings one message to its end. `behind`: the messages of the claim that wait for it.
     async fn deliver(&self, message: &Message, behind: &[Message], route: &mut Route) -> Next {
-        let history = self.claim.held.filter(|held| held.id == message.id);
-        let mut tries = Tries::new(history);
+        if route.gave_up(message.id) {
+            return Next::Done(1);
+        }
+        let mut tries = Tries::of(message.id, self.claim.held);
         if message.is_expired {
             return self.expired(message, &tries).await;
         }
@@ -119,6 +121,7 @@ impl Delivery<'_> {
                 Step::Answered(Outcome::Forbidden(failure) | Outcome::Rejected(failure)) => {
                     return self.failed(message, &tries, failure).await;
                 }
+                Step::Overtaken => return self.give_up_overtaken(route).await,
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
                 Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
@@ -217,7 +220,18 @@ impl Delivery<'_> {
         duration: Duration,
         room: Option<&RoomId>,
     ) {
-        let completion = Completion {
+        self.completions.complete(self.completion(message, tries, verdict, duration, room)).await;
+    }
+
+    fn completion(
+        &self,
+        message: &Message,
+        tries: &Tries,
+        verdict: Verdict,
+        duration: Duration,
+        room: Option<&RoomId>,
+    ) -> Completion {
+        Completion {
             id: message.id,
             lease: self.claim.lease(),
             verdict,
@@ -227,7 +241,6 @@ impl Delivery<'_> {
             answered: Instant::now(),
             event_type: message.event_type.clone(),
             queued_for: message.queued_for + self.claim.claimed.elapsed(),
-        };
-        self.completions.complete(completion).await;
+        }
     }
 }

@@ -36,6 +36,7 @@ use tokio_postgres::{
 
 pub use self::{
     account::AccountLock,
+    asked::Waiting,
     backlog::{Backlog, COUNTED, counted},
     claim::{Claim, HeldSince, Wanted},
     complete::{Batch, Completion, Held, Settle, Verdict},

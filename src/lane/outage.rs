@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Delivery, Next, Stop, route::Route, tries::Tries};
+use super::{Delivery, Next, Stop, poison, route::Route, tries::Tries};
 use crate::{
     backoff,
     matrix::Homeserver,
@@ -127,12 +127,12 @@ impl Delivery<'_> {
     }
 }
 
-/// Pauses that grow with the time for which the message has failed, and end when it comes under suspicion.
+/// Pauses that grow with the time for which the message has failed, and end when one more message may be tried past it.
 fn rest_after(failing_for: Duration) -> Duration {
     let rest = (failing_for / 2).clamp(SHORTEST_REST, LONGEST_REST);
+    let left = (poison::depth(failing_for) + 1) * SUSPECT_AFTER - failing_for;
     // The database counts from a moment later, when the failure was written down.
-    let slack = Duration::from_secs(1);
-    SUSPECT_AFTER.checked_sub(failing_for).map_or(rest, |left| rest.min(left + slack))
+    rest.min(left + Duration::from_secs(1))
 }
 
 #[cfg(test)]
@@ -158,9 +158,12 @@ mod tests {
                 Some(*at)
             })
             .collect();
-        assert!(
-            looks.iter().any(|at| (60..=62).contains(&at.as_secs())),
-            "the message is suspected in time: {looks:?}"
-        );
+        for minute in 1..15 {
+            let in_time = minute * 60..=minute * 60 + 15;
+            assert!(
+                looks.iter().any(|at| in_time.contains(&at.as_secs())),
+                "one more message is tried past it in minute {minute}: {looks:?}"
+            );
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! A message that has failed for a minute may be at fault itself. The one behind it tells: if the room takes that one, it is.
+//! A message that has failed for a minute may be at fault itself. The one behind it tells: if the room takes that one, it is. If that
+//! one fails alike it may be at fault too, so with each further minute one more is tried.
 
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Delivery, Next,
@@ -12,19 +13,29 @@ use super::{
 };
 use crate::{
     matrix::Homeserver,
-    message::{EventId, Failure, Message, Outcome, Reply, State},
+    message::{EventId, Failure, Message, Outcome, Reply, State, code},
+    store::{Batch, Verdict},
 };
 
 /// A refusal that took longer proves nothing: the room may have come back while the message waited for its answer.
 const PROMPT: Duration = Duration::from_secs(2);
 
-/// What became of the first message behind the head that the homeserver did not reject.
-enum Past {
-    /// It was sent; `place` is where it stands behind the head.
+const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
+
+/// How many messages may be tried past one that has failed for so long.
+pub(super) fn depth(failing_for: Duration) -> u32 {
+    u32::try_from(failing_for.as_secs() / SUSPECT_AFTER.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// What became of the messages behind the head.
+enum Past<'a> {
+    /// One was sent; `place` is where it stands behind the head.
     Sent {
         place: usize,
         tries: Tries,
         event_id: EventId,
+        /// What failed alike on the way.
+        passed_over: Vec<(&'a Message, Tries, Failure)>,
     },
     NotSent,
     /// The lane ends here for another reason.
@@ -42,53 +53,62 @@ impl Delivery<'_> {
         trouble: &Trouble,
         route: &mut Route,
     ) -> Option<Next> {
-        let is_suspect =
-            tries.failing_for() >= SUSPECT_AFTER && trouble.reply != Reply::Silence && tries.began.elapsed() < PROMPT;
-        if !is_suspect || behind.is_empty() {
+        if trouble.reply == Reply::Silence || depth(tries.failing_for()) == 0 || behind.is_empty() {
             return None;
         }
-        debug!(message.id = head.id, lane = %self.claim.lane, "Trying the message behind one that fails");
+        debug!(message.id = head.id, lane = %self.claim.lane, "Trying the messages behind one that fails");
         match self.first_past(homeserver, head, behind, tries, route).await {
             Past::NotSent => None,
             Past::Ended(next) => Some(next),
-            Past::Sent { place, tries: of_this, event_id } => {
-                // Its own answer may have been lost: what stands in the room has not failed.
-                match route.found(homeserver, head).await {
-                    Some(event_id) => self.sent(head, tries, event_id, route).await,
-                    None => {
-                        let text = format!("{}; the room has taken the next message", trouble.failure.text);
-                        self.failed(head, tries, Failure { code: trouble.failure.code.clone(), text }).await
-                    }
-                };
-                // After the head's: whoever reads the results in part must not find the head waiting behind this one.
+            Past::Sent { place, tries: of_this, event_id, passed_over } => {
+                // Their own answers may have been lost: what stands in the room has not failed.
+                let mut arrived = route.markers_now(homeserver, head).await;
+                let failed = passed_over.iter().map(|(message, tries, failure)| (*message, tries, failure));
+                // The head after those behind it, for as long as it waits the lane is under suspicion.
+                for (message, tries, failure) in failed.chain([(head, tries, &trouble.failure)]) {
+                    match arrived.remove(message.txn_id.as_str()) {
+                        Some(event_id) => self.sent(message, tries, event_id, route).await,
+                        None => {
+                            let text = format!("{}; the room has taken the next message", failure.text);
+                            self.failed(message, tries, Failure { code: failure.code.clone(), text }).await
+                        }
+                    };
+                }
+                // After all of them: whoever reads the results in part must not find them waiting behind this one.
                 self.sent(&behind[place], &of_this, event_id, route).await;
                 Some(Next::Done(place + 2))
             }
         }
     }
 
-    async fn first_past(
+    async fn first_past<'a>(
         &self,
         homeserver: &Homeserver,
         head: &Message,
-        behind: &[Message],
+        behind: &'a [Message],
         tries: &Tries,
         route: &mut Route,
-    ) -> Past {
+    ) -> Past<'a> {
+        let mut passed_over: Vec<(&Message, Tries, Failure)> = Vec::new();
         for (place, message) in behind.iter().enumerate() {
             // What changes an earlier message, the head perhaps, is no witness.
-            if !self.may_call() || message.changes.is_some() {
+            if !self.may_call() || tries.began.elapsed() >= PROMPT || message.changes.is_some() {
                 return Past::NotSent;
             }
-            let mut of_this = Tries::new(None);
+            let mut of_this = Tries::new();
             if message.is_expired {
                 self.expired(message, &of_this).await;
                 continue;
             }
+            if let Some((before, of_that, failure)) = passed_over.last()
+                && !self.tell(before, of_that, failure).await
+            {
+                return Past::Ended(self.untouched(head, tries));
+            }
             of_this.begin(self.backend);
             match route.attempt(self, homeserver, message, &mut of_this.attempts).await {
                 Step::Answered(Outcome::Sent(event_id)) => {
-                    return Past::Sent { place, tries: of_this, event_id };
+                    return Past::Sent { place, tries: of_this, event_id, passed_over };
                 }
                 // At fault itself, and no witness.
                 Step::Answered(Outcome::Rejected(failure)) => {
@@ -101,13 +121,47 @@ impl Delivery<'_> {
                     return Past::Ended(self.stop(head, tries, State::Unauthorized, failure).await);
                 }
                 Step::LaneLimited(pause) => return Past::Ended(self.rest(head, tries, pause)),
-                Step::Unreachable(_) => return Past::NotSent,
                 Step::Fenced => return Past::Ended(self.untouched(head, tries)),
-                Step::Answered(Outcome::Transient { .. } | Outcome::Misconfigured(_) | Outcome::Forbidden(_)) => {
-                    return Past::NotSent;
+                // It fails as the head does: the room is away, or this one is at fault too.
+                Step::Answered(
+                    Outcome::Transient { failure, reply: Reply::ServerError | Reply::Other }
+                    | Outcome::Misconfigured(failure),
+                ) if passed_over.len() + 1 < depth(tries.failing_for()) as usize => {
+                    passed_over.push((message, of_this, failure));
                 }
+                Step::Answered(Outcome::Transient { .. } | Outcome::Misconfigured(_) | Outcome::Forbidden(_))
+                | Step::Unreachable(_)
+                | Step::Overtaken => return Past::NotSent,
             }
         }
         Past::NotSent
+    }
+
+    /// Writes the failed row of a message before another one is tried past it: whoever takes over must know that it has failed.
+    /// Says whether the lane is still ours.
+    async fn tell(&self, message: &Message, tries: &Tries, failure: &Failure) -> bool {
+        let completion = self.completion(message, tries, Verdict::Stuck(failure.clone()), tries.began.elapsed(), None);
+        let batch = Batch { completions: vec![completion], settles: Vec::new() };
+        match self.context.store.complete(&batch).await {
+            Ok(owned) => !owned.is_empty(),
+            Err(error) => {
+                warn!(%error, message.id, lane = %self.claim.lane, "That a message has failed could not be written");
+                false
+            }
+        }
+    }
+
+    /// The room has taken a message that was tried past these, and nobody learned of it then.
+    pub(super) async fn give_up_overtaken(&self, route: &mut Route) -> Next {
+        let overtaken = route.give_up_overtaken();
+        let messages = self.claim.messages.iter().filter(|message| overtaken.contains(&message.id));
+        let mut messages: Vec<_> = messages.collect();
+        // The head last, for as long as it waits the lane is under suspicion.
+        messages.sort_by_key(|message| self.claim.held.is_some_and(|held| held.id == message.id));
+        for message in messages {
+            let tries = Tries::of(message.id, self.claim.held);
+            self.failed(message, &tries, Failure::new(code::OVERTAKEN, OVERTAKEN)).await;
+        }
+        Next::Done(1)
     }
 }

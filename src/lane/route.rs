@@ -21,7 +21,7 @@ use crate::{
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
     rooms::diagnosis::{self, Diagnosis},
-    store::{Batch, Settle},
+    store::{Batch, Settle, Waiting},
 };
 
 /// A lane rests for at least this long: a homeserver may limit it again and again without saying for how long.
@@ -29,16 +29,18 @@ pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
-const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
-
 /// What one claim of a lane knows about its room. Each look is made once per claim.
 #[derive(Default)]
 pub(super) struct Route {
     /// The room that replaced the one that the messages name, or a person's room.
     room: Option<RoomId>,
     is_diagnosed: bool,
-    /// The lane has waited at this message, and a later one may have been sent past it.
-    suspect: Option<MessageId>,
+    /// The lane has waited for a message for so long that others were perhaps tried past it.
+    is_suspect: bool,
+    /// Messages that have failed although the room has a later one that waits. Looked up for a lane under suspicion.
+    overtaken: Option<Vec<MessageId>>,
+    /// Those of them are done with.
+    has_given_up: bool,
     /// Why no message of this claim can be sent.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
@@ -59,6 +61,8 @@ pub(super) struct Route {
 /// The result of one attempt.
 pub(super) enum Step {
     Answered(Outcome),
+    /// The room has taken a later message although this one has failed, and others perhaps: they are to be given up.
+    Overtaken,
     /// This lane is limited, other rooms go on.
     LaneLimited(Duration),
     /// Something that this lane needs is not available at present; other lanes go on.
@@ -94,8 +98,9 @@ impl From<SendError> for Step {
 
 impl Route {
     pub(super) fn new(delivery: &Delivery<'_>) -> Self {
-        let suspect = delivery.claim.held.filter(|held| held.failing_for.is_some_and(|time| time >= SUSPECT_AFTER));
-        Self { room: delivery.claim.room.clone(), suspect: suspect.map(|held| held.id), ..Self::default() }
+        let failing_for = delivery.claim.held.and_then(|held| held.failing_for);
+        let is_suspect = failing_for.is_some_and(|time| time >= SUSPECT_AFTER);
+        Self { room: delivery.claim.room.clone(), is_suspect, ..Self::default() }
     }
 
     /// The room that is not the one in the row, if there is one.
@@ -106,6 +111,17 @@ impl Route {
     /// Why no message of this claim can pass.
     pub(super) fn closed(&self) -> Option<&Failure> {
         self.closed.as_ref()
+    }
+
+    /// Messages that have failed although the room has a later one; to be given up.
+    pub(super) fn give_up_overtaken(&mut self) -> &[MessageId] {
+        self.has_given_up = true;
+        self.overtaken.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the message was given up in this claim.
+    pub(super) fn gave_up(&self, id: MessageId) -> bool {
+        self.has_given_up && self.overtaken.iter().flatten().any(|overtaken| *overtaken == id)
     }
 
     /// Sends `message` once; a 403 is diagnosed and, if its cause could be fixed, followed by another try.
@@ -277,7 +293,7 @@ impl Route {
         room: &RoomId,
         message: &Message,
     ) -> Result<Option<Outcome>, Step> {
-        if !message.is_past_dedup && self.suspect.is_none() {
+        if !message.is_past_dedup && !self.is_suspect {
             return Ok(None);
         }
         if self.markers.is_none() {
@@ -290,23 +306,47 @@ impl Route {
                 Err(error) => return Err(error.into()),
             });
         }
-        let event_of = |message: &Message| self.markers.as_ref()?.get(message.txn_id.as_str()).cloned();
-        if let Some(event_id) = event_of(message) {
-            return Ok(Some(Outcome::Sent(event_id)));
+        let event_id = self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str()));
+        if let Some(event_id) = event_id {
+            return Ok(Some(Outcome::Sent(event_id.clone())));
         }
-        let is_behind = |other: &&Message| other.id > message.id;
-        let is_overtaken = self.suspect == Some(message.id)
-            && delivery.claim.messages.iter().filter(is_behind).any(|other| event_of(other).is_some());
-        Ok(is_overtaken.then(|| Outcome::Rejected(Failure::new(code::OVERTAKEN, OVERTAKEN))))
+        if self.is_suspect && self.overtaken(delivery).await?.contains(&message.id) {
+            return Err(Step::Overtaken);
+        }
+        Ok(None)
     }
 
-    /// Looks for the event of a message among the room's recent ones.
-    pub(super) async fn found(&self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
+    /// The messages that have failed although the room has one that waits behind them: it was tried past them, and nobody learned
+    /// that it arrived.
+    async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
+        if self.overtaken.is_none() {
+            let lane = &delivery.claim.lane;
+            let waiting = delivery.context.store.first_of(lane).await.map_err(|error| {
+                warn!(%error, %lane, "Could not find out which messages of the lane have failed");
+                Step::LaneLimited(SHORTEST_REST)
+            })?;
+            let markers = self.markers.iter().flatten().map(|(txn_id, _)| txn_id.as_str()).collect::<HashSet<_>>();
+            let is_there = |message: &Waiting| markers.contains(message.txn_id.as_str());
+            let last = waiting.iter().rposition(is_there).unwrap_or_default();
+            let overtaken = waiting[..last].iter().filter(|message| message.has_failed && !is_there(message));
+            let overtaken: Vec<_> = overtaken.map(|message| message.id).collect();
+            let is_claimed = |id: &MessageId| delivery.claim.messages.iter().any(|message| message.id == *id);
+            if !overtaken.iter().all(is_claimed) {
+                // All are given up together, by a claim that has them all.
+                return Err(Step::LaneLimited(SHORTEST_REST));
+            }
+            self.overtaken = Some(overtaken);
+        }
+        Ok(self.overtaken.as_deref().unwrap_or_default())
+    }
+
+    /// What stands in the room, looked up anew.
+    pub(super) async fn markers_now(&self, homeserver: &Homeserver, message: &Message) -> BTreeMap<String, EventId> {
         let room = match (&self.room, &message.target) {
             (Some(room), _) | (None, Target::Room(room)) => room,
-            (None, Target::Person(_)) => return None,
+            (None, Target::Person(_)) => return BTreeMap::new(),
         };
-        homeserver.recent_markers(room).await.ok()?.remove(message.txn_id.as_str())
+        homeserver.recent_markers(room).await.unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{backend::Backend, store::HeldSince};
+use crate::{backend::Backend, message::MessageId, store::HeldSince};
 
 /// One message's tries so far, earlier claims included.
 pub(super) struct Tries {
@@ -17,12 +17,26 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn new(history: Option<HeldSince>) -> Self {
+    pub(super) fn new() -> Self {
+        Self::after(0, None)
+    }
+
+    /// Those of the message with this id, in a lane that was `held`.
+    pub(super) fn of(id: MessageId, held: Option<HeldSince>) -> Self {
+        match held {
+            Some(held) if held.id == id => Self::after(held.attempts, held.failing_for),
+            // Committed late, before one that fails: the lane has failed for as long all the same.
+            Some(held) if held.id > id => Self::after(0, held.failing_for),
+            _ => Self::new(),
+        }
+    }
+
+    fn after(attempts: i32, failing_for: Option<Duration>) -> Self {
         let now = Instant::now();
         Self {
-            attempts: history.map_or(0, |held| held.attempts),
+            attempts,
             since: now,
-            first_failed: history.and_then(|held| held.failing_for).map(|ago| now.checked_sub(ago).unwrap_or(now)),
+            first_failed: failing_for.map(|ago| now.checked_sub(ago).unwrap_or(now)),
             began: now,
             is_overtaken: false,
         }

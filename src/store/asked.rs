@@ -2,8 +2,22 @@
 
 use std::collections::HashSet;
 
+use tokio_postgres::Row;
+
 use super::{Store, StoreError, value};
-use crate::message::{Lane, MessageId};
+use crate::message::{Lane, MessageId, TxnId};
+
+/// How far into a lane [`Store::first_of`] looks.
+const FIRST: i32 = 100;
+
+/// A message of a lane.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub id: MessageId,
+    pub txn_id: TxnId,
+    /// Its failed row stands in the log.
+    pub has_failed: bool,
+}
 
 impl Store {
     /// Those of these messages whose record allows now that they are sent unencrypted to an encrypted room.
@@ -14,6 +28,16 @@ impl Store {
             Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The first messages of a lane, more than a claim ever has.
+    pub async fn first_of(&self, lane: &Lane) -> Result<Vec<Waiting>, StoreError> {
+        let rows = self.query(include_str!("../../sql/told.sql"), &[&lane.as_str(), &FIRST]).await?;
+        let read = |row: &Row| {
+            let txn_id = TxnId::new(value::<String>(row, "txn_id")?);
+            Ok(Waiting { id: value(row, "id")?, txn_id, has_failed: value(row, "has_failed")? })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Whether a message waits behind `id` in its lane.

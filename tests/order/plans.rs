@@ -27,7 +27,7 @@ const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-const STATEMENTS: [Statement; 15] = [
+const STATEMENTS: [Statement; 16] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -52,7 +52,13 @@ const STATEMENTS: [Statement; 15] = [
         arguments: "'w/1', 'w', {lanes}, ARRAY[1, 1, 1], ARRAY[true, true, true], NULL, ARRAY[NULL, NULL, NULL]::bigint[], NULL,
             NULL, NULL, ARRAY[1, 2, 3], {lanes}, ARRAY[1, 1, 1], ARRAY['ok', 'ok', 'ok'], ARRAY[true, true, true], NULL, NULL,
             ARRAY[1, 1, 1], ARRAY[1, 1, 1], ARRAY['$1', '$2', '$3'], NULL, ARRAY[1, 1, 1]",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key", "matrix_log_failed_idx"],
+    },
+    Statement {
+        name: "told.sql",
+        sql: include_str!("../../sql/told.sql"),
+        arguments: "'1/!room1:x', 100",
+        indexes: &["matrix_outbox_lane_id_idx", "matrix_log_failed_idx"],
     },
     Statement {
         name: "renew.sql",

@@ -46,7 +46,7 @@ enum Step {
         lane: usize,
         answer: Answer,
     },
-    /// The message behind the one at which the worker's claim is stuck meets this answer.
+    /// The next message behind the one at which the worker's claim is stuck meets this answer.
     Past {
         worker: usize,
         lane: usize,
@@ -100,6 +100,46 @@ fn step() -> impl Strategy<Value = Step> {
         2 => lane.prop_map(|lane| Step::Expire { lane }),
         1 => worker.prop_map(|worker| Step::Crash { worker }),
     ]
+}
+
+/// What chance rarely makes: one lane, one worker, and the answers in this order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_that_chance_rarely_makes() {
+    let _turn = schedule::beside().await;
+    let mut footing = Footing::new().await;
+    let (worker, lane) = (0, 0);
+    let [late, early] = [0, 1].map(|producer| (Step::Insert { producer, lane }, Step::Commit { producer }));
+    let claim = Step::Claim { worker, most: 1, rows: 3 };
+    let send = |answer| Step::Send { worker, lane, answer };
+    let past = |answer| Step::Past { worker, lane, answer };
+    let done = [Step::Complete { worker, lane, is_released: true, times: 2 }, Step::Rested { lane }];
+    let is_stuck = [&[claim.clone(), send(Answer::Away)][..], &done].concat();
+    let three = [&[early.0.clone(), early.0.clone(), early.0.clone(), early.1.clone()][..], &is_stuck].concat();
+    let sequences = [
+        // A lower id is committed behind a head that is held, fails as well, and goes; the head is told once.
+        [
+            &[late.0, early.0.clone(), early.1.clone()][..],
+            &is_stuck,
+            &[late.1],
+            &is_stuck,
+            &[claim.clone(), send(Answer::Sent), send(Answer::Away)],
+            &done,
+        ]
+        .concat(),
+        // Two in a row are at fault; the third one passes, or nobody learns that it has.
+        [&three[..], &[claim.clone(), send(Answer::Away), past(Answer::Away), past(Answer::Sent)], &done].concat(),
+        [
+            &three[..],
+            &[claim.clone(), send(Answer::Away), past(Answer::Away), past(Answer::Lost)],
+            &done,
+            &[claim.clone(), send(Answer::Sent), Step::Complete { worker, lane, is_released: false, times: 1 }],
+            &[Step::Expire { lane }, Step::Crash { worker }, claim, send(Answer::Sent)],
+        ]
+        .concat(),
+    ];
+    for (number, sequence) in sequences.iter().enumerate() {
+        footing.play(sequence).await.unwrap_or_else(|reason| panic!("sequence {number}: {reason}"));
+    }
 }
 
 #[test]

@@ -117,6 +117,79 @@ async fn a_poisonous_message_is_given_up_when_the_one_behind_it_is_taken() {
     assert!(poison[1].error_message.as_ref().unwrap().contains("has taken the next message"), "{poison:?}");
 }
 
+/// Each minute one message more is tried past them, so each of them costs the room a minute.
+#[tokio::test]
+async fn poisonous_messages_in_a_row_are_given_up_together() {
+    let world = World::new(BINARY).await;
+    for number in 1..=3 {
+        world.homeserver.poison(&format!("message {number}"), Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    }
+    let mut ids = world.enqueue_many(&[ROOM], "message", 5).await;
+    let _worker = world.worker("w1");
+    world
+        .until("SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)")
+        .await;
+    ids.push(world.enqueue(OTHER, "fine").await);
+    world.later(0).await;
+    world.until_resting(ROOM).await;
+    for _ in 1..3 {
+        world.later(60).await;
+        world.until_resting(ROOM).await;
+        assert_eq!(world.homeserver.bodies(ROOM), [""; 0]);
+    }
+
+    world.later(60).await;
+
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["message 4", "message 5"]);
+    let log = world.log().await;
+    for id in &ids[..3] {
+        let told: Vec<_> = log.iter().filter(|row| row.outbox_id == *id).map(|row| row.is_final).collect();
+        assert_eq!(told, [false, true], "message {id}: {log:?}");
+    }
+}
+
+/// A transaction that was open all the while commits a lower id behind the head's back.
+#[tokio::test]
+async fn a_lower_id_that_is_committed_late_takes_no_time_from_a_suspect() {
+    let mut world = World::new(BINARY).await;
+    world.homeserver.fail_shard(&[ROOM], Fault::Page { status: 502 });
+    let open = world.database.connect().await.unwrap();
+    let other = std::mem::replace(&mut world.client, open);
+    world.client.batch_execute("BEGIN").await.unwrap();
+    let late = world.enqueue(ROOM, "late").await;
+    let open = std::mem::replace(&mut world.client, other);
+    let mut ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    let _worker = world.worker("w1");
+    world
+        .until("SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)")
+        .await;
+    ids.push(world.enqueue(OTHER, "fine").await);
+    world.later(30).await;
+    world.until_resting(ROOM).await;
+
+    open.batch_execute("COMMIT").await.unwrap();
+    world.later(0).await;
+    world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {late})")).await;
+    world.until_resting(ROOM).await;
+    world.later(30).await;
+    world.until_resting(ROOM).await;
+    let failing = "SELECT min(first_failed_at) < now() AT TIME ZONE 'UTC' - interval '60 s' FROM matrix_lane";
+    assert!(world.client.query_one(failing, &[]).await.unwrap().get::<_, bool>(0), "the minute began anew");
+    world.homeserver.heal();
+    world.homeserver.poison("message 1", Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    world.later(0).await;
+
+    ids.push(late);
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["late", "message 2"]);
+    let log = world.log().await;
+    for id in [late, ids[0]] {
+        let told = log.iter().filter(|row| row.outbox_id == id && !row.is_final).count();
+        assert_eq!(told, 1, "failed rows of {id} while it was held: {log:?}");
+    }
+}
+
 /// The probe past the head arrives, and nobody learns of it. The head must not follow it.
 #[tokio::test]
 async fn a_message_tried_past_the_head_that_arrived_unknown_decides_the_next_claim() {

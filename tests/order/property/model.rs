@@ -90,6 +90,14 @@ impl Model {
         }
     }
 
+    /// The messages that have failed although the room has one that waits behind them, and the last such one.
+    pub(super) fn overtaken(&self, lane: usize) -> (Vec<Id>, Id) {
+        let Lane { waiting, room, .. } = &self.lanes[lane];
+        let last = waiting.iter().copied().rfind(|id| room.contains(id)).unwrap_or_default();
+        let is_overtaken = |id: &Id| self.told.contains(id) && !room.contains(id);
+        (waiting.range(..last).copied().filter(is_overtaken).collect(), last)
+    }
+
     /// A message is given up only when its room has another one that stood behind it, and not this one.
     pub(super) fn check_given_up(&self) -> Result<(), String> {
         for (head, behind) in &self.given_up {

@@ -32,7 +32,7 @@ type Checked = Result<(), String>;
 /// One database for all sequences; each has a backend of its own.
 pub(super) struct Footing {
     world: World,
-    stores: Vec<Store>,
+    pub(super) stores: Vec<Store>,
     producers: Vec<Client>,
 }
 
@@ -44,11 +44,13 @@ pub(super) struct Work {
     pub(super) is_late: bool,
     pub(super) completions: Vec<Completion>,
     pub(super) held: Option<Held>,
+    /// Tried after the held one and refused alike, in this claim.
+    pub(super) passed_over: Vec<Id>,
 }
 
 /// One sequence on its way.
 pub(super) struct Play<'a> {
-    footing: &'a Footing,
+    pub(super) footing: &'a Footing,
     backend: i32,
     pub(super) model: Model,
     pub(super) workers: [HashMap<usize, Work>; WORKERS],
@@ -103,10 +105,7 @@ impl Play<'_> {
                 self.send(worker, lane, answer);
                 Ok(())
             }
-            Step::Past { worker, lane, answer } => {
-                self.send_past(worker, lane, answer);
-                Ok(())
-            }
+            Step::Past { worker, lane, answer } => self.send_past(worker, lane, answer).await,
             Step::Rested { lane } => {
                 self.rested(lane).await;
                 Ok(())
@@ -181,7 +180,8 @@ impl Play<'_> {
             let held = claim.held.map(|held| (held.id, held.attempts));
             ensure!(held == lane.held, "{} is held at {:?}, read was {held:?}", claim.lane, lane.held);
             lane.lease = Lease::Held;
-            let work = Work { claim, next: 0, is_late: false, completions: Vec::new(), held: None };
+            let work =
+                Work { claim, next: 0, is_late: false, completions: Vec::new(), held: None, passed_over: Vec::new() };
             self.workers[worker].insert(number, work);
         }
         Ok(())
@@ -228,8 +228,15 @@ impl Play<'_> {
             }
             lane.waiting.remove(&completion.id);
         }
+        // One that was committed late, with a lower id, does not take the place of the head that is known to fail.
         let held = work.held.as_ref().map(|held| (held.id, held.attempts));
-        lane.held = held.or(lane.held).filter(|(id, _)| lane.waiting.contains(id));
+        let is_waiting = |&(id, _): &(Id, i32)| lane.waiting.contains(&id);
+        let before = lane.held.filter(is_waiting);
+        lane.held = match (before, held) {
+            (Some((id, _)), Some((same, attempts))) if id == same => Some((id, attempts)),
+            (Some(before), _) => Some(before),
+            (None, held) => held.filter(is_waiting),
+        };
         if is_released {
             lane.lease = Lease::Free;
             lane.is_resting |= work.held.is_some();
