@@ -56,7 +56,11 @@ class TestInvitePeople(RoomCase):
     def test_who_is_not_in_the_room_is_invited(self):
         self.there("bea", "dora")
 
-        self.assertEqual(self.invite(), ("success", "Invited: amy, cleo."))
+        kind, text = self.invite()
+
+        self.assertEqual(kind, "success")
+        self.assertTrue(text.endswith(" Invited: amy, cleo."), text)
+        self.assertEqual(self.case.matrix_room_health_note, text)
         self.assertCountEqual(self.invited(), ["amy", "cleo"])
 
     def test_nobody_is_invited_twice_when_all_are_there(self):
