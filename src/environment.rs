@@ -41,6 +41,9 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Set by ourselves where the settings of an instance are in the environment already.
 pub const OF_INSTANCE: &str = "ODOO_MATRIX_INSTANCE";
 
+/// Set with it: which files of the instance other users may read. Whoever is not root cannot find out.
+const EXPOSED_FILES: &str = "ODOO_MATRIX_EXPOSED_FILES";
+
 /// The secrets that may lie in a file: the variable that holds the secret, the variable that names the file, and the name of
 /// systemd's credential.
 const SECRETS: [(&str, &str, &str); 2] =
@@ -151,6 +154,9 @@ impl Environment {
     /// As [`Self::secret`].
     pub fn with_secrets(&self) -> Result<BTreeMap<String, String>, ConfigError> {
         let mut variables = self.0.clone();
+        let exposed: Vec<_> =
+            self.exposed_files().iter().map(|(path, mode)| format!("{mode:o} {}", path.display())).collect();
+        variables.insert(EXPOSED_FILES.to_owned(), exposed.join("\n"));
         variables.remove(CREDENTIALS);
         for (variable, file_variable, _) in SECRETS {
             let secret = self.secret(variable)?;
@@ -162,6 +168,10 @@ impl Environment {
 
     /// Files with secrets that other users of this host may read, each with its mode.
     pub fn exposed_files(&self) -> Vec<(PathBuf, u32)> {
+        if let Some(found) = self.get(EXPOSED_FILES) {
+            let lines = found.lines().filter_map(|line| line.split_once(' '));
+            return lines.filter_map(|(mode, path)| Some((path.into(), u32::from_str_radix(mode, 8).ok()?))).collect();
+        }
         let files = SECRETS.into_iter().filter_map(|(variable, ..)| self.secret_file(variable)).map(|file| file.path);
         let variables = self.get(CREDENTIALS).map(|folder| Path::new(folder).join(VARIABLES_FILE));
         let has_secret = |path: &PathBuf| {
@@ -278,6 +288,9 @@ mod tests {
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(found.exposed_files(), [(path.clone(), 0o644)]);
+        // The user of the service hears of it too.
+        let handed_on: Environment = found.with_secrets().unwrap().into_iter().collect();
+        assert_eq!(handed_on.exposed_files(), [(path.clone(), 0o644)]);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(found.exposed_files().is_empty());
     }

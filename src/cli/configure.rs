@@ -45,7 +45,7 @@ pub(super) fn configure(instances: &Path, settings: &Settings) -> Result<(), Cli
     let variables = folder.join(VARIABLES_FILE);
     said.push(put(&variables, None, || SecretString::from(EXAMPLE))?);
     said.push(format!(
-        "Next: odoo-matrix-worker check --instance {name}, then systemctl enable --now odoo-matrix-worker@{name}"
+        "Next: systemctl enable --now odoo-matrix-worker@{name}, then odoo-matrix-worker check --instance {name}"
     ));
     said.push(format!("A service that runs already takes changes at: systemctl restart odoo-matrix-worker@{name}"));
     print(&said.join("\n"));

@@ -39,13 +39,13 @@ pub(super) async fn lanes(
     let is_cut = lanes.len() > usize::from(most);
     lanes.truncate(most.into());
     let report = Report { lanes, is_cut };
-    print(&if as_json { json(&report)? } else { text(&report) });
+    print(&if as_json { json(&report)? } else { text(&report, is_blocked) });
     Ok(())
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, is_blocked: bool) -> String {
     if report.lanes.is_empty() {
-        return "No such lane.".to_owned();
+        return if is_blocked { "No room is in trouble." } else { "Nothing waits." }.to_owned();
     }
     let more = if report.is_cut { "There are more lanes: see --limit and --backend.\n" } else { "" };
     format!("{}{more}", table(&report.lanes))

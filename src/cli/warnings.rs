@@ -39,7 +39,9 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
         warn(
             "workers",
             "no worker was seen for 2 minutes: nothing is sent".to_owned(),
-            "start odoo-matrix-worker".to_owned(),
+            "start odoo-matrix-worker (a service: `systemctl start odoo-matrix-worker@NAME`); one that has just started is \
+             seen within a few seconds"
+                .to_owned(),
         );
     }
     for (name, processes) in namesakes(workers) {

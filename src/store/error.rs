@@ -51,6 +51,8 @@ impl StoreError {
             "correct the name of the database in DATABASE_URL: `psql -l` lists those that there are"
         } else if has("does not allow writes") {
             "name the primary in DATABASE_URL, not a standby: of several hosts in it the one that takes writes is used"
+        } else if has("certificate") {
+            "name the host in DATABASE_URL as the server's certificate does, and in sslrootcert the authority that signed it"
         } else if has("SQLSTATE 53300") {
             "raise max_connections in postgresql.conf, or close sessions that nobody needs"
         } else if has("SQLSTATE 42501") || matches!(self, Self::Privilege(_)) {

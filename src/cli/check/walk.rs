@@ -54,7 +54,7 @@ fn variables(environment: &Environment, findings: &mut Findings) {
         let path = path.display();
         findings.warning(
             "configuration",
-            format!("{path} holds a secret, and every user of this host may read it (mode {mode:o})"),
+            format!("{path} holds a secret, and its mode {mode:o} lets every user of this host read it"),
             format!("chmod 600 {path}"),
         );
     }
@@ -224,6 +224,9 @@ fn fix(failure: &Failure) -> &'static str {
         }
         "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
             "log the account in again and set the new token in Odoo under Matrix > Backends"
+        }
+        code::OTHER_DATABASE => {
+            "leave a copy for tests as it is; in a database that was moved or restored, press «Use It Here» on the backend in Odoo"
         }
         _ => "ask the homeserver's administrator about the account",
     }
