@@ -1,5 +1,5 @@
 //! Follows accounts: what others write in Matrix is read along and handed to Odoo. One follower per account among all workers, by
-//! lease and epoch; for what one of them does see [`account`].
+//! lease and epoch; for what one of them does see `account`.
 
 mod account;
 mod batch;

@@ -1,0 +1,94 @@
+//! What stands in the room already: messages that were sent although nobody learned of it, and those that others have overtaken.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tracing::warn;
+
+use super::{Route, SHORTEST_REST, Step};
+use crate::{
+    lane::Delivery,
+    matrix::Homeserver,
+    message::{EventId, Message, MessageId, Outcome, RoomId, Target},
+    store::Waiting,
+};
+
+impl Route {
+    /// Messages that have failed although the room has a later one; to be given up.
+    pub(in crate::lane) fn give_up_overtaken(&mut self) -> &[MessageId] {
+        self.has_given_up = true;
+        self.overtaken.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the message was given up in this claim.
+    pub(in crate::lane) fn gave_up(&self, id: MessageId) -> bool {
+        self.has_given_up && self.overtaken.iter().flatten().any(|overtaken| *overtaken == id)
+    }
+
+    /// What the room's recent events say about a message that may have been sent before without our knowing.
+    pub(super) async fn known_already(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        room: &RoomId,
+        message: &Message,
+    ) -> Result<Option<Outcome>, Step> {
+        if !message.is_past_dedup && !self.is_suspect {
+            return Ok(None);
+        }
+        if self.markers.is_none() {
+            self.markers = Some(match homeserver.recent_markers(room).await {
+                Ok(markers) => markers,
+                // If we may not read the room we may not send to it either: the PUT will be refused, and diagnosed.
+                Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
+                // The homeserver still knows a suspect's transaction id, so the PUT itself is safe.
+                Err(_) if !message.is_past_dedup => return Ok(None),
+                Err(error) => return Err(error.into()),
+            });
+        }
+        let event_id = self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str()));
+        if let Some(event_id) = event_id {
+            return Ok(Some(Outcome::Sent(event_id.clone())));
+        }
+        if self.is_suspect && self.overtaken(delivery).await?.contains(&message.id) {
+            return Err(Step::Overtaken);
+        }
+        Ok(None)
+    }
+
+    /// The messages that have failed although the room has one that waits behind them: it was tried past them, and nobody learned
+    /// that it arrived.
+    async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
+        if self.overtaken.is_none() {
+            let lane = &delivery.claim.lane;
+            let waiting = delivery.context.store.first_of(lane).await.map_err(|error| {
+                warn!(%error, %lane, "Could not find out which messages of the lane have failed");
+                Step::LaneLimited(SHORTEST_REST)
+            })?;
+            let markers = self.markers.iter().flatten().map(|(txn_id, _)| txn_id.as_str()).collect::<HashSet<_>>();
+            let is_there = |message: &Waiting| markers.contains(message.txn_id.as_str());
+            let last = waiting.iter().rposition(is_there).unwrap_or_default();
+            let overtaken = waiting[..last].iter().filter(|message| message.has_failed && !is_there(message));
+            let overtaken: Vec<_> = overtaken.map(|message| message.id).collect();
+            let is_claimed = |id: &MessageId| delivery.claim.messages.iter().any(|message| message.id == *id);
+            if !overtaken.iter().all(is_claimed) {
+                // All are given up together, by a claim that has them all.
+                return Err(Step::LaneLimited(SHORTEST_REST));
+            }
+            self.overtaken = Some(overtaken);
+        }
+        Ok(self.overtaken.as_deref().unwrap_or_default())
+    }
+
+    /// What stands in the room, looked up anew.
+    pub(in crate::lane) async fn markers_now(
+        &self,
+        homeserver: &Homeserver,
+        message: &Message,
+    ) -> BTreeMap<String, EventId> {
+        let room = match (&self.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => room,
+            (None, Target::Person(_)) => return BTreeMap::new(),
+        };
+        homeserver.recent_markers(room).await.unwrap_or_default()
+    }
+}
