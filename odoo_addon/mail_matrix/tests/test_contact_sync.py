@@ -151,10 +151,14 @@ class TestContactSync(MatrixCase):
         self.assertFalse(self.homeserver.asked(*SEARCH))
 
     def test_an_account_that_is_not_there_is_named(self):
-        sync = self.sync(term=CLARA, with_direct=False)
+        for status in (404, 410):
+            gone = (status, {"errcode": "M_NOT_FOUND", "error": "No such account"})
+            self.answers["GET", f"/profile/{CLARA}"] = gone
 
-        self.assertIn(f"There is no account {CLARA}", sync.result)
-        self.assertEqual(self.contacts(), {})
+            sync = self.sync(term=CLARA, with_direct=False)
+
+            self.assertIn(f"There is no account {CLARA}", sync.result)
+            self.assertEqual(self.contacts(), {})
 
     def test_who_vanished_stays_and_is_marked(self):
         contacts = self.env["matrix.contact"]
