@@ -113,13 +113,14 @@ impl Listener {
         let mut driver = AbortOnDrop(tokio::spawn(drive(connection, self.wakeups.clone())));
         answered(client.batch_execute(&self.link.setup)).await?;
         answered(client.batch_execute("LISTEN matrix_outbox")).await?;
+        let asked = Instant::now();
+        let mut has_name = self.take_name(&client).await?;
+        // Only now: without its rights a worker would connect again and again without a pause.
         streak.reset();
         self.wakeups.is_up.set(1);
         info!("Listening for new messages");
         // Whatever was queued while nobody listened.
         self.wakeups.wake();
-        let asked = Instant::now();
-        let mut has_name = self.take_name(&client).await?;
         loop {
             let is_settled = has_name || self.is_taken(asked.elapsed());
             tokio::select! {
