@@ -133,7 +133,7 @@ async fn a_new_key_seals_the_tokens_again_and_the_old_one_can_go() {
     site.rotate_token_key(&format!("{new},{old}")).await.unwrap();
 
     let refused = site.rotate_token_key(old).await.unwrap_err();
-    assert!(format!("{refused:#}").contains("sealed with another key"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("encrypted with another key"), "{refused:#}");
     site.rotate_token_key(&new).await.unwrap();
     assert_eq!(kept(site.database()).await, [1, 1, 1]);
 }
