@@ -1,9 +1,11 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
+from odoo.tools.sql import index_exists
 
 from .matrix_deliveries_mixin import USER
 
 _KEPT_DAYS = 180
+_ONCE = "matrix_draft_one_per_person"
 
 
 class MatrixDraft(models.Model):
@@ -24,12 +26,15 @@ class MatrixDraft(models.Model):
     written_at = fields.Datetime(required=True, readonly=True)
 
     def init(self):
-        self.env.cr.execute(
-            """
-            CREATE UNIQUE INDEX IF NOT EXISTS matrix_draft_one_per_person
-                ON matrix_draft (res_model, res_id, user_id)
-            """
-        )
+        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        if not index_exists(self.env.cr, _ONCE):
+            self.env.cr.execute(
+                SQL(
+                    "CREATE UNIQUE INDEX %s "
+                    "ON matrix_draft (res_model, res_id, user_id)",
+                    SQL.identifier(_ONCE),
+                )
+            )
 
     @api.autovacuum
     def _gc_drafts(self):
