@@ -286,18 +286,7 @@ impl Homeserver {
     /// # Panics
     /// After a minute, with what the double has seen.
     pub async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
-        let waiting = async {
-            loop {
-                let changed = self.shared.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if seen(self) {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+        if !crate::changes::until(&self.shared.changed, || seen(self)).await {
             let world = self.shared.world();
             panic!("waited a minute for {what}; {} requests, {} events", world.requests.len(), world.events.len());
         }

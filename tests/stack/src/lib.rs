@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub mod browser;
 pub mod cache;
+mod changes;
 pub mod debian;
 pub mod faketime;
 pub mod homeserver;

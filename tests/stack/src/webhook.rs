@@ -3,7 +3,6 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use anyhow::Result;
@@ -134,18 +133,7 @@ impl Webhook {
     /// # Panics
     /// After a minute, with what it has seen.
     pub async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
-        let waiting = async {
-            loop {
-                let changed = self.shared.changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if seen(self) {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+        if !crate::changes::until(&self.shared.changed, || seen(self)).await {
             let state = self.shared.lock();
             panic!("waited a minute for {what}; {} calls, {} events", state.posts, state.events.len());
         }
