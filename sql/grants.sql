@@ -6,7 +6,7 @@ GRANT SELECT, INSERT ON matrix_log TO {role};
 GRANT SELECT ON matrix_backend TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_lane, matrix_backend_status, matrix_worker TO {role};
 GRANT USAGE ON SEQUENCE matrix_log_id_seq, matrix_lane_id_seq, matrix_backend_status_id_seq, matrix_worker_id_seq TO {role};
--- A database of an earlier contract has no such table.
+-- A database of an earlier contract has not all of these tables.
 DO $rights_of_the_follower$
 BEGIN
     IF to_regclass('matrix_follower') IS NOT NULL THEN
@@ -14,6 +14,15 @@ BEGIN
         GRANT USAGE ON SEQUENCE matrix_follower_id_seq TO {role};
     END IF;
 END $rights_of_the_follower$;
+DO $rights_of_the_keys$
+BEGIN
+    IF to_regclass('matrix_crypto') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_crypto, matrix_crypto_item TO {role};
+        -- A room that was encrypted once stays so.
+        GRANT SELECT, INSERT ON matrix_encrypted_room TO {role};
+        GRANT USAGE ON SEQUENCE matrix_crypto_id_seq, matrix_crypto_item_id_seq, matrix_encrypted_room_id_seq TO {role};
+    END IF;
+END $rights_of_the_keys$;
 -- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
 -- the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$

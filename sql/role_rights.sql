@@ -9,7 +9,10 @@ WITH need (relation, privilege) AS (
         ('matrix_lane', 'DELETE'), ('matrix_backend_status', 'SELECT'), ('matrix_backend_status', 'INSERT'),
         ('matrix_backend_status', 'UPDATE'), ('matrix_backend_status', 'DELETE'), ('matrix_worker', 'SELECT'),
         ('matrix_worker', 'INSERT'), ('matrix_worker', 'UPDATE'), ('matrix_worker', 'DELETE'), ('matrix_follower', 'SELECT'),
-        ('matrix_follower', 'INSERT'), ('matrix_follower', 'UPDATE'), ('matrix_follower', 'DELETE')
+        ('matrix_follower', 'INSERT'), ('matrix_follower', 'UPDATE'), ('matrix_follower', 'DELETE'), ('matrix_crypto', 'SELECT'),
+        ('matrix_crypto', 'INSERT'), ('matrix_crypto', 'UPDATE'), ('matrix_crypto', 'DELETE'), ('matrix_crypto_item', 'SELECT'),
+        ('matrix_crypto_item', 'INSERT'), ('matrix_crypto_item', 'UPDATE'), ('matrix_crypto_item', 'DELETE'),
+        ('matrix_encrypted_room', 'SELECT'), ('matrix_encrypted_room', 'INSERT')
 ), beyond AS (
     SELECT c.relname::text AS relation, kind.privilege
     FROM pg_class AS c
@@ -26,12 +29,12 @@ WITH need (relation, privilege) AS (
 )
 SELECT need.relation, need.privilege, true AS is_missing
 FROM need
--- The contract before this one has no matrix_follower.
+-- Earlier contracts do not have all of these tables.
 WHERE NOT has_table_privilege(to_regclass(need.relation), need.privilege)
 UNION ALL
 SELECT sequence.name, 'USAGE', true
 FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq'),
-    ('matrix_follower_id_seq')) AS sequence (name)
+    ('matrix_follower_id_seq'), ('matrix_crypto_id_seq'), ('matrix_crypto_item_id_seq'), ('matrix_encrypted_room_id_seq')) AS sequence (name)
 WHERE NOT has_sequence_privilege(to_regclass(sequence.name), 'USAGE')
 UNION ALL
 SELECT beyond.relation, beyond.privilege, false

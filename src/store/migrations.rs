@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0005_consent_now",
     "0006_configured_at",
     "0007_inbound",
+    "0008_encryption",
 ];
 
 /// The contract that a database holds after the last migration.

@@ -104,6 +104,8 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
         "SELECT password FROM res_users",
         "CREATE TABLE mine (id integer)",
         "DROP TABLE matrix_lane",
+        "UPDATE matrix_encrypted_room SET room_id = 'x'",
+        "DELETE FROM matrix_encrypted_room",
         "ALTER TABLE matrix_outbox DISABLE TRIGGER ALL",
         "SELECT nextval('matrix_outbox_id_seq')",
         "CREATE ROLE other",

@@ -9,3 +9,6 @@ DELETE FROM matrix_lane;
 DELETE FROM matrix_worker;
 DELETE FROM matrix_follower;
 DELETE FROM matrix_inbound;
+-- The keys belong to a device of the original. That a room is encrypted stays true.
+DELETE FROM matrix_crypto;
+DELETE FROM matrix_crypto_item;

@@ -204,12 +204,26 @@ class TestToken(MatrixCase):
     def test_a_neutralized_copy_has_no_token(self):
         self.set_token()
         self.backend.flush_recordset()
+        self.env.cr.execute(
+            """
+            INSERT INTO matrix_crypto (backend_id, matrix_user_id, device_id, epoch,
+                owner, database_identity, timeline_id, written_by)
+            VALUES (%(backend)s, '@bot:x', 'ODOO', 1, 'w1/1', 'x', 1, 1);
+            INSERT INTO matrix_crypto_item (backend_id, kind, key, sealed)
+            VALUES (%(backend)s, 'account', '', 'fernet:x');
+            """,
+            {"backend": self.backend.id},
+        )
         for query in get_neutralization_queries(["mail_matrix"]):
             self.env.cr.execute(query)
         self.backend.invalidate_recordset()
 
         self.assertIsNone(self.sealed())
         self.assertFalse(self.backend.is_active)
+        self.env.cr.execute(
+            "SELECT FROM matrix_crypto UNION ALL SELECT FROM matrix_crypto_item"
+        )
+        self.assertFalse(self.env.cr.fetchall())
 
 
 @tagged("post_install", "-at_install")
