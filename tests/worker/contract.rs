@@ -127,7 +127,7 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
 #[test]
 fn odoo_has_a_hint_for_every_error_code() {
     let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-    let hints = read("odoo_addon/mail_matrix/models/matrix_log_hints.py");
+    let hints = read("odoo_addon/mail_matrix/models/matrix_log/hints.py");
     let words = read("odoo_addon/mail_matrix/tools/words.py");
     let message = read("src/message.rs");
     let error = read("src/matrix/error.rs");

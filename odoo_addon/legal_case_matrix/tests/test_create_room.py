@@ -1,7 +1,7 @@
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
-from odoo.addons.mail_matrix.models.matrix_thread_create import MARKER
+from odoo.addons.mail_matrix.models.matrix_thread_mixin.create import MARKER
 from odoo.addons.mail_matrix.tests.homeserver import BOT
 
 from .test_room import FORBIDDEN, RoomCase, state

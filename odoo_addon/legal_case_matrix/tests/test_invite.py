@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from odoo.addons.mail_matrix.models import matrix_thread_people
+from odoo.addons.mail_matrix.models.matrix_thread_mixin import people
 
 from .common import ROOM
 from .test_room import FORBIDDEN, RoomCase
@@ -123,7 +123,7 @@ class TestInvitePeople(RoomCase):
     def test_a_limited_account_stops_and_says_who_is_left(self):
         self.answers["POST", self.asked] = LIMITED
 
-        with patch.object(matrix_thread_people, "_AT_ONCE", 1):
+        with patch.object(people, "_AT_ONCE", 1):
             kind, text = self.invite()
 
         self.assertEqual((kind, self.invited()), ("warning", ["amy", "bea"]))
@@ -134,7 +134,7 @@ class TestInvitePeople(RoomCase):
             (500, b"") if "amy" in body["user_id"] else (200, {})
         )
 
-        with patch.object(matrix_thread_people, "_AT_ONCE", 1):
+        with patch.object(people, "_AT_ONCE", 1):
             kind, text = self.invite()
 
         self.assertEqual(kind, "warning")
@@ -163,7 +163,7 @@ class TestInvitePeople(RoomCase):
         self.assertIn("did not answer in time", text)
 
     def test_a_slow_homeserver_does_not_hold_the_person_for_ever(self):
-        with patch.object(matrix_thread_people, "_INVITING_SECONDS", -1):
+        with patch.object(people, "_INVITING_SECONDS", -1):
             _kind, text = self.invite()
 
         self.assertEqual(self.invited(), [])

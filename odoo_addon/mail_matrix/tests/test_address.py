@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import TransactionCase
 
-from ..models import matrix_backend_address
+from ..models.matrix_backend import address
 from .homeserver import TOKEN, Homeserver
 
 
@@ -96,7 +96,7 @@ class TestAddress(TransactionCase):
         self.assertEqual(self.homeserver.requests, [])
 
     def test_a_server_outside_does_not_send_odoo_inside(self):
-        judge = matrix_backend_address._may_be_asked
+        judge = address._may_be_asked
         outside, inside = "https://8.8.8.8", "https://10.0.0.7"
         for origin, url, is_allowed in (
             (outside, "https://8.8.4.4", True),
@@ -114,6 +114,6 @@ class TestAddress(TransactionCase):
 
     def test_looking_ends_after_its_time(self):
         backend = self.backend(self.website.url)
-        with patch.object(matrix_backend_address, "_SECONDS", -1):
+        with patch.object(address, "_SECONDS", -1):
             self.assertFalse(self.offered(backend))
         self.assertEqual(self.homeserver.requests, [])

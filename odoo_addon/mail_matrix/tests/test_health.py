@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import AccessError
 
-from ..models import matrix_backend_health
+from ..models.matrix_backend import health
 from .common import MatrixCase
 
 
@@ -108,7 +108,7 @@ class TestHealth(MatrixCase):
 
     def test_counting_ends_at_a_bound(self):
         self.enqueue(4)
-        with patch.object(matrix_backend_health, "COUNT_AT_MOST", 3):
+        with patch.object(health, "COUNT_AT_MOST", 3):
             self.assertEqual(self.seen.waiting_count, "3+")
 
     def test_a_worker_is_missing_after_two_minutes(self):

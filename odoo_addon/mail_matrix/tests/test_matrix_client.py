@@ -12,7 +12,7 @@ from odoo.exceptions import UserError
 from odoo.http import serialize_exception
 from odoo.tests import TransactionCase
 
-from ..models.matrix_thread_room import EncryptedRoom
+from ..models.matrix_thread_mixin.room import EncryptedRoom
 from ..tools import matrix_client
 from ..tools.matrix_client import ExplainedError, MatrixClient, MatrixError
 from .homeserver import BOT, TOKEN, Dripping, Homeserver, Raw

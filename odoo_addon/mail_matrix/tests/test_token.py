@@ -291,7 +291,7 @@ class TestTokenLeaks(MatrixCase):
 
     def test_no_view_and_no_log_line_holds_it(self):
         with self.assertLogs(level=logging.INFO) as logs:
-            logging.getLogger(__name__).info("There is at least one line")
+            logging.getLogger(__name__).warning("There is at least one line")
             # Nothing listens there.
             self.backend.write(
                 {

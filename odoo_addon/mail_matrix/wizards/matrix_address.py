@@ -1,6 +1,6 @@
 from odoo import fields, models
 
-from ..models.matrix_backend_connection import notification
+from ..models.matrix_backend.connection import notification
 
 
 class MatrixAddress(models.TransientModel):

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..models.matrix_backend_connection import notification
+from ..models.matrix_backend.connection import notification
 from ..tools.rehearsal import rehearsal
 
 

@@ -13,7 +13,7 @@ from odoo.addons.mail_matrix.tools import inbound
 from .common import ROOM
 from .inbound import ANNA, BOT, InboundCase
 
-_ROWS = "odoo.addons.mail_matrix.models.matrix_inbound"
+_ROWS = "odoo.addons.mail_matrix.models.matrix_inbound.inbound"
 
 
 @tagged("post_install", "-at_install")
@@ -294,7 +294,7 @@ class TestInbound(InboundCase):
         busy = psycopg2.errors.SerializationFailure("could not serialize access")
         with patch.object(rows, "_follow_message", side_effect=busy):
             # pgcode is set by a server only.
-            codes = "odoo.addons.mail_matrix.models.matrix_outbox_notes._RUN_AGAIN"
+            codes = "odoo.addons.mail_matrix.models.matrix_outbox.notes._RUN_AGAIN"
             with patch(codes, {None}), self.assertRaises(psycopg2.Error):
                 self.ingest(self.text())
 

@@ -5,7 +5,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
-from odoo.addons.mail_matrix.models import matrix_log_retention
+from odoo.addons.mail_matrix.models.matrix_log import retention
 
 from .common import ROOM, TicketCase
 
@@ -415,7 +415,7 @@ class TestRequeue(TicketCase):
         vacuum = [("cron_id", "=", self.env.ref("base.autovacuum_job").id)]
         calls = self.env["ir.cron.trigger"].search_count(vacuum)
 
-        with patch.object(matrix_log_retention, "_BATCH", 2):
+        with patch.object(retention, "_BATCH", 2):
             for left in (rows[0], logs):
                 logs._gc_deliveries()
                 self.assertEqual(logs.search([]), left, "The oldest go first")

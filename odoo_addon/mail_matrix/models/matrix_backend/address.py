@@ -1,0 +1,81 @@
+import ipaddress
+import socket
+import time
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from odoo import models
+
+from ...tools.matrix_client import MatrixClient, MatrixError
+
+# Somebody has waited for the first answer already.
+_SECONDS = 15
+_TIMEOUTS = {"connect_timeout": 3, "read_timeout": 4, "total_timeout": 5}
+
+
+class MatrixBackend(models.Model):
+    """The address of the client API, where another one was entered.
+
+    Many servers are named example.org and serve the API at matrix.example.org; the file
+    /.well-known/matrix/client says where. Others paste the path of the API as well.
+    """
+
+    _inherit = "matrix.backend"
+
+    def _find_address(self):
+        """Return the address at which a homeserver answers, or nothing."""
+        self.ensure_one()
+        until = time.monotonic() + _SECONDS
+        for find in (self._shorter_addresses, self._published_addresses):
+            for url in find():
+                if time.monotonic() > until:
+                    return None
+                if url != self.homeserver_url and not self._homeserver_url_problem(url):
+                    with suppress(MatrixError):
+                        # The token stays here: nobody has agreed to this server yet.
+                        self._asker(url).versions()
+                        return url
+        return None
+
+    def _asker(self, url):
+        return MatrixClient(self.env, url, verify_ssl=self.verify_ssl, **_TIMEOUTS)
+
+    def _shorter_addresses(self):
+        """Yield the address as it was entered, without the API's own path."""
+        url, found, _path = self.homeserver_url.partition("/_matrix")
+        if found:
+            yield url.rstrip("/")
+
+    def _published_addresses(self):
+        """Yield the addresses that the server publishes, as it was entered and on the
+        standard port of its name."""
+        parts = urlsplit(self.homeserver_url)
+        origins = [f"{parts.scheme}://{parts.netloc}", f"https://{parts.hostname}"]
+        for origin in dict.fromkeys(origins):
+            with suppress(MatrixError):
+                url = self._asker(origin).published_address()
+                if url and _may_be_asked(origin, url):
+                    yield url.rstrip("/")
+
+
+def _may_be_asked(origin, url):
+    """Whether the server at ``origin`` may send us to ``url``.
+
+    A server out there must not make Odoo call machines inside, nor give up TLS.
+    """
+    try:
+        here, there = urlsplit(origin), urlsplit(url)
+        if here.scheme == "https" and there.scheme != "https":
+            return False
+        return _is_inside(here.hostname) or not _is_inside(there.hostname)
+    except (ValueError, OSError):
+        return False
+
+
+def _is_inside(host):
+    """Whether one of the addresses of ``host`` is not reachable by everybody."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return any(
+        not ipaddress.ip_address(address[0].partition("%")[0]).is_global
+        for *_other, address in found
+    )

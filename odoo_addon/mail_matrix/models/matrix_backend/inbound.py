@@ -1,0 +1,142 @@
+import hmac
+import secrets
+from urllib.parse import urlsplit
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ...tools import token as tokens
+
+_MANAGER = "mail_matrix.group_matrix_manager"
+_PATHS = {"follow": "inbound", "appservice": "appservice"}
+
+
+class MatrixBackend(models.Model):
+    """What people write in rooms comes into the chatter, if the backend asks for it."""
+
+    _inherit = "matrix.backend"
+
+    inbound_mode = fields.Selection(
+        [
+            ("none", "No"),
+            ("follow", "Yes: the worker reads it and hands it over to Odoo"),
+            (
+                "appservice",
+                "Yes: the homeserver sends it to Odoo (application service)",
+            ),
+        ],
+        string="Messages from Rooms",
+        default="none",
+        copy=False,
+        groups=_MANAGER,
+        help="Whether what people write in the rooms of records stands in the chatter.",
+    )
+    inbound_url = fields.Char(
+        string="Address of Odoo",
+        compute="_compute_inbound_url",
+        store=True,
+        readonly=False,
+        copy=False,
+        groups=_MANAGER,
+        help="Where the homeserver, or the worker, reaches Odoo.",
+    )
+    # Of the application service; Test Connection and the registration file find it.
+    inbound_account = fields.Char(readonly=True, copy=False, groups=_MANAGER)
+    inbound_secret_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)
+
+    @api.depends("inbound_mode")
+    def _compute_inbound_url(self):
+        for backend in self:
+            path = _PATHS.get(backend.inbound_mode)
+            stored_id = backend._origin.id
+            backend.inbound_url = (
+                f"{backend.get_base_url()}/mail_matrix/{path}/{stored_id}"
+                if path and stored_id
+                else False
+            )
+
+    @api.constrains("inbound_url")
+    def _check_inbound_url(self):
+        for backend in self:
+            url = backend.inbound_url
+            try:
+                parts = url and urlsplit(url)
+                is_valid = not url or (
+                    parts.scheme in ("http", "https")
+                    and parts.hostname
+                    and not (parts.query or parts.fragment or parts.username)
+                    and not any(character.isspace() for character in url)
+                )
+            except ValueError:
+                is_valid = False
+            if not is_valid:
+                raise ValidationError(
+                    self.env._(
+                        "“%(url)s” is not a valid address of Odoo. Write it as "
+                        "https://odoo.example.org/…, without “?” and “#”.",
+                        url=url,
+                    )
+                )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        backends = super().create(vals_list)
+        for backend in backends:
+            if backend.sudo().inbound_mode in _PATHS:
+                backend._renew_inbound_secret()
+        return backends
+
+    def write(self, vals):
+        changed = self.browse()
+        if "inbound_mode" in vals:
+            changed = self.filtered(
+                lambda backend: backend.sudo().inbound_mode != vals["inbound_mode"]
+            )
+        result = super().write(vals)
+        changed._renew_inbound_secret()
+        return result
+
+    def _renew_inbound_secret(self):
+        """Make a secret that only the new feed gets; none where nothing comes in."""
+        # With all rights: nobody may name this column.
+        for backend in self.sudo():
+            is_on = backend.inbound_mode in _PATHS
+            secret = is_on and self._seal(secrets.token_urlsafe(32))
+            backend.inbound_secret_sealed = secret
+
+    def _inbound_secret(self):
+        """Return the secret that the feed shows, or None where there is none."""
+        sealed = self.sudo().inbound_secret_sealed
+        try:
+            return tokens.unseal(sealed) if sealed else None
+        except ValueError:
+            return None
+
+    def _knows_inbound_secret(self, shown):
+        """Whether ``shown`` is the secret. It takes the same time for any other."""
+        secret = self._inbound_secret()
+        # Where there is none, as long is spent on one that nobody knows.
+        right = (secret or secrets.token_urlsafe(32)).encode()
+        same = hmac.compare_digest(right, shown.encode("utf-8", "replace"))
+        return bool(secret) and same
+
+    def action_renew_inbound_secret(self):
+        self.ensure_one()
+        self.check_access("write")
+        self._renew_inbound_secret()
+
+    @api.model
+    def _rotate_token_key(self):
+        count = super()._rotate_token_key()
+        for backend in self.sudo().search([("inbound_secret_sealed", "!=", False)]):
+            secret = backend._inbound_secret()
+            if not secret:
+                raise UserError(
+                    self.env._(
+                        "No configured key opens the secret of “%(backend)s” for "
+                        "messages from rooms. Make a new one on the backend.",
+                        backend=backend.name,
+                    )
+                )
+            backend.inbound_secret_sealed = self._seal(secret)
+        return count

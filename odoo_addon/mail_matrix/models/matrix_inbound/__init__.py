@@ -1,0 +1,3 @@
+from . import inbound
+from . import record
+from . import note

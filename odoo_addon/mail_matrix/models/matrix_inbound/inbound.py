@@ -1,0 +1,187 @@
+import json
+import logging
+from datetime import timedelta
+
+from odoo import SUPERUSER_ID, api, fields, models
+from odoo.tools import SQL
+from odoo.tools.sql import index_exists
+
+from ...tools import content as contents
+from ...tools import inbound
+
+_logger = logging.getLogger(__name__)
+
+_BATCH = 10_000
+_ONCE = "matrix_inbound_backend_event_key"
+
+
+class MatrixInbound(models.Model):
+    """What came in from rooms, each event once, and what became of it.
+
+    The worker and the homeserver hand over an event again when they do not know whether
+    it arrived: its row is the proof that it did. Numbers of messages and records are no
+    foreign keys, since what they name may go.
+    """
+
+    _name = "matrix.inbound"
+    _description = "Event from a Matrix Room"
+    _log_access = False
+    _order = "id desc"
+    _rec_name = "event_id"
+
+    backend_id = fields.Many2one(
+        "matrix.backend", required=True, readonly=True, ondelete="cascade"
+    )
+    event_id = fields.Char(string="Event ID", required=True, readonly=True)
+    kind = fields.Selection(
+        [
+            ("message", "Message"),
+            ("edit", "Edit"),
+            ("redaction", "Deletion"),
+            ("reaction", "Reaction"),
+        ],
+        required=True,
+        readonly=True,
+    )
+    room_id = fields.Char(string="Room ID", required=True, readonly=True)
+    sender = fields.Char(required=True, readonly=True)
+    received_at = fields.Datetime(string="Received", required=True, readonly=True)
+    res_model = fields.Char(string="Record Model", readonly=True)
+    res_id = fields.Many2oneReference(
+        string="Record ID", model_field="res_model", readonly=True
+    )
+    record_ref = fields.Reference(
+        selection=lambda self: self.env["matrix.log"]._selection_record_ref(),
+        string="Record",
+        compute="_compute_record_ref",
+    )
+    message_id = fields.Integer(
+        string="Chatter Message ID", readonly=True, index="btree_not_null"
+    )
+    target_event_id = fields.Char(
+        string="Target Event ID", readonly=True, index="btree_not_null"
+    )
+    reaction = fields.Char(readonly=True)
+    is_redacted = fields.Boolean(string="Deleted in Matrix", readonly=True)
+    error = fields.Char(readonly=True)
+    # Of what failed only, to try it again.
+    event = fields.Json(readonly=True, groups=fields.NO_ACCESS)
+
+    @api.depends("res_model", "res_id")
+    @api.depends_context("uid")
+    def _compute_record_ref(self):
+        """Name the record only where it exists and this user may read it."""
+        log = self.env["matrix.log"]
+        for model, rows in self.grouped("res_model").items():
+            readable = set(log._readable_ids(model, rows.mapped("res_id")))
+            for row in rows:
+                found = row.res_id in readable
+                row.record_ref = f"{model},{row.res_id}" if found else False
+
+    def init(self):
+        if not index_exists(self.env.cr, _ONCE):
+            self.env.cr.execute(
+                SQL(
+                    "CREATE UNIQUE INDEX %s ON matrix_inbound (backend_id, event_id)",
+                    SQL.identifier(_ONCE),
+                )
+            )
+
+    @api.model
+    def _ingest(self, backend, events, names):
+        """Take over ``events``, as they came, for ``backend``.
+
+        One that fails is logged and holds up no other. What is wrong with the database
+        is raised: then all of them come again.
+
+        :param names: display names by Matrix ID, where they are known
+        """
+        # A request that nobody logged in for has no user, and Odoo asks who writes.
+        inbound_events = self.with_user(SUPERUSER_ID).with_context(matrix_names=names)
+        account = self._account_of(backend)
+        for raw in events:
+            event = inbound.read(raw)
+            if event and event.sender != account:
+                inbound_events._take(backend, event, raw)
+
+    @api.model
+    def _account_of(self, backend):
+        """Return the Matrix ID of the account: what it says came from here."""
+        status = self.env["matrix.backend.status"].sudo()
+        found = status.search([("backend_id", "=", backend.id)], limit=1)
+        return found.matrix_user_id or backend.sudo().inbound_account
+
+    @api.model
+    def _take(self, backend, event, raw):
+        record = self._record_of(backend, event)
+        if record is None:
+            return
+        row_id = self._claim(backend, event)
+        if not row_id:
+            return
+        row = self.browse(row_id)
+        try:
+            with self.env.cr.savepoint():
+                row._follow(record, event)
+        except Exception as error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(error)
+            row._log_failure(error, raw)
+
+    @api.model
+    def _claim(self, backend, event):
+        """Return the id of a new row for ``event``, or None if it came before."""
+        values = {
+            "backend_id": backend.id,
+            "event_id": event.event_id,
+            "kind": event.kind,
+            "room_id": event.room_id,
+            "sender": event.sender,
+            "target_event_id": event.target,
+            "reaction": event.key,
+            "received_at": self.env.cr.now(),
+        }
+        rows = self.env.execute_query(
+            SQL(
+                "INSERT INTO matrix_inbound (%s) VALUES %s "
+                "ON CONFLICT (backend_id, event_id) DO NOTHING RETURNING id",
+                SQL(", ").join(map(SQL.identifier, values)),
+                tuple(values.values()),
+            )
+        )
+        return rows[0][0] if rows else None
+
+    def _log_failure(self, error, raw):
+        # Without the text of the error: one of the database quotes the message.
+        self.write({"error": type(error).__name__, "event": _storable(raw)})
+        _logger.error(
+            "The Matrix event %s could not be shown in the chatter (%s): see Matrix → "
+            "From Rooms",
+            self.event_id,
+            type(error).__name__,
+        )
+
+    def action_try_again(self):
+        """Show in the chatter what failed before."""
+        self.check_access("read")
+        for row in self.sudo().filtered("error"):
+            event = inbound.read(row.event)
+            record = event and self._record_of(row.backend_id, event)
+            if record is not None:
+                row._follow(record, event)
+                row.write({"error": False, "event": False})
+
+    @api.autovacuum
+    def _gc_inbound(self):
+        """Forget what the log has forgotten."""
+        days = self.env["matrix.log"]._retention_days()
+        if not days:
+            return
+        before = self.env.cr.now() - timedelta(days=days)
+        old = self.sudo().search([("received_at", "<", before)], limit=_BATCH)
+        old.unlink()
+        if len(old) == _BATCH:
+            self.env.ref("base.autovacuum_job")._trigger()
+
+
+def _storable(raw):
+    return json.loads(contents.clean(json.dumps(raw, ensure_ascii=False)))

@@ -1,0 +1,180 @@
+from datetime import datetime, timedelta, timezone
+from textwrap import shorten
+
+from markupsafe import Markup
+
+from odoo import api, models
+
+from ...tools import inbound, inbound_html
+
+_QUOTED = 120
+# An event may say of itself that it is older: this long is believed.
+_OLDEST = timedelta(days=30)
+
+
+class MatrixInbound(models.Model):
+    """A message of a room is a note, and follows what becomes of it there."""
+
+    _inherit = "matrix.inbound"
+
+    def _follow(self, record, event):
+        """Show in the chatter of ``record`` what ``event`` says."""
+        self.ensure_one()
+        self.write({"res_model": record._name, "res_id": record.id})
+        getattr(self, f"_follow_{event.kind}")(record, event)
+
+    def _follow_message(self, record, event):
+        record = self._as_author(record, event.sender)
+        answered, words = self._answered(record, event)
+        author = record.env.user.partner_id
+        message = record.message_post(
+            body=self._note_body(record, event, words),
+            message_type="comment",
+            subtype_xmlid="mail.mt_note",
+            author_id=author.id,
+            # Odoo makes one of the author's address, and the bot has none.
+            email_from=author.email_formatted or author.name,
+            parent_id=answered.id,
+            date=self._written_at(event),
+        )
+        if answered and message.parent_id != answered:
+            # Odoo shows every message below the first one of its thread.
+            message.parent_id = answered
+        self.message_id = message.id
+
+    def _follow_edit(self, record, event):
+        original = self._row_of(self.backend_id, event.target)
+        message = original._message_of(event.sender)
+        if not message:
+            return
+        self.message_id = message.id
+        record = self._as_author(record, event.sender)
+        words = self._quote_of(message.parent_id)
+        body = self._note_body(record, event, words)
+        message = message.with_env(record.env)
+        record._message_update_content(message, body=body, strict=False)
+
+    def _follow_redaction(self, record, event):
+        # Whoever may take a message out of a room: the homeserver has judged it.
+        gone = self._row_of(self.backend_id, event.target)
+        if not gone or gone.is_redacted:
+            return
+        gone.is_redacted = True
+        message = gone._message()
+        if gone.kind == "edit":
+            newest = self.search(
+                [
+                    ("backend_id", "=", self.backend_id.id),
+                    ("message_id", "=", gone.message_id),
+                    ("kind", "in", ("message", "edit")),
+                ],
+                limit=1,
+            )
+            message = newest == gone and message
+        if message:
+            record = self._as_author(record, event.sender)
+            message = message.with_env(record.env)
+            record._message_update_content(
+                message, body="", attachment_ids=[], strict=False
+            )
+
+    def _follow_reaction(self, record, event):
+        """Nothing more is to do: the delivery shows the reactions to its event."""
+
+    def _message(self):
+        return self.env["mail.message"].browse(self.message_id or 0).exists()
+
+    def _message_of(self, sender):
+        """Return the note of this row if ``sender`` wrote it, else none."""
+        is_own = self.kind == "message" and self.sender == sender
+        message = self._message() if is_own and not self.is_redacted else None
+        return message or self.env["mail.message"]
+
+    @api.model
+    def _as_author(self, record, sender):
+        """Return ``record`` with all rights, in the name of ``sender``.
+
+        It is nobody's access to the record: the room is where it was written. Nothing
+        of it goes to a room again, and nobody becomes a follower.
+        """
+        author = self._user_of(sender) or self.env.ref("mail_matrix.user_matrix_bot")
+        record = self.env["matrix.outbox"]._in_language_of(record, record)
+        record = record.with_user(author).sudo()
+        return record.with_context(
+            matrix_inbound=True,
+            mail_post_autofollow_author_skip=True,
+            mail_create_nosubscribe=True,
+        )
+
+    @api.model
+    def _user_of(self, sender):
+        return self.env["res.users"].search([("matrix_user_id", "=", sender)], limit=1)
+
+    @api.model
+    def _note_body(self, record, event, words):
+        text = event.html and inbound_html.safe(event.html)
+        if not text:
+            text = Markup(inbound.text_html(event.text))  # nosec
+        pieces = []
+        if words:
+            said = record.env._("In reply to: %s", words)
+            # Odoo folds a quotation away.
+            pieces.append(Markup('<p class="text-muted mb-0">%s</p>') % said)
+        if not self._user_of(event.sender):
+            name = self._name_of(event.sender)
+            heading = Markup("<p><b>%s</b> (%s):</p>")
+            pieces.append(heading % (name, event.sender))
+        return Markup("").join([*pieces, text])
+
+    @api.model
+    def _name_of(self, sender):
+        """Return how a sender is called in Matrix; it proves nothing of him."""
+        names = self.env.context.get("matrix_names") or {}
+        name = names.get(sender)
+        if not name:
+            contacts = self.env["matrix.contact"]
+            found = contacts.search([("matrix_user_id", "=", sender)], limit=1)
+            name = found.display_name
+        return inbound.sender_name(name, sender)
+
+    def _answered(self, record, event):
+        """Return the message of the chatter that is answered, or none, and its words.
+
+        What is no message of the chatter, such as an event, has words only.
+        """
+        nothing = self.env["mail.message"]
+        if not event.target:
+            return nothing, None
+        row = self._row_of(self.backend_id, event.target)
+        message = row._message()
+        if not row:
+            delivery = self._delivery([record], event.target)
+            if not delivery:
+                return nothing, None
+            mirrors = self.env["matrix.mirror"].sudo()
+            domain = [("txn_id", "=", delivery["txn_id"])]
+            told = mirrors.search(domain, limit=1)
+            message = nothing.browse(told.message_id or 0).exists()
+            if not message:
+                return nothing, _quoted(delivery["payload"])
+        if (message.model, message.res_id) != (record._name, record.id):
+            return nothing, None
+        return message.sudo(), self._quote_of(message)
+
+    @api.model
+    def _quote_of(self, message):
+        return _quoted(message.sudo().preview) if message else None
+
+    def _written_at(self, event):
+        """Return when it was written, as far as that can be believed."""
+        now = self.env.cr.now()
+        try:
+            seconds = event.sent_at_ms / 1000
+            said = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
+        except (OverflowError, ValueError, OSError):
+            return now
+        return said if now - _OLDEST < said < now else now
+
+
+def _quoted(text):
+    return shorten(text or "", _QUOTED, placeholder="…")

@@ -1,0 +1,2 @@
+from . import lane
+from . import held

@@ -1,0 +1,171 @@
+from odoo import api, fields, models
+
+from ...tools import words
+
+
+class MatrixLog(models.Model):
+    """What a manager can do about a delivery that failed."""
+
+    _inherit = "matrix.log"
+
+    hint = fields.Char(string="What to Do", compute="_compute_hint")
+
+    @api.depends("error_code", "is_final", "event_type", "matrix_user_id")
+    def _compute_hint(self):
+        retry = self.env._("Then retry.")
+        wait = self.env._("The message is sent then.")
+        hints = self._hints()
+        of_actions = {**hints, **self._hints_of_actions()}
+        of_people = {**hints, **self._hints_of_people()}
+        of_accounts = self._hints_of_accounts()
+        for row in self:
+            own = of_actions if row.event_type == "automation" else hints
+            own = of_people if row.matrix_user_id else own
+            row.hint = own.get(row.error_code) if row.is_final else False
+            if row.error_code in of_accounts:
+                # Nothing of the account is sent before a person has acted.
+                then = retry if row.is_final else wait
+                row.hint = f"{of_accounts[row.error_code]} {then}"
+
+    @api.model
+    def _hints(self):
+        """Return by error code what a manager can do about it."""
+        return {
+            "M_FORBIDDEN": self.env._("Retry once the account can post in the room."),
+            "M_TOO_LARGE": self.env._(
+                "Write a new, shorter message: this one cannot be changed."
+            ),
+            "org.odoo.unreachable": self.env._(
+                "Test the connection on the backend, then retry."
+            ),
+            "org.odoo.timeout": self.env._(
+                "Test the connection on the backend, then retry."
+            ),
+            "org.odoo.expired": self.env._(
+                "It waited longer than the backend allows. Send it again if it is "
+                "still relevant."
+            ),
+            "org.odoo.room_replaced": self.env._(
+                "The room was replaced. Enter the new room on the record, then send "
+                "again."
+            ),
+            "org.odoo.overtaken": self.env._(
+                "The room took later messages, but not this one. Look whether it is "
+                "missing there, then send it again: it will stand below the others."
+            ),
+            "org.odoo.nothing_to_change": self.env._(
+                "Nothing: what was edited or deleted in Odoo had never reached the "
+                "room."
+            ),
+            "org.odoo.not_logged": self.env._(
+                "The database refuses to log the result. Correct what the error says; "
+                "the worker tries again."
+            ),
+            words.ERROR_DISCARDED: self.env._("Send it again if it is still relevant."),
+            words.ERROR_DELETED: self.env._(
+                "Nothing: it was deleted in Odoo before it was sent."
+            ),
+            words.ERROR_ENCRYPTED: self.env._(
+                "Link a room without encryption, or allow “Send Unencrypted” on the "
+                "record; then send again."
+            ),
+            words.ERROR_ROOM: self.env._(
+                "Correct the room on the record. This event will not be sent later."
+            ),
+            words.ERROR_NO_ROOM: self.env._(
+                "Link or create a room on the record, or enter a default room on the "
+                "backend. What happened before is not sent later, except that the "
+                "record was created."
+            ),
+            words.ERROR_OFF: self.env._("Turn on “Send to Matrix” on the record."),
+            words.ERROR_TEMPLATE: self.env._(
+                "Correct the text where the error says. This event will not be sent "
+                "later."
+            ),
+        }
+
+    @api.model
+    def _hints_of_actions(self):
+        """Return the hints that differ for messages of server actions."""
+        return {
+            words.ERROR_ROOM: self.env._(
+                "Enter a room on the record or on the server action. This event will "
+                "not be sent later."
+            ),
+            words.ERROR_NO_RECORD: self.env._(
+                "Let an automation rule run the action when records are created, "
+                "changed or due, not when they are deleted."
+            ),
+        }
+
+    @api.model
+    def _hints_of_people(self):
+        """Return the hints that differ for direct messages, which have no record."""
+        return {
+            "M_FORBIDDEN": self.env._(
+                "The account may not write to this person. If the person has blocked "
+                "it, ask them to allow it, then retry."
+            ),
+            words.ERROR_NO_SUCH_USER: self.env._(
+                "Check the Matrix ID for spelling mistakes, correct it on the contact "
+                "or user, then write the message again."
+            ),
+            words.ERROR_ENCRYPTED: self.env._(
+                "Odoo cannot encrypt, and the homeserver encrypts every new room. Ask "
+                "its administrator to turn that off, then retry."
+            ),
+        }
+
+    @api.model
+    def _hints_of_accounts(self):
+        """Return what to do where the homeserver refuses all that the account sends."""
+        backend = self.env._("Correct the backend and test the connection.")
+        locked = self.env._(
+            "The homeserver has locked the account. Ask its administrator to unlock it."
+        )
+        suspended = self.env._(
+            "The homeserver has suspended the account. Ask its administrator to lift "
+            "the suspension."
+        )
+        quota = self.env._(
+            "The account has used up its quota. Ask the homeserver's administrator for "
+            "a larger one."
+        )
+        return {
+            "M_UNKNOWN_TOKEN": backend,
+            "M_MISSING_TOKEN": backend,
+            "M_UNAUTHORIZED": backend,
+            "M_UNRECOGNIZED": backend,
+            "org.odoo.token": backend,
+            "org.odoo.url": backend,
+            "org.odoo.redirect": backend,
+            "org.odoo.not_matrix": backend,
+            "org.odoo.other_database": self.env._(
+                "This database is a copy of the one that the backend was set up in. If "
+                "that one is no longer used, click “Use It Here” on the backend."
+            ),
+            "M_USER_LOCKED": locked,
+            "ORG_MATRIX_MSC3939_USER_LOCKED": locked,
+            "M_USER_SUSPENDED": suspended,
+            "ORG.MATRIX.MSC3823.USER_ACCOUNT_SUSPENDED": suspended,
+            "M_USER_DEACTIVATED": self.env._(
+                "The account was deactivated. Enter the token of another one on the "
+                "backend."
+            ),
+            "ORG_MATRIX_EXPIRED_ACCOUNT": self.env._(
+                "The account has expired. Ask the homeserver's administrator to renew "
+                "it."
+            ),
+            "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL": self.env._(
+                "The homeserver's administrator has to approve the account."
+            ),
+            "M_CONSENT_NOT_GIVEN": self.env._(
+                "Log in with the account in a browser and accept the homeserver's "
+                "terms: the error says where."
+            ),
+            "M_RESOURCE_LIMIT_EXCEEDED": self.env._(
+                "The homeserver has reached a limit of its own. Ask its administrator."
+            ),
+            "M_USER_LIMIT_EXCEEDED": quota,
+            "ORG.MATRIX.MSC4335.USER_LIMIT_EXCEEDED": quota,
+        }

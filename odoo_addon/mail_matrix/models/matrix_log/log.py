@@ -1,0 +1,130 @@
+from textwrap import shorten
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ...tools import words
+
+_MAX_ERROR_BYTES = 1024
+_MAX_NAME = 80
+
+
+class MatrixLog(models.Model):
+    """One row for each outcome. The worker writes it; managers read it."""
+
+    _name = "matrix.log"
+    _inherit = "matrix.message.mixin"
+    _description = "Matrix Delivery"
+    _auto = False
+    _log_access = False
+    _order = "id desc"
+    _rec_name = "payload"
+
+    date = fields.Datetime(readonly=True)
+    outbox_id = fields.Integer(readonly=True)
+    # One line in a list, however long it is.
+    payload = fields.Char(string="Text", readonly=True)
+    status = fields.Selection(words.STATUSES, readonly=True)
+    is_final = fields.Boolean(
+        string="Final",
+        readonly=True,
+        help="Off: not sent yet. It will be sent when the homeserver is available "
+        "again.",
+    )
+    error_code = fields.Char(readonly=True)
+    error_message = fields.Char(string="Error", readonly=True)
+    attempts = fields.Integer(readonly=True, aggregator="sum")
+    duration_ms = fields.Integer(
+        string="Duration (ms)", readonly=True, aggregator="avg"
+    )
+    matrix_event_id = fields.Char(string="Event ID", readonly=True)
+    worker = fields.Char(readonly=True)
+    outcome = fields.Selection(
+        [
+            ("ok", "Sent"),
+            ("failed", "Failed"),
+            ("held", "Waiting for the homeserver"),
+            ("untold", "Not sent"),
+            ("discarded", "Discarded"),
+        ],
+        compute="_compute_outcome",
+    )
+    record_ref = fields.Reference(
+        selection="_selection_record_ref",
+        string="Record",
+        compute="_compute_record_ref",
+    )
+
+    # status, is_final and date are the same for all rows that Odoo inserts.
+    _INSERTED = (
+        "backend_id",
+        "event_type",
+        "res_model",
+        "res_id",
+        "room_id",
+        "user_id",
+        "error_code",
+        "error_message",
+    )
+
+    @api.depends("payload", "event_type")
+    def _compute_display_name(self):
+        events = dict(self._fields["event_type"]._description_selection(self.env))
+        for row in self:
+            words = row.payload or events.get(row.event_type) or ""
+            row.display_name = shorten(words, _MAX_NAME, placeholder="…")
+
+    @api.depends("status", "is_final", "error_code")
+    def _compute_outcome(self):
+        for row in self:
+            row.outcome = row.status if row.is_final else "held"
+            if row.error_code in words.NOT_TOLD:
+                row.outcome = "untold"
+            elif row.error_code == words.ERROR_DISCARDED:
+                row.outcome = "discarded"
+
+    @api.model
+    def _selection_record_ref(self):
+        models = self.env["ir.model"].sudo().search([("transient", "=", False)])
+        return [(model.model, model.name) for model in models]
+
+    @api.depends("res_model", "res_id")
+    @api.depends_context("uid")
+    def _compute_record_ref(self):
+        """Name the record only where it exists and this user may read it."""
+        for model, rows in self.grouped("res_model").items():
+            readable = set(self._readable_ids(model, rows.mapped("res_id")))
+            for row in rows:
+                found = row.res_id in readable
+                row.record_ref = f"{model},{row.res_id}" if found else False
+
+    def action_open_record(self):
+        self.ensure_one()
+        if not self.record_ref:
+            raise UserError(
+                self.env._("This record was deleted, or you may not read it.")
+            )
+        return self.record_ref.get_formview_action()
+
+    @api.model
+    def _insert_failures(self, failures):
+        """Log events that did not become messages, by one statement."""
+        if not failures:
+            return
+        rows = [
+            ("failed", *(failure.get(name) or None for name in self._INSERTED))
+            for failure in map(self._bound, failures)
+        ]
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO matrix_log (status, %s) VALUES %s",
+                SQL(", ").join(map(SQL.identifier, self._INSERTED)),
+                SQL(", ").join(SQL("%s", row) for row in rows),
+            )
+        )
+
+    @api.model
+    def _bound(self, failure):
+        message = failure["error_message"].encode()[:_MAX_ERROR_BYTES]
+        return {**failure, "error_message": message.decode("utf-8", "ignore")}

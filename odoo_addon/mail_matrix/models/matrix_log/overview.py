@@ -1,0 +1,132 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import format_date
+
+from ...tools import words
+from ..matrix_backend.health import COUNT_AT_MOST, count_text
+
+_HOURS = 24
+_HELD_SHOWN = 5
+
+
+class MatrixLog(models.Model):
+    """What the Overview says above its graph."""
+
+    _inherit = "matrix.log"
+
+    @api.model
+    def get_overview(self):
+        """Return the state of things as a dict; the counts as texts.
+
+        ``sent`` and ``failed`` count what this user may read of the last day.
+        ``waiting``, ``oldest_queued_at``, ``waiting_by``, ``troubles`` (of backends),
+        ``held`` (rooms and people that take nothing) and ``held_beyond`` (how many more
+        of them there are) are for managers, False for others.
+        """
+        self.check_access("read")
+        since = self.env.cr.now() - timedelta(hours=_HOURS)
+        lately = [("date", ">=", since)]
+        overview = {
+            "sent": self._count_text([*lately, ("status", "=", "ok")]),
+            "failed": self._count_text(
+                [
+                    *lately,
+                    ("status", "=", "failed"),
+                    ("is_final", "=", True),
+                    ("error_code", "not in", words.NOT_FAILED),
+                ]
+            ),
+            "waiting": False,
+            "oldest_queued_at": False,
+            "waiting_by": False,
+            "troubles": False,
+            "held": False,
+            "held_beyond": False,
+            "is_worker_missing": self._is_worker_missing(),
+        }
+        if self.env.user.has_group("mail_matrix.group_matrix_manager"):
+            overview.update(self._overview_of_backends())
+        return overview
+
+    @api.model
+    def _is_worker_missing(self):
+        """Whether messages could be waiting for a worker that does not run."""
+        # With all rights: that nothing is sent concerns users of all companies.
+        active = (
+            self.env["matrix.backend"]
+            .sudo()
+            .search_count([("is_active", "=", True)], limit=1)
+        )
+        return bool(active) and self.env["matrix.worker"]._all_silent()
+
+    @api.model
+    def _overview_of_backends(self):
+        outbox = self.env["matrix.outbox"]
+        waiting = outbox.search_count([], limit=COUNT_AT_MOST + 1)
+        oldest = outbox.search([], limit=1)
+        # An office has a handful of them.
+        backends = self.env["matrix.backend"].search([], limit=100)
+        held, count = self.env["matrix.lane"]._held_in(backends, _HELD_SHOWN)
+        return {
+            "held": [self._overview_of_lane(trouble) for trouble in held],
+            "held_beyond": max(0, count - len(held)),
+            "waiting": count_text(self.env, waiting),
+            "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
+            "waiting_by": self._waiting_by_day_and_event(),
+            "troubles": [
+                {
+                    "id": backend.id,
+                    "name": backend.name,
+                    "state": backend.state,
+                    "note": backend.state_note,
+                }
+                for backend in backends.filtered(
+                    lambda backend: (
+                        backend.state_note
+                        and (backend.is_active or backend.is_stranded)
+                    )
+                )
+            ],
+        }
+
+    @api.model
+    def _overview_of_lane(self, trouble):
+        """Name the record of a lane's first message, if this user may read it."""
+        model, res_id = trouble["res_model"], trouble["res_id"]
+        record = None
+        if res_id and self._readable_ids(model, [res_id]):
+            record = self.env[model].browse(res_id)
+        return {
+            "lane": trouble["lane"],
+            "name": record.display_name if record else trouble["target"],
+            "note": trouble["note"],
+            "error": trouble["error"],
+            "res_model": record and model,
+            "res_id": record and res_id,
+        }
+
+    @api.model
+    def _waiting_by_day_and_event(self):
+        """Return day, event and count, as texts, of what waits."""
+        outbox = self.env["matrix.outbox"]
+        bounded = outbox._search([], limit=COUNT_AT_MOST, order="id")
+        groups = outbox._read_group(
+            [("id", "in", bounded)],
+            ["queued_at:day", "event_type"],
+            ["__count"],
+            order="queued_at:day, event_type",
+        )
+        events = dict(outbox._fields["event_type"]._description_selection(self.env))
+        return [
+            {
+                "day": format_date(self.env, day),
+                "event": events.get(event, event),
+                "count": count_text(self.env, count),
+            }
+            for day, event, count in groups
+        ]
+
+    @api.model
+    def _count_text(self, domain):
+        return count_text(self.env, self.search_count(domain, limit=COUNT_AT_MOST + 1))

@@ -1,0 +1,199 @@
+import psycopg2
+
+from odoo import api, models
+from odoo.tools import SQL
+
+from ...tools import changes, words
+from ...tools import content as contents
+
+
+class MatrixMirror(models.Model):
+    """A message that was changed or deleted leaves so, or its room is told."""
+
+    _inherit = "matrix.mirror"
+
+    def _follow_change(self):
+        """Tell the room what became of the message, if that is news."""
+        self.ensure_one()
+        backend = self.env["matrix.backend"].browse(self.backend_id).exists()
+        if self.is_retracted or not backend.is_active:
+            return
+        if self._is_to_retract():
+            self.is_retracted = True
+            self._retract(backend)
+            return
+        row = self._edited_row(backend)
+        digest = row and self._digest(row["content"])
+        if row and digest != self.digest:
+            self.digest = digest
+            self._edit(row)
+
+    def _message(self):
+        return self.env["mail.message"].browse(self.message_id).exists()
+
+    def _record(self):
+        """Return the record that told the message, or nothing."""
+        model = self.env.get(self.res_model)
+        if model is None or "matrix_mirror_chatter" not in model._fields:
+            return None
+        record = model.browse(self.res_id).exists()
+        return record.with_context(matrix_message_id=self.message_id)
+
+    def _is_to_retract(self):
+        """Whether the message is gone, or nothing for this room any more."""
+        message = self._message()
+        if not message or message._filter_empty():
+            return True
+        if self.is_moved:
+            return False
+        if (message.model, message.res_id) != (self.res_model, self.res_id):
+            return True
+        record = self._record()
+        notes_are_told = bool(record) and record.matrix_mirror_notes
+        return message._matrix_is_internal() and not notes_are_told
+
+    def _edited_row(self, backend):
+        """Return the row that tells the message as it is now, or None if it must not.
+
+        A room that the record has left is not told what is written since.
+        """
+        record = self._record()
+        target = record and not self.is_moved and record._matrix_target("chatter")
+        if not target:
+            return None
+        _backend, values = target
+        told = self._target()
+        if {key: values[key] for key in told} != told:
+            return None
+        return record._matrix_row("chatter", backend, values)
+
+    def _retract(self, backend):
+        """Take the message and its edits out of the outbox, or out of their room.
+
+        The redaction of a message leaves the text of its edits on the homeserver.
+        """
+        for txn_id in (self.txn_id, *(self.edit_txn_ids or ())):
+            waiting = self._take_waiting(txn_id)
+            if waiting and not waiting["is_doubtful"]:
+                self._log_withdrawn(waiting)
+                continue
+            if waiting:
+                # It may have arrived without an answer: then the homeserver knows the
+                # transaction id and keeps the text until the redaction. Else it gets
+                # this instead of the text.
+                self._put_back(waiting, self._blank_content(backend, txn_id))
+            self._insert_change(self._redaction_row(backend, txn_id))
+
+    def _blank_content(self, backend, txn_id):
+        said = self._in_room_language().env._("(deleted)")
+        row = self.env["matrix.outbox"]._row(backend, "chatter", said, self._target())
+        is_edit = txn_id != self.txn_id
+        return changes.edit(row["content"], self.txn_id) if is_edit else row["content"]
+
+    def _redaction_row(self, backend, txn_id):
+        reason = self._in_room_language().env._("Deleted in Odoo")
+        row = self.env["matrix.outbox"]._row(backend, "chatter", "", self._target())
+        content = changes.redaction(reason, txn_id, row["txn_id"])
+        return {**row, "matrix_type": changes.REDACTION, "content": content}
+
+    def _edit(self, row):
+        """Change the message in the outbox, or in its room."""
+        waiting = self._take_waiting(self.txn_id)
+        if waiting:
+            self._put_back(waiting, row["content"])
+        if not waiting or waiting["is_doubtful"]:
+            edit = changes.edit(row["content"], self.txn_id)
+            self._insert_change({**row, "content": edit})
+            self.edit_txn_ids = [*(self.edit_txn_ids or ()), row["txn_id"]]
+
+    def _insert_change(self, row):
+        # It tells of no message of its own, and is of use however late it comes.
+        row = {**row, "message_id": None, "expires_at": None}
+        self.env["matrix.outbox"]._insert_rows([row])
+
+    def _in_room_language(self):
+        record = self._record()
+        if not record:
+            return self
+        record = self.env["matrix.outbox"]._in_language_of(record, record)
+        return self.with_context(lang=record.env.lang)
+
+    def _take_waiting(self, txn_id):
+        """Remove a message from the outbox and return its row, or None.
+
+        It is left alone in a lane that a worker holds: it may be on its way. What is
+        ``is_doubtful`` may have been sent before, without an answer. A worker that lost
+        its lease is fenced by the epoch.
+        """
+        outbox = self.env["matrix.outbox"]
+        try:
+            with self.env.cr.savepoint(flush=False):
+                for sql in (self._lane_sql(txn_id), self._take_sql(txn_id)):
+                    self.env.cr.execute(sql, log_exceptions=False)
+                rows = self.env.cr.dictfetchall()
+        except psycopg2.OperationalError:
+            # A worker wrote the lane meanwhile: it has the message. Odoo would run the
+            # whole request again, and the room can be told of the change as well.
+            if self.env.cr.connection.closed:
+                raise
+            return None
+        outbox.invalidate_model()
+        return rows[0] if rows else None
+
+    def _lane_sql(self, txn_id):
+        # The lock below needs a row, which no worker may have made yet.
+        return SQL(
+            """
+            INSERT INTO matrix_lane (lane)
+            SELECT lane FROM matrix_outbox WHERE txn_id = %s
+            ON CONFLICT (lane) DO NOTHING
+            """,
+            txn_id,
+        )
+
+    def _take_sql(self, txn_id):
+        return SQL(
+            """
+            WITH free AS MATERIALIZED (
+                SELECT lane, lease_until IS NOT NULL AS is_taken_over,
+                    head_id IS NOT NULL AS is_held
+                FROM matrix_lane
+                WHERE lane IN (SELECT lane FROM matrix_outbox WHERE txn_id = %(txn_id)s)
+                    AND (lease_until IS NULL
+                        OR lease_until < now() AT TIME ZONE 'UTC')
+                FOR UPDATE SKIP LOCKED
+            ), fenced AS (
+                UPDATE matrix_lane AS l SET epoch = epoch + 1
+                FROM free WHERE l.lane = free.lane AND free.is_taken_over
+            ), gone AS (
+                DELETE FROM matrix_outbox AS o USING free
+                WHERE o.txn_id = %(txn_id)s AND o.lane = free.lane
+                RETURNING o.*, free.is_taken_over OR free.is_held AS may_be_tried
+            )
+            SELECT gone.*, gone.may_be_tried OR EXISTS (
+                SELECT FROM matrix_log AS l
+                WHERE l.res_model = gone.res_model AND l.res_id = gone.res_id
+                    AND l.txn_id = gone.txn_id
+            ) AS is_doubtful
+            FROM gone
+            """,
+            txn_id=txn_id,
+        )
+
+    @api.model
+    def _put_back(self, waiting, content):
+        """Insert the row ``waiting`` with other content, where it stood before."""
+        content = {**content, contents.MARKER: waiting["txn_id"]}
+        row = {**waiting, "content": content}
+        self.env["matrix.outbox"]._insert_rows([row], keep_ids=True)
+
+    def _log_withdrawn(self, waiting):
+        """Log that a message will not leave, without its text: it was deleted."""
+        failure = {
+            **self._target(),
+            "event_type": waiting["event_type"],
+            "user_id": self.env.uid,
+            "error_code": words.ERROR_DELETED,
+            "error_message": self.env._("Deleted in Odoo before it was sent."),
+        }
+        self.env["matrix.log"]._insert_failures([failure])

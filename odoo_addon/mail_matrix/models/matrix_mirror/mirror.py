@@ -1,0 +1,170 @@
+import hashlib
+import json
+import logging
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+from ...tools import changes, words
+from ...tools import content as contents
+
+_logger = logging.getLogger(__name__)
+
+_CHANGED = "mail_matrix.changed_mirrors"
+_BATCH = 10_000
+_WHERE = ("backend_id", "room_id", "res_model", "res_id")
+
+
+class MatrixMirror(models.Model):
+    """Which message of the chatter was told where, so that the room hears of changes.
+
+    The numbers are no foreign keys: what they name may go before the room is told.
+    """
+
+    _name = "matrix.mirror"
+    _description = "Chatter Message in Matrix"
+    _log_access = False
+    _order = "id"
+    _rec_name = "txn_id"
+
+    message_id = fields.Integer(required=True, index=True)
+    txn_id = fields.Char(string="Transaction ID", required=True, index=True)
+    backend_id = fields.Integer(required=True)
+    room_id = fields.Char(string="Room ID", required=True)
+    res_model = fields.Char(string="Record Model", required=True)
+    res_id = fields.Integer(string="Record ID", required=True)
+    queued_at = fields.Datetime(string="Queued", required=True, index=True)
+    # Of the text that the room has: the same again is no news.
+    digest = fields.Char()
+    # The thread was merged into another one: what was told belongs to the old room.
+    is_moved = fields.Boolean(string="Thread Moved")
+    # A list: the edits are events of their own.
+    edit_txn_ids = fields.Json(string="Edits")
+    is_retracted = fields.Boolean(string="Retracted")
+
+    @api.model
+    def _remember(self, rows):
+        """Remember the rows of the outbox that tell a message of the chatter."""
+        self.sudo().create(
+            [
+                {
+                    **{name: row[name] for name in _WHERE},
+                    "message_id": row["message_id"],
+                    "txn_id": row["txn_id"],
+                    "queued_at": row["queued_at"],
+                    "digest": self._digest(row["content"]),
+                }
+                for row in rows
+                if row.get("message_id")
+            ]
+        )
+
+    @api.model
+    def _digest(self, content):
+        """Return what is equal only for contents that say the same."""
+        said = changes.edit(content, "")["m.new_content"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    @api.model
+    def _of(self, messages):
+        """Return what rooms were told of ``messages`` and still have."""
+        return self.sudo().search(
+            [("message_id", "in", messages.ids), ("is_retracted", "=", False)]
+        )
+
+    def _note_change(self):
+        """Remember that these may have changed; the rest is done at commit."""
+        if not self:
+            return
+        precommit = self.env.cr.precommit
+        noted = precommit.data.get(_CHANGED)
+        if noted is None:
+            noted = precommit.data[_CHANGED] = {}
+            precommit.add(self.with_env(self.env(context={}))._follow_changes)
+        for mirror_id in self.ids:
+            noted[mirror_id] = self.env.uid
+
+    @api.model
+    def _retracted_among(self, txn_ids):
+        """Return those of ``txn_ids`` whose message was deleted in Odoo since."""
+        domain = [("txn_id", "in", txn_ids), ("is_retracted", "=", True)]
+        return set(self.sudo().search(domain).mapped("txn_id"))
+
+    @api.model
+    def _follow_requeued(self, requeued):
+        """Have queued again what was edited since it failed, as it is now.
+
+        :param requeued: pairs of a row of the log and the row of the outbox that it is
+            now, as far as that differs
+        """
+        for failed, row in requeued:
+            mirror = self.sudo().search([("txn_id", "=", failed.txn_id)], limit=1)
+            if not mirror:
+                continue
+            mirror.write(
+                {name: row[name] for name in _WHERE if row.get(name)}
+                | {"txn_id": row["txn_id"]}
+            )
+            if self._digest(failed.content) != mirror.digest:
+                mirror.digest = False
+                mirror._note_change()
+
+    @api.model
+    def _follow_changes(self):
+        """Queue what rooms are to hear of the messages that were changed.
+
+        What a person wrote in Odoo must not fail because of Matrix.
+        """
+        noted = self.env.cr.precommit.data.pop(_CHANGED, None)
+        outbox = self.env["matrix.outbox"]
+        if not noted:
+            return
+        self.env.flush_all()
+        for mirror_id, uid in noted.items():
+            mirror = self.with_user(uid).sudo().browse(mirror_id)
+            try:
+                with self.env.cr.savepoint(flush=False):
+                    mirror._follow_change()
+                    self.env.flush_all()
+            except Exception as error:
+                outbox._raise_if_to_run_again(error)
+                self.env.transaction.clear()
+                mirror._log_not_followed(error)
+
+    def _log_not_followed(self, error):
+        try:
+            with self.env.cr.savepoint(flush=False):
+                failure = {
+                    **self._target(),
+                    "event_type": "chatter",
+                    "user_id": self.env.uid,
+                    "error_code": words.ERROR_TEMPLATE,
+                    "error_message": contents.clean(str(error)),
+                }
+                self.env["matrix.log"]._insert_failures([failure])
+        except Exception as second_error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(second_error)
+            self.env.transaction.clear()
+            # Without the texts: an error of the database quotes the row.
+            _logger.error(
+                "A change of a chatter message was not told and could not be logged: "
+                "matrix.mirror,%s (%s)",
+                self.id,
+                type(second_error).__name__,
+            )
+
+    def _target(self):
+        """Return the values of a row that goes where this was told."""
+        return {name: self[name] for name in _WHERE}
+
+    @api.autovacuum
+    def _gc_mirrors(self):
+        """Forget what the log has forgotten: the worker could not change it."""
+        days = self.env["matrix.log"]._retention_days()
+        if not days:
+            return
+        before = self.env.cr.now() - timedelta(days=days)
+        old = self.sudo().search([("queued_at", "<", before)], limit=_BATCH)
+        old.unlink()
+        if len(old) == _BATCH:
+            self.env.ref("base.autovacuum_job")._trigger()

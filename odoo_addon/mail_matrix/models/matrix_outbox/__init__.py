@@ -1,0 +1,5 @@
+from . import outbox
+from . import text
+from . import notes
+from . import savepoints
+from . import discard

@@ -1,0 +1,114 @@
+from odoo import api, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ...tools import content as contents
+from ...tools.template import render
+from ...tools.template_syntax import TemplateError
+
+# Longer names are not looked for in a text.
+_MAX_NAME = 200
+
+
+class MatrixOutbox(models.Model):
+    """The text of an automatic message, about any record."""
+
+    _inherit = "matrix.outbox"
+
+    @api.model
+    def _url_of(self, record):
+        """Return the address that opens ``record`` in Odoo, for those who may.
+
+        Where Odoo stands is the company's to say, not the address by which whoever
+        causes the event, or an administrator, happened to reach it.
+        """
+        base = record._matrix_base_url() if _tells(record) else record.get_base_url()
+        return f"{base}/mail/view?model={record._name}&res_id={record.id}"
+
+    @api.model
+    def _in_language_of(self, record, room_record):
+        """Return ``record`` in the language and time zone that its room hears.
+
+        They are those of the company, for a room has many readers, and the same
+        whoever or whatever causes the event.
+        """
+        company = "company_id" in room_record._fields and room_record.company_id
+        company_id = company.id if company else None
+        lang, zone = self._once(
+            ("voice", company_id),
+            lambda: record.env["matrix.outbox"]._voice_of(company_id),
+        )
+        return record.with_context(lang=lang, tz=zone)
+
+    @api.model
+    def _voice_of(self, company_id):
+        """Return language and time zone of a company, else of the first one.
+
+        Where its contact has none, they are those of Odoo's administrator. One
+        statement, since the cache is empty of them at commit.
+        """
+        administrator = self.env.ref("base.user_admin", raise_if_not_found=False)
+        for model, names in (
+            ("res.users", ["partner_id"]),
+            ("res.company", ["partner_id"]),
+            ("res.partner", ["lang", "tz"]),
+        ):
+            self.env[model].flush_model(names)
+        self.env.cr.execute(
+            SQL(
+                """
+                SELECT COALESCE(theirs.lang, own.lang),
+                    COALESCE(theirs.tz, own.tz, 'UTC')
+                FROM res_company AS c
+                JOIN res_partner AS theirs ON theirs.id = c.partner_id
+                LEFT JOIN res_users AS u ON u.id = %s
+                LEFT JOIN res_partner AS own ON own.id = u.partner_id
+                WHERE c.id = COALESCE(%s, (SELECT min(id) FROM res_company))
+                """,
+                administrator.id if administrator else None,
+                company_id,
+            )
+        )
+        return self.env.cr.fetchone() or (None, "UTC")
+
+    @api.model
+    def _rendered(self, source, record, variables=None):
+        """Return ``source`` rendered for ``record``. Raises UserError for a text that
+        is not valid, and what the code of a computed field raises."""
+        try:
+            return render(source or "", record, **(variables or {})).strip()
+        except TemplateError as error:
+            # From None: the cause would be quoted after this plain text.
+            explained = self.env["matrix.text.mixin"]._matrix_explain(error)
+            raise UserError(explained) from None
+
+    @api.model
+    def _rendered_row(self, backend, event_type, source, record, values, variables):
+        """Return the row of an automatic message about ``record``.
+
+        :param str source: text with expressions, see tools.template_syntax
+        :param dict variables: what the text can use besides ``object``
+        Raises what _rendered raises, and UserError where the text is empty.
+        """
+        text = self._rendered(source, record, variables)
+        if not text:
+            raise UserError(self.env._("The text of this event is empty."))
+        name, url = record.display_name or "", self._url_of(record)
+        open_in_odoo = self._once(
+            ("open", record.env.lang), lambda: record.env._("Open in Odoo")
+        )
+        row = self._row(
+            backend,
+            event_type,
+            text,
+            values,
+            links={name: url} if len(name) <= _MAX_NAME else {},
+            below=(open_in_odoo, url),
+        )
+        row["user_id"] = record.env.uid
+        row["content"] = contents.cut(row["content"])
+        return row
+
+
+def _tells(record):
+    return hasattr(record, "_matrix_base_url")

@@ -1,0 +1,113 @@
+from markupsafe import Markup
+
+from odoo import api, fields, models
+
+from ...tools import content as contents
+from .thread import USER
+
+# What people write. Notifications of the system are events of their own.
+_WRITTEN = ("comment", "email", "email_outgoing")
+
+# Stands for the text of the message while the backend's text is rendered: the message
+# itself is no template, and has HTML of its own. The character is for private use.
+_PLACE = "\ue000text\ue000"
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The room reads along in the chatter, where the record says so."""
+
+    _inherit = "matrix.thread.mixin"
+
+    matrix_mirror_notes = fields.Boolean(
+        string="Post Internal Notes Too",
+        tracking=True,
+        groups=USER,
+        help="Notes are for colleagues. Turn on only if all in the room may read them.",
+    )
+
+    @api.model
+    def _matrix_event_types(self):
+        return [*super()._matrix_event_types(), "chatter"]
+
+    def _message_post_after_hook(self, message, msg_vals):
+        result = super()._message_post_after_hook(message, msg_vals)
+        if self._matrix_reads_along(message):
+            self.env["matrix.outbox"]._note(self, "chatter", message.id)
+        return result
+
+    def _message_update_content(self, message, *args, **kwargs):
+        result = super()._message_update_content(message, *args, **kwargs)
+        # Where only files were removed, nothing was written on the message.
+        message._matrix_follow()
+        return result
+
+    def message_change_thread(self, new_thread, new_parent_message=False):
+        records = self.with_context(matrix_thread_moves=True)
+        return super(MatrixThreadMixin, records).message_change_thread(
+            new_thread, new_parent_message=new_parent_message
+        )
+
+    def unlink(self):
+        records = self.with_context(matrix_record_goes=True)
+        return super(MatrixThreadMixin, records).unlink()
+
+    def _matrix_reads_along(self, message):
+        # With all rights: whether the room reads along does not depend on who posts.
+        record = self.sudo()
+        if not record.matrix_mirror_chatter or message.message_type not in _WRITTEN:
+            return False
+        # With all rights: what kind of message it is does not depend on who posts it.
+        message = message.sudo()
+        if not message.body and not message.attachment_ids:
+            return False
+        return record.matrix_mirror_notes or not message._matrix_is_internal()
+
+    def _matrix_chatter_message(self):
+        """Return the message that is told now, or none if it was deleted since."""
+        message_id = self.env.context.get("matrix_message_id", 0)
+        return self.env["mail.message"].browse(message_id).exists()
+
+    def _matrix_target(self, event_type):
+        if event_type == "chatter":
+            # At commit a message may be gone, emptied or an internal note.
+            message = self._matrix_chatter_message()
+            if not message or not self._matrix_reads_along(message):
+                return None
+        return super()._matrix_target(event_type)
+
+    def _matrix_variables(self, event_type):
+        if event_type != "chatter":
+            return super()._matrix_variables(event_type)
+        message = self._matrix_chatter_message()
+        return {"author": message._matrix_author(), "text": _PLACE}
+
+    def _matrix_row(self, event_type, backend, values):
+        row = super()._matrix_row(event_type, backend, values)
+        if event_type == "chatter":
+            # In the language that the rest of the text has.
+            outbox = self.env["matrix.outbox"]
+            record = outbox._in_language_of(self, self._matrix_room_record())
+            row["content"] = record._matrix_chatter_content(row["content"])
+            row["message_id"] = self._matrix_chatter_message().id
+        return row
+
+    def _matrix_chatter_content(self, content):
+        """Return ``content`` with the message where its place is."""
+        message = self._matrix_chatter_message()
+        reading = message._matrix_reading(self.get_base_url())
+        text, html = reading.text, Markup(reading.html)
+        below = [f"📎 {attachment.name}" for attachment in message.attachment_ids]
+        if reading.is_cut or not (text or below):
+            # Who reads no HTML has no other link to the rest.
+            url = self._matrix_url()
+            below.append(self.env._("Read on in Odoo: %(url)s", url=url))
+        for line in map(contents.clean, below):
+            text = f"{text}\n{line}" if text else line
+            html = html + Markup("<br/>") + line if html else Markup("") + line
+        content = {**content, "body": content["body"].replace(_PLACE, text)}
+        if "formatted_body" in content:
+            formatted = content["formatted_body"].replace(_PLACE, html)
+            content["formatted_body"] = formatted
+        if reading.mentioned:
+            content["m.mentions"] = {"user_ids": sorted(reading.mentioned)}
+        return contents.cut(content)

@@ -1,0 +1,241 @@
+import contextlib
+
+from odoo import models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+from odoo.tools.misc import hmac
+
+from ...tools import content as contents
+from ...tools.matrix_client import MatrixError
+
+# In the creation event, which nobody can change later: the record that the room is for.
+MARKER = "org.odoo.record"
+# Names for the room's alias, of which strangers may have taken the first ones.
+_ALIASES = 4
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """Create the record's room, or find the one that was created for it before.
+
+    The room's alias is made from the record: clicked twice, or after a transaction that
+    was rolled back, the same room is found. An alias can be moved to another room by
+    whoever rules there, so only a room that our account created for this record counts.
+    """
+
+    _inherit = "matrix.thread.mixin"
+
+    def action_matrix_create_room(self):
+        """Create a private room for the record, invite its people and link it."""
+        client = self._matrix_client()
+        if self.matrix_room_id:
+            return self._matrix_room_notification(self.env._("Room already linked"))
+        self._matrix_wait_for_other_clicks()
+        account = client.whoami()["user_id"]
+        room, alias, problems = self._matrix_create_or_find(client, account)
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, note, alias)
+        told = []
+        if health == "ok":
+            told, refused = self._matrix_invite_people(client, room, account)
+            problems = [*problems, *refused]
+        else:
+            problems = [*problems, self._matrix_nobody_invited(health)]
+        return self._matrix_room_notification(
+            self.env._("Room created"), told, problems
+        )
+
+    def _matrix_wait_for_other_clicks(self):
+        """Let one click after the other create this record's room.
+
+        A homeserver that is asked for the same alias twice at once makes two rooms and
+        gives the alias to one of them. Who has waited finds that one, and then, when
+        Odoo runs the request again, that it is linked.
+        """
+        self.env.cr.execute(
+            SQL(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+                f"{MARKER}/{self._name}/{self.id}",
+            )
+        )
+
+    def _matrix_nobody_invited(self, health):
+        """Return what to do with a new room that nobody should be invited to yet."""
+        if health != "encrypted":
+            return self.env._(
+                "Nobody was invited yet. Click “Invite People” once this is settled."
+            )
+        return self.env._(
+            "Nobody was invited yet: this homeserver encrypts every new room. Either "
+            "turn on “Send Unencrypted” and click “Invite People”; or ask its "
+            "administrator to let the account create rooms without encryption "
+            "(Synapse: encryption_enabled_by_default_for_room_type), then empty Room "
+            "ID and Room Alias and create the room again."
+        )
+
+    def _matrix_create_or_find(self, client, account):
+        """Return id and alias of the record's room, and what to say about it."""
+        server = account.partition(":")[2]
+        own, problems = None, []
+        for localpart in self._matrix_room_localparts():
+            alias = f"#{localpart}:{server}"
+            try:
+                room = self._matrix_create(client, room_alias_name=localpart)
+                return room, alias, problems
+            except MatrixError as error:
+                # Synapse answers 409 where the alias was taken while it made the room.
+                if error.errcode != "M_ROOM_IN_USE" and error.status != 409:
+                    if error.status not in (400, 403):
+                        raise
+                    return self._matrix_create_without_alias(client, account)
+            room = self._matrix_resolve(client, alias)
+            if not self._matrix_is_ours(client, room, account):
+                problems.append(
+                    self.env._(
+                        "The alias %(alias)s leads to a room that Odoo did not create "
+                        "for this record, so that room was not used.",
+                        alias=alias,
+                    )
+                )
+            elif self._matrix_can_be_used(client, room):
+                return room, alias, problems
+            else:
+                own = room, alias
+                problems.append(
+                    self.env._(
+                        "The room that was created before (%(alias)s) is encrypted or "
+                        "was replaced, so it was not used.",
+                        alias=alias,
+                    )
+                )
+        if own:
+            return *own, []
+        raise UserError(
+            self.env._(
+                "No room was created: every alias that Odoo could give it belongs to a "
+                "room that Odoo did not create. %(problems)s Create a room in your "
+                "Matrix client, invite %(account)s and enter the room ID here.",
+                problems=" ".join(problems),
+                account=account,
+            )
+        )
+
+    def _matrix_create_without_alias(self, client, account):
+        """Create the room on a homeserver that refuses the alias, or all rooms.
+
+        The account's own data, which only the account can change, names the room.
+        """
+        place = f"{MARKER}.{self._matrix_room_localpart()}"
+        known = (client.account_data(account, place) or {}).get("room_id")
+        room = known if isinstance(known, str) else None
+        if not self._matrix_is_ours(client, room, account) or (
+            not self._matrix_can_be_used(client, room)
+        ):
+            room = self._matrix_create(client)
+            # The room is there and is linked now; this serves a rolled-back click.
+            with contextlib.suppress(MatrixError):
+                client.set_account_data(account, place, {"room_id": room})
+        problem = self.env._(
+            "The homeserver did not allow an alias for the room, so it can only be"
+            " found by its room ID."
+        )
+        return room, None, [problem]
+
+    def _matrix_create(self, client, **values):
+        return client.create_room(
+            # trusted_private_chat would let everybody invited rule the room for ever.
+            preset="private_chat",
+            visibility="private",
+            name=contents.clean(self.display_name)[:255],
+            topic=self._matrix_room_topic(),
+            creation_content={MARKER: self._matrix_room_localpart()},
+            **values,
+        )
+
+    def _matrix_resolve(self, client, alias):
+        """Return the room of ``alias``, or None: it may have gone meanwhile."""
+        try:
+            return client.resolve_alias(alias)
+        except MatrixError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _matrix_is_ours(self, client, room, account, marker=None):
+        """Whether ``account`` is in ``room`` and created it for this record.
+
+        :param marker: of another record, where the room may be that one's
+        """
+        if not room or room not in client.joined_rooms():
+            return False
+        create = client.state_event(room, "m.room.create")
+        return (
+            create is not None
+            and create["sender"] == account
+            and create["content"].get(MARKER)
+            == (marker or self._matrix_room_localpart())
+        )
+
+    def _matrix_can_be_used(self, client, room):
+        """Whether a new room instead would not be better."""
+        return not any(
+            client.state_event(room, event_type)
+            for event_type in ("m.room.tombstone", "m.room.encryption")
+        )
+
+    def _matrix_check_own_alias(self, client, alias, room):
+        """Raise UserError if an alias that Odoo gives leads to somebody else's room."""
+        localpart = alias[1:].partition(":")[0]
+        if not localpart.startswith(f"{self._matrix_alias_prefix()}-"):
+            return
+        account = client.whoami()["user_id"]
+        # The part behind "~" tells apart the aliases of one record.
+        marker = localpart.partition("~")[0]
+        if not self._matrix_is_ours(client, room, account, marker):
+            raise UserError(
+                self.env._(
+                    "The alias %(alias)s is one that Odoo gives to its own rooms, "
+                    "but it leads to a room that Odoo did not create. An "
+                    "administrator of the old room may have moved it. Empty the "
+                    "alias and create a room; or, if you trust this one, enter its"
+                    " room ID: %(room)s",
+                    alias=alias,
+                    room=room[:255],
+                )
+            )
+
+    def _matrix_whose_room(self, client, room, health):
+        """Return, as a list of texts, who created a room that somebody else did."""
+        if health in ("not_joined", "banned"):
+            return []
+        create = client.state_event(room, "m.room.create")
+        creator = create and create["sender"]
+        if not creator or creator == client.whoami()["user_id"]:
+            return []
+        return [
+            self.env._(
+                "The room was created by %(creator)s.",
+                creator=contents.clean(str(creator))[:255],
+            )
+        ]
+
+    def _matrix_alias_prefix(self):
+        parameters = self.env["ir.config_parameter"].sudo()
+        return f"odoo-{(parameters.get_param('database.uuid') or '')[:8]}"
+
+    def _matrix_room_localpart(self):
+        return f"{self._matrix_alias_prefix()}-{self._name.replace('.', '-')}-{self.id}"
+
+    def _matrix_room_localparts(self):
+        """Yield names for the room's alias. Only the first one can be guessed."""
+        first = self._matrix_room_localpart()
+        yield first
+        for number in range(1, _ALIASES):
+            secret = hmac(self.env(su=True), "mail_matrix.alias", f"{first}~{number}")
+            yield f"{first}~{secret[:12]}"
+
+    def _matrix_room_topic(self):
+        return self.env._(
+            "%(kind)s in Odoo: %(url)s",
+            kind=self.env["ir.model"]._get(self._name).name,
+            url=self._matrix_url(),
+        )

@@ -1,0 +1,160 @@
+from odoo import api, fields, models
+
+from ...tools import content as contents
+from ...tools.matrix_client import MatrixError
+from .thread import USER
+
+# From this version on the creators of a room rule it without standing in its levels.
+FIRST_VERSION_WITH_CREATORS = 12
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """Whether the linked room can be spoken in, and who reads there."""
+
+    _inherit = "matrix.thread.mixin"
+
+    matrix_room_health = fields.Selection(
+        selection=[
+            ("ok", "Ready"),
+            ("not_joined", "Not in the room"),
+            ("no_power", "Cannot post"),
+            ("encrypted", "Encrypted"),
+            ("public", "Public"),
+            ("replaced", "Replaced"),
+            ("banned", "Banned"),
+        ],
+        string="Room State",
+        readonly=True,
+        copy=False,
+        groups=USER,
+        help="Result of the last Check Room.",
+    )
+    matrix_room_health_note = fields.Char(
+        string="Room State Explained", readonly=True, copy=False, groups=USER
+    )
+
+    def action_matrix_check_room(self):
+        """Look whether the account can speak in the room, and join it if it can."""
+        client = self._matrix_client()
+        room = self._matrix_room_or_raise()
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, note)
+        titles = {
+            "success": self.env._("Room ready"),
+            "warning": self.env._("Room ready, with a warning"),
+            "danger": self.env._("Room not usable"),
+        }
+        return self._matrix_room_notification(titles[self._matrix_room_kind()])
+
+    def _matrix_room_kind(self):
+        """Return the kind of notification that tells what was found."""
+        health = self.matrix_room_health
+        if health in ("ok", False):
+            return "success"
+        agreed = health == "encrypted" and self.matrix_send_unencrypted
+        return "warning" if agreed or health == "public" else "danger"
+
+    def _matrix_look_at(self, client, room):
+        """Return (health, explanation) of ``room``; join it if that is possible."""
+        account = client.whoami()["user_id"]
+        is_new = room not in client.joined_rooms()
+        if is_new and (refusal := self._matrix_join(client, room, account)):
+            return refusal
+        tombstone = client.state_event(room, "m.room.tombstone")
+        if tombstone:
+            return "replaced", self.env._(
+                "This room was replaced by %(room)s. Enter the new room's ID if "
+                "you trust the person who replaced it.",
+                room=contents.clean(str(tombstone["content"].get("replacement_room")))[
+                    :255
+                ],
+            )
+        if not self._matrix_may_speak(client, room, account):
+            return "no_power", self.env._(
+                "%(account)s can read this room, but cannot post in it. Give the "
+                "account a higher role in the room's settings.",
+                account=account,
+            )
+        if client.state_event(room, "m.room.encryption"):
+            return "encrypted", self.env._(
+                "This room is encrypted, but Odoo cannot encrypt messages: the "
+                "homeserver could read them. Nothing is sent unless “Send "
+                "Unencrypted” is turned on."
+            )
+        if self._matrix_is_public(client, room):
+            if is_new:
+                return "public", self.env._(
+                    "%(account)s has joined this room without an invitation, "
+                    "because the room is public: anyone who finds it can read what"
+                    " Odoo writes.",
+                    account=account,
+                )
+            return "public", self.env._(
+                "%(account)s can post here. The room is public: anyone who finds "
+                "it can read what Odoo writes.",
+                account=account,
+            )
+        return "ok", self.env._(
+            "%(account)s is in the room and can post.", account=account
+        )
+
+    def _matrix_join(self, client, room, account):
+        """Join ``room``; return (health, explanation) where that is refused."""
+        try:
+            client.join(room)
+        except MatrixError as error:
+            # Synapse says M_BAD_STATE to who is banned, M_FORBIDDEN to who was not
+            # invited, M_UNKNOWN and 404 of rooms that it does not know.
+            if error.errcode == "M_BAD_STATE":
+                return "banned", self.env._(
+                    "%(account)s is banned from this room. An administrator of the"
+                    " room must lift the ban.",
+                    account=account,
+                )
+            if error.status in (403, 404):
+                return "not_joined", self.env._(
+                    "%(account)s is not in this room. Invite the account there, "
+                    "then check again.",
+                    account=account,
+                )
+            raise
+        return None
+
+    @api.model
+    def _matrix_is_public(self, client, room):
+        """Whether anybody may join ``room`` without being invited."""
+        rules = client.state_event(room, "m.room.join_rules")
+        return rules is not None and rules["content"].get("join_rule") == "public"
+
+    @api.model
+    def _matrix_may_speak(self, client, room, account):
+        """Whether the room's levels let ``account`` send messages."""
+        levels = client.state_event(room, "m.room.power_levels")
+        if levels is None:
+            return True
+        levels = levels["content"]
+        events, users = levels.get("events"), levels.get("users")
+        needed = _level(events, "m.room.message", _level(levels, "events_default", 0))
+        own = _level(users, account, _level(levels, "users_default", 0))
+        return own >= needed or self._matrix_is_creator(client, room, account)
+
+    @api.model
+    def _matrix_is_creator(self, client, room, account):
+        create = client.state_event(room, "m.room.create")
+        if create is None:
+            return False
+        version = create["content"].get("room_version")
+        creators = create["content"].get("additional_creators")
+        return (
+            isinstance(version, str)
+            and version.isdigit()
+            and int(version) >= FIRST_VERSION_WITH_CREATORS
+            and account
+            in [create["sender"], *(creators if isinstance(creators, list) else [])]
+        )
+
+
+def _level(levels, name, default):
+    """Return a power level, which the people of a room may have set to anything."""
+    level = levels.get(name, default) if isinstance(levels, dict) else default
+    return level if isinstance(level, int) else default

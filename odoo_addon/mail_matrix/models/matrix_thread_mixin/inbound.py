@@ -1,0 +1,43 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from .thread import USER
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """What is said in the room stands in the chatter."""
+
+    _inherit = "matrix.thread.mixin"
+
+    matrix_receives_replies = fields.Boolean(
+        string="Receives Replies",
+        copy=False,
+        tracking=True,
+        groups=USER,
+        help="Where several records share the room: what people write there stands in "
+        "the chatter of this one. Answers to a message stand where the message is.",
+    )
+
+    @api.constrains("matrix_room_id", "matrix_receives_replies")
+    def _check_matrix_receives_replies(self):
+        # With all rights: the other record may be hidden from this user.
+        for record in self.sudo().filtered("matrix_receives_replies"):
+            for name in self.env["matrix.inbound"]._room_models():
+                twins = self.env[name].sudo().with_context(active_test=False)
+                domain = [("matrix_room_id", "=", record.matrix_room_id)]
+                domain += [("matrix_receives_replies", "=", True)]
+                if name == record._name:
+                    domain += [("id", "!=", record.id)]
+                if record.matrix_room_id and twins.search_count(domain, limit=1):
+                    raise ValidationError(
+                        self.env._(
+                            "Another record receives the replies of this room. Turn "
+                            "“Receives Replies” off there first."
+                        )
+                    )
+
+    def _matrix_reads_along(self, message):
+        if self.env.context.get("matrix_inbound"):
+            # The room wrote it.
+            return False
+        return super()._matrix_reads_along(message)

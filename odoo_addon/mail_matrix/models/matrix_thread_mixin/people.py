@@ -1,0 +1,147 @@
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+from odoo import models
+
+from ...tools.matrix_client import MatrixError
+
+# A person waits for the answer; no invitation is begun after this.
+_INVITING_SECONDS = 20
+# Somebody whose server is silent must not keep the others waiting.
+_AT_ONCE = 8
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The record's people, and how they come into its room."""
+
+    _inherit = "matrix.thread.mixin"
+
+    def action_matrix_invite_people(self):
+        """Invite the record's people who are not in the linked room."""
+        client = self._matrix_client()
+        room = self._matrix_room_or_raise()
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, note)
+        title = self.env._("Invite people")
+        if health in ("not_joined", "banned", "replaced") or (
+            health == "encrypted" and not self.matrix_send_unencrypted
+        ):
+            nobody = [self.env._("Nobody was invited.")]
+            return self._matrix_room_notification(title, nobody)
+        account = client.whoami()["user_id"]
+        invited, problems = self._matrix_invite_people(client, room, account)
+        if not self.sudo()._matrix_room_people():
+            problems = [
+                self.env._(
+                    "This record has no people yet. Add followers or a responsible"
+                    " person first."
+                )
+            ]
+        elif not invited and not problems:
+            invited = [self.env._("All people of this record are in the room.")]
+        return self._matrix_room_notification(title, invited, problems)
+
+    def _matrix_room_people(self):
+        """Return the users who belong into the record's room."""
+        people = self.message_partner_ids.user_ids
+        return people | self.user_id if "user_id" in self._fields else people
+
+    def _matrix_invite_people(self, client, room, account):
+        """Invite the record's people.
+
+        Return two lists of texts: who was invited, and who was not and why.
+        """
+        there = {account, *client.joined_members(room)}
+        asked = client.invited_members(room)
+        # With all rights: a plain user may not read the accounts of others.
+        people = self.sudo()._matrix_room_people()
+        people = people.filtered(lambda user: user.active and not user.share)
+        known = people.filtered("matrix_user_id")
+        absent = known.filtered(lambda user: user.matrix_user_id not in there)
+        # Homeservers let a person be invited a few times in an hour only.
+        missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
+        invited, refused = self._matrix_invite(client, room, account, missing)
+        told, problems = [], []
+        if invited:
+            told.append(self.env._("Invited: %(users)s.", users=_names(invited)))
+        if pending := absent - missing:
+            told.append(
+                self.env._(
+                    "Invited, has not joined yet: %(users)s.",
+                    users=_names(pending),
+                )
+            )
+        for reason, users in refused.items():
+            accounts = [f"{user.name} ({user.matrix_user_id})" for user in users]
+            problems.append(
+                self.env._(
+                    "Not invited: %(users)s. %(reason)s",
+                    users=", ".join(accounts),
+                    reason=reason,
+                )
+            )
+        if left := missing - invited - self.env["res.users"].union(*refused.values()):
+            problems.append(
+                self.env._(
+                    "Not invited yet: %(users)s. Click “Invite People” later.",
+                    users=_names(left),
+                )
+            )
+        if unknown := people - known:
+            problems.append(
+                self.env._(
+                    "Not invited, because no Matrix account is entered: %(users)s. A "
+                    "Matrix Manager can enter it under Matrix → Configuration → "
+                    "People.",
+                    users=_names(unknown),
+                )
+            )
+        return told, problems
+
+    def _matrix_invite(self, client, room, account, users):
+        """Invite ``users`` side by side, as long as the homeserver goes along.
+
+        Return who was invited, and who was not as ``{reason: users}``.
+        """
+        server = account.partition(":")[2]
+        until = time.monotonic() + _INVITING_SECONDS
+        # The threads make error texts; they must not ask the database for the language.
+        _ = self.env.lang
+        limited = []
+
+        def invite(user_id):
+            """Return why this person was not invited; False: nobody tried it."""
+            # One person may have been invited too often; twice, it is the account.
+            if len(limited) > 1 or time.monotonic() > until:
+                return False
+            try:
+                is_local = user_id.partition(":")[2] == server
+                # Homeservers invite accounts of their own that do not exist.
+                if is_local and not client.has_account(user_id):
+                    return unknown
+                client.invite(room, user_id)
+            except MatrixError as error:
+                if error.status == 429:
+                    limited.append(user_id)
+                return str(error)
+            return None
+
+        unknown = self.env._(
+            "%(host)s has no such account. Is it spelled correctly? A Matrix Manager "
+            "can correct it under Matrix → Configuration → People.",
+            host=client.host,
+        )
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = list(pool.map(invite, users.mapped("matrix_user_id")))
+        invited, refused = users.browse(), defaultdict(users.browse)
+        for user, answer in zip(users, answers, strict=True):
+            if answer is None:
+                invited |= user
+            elif answer:
+                refused[answer] |= user
+        return invited, refused
+
+
+def _names(users):
+    return ", ".join(users.mapped("name"))

@@ -1,0 +1,275 @@
+from urllib.parse import unquote, urlencode, urlsplit
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
+
+from ...tools import content as contents
+from ...tools import words
+from ...tools.matrix_client import ExplainedError, MatrixError
+from ..matrix_backend.connection import notification
+from ..matrix_deliveries_mixin import NEWEST_WAITING
+from .thread import USER
+
+MATRIX_TO = "https://matrix.to/"
+
+
+# What the homeserver said about the linked room.
+FOUND = ("matrix_resolved_alias", "matrix_room_health", "matrix_room_health_note")
+
+
+class EncryptedRoom(ExplainedError):
+    """Nobody has agreed to messages that stand readable in an encrypted room."""
+
+    matrix_code = words.ERROR_ENCRYPTED
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The room itself: link it, find it by its alias, open it."""
+
+    _inherit = "matrix.thread.mixin"
+
+    # Serves the search for another company's record with the same room.
+    matrix_room_id = fields.Char(index="btree_not_null")
+    matrix_resolved_alias = fields.Char(
+        string="Resolved Alias",
+        readonly=True,
+        copy=False,
+        groups=USER,
+        help="The alias by which the linked room was found.",
+    )
+    matrix_was_linked = fields.Boolean(
+        string="Had a Room", readonly=True, copy=False, groups=USER
+    )
+    matrix_send_unencrypted = fields.Boolean(
+        string="Send Unencrypted",
+        copy=False,
+        tracking=True,
+        groups=USER,
+        help="Odoo cannot encrypt messages. In an encrypted room the homeserver "
+        "can read what Odoo sends, and Matrix clients show a warning beside "
+        "it. Without this consent nothing is sent to an encrypted room.",
+    )
+
+    @api.constrains(lambda self: self._matrix_room_company_fields())
+    def _check_matrix_room_company(self):
+        """Keep companies apart: who links a room sends it his records' data."""
+        # With all rights: people without Matrix move records to other companies, too.
+        for record in self.sudo().filtered("matrix_room_id"):
+            company = "company_id" in record._fields and record.company_id
+            for model in self._matrix_room_models():
+                # With all rights: the other company's records are hidden from the user,
+                # and the answer does not say which one it is.
+                twins = self.env[model].sudo().with_context(active_test=False)
+                domain = [("matrix_room_id", "=", record.matrix_room_id)]
+                domain += [("company_id", "!=", False)]
+                if company:
+                    domain += [("company_id", "!=", company.id)]
+                if twins.search_count(domain, limit=1):
+                    raise ValidationError(
+                        self.env._(
+                            "The room %(room)s cannot be linked here: another company "
+                            "uses it. Choose another room, or create one.",
+                            room=record.matrix_room_id,
+                        )
+                    )
+
+    @api.model
+    def _matrix_room_company_fields(self):
+        company = ["company_id"] if "company_id" in self._fields else []
+        return ["matrix_room_id", *company]
+
+    @api.model
+    def _matrix_room_models(self):
+        """Return the names of the models whose records have rooms and companies."""
+        names = self.env.registry.descendants(["matrix.thread.mixin"], "_inherit")
+        return [
+            name
+            for name in sorted(names)
+            if not self.env[name]._abstract and "company_id" in self.env[name]._fields
+        ]
+
+    @api.onchange("matrix_room_id")
+    def _onchange_matrix_room_id(self):
+        """Show what will be saved, and with an alias the button that finds it."""
+        vals = self._matrix_tidy({"matrix_room_id": self.matrix_room_id})
+        self.matrix_room_id = vals.get("matrix_room_id", self._origin.matrix_room_id)
+        self.matrix_room_alias = vals.get("matrix_room_alias", self.matrix_room_alias)
+
+    def write(self, vals):
+        vals = self._matrix_tidy(vals)
+        if "matrix_room_id" not in vals:
+            return super().write(vals)
+        room = vals["matrix_room_id"] or False
+        moved = self.filtered(lambda record: record.matrix_room_id != room)
+        first = moved.filtered(
+            lambda record: (
+                room and not record.matrix_room_id and not record.matrix_was_linked
+            )
+        )
+        # Consent was given for the room before, and what was found was true of it.
+        moved_vals = {"matrix_send_unencrypted": False, **vals}
+        result = super(MatrixThreadMixin, moved).write(moved_vals)
+        super(MatrixThreadMixin, self - moved).write(vals)
+        forgotten = {name: False for name in FOUND if name not in vals}
+        # With all rights: nobody may write what was found.
+        moved.sudo().write({**forgotten, "matrix_was_linked": True})
+        first._matrix_note_created()
+        return result
+
+    @api.model
+    def _matrix_tidy(self, vals):
+        """Take links of matrix.to, and an alias pasted into the wrong field."""
+        vals = super()._matrix_tidy(vals)
+        pasted = vals.get("matrix_room_id")
+        if not isinstance(pasted, str):
+            return vals
+        if pasted.startswith(MATRIX_TO):
+            link = urlsplit(pasted).fragment.lstrip("/").split("?")[0]
+            pasted = unquote(link.split("/")[0])
+        if not pasted.startswith("#"):
+            return {**vals, "matrix_room_id": pasted}
+        # The linked room stays until the one of this alias was found.
+        vals = {name: vals[name] for name in vals if name != "matrix_room_id"}
+        return {**vals, "matrix_room_alias": pasted}
+
+    @api.model
+    def _matrix_created_event(self):
+        """Return the event that says that a record was created, or nothing."""
+        return None
+
+    def _matrix_note_created(self):
+        """Say in the first room of these records that they were created, unless it was
+        said in the default room before."""
+        event_type = self._matrix_created_event()
+        if not self or not event_type:
+            return
+        told = self.env.execute_query(
+            SQL(
+                """
+                SELECT res_id FROM matrix_log
+                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
+                    AND event_type = %(event)s
+                    AND (status = 'ok' OR content IS NOT NULL)
+                UNION ALL
+                SELECT res_id FROM (
+                    SELECT * FROM matrix_outbox ORDER BY id DESC LIMIT %(bound)s
+                ) AS newest
+                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
+                    AND event_type = %(event)s
+                """,
+                model=self._name,
+                ids=self.ids,
+                event=event_type,
+                bound=NEWEST_WAITING,
+            )
+        )
+        told_ids = {res_id for (res_id,) in told}
+        self.filtered(lambda record: record.id not in told_ids)._matrix_note(event_type)
+
+    def _matrix_row_values(self, backend, room):
+        values = super()._matrix_row_values(backend, room)
+        if room != self.matrix_room_id:
+            return values
+        if self.matrix_send_unencrypted:
+            return {**values, "unencrypted": True}
+        if self.matrix_room_health == "encrypted":
+            # Before the worker finds it out: somebody may be waiting for the answer.
+            raise EncryptedRoom(self._matrix_encrypted_explanation())
+        return values
+
+    def _matrix_encrypted_explanation(self):
+        return self.env._(
+            "This room is encrypted, but Odoo cannot encrypt messages: the "
+            "homeserver could read them. Use a room without encryption, or turn on"
+            " “Send Unencrypted” on the record."
+        )
+
+    # Buttons
+
+    def action_matrix_resolve_alias(self):
+        """Link the room that the alias stands for."""
+        client = self._matrix_client()
+        alias = self.matrix_room_alias
+        if not alias:
+            raise UserError(self.env._("Enter the alias of the room first."))
+        try:
+            room = client.resolve_alias(alias)
+        except MatrixError as error:
+            if error.errcode != "M_NOT_FOUND":
+                raise
+            raise UserError(
+                self.env._(
+                    "%(host)s has no room with the alias %(alias)s. Is it spelled "
+                    "correctly?",
+                    host=client.host,
+                    alias=alias,
+                )
+            ) from None
+        self._matrix_check_own_alias(client, alias, room)
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, note, alias)
+        told = self._matrix_whose_room(client, room, health)
+        return self._matrix_room_notification(self.env._("Room found"), told)
+
+    def action_matrix_open(self):
+        """Open the room in the person's own Matrix client."""
+        self.ensure_one()
+        room = self._matrix_room_or_raise()
+        query = urlencode({"via": server}) if (server := self._matrix_via(room)) else ""
+        return {
+            "type": "ir.actions.act_url",
+            "url": contents.matrix_to(room) + (query and f"?{query}"),
+            "target": "new",
+        }
+
+    # What the buttons do
+
+    def _matrix_client(self):
+        """Return the client of the backend in charge, for who may write this record."""
+        self.ensure_one()
+        self._matrix_check_person()
+        backend = self._matrix_backend()
+        if not backend:
+            raise UserError(self._matrix_no_backend_explanation())
+        return backend._client()
+
+    def _matrix_room_or_raise(self):
+        if not self.matrix_room_id:
+            raise UserError(
+                self.env._("“%(record)s” has no room yet.", record=self.display_name)
+            )
+        return self.matrix_room_id
+
+    def _matrix_link(self, room, health, note, alias=None):
+        values = {"matrix_room_health": health, "matrix_room_health_note": note}
+        if room != self.matrix_room_id:
+            values["matrix_room_id"] = room
+        if alias:
+            values |= {"matrix_room_alias": alias, "matrix_resolved_alias": alias}
+        # With all rights: nobody may write what was found. Each button has asked
+        # whether this person may write the record.
+        self.sudo().write(values)
+
+    def _matrix_room_notification(self, title, told=(), problems=()):
+        kind = self._matrix_room_kind()
+        kind = "warning" if problems and kind == "success" else kind
+        note = self.matrix_room_health_note or self.matrix_room_id
+        text = " ".join([note, *told, *problems])
+        if told or problems:
+            # There is more to read than a notification leaves time for.
+            # With all rights: nobody may write what was found.
+            self.sudo().matrix_room_health_note = text
+        return notification(kind, title, text)
+
+    def _matrix_via(self, room):
+        """Return a server that is in ``room``, or nothing: newer ids name none."""
+        for name in (room, self.matrix_room_alias or ""):
+            if server := name.partition(":")[2]:
+                return server
+        # With all rights: plain users do not see how the backend is.
+        statuses = self.env["matrix.backend.status"].sudo()
+        status = statuses.search(
+            [("backend_id", "=", self._matrix_backend().id)], limit=1
+        )
+        return (status.matrix_user_id or "").partition(":")[2]
