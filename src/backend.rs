@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::{
     matrix::{Homeserver, SendError},
-    message::{BackendId, Failure, UserId, code},
+    message::{BackendId, Failure, Lane, UserId, code},
     rooms::direct_book::DirectBook,
     seal::Keys,
     store::{BackendRow, Store, StoreError},
@@ -26,6 +26,9 @@ const SWITCH: Duration = Duration::from_secs(60);
 /// Why a copy of a database sends nothing, and what to do if it is not a copy.
 const ELSEWHERE: &str = "the backend was set up in another database, and this one is a copy of it: nothing is sent from here; if the \
     database was moved, press «Use It Here» on the backend in Odoo";
+
+/// A lane that fails is tried again within a minute. One that was not heard of for so long fails no more, or elsewhere.
+const FAILS_NO_MORE: Duration = Duration::from_secs(120);
 
 /// The shortest pause for a backend whose limit or outage could not be written to the database.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
@@ -43,6 +46,8 @@ pub struct Backend {
     gate: Mutex<Gate>,
     /// When the call began that is the latest to have got its 200.
     last_passed: Mutex<Option<Instant>>,
+    /// The lane that failed last while nothing got through, and when.
+    last_failing: Mutex<Option<(Lane, Instant)>>,
     pub direct: DirectBook,
 }
 
@@ -134,6 +139,7 @@ impl Backend {
             me: OnceCell::new(),
             gate: Mutex::default(),
             last_passed: Mutex::default(),
+            last_failing: Mutex::default(),
             direct: DirectBook::default(),
         }
     }
@@ -175,6 +181,17 @@ impl Backend {
     /// Whether this process has begun a call after `moment` that got its 200.
     pub fn has_passed_since(&self, moment: Instant) -> bool {
         self.last_passed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|began| began > moment)
+    }
+
+    /// `lane` has just failed. Whether no other lane has since a message got through: of two that fail, the homeserver is at fault.
+    pub fn is_only_failing(&self, lane: &Lane) -> bool {
+        let mut last = self.last_failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let fails_still = |at: Instant| at.elapsed() < FAILS_NO_MORE && !self.has_passed_since(at);
+        if last.as_ref().is_some_and(|(other, at)| other != lane && fails_still(*at)) {
+            return false;
+        }
+        *last = Some((lane.clone(), Instant::now()));
+        true
     }
 }
 

@@ -50,7 +50,7 @@ impl Delivery<'_> {
         if self.is_poison_alone(homeserver, message, tries, &trouble).await {
             return self.failed(message, tries, trouble.failure).await;
         }
-        if self.others_pass(tries).await {
+        if self.others_pass(tries).await || self.is_only_this_room(homeserver).await {
             return self.hold(message, tries, trouble.failure).await;
         }
         self.stop(message, tries, trouble.state, trouble.failure).await
@@ -85,13 +85,23 @@ impl Delivery<'_> {
             return false;
         }
         match self.context.store.waits_behind(&self.claim.lane, message.id).await {
-            Ok(false) => homeserver.whoami().await.is_ok(),
+            Ok(false) => self.account_answers(homeserver).await,
             Ok(true) => false,
             Err(error) => {
                 warn!(%error, lane = %self.claim.lane, "Could not find out whether other messages of the lane wait");
                 false
             }
         }
+    }
+
+    /// Whether no other lane fails although nobody else has got through either, and the account itself is answered. While few write,
+    /// one room that is away must not stop all others.
+    async fn is_only_this_room(&self, homeserver: &Homeserver) -> bool {
+        self.backend.is_only_failing(&self.claim.lane) && self.account_answers(homeserver).await
+    }
+
+    async fn account_answers(&self, homeserver: &Homeserver) -> bool {
+        self.may_call() && homeserver.whoami().await.is_ok()
     }
 
     /// What this lane needs cannot be had while others go on: it rests, longer and longer.

@@ -44,6 +44,51 @@ async fn a_homeserver_that_only_refuses_messages_loses_none() {
     );
 }
 
+/// Nobody else writes, so nothing passes that would show that only this room is away.
+#[tokio::test]
+async fn a_room_that_fails_while_nobody_else_writes_does_not_stop_the_account() {
+    let _turn = schedule::beside().await;
+    for fault in [BROKEN, Fault::Page { status: 502 }, Fault::Silence] {
+        let world = World::new(BINARY).await;
+        world.homeserver.fail_shard(&[ROOM], fault.clone());
+        let _worker = world.worker("w1");
+        let mut ids = world.enqueue_many(&[ROOM], "message", 3).await;
+        world.until_resting(ROOM).await;
+
+        ids.push(world.enqueue(OTHER, "from elsewhere").await);
+        world.homeserver.until("the other room's message", |double| double.last_body(OTHER).is_some()).await;
+
+        let stops = "SELECT count(*) FROM matrix_backend_status WHERE state <> 'ok'";
+        assert_eq!(world.client.query_one(stops, &[]).await.unwrap().get::<_, i64>(0), 0, "{fault:?}");
+        assert!(!world.worker_logs().contains("is stopped until"), "{fault:?}\n{}", world.worker_logs());
+        world.homeserver.heal();
+        world.later(1).await;
+        world.assert_settled(&ids).await;
+        world.assert_in_order(&[ROOM], "message", 3);
+    }
+}
+
+/// The first one to fail may be alone; of two, the homeserver is at fault, though it answers `whoami`.
+#[tokio::test]
+async fn a_second_room_that_fails_as_well_stops_the_account() {
+    let _turn = schedule::beside().await;
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(BROKEN);
+    let _worker = world.worker("w1");
+    let mut ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    world.until_resting(ROOM).await;
+    assert_ne!(world.state().await.as_deref(), Some("down"));
+
+    ids.extend(world.enqueue_many(&[OTHER], "other", 2).await);
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    world.homeserver.heal();
+    world.later(1).await;
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&[ROOM], "message", 2);
+    world.assert_in_order(&[OTHER], "other", 2);
+}
+
 fn at(world: &World, body: &str) -> Instant {
     let found = world.homeserver.events().into_iter().find(|event| event.body() == body);
     found.map(|Event { at, .. }| at).unwrap_or_else(|| panic!("{body} has not arrived"))
@@ -76,7 +121,7 @@ async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_
     world.homeserver.poison("message 3", BROKEN);
     let _worker = world.worker("w1");
     let mut ids = world.enqueue_many(&[ROOM], "message", 5).await;
-    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    world.until_resting(ROOM).await;
     ids.push(world.enqueue(OTHER, "from elsewhere").await);
     let failed = Instant::now();
 

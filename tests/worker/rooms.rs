@@ -247,8 +247,9 @@ async fn a_homeserver_that_cannot_say_whether_a_room_is_encrypted_gets_no_messag
     let id = world.enqueue(ROOM, "secret").await;
     let _worker = world.worker("w1");
 
-    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
+    world.until_resting(ROOM).await;
     world.homeserver.heal();
+    world.later(0).await;
 
     world.assert_settled(&[id]).await;
     assert_eq!(world.log().await.last().unwrap().error_code.as_deref(), Some("org.odoo.encrypted"));
