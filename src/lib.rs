@@ -12,6 +12,8 @@ pub mod backoff;
 pub mod claimer;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "encryption")]
+pub mod crypto;
 pub mod duration;
 pub mod endpoint;
 pub mod environment;

@@ -1,4 +1,4 @@
-//! Opens what Odoo sealed: `fernet:<token>` with one of our keys, `plain:<text>` without.
+//! Opens what Odoo sealed: `fernet:<token>` with one of our keys, `plain:<text>` without. Seals what only a worker is to read again.
 
 use std::fmt;
 
@@ -52,6 +52,12 @@ impl Keys {
                 format!("none of the worker's keys opens the {what}: give it the matrix_token_key of odoo.conf")
             })
     }
+
+    /// Seals with the first key; `None` without one.
+    #[cfg(feature = "encryption")]
+    pub fn seal(&self, text: &[u8]) -> Option<String> {
+        self.0.first().map(|key| format!("fernet:{}", key.encrypt(text)))
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -75,6 +81,18 @@ mod tests {
         for sealed in [seal(&old), seal(&new), "plain:syt_secret".to_owned()] {
             assert_eq!(keys.open("access token", Some(&sealed)).unwrap().expose_secret(), "syt_secret");
         }
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn what_is_sealed_opens_again_and_nothing_is_sealed_without_a_key() {
+        let (old, new) = (Fernet::generate_key(), Fernet::generate_key());
+        let sealed = Keys::parse(&old).unwrap().seal(b"text").unwrap();
+
+        let keys = Keys::parse(&format!("{new},{old}")).unwrap();
+        assert_eq!(keys.open("text", Some(&sealed)).unwrap().expose_secret(), "text");
+        assert!(Keys::parse(&old).unwrap().open("text", keys.seal(b"text").as_deref()).is_err(), "the first key seals");
+        assert!(Keys::parse("").unwrap().seal(b"text").is_none());
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod backlog;
 mod claim;
 mod complete;
 mod connect;
+#[cfg(feature = "encryption")]
+mod crypto;
 mod error;
 mod follower;
 mod history;
@@ -34,6 +36,8 @@ use tokio_postgres::{
     types::{FromSql, ToSql},
 };
 
+#[cfg(feature = "encryption")]
+pub use self::crypto::{ItemName, KeysFound, KeysTaken};
 pub use self::{
     account::AccountLock,
     asked::Waiting,
@@ -62,7 +66,8 @@ const RENEW: &str = include_str!("../sql/renew.sql");
 /// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
 const CONNECTIONS: usize = 4;
 
-/// The database, as one worker process sees it.
+/// The database, as one worker process sees it. Clones share its connections.
+#[derive(Clone)]
 pub struct Store {
     pool: Pool,
     /// How to connect outside the pool.

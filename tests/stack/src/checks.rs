@@ -30,6 +30,8 @@ pub(crate) async fn run() -> Result<ExitCode> {
         tests.args(["--features", "odoo-matrix-stack/containers"]);
     }
     tally.rust_tests("Rust tests", tests)?;
+    let encryption = ["test", "--locked", "--features", "encryption", "--lib", "--test", "encryption"];
+    tally.rust_tests("Encryption", cargo(&encryption))?;
     match addon_tests(Vec::new()).await {
         Ok(report) => tally.addon_tests(&report),
         Err(error) => tally.broken("addon tests", &error),

@@ -102,7 +102,7 @@ fn every_crate_that_is_asked_for_is_used() {
 const FLOORS: [&[&str]; 9] = [
     &["backoff", "duration", "failpoint", "health", "http", "message", "metrics", "seal", "shutdown", "terminal"],
     &["endpoint", "environment", "matrix", "store", "systemd"],
-    &["config", "leases", "privileges", "rooms", "survey", "telemetry", "webhook"],
+    &["config", "crypto", "leases", "privileges", "rooms", "survey", "telemetry", "webhook"],
     &["backend", "flush"],
     &["claimer", "lane"],
     &["follower"],

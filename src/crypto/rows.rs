@@ -1,0 +1,109 @@
+//! The items of one account's device in the database: sealed, and written only as long as nobody else has taken the keys.
+
+use std::time::Duration;
+
+use matrix_sdk_crypto::CryptoStoreError;
+use secrecy::ExposeSecret as _;
+use thiserror::Error;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::items::{Item, Items};
+use crate::{
+    seal::Keys,
+    store::{ItemName, KeysTaken, Store, StoreError},
+};
+
+/// How often a save is tried when the database is away. Each try may be repeated safely.
+const TRIES: u32 = 5;
+
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why keys cannot be used any more. After any of these the machine that uses them is given up, and begins anew from the database.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    #[error("another worker holds the keys of this account now")]
+    Fenced,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the worker has no key to seal with: set MATRIX_TOKEN_KEY_FILE or MATRIX_TOKEN_KEY to the matrix_token_key of odoo.conf"
+    )]
+    NoKey,
+    #[error("{0}")]
+    Sealed(String),
+    #[error("a stored item of encryption ({kind}) cannot be used: {reason}")]
+    Unusable { kind: String, reason: String },
+    #[error(
+        "a part of the stored keys is missing: the database's tables matrix_crypto and matrix_crypto_item were changed by hand"
+    )]
+    Lost,
+    #[error("the worker does not use {0}")]
+    Unsupported(&'static str),
+    #[error("an item of encryption could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<KeysError> for CryptoStoreError {
+    fn from(error: KeysError) -> Self {
+        Self::backend(error)
+    }
+}
+
+/// The device's items in the database.
+pub(super) struct Rows {
+    store: Store,
+    keys: Keys,
+    taken: KeysTaken,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Rows").field(&self.taken).finish()
+    }
+}
+
+impl Rows {
+    pub(super) fn new(store: Store, keys: Keys, taken: KeysTaken) -> Self {
+        Self { store, keys, taken }
+    }
+
+    pub(super) async fn load(&self) -> Result<Vec<Item>, KeysError> {
+        let rows = self.store.key_items(self.taken).await?.ok_or(KeysError::Fenced)?;
+        let open = |(name, sealed): &(ItemName, String)| {
+            // Nothing of it was ever written without a key.
+            let sealed = Some(sealed.as_str()).filter(|sealed| sealed.starts_with("fernet:"));
+            let text = self.keys.open("stored key of encryption", sealed).map_err(KeysError::Sealed)?;
+            Item::open(name, text.expose_secret())
+        };
+        rows.iter().map(open).collect()
+    }
+
+    pub(super) async fn save(&self, items: Items) -> Result<(), KeysError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let (mut written, mut removed) = (Vec::new(), Vec::new());
+        for (name, text) in items.iter() {
+            match text {
+                Some(text) => {
+                    written.push((name.clone(), self.keys.seal(text.as_bytes()).ok_or(KeysError::NoKey)?));
+                }
+                None => removed.push(name.clone()),
+            }
+        }
+        let mut tries = 1;
+        loop {
+            match self.store.save_key_items(self.taken, &written, &removed).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(KeysError::Fenced),
+                Err(error) if error.is_passing() && tries < TRIES => {
+                    warn!(%error, backend.id = self.taken.backend, "Keys of encryption are not stored yet; trying again");
+                    sleep(PAUSE * tries).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The keys of an account's device. Whoever takes them fences off everybody who had them before.
+
+use tokio_postgres::Row;
+
+use super::{Following, Store, StoreError, value};
+use crate::message::{BackendId, UserId};
+
+const TAKE: &str = include_str!("../../sql/crypto_take.sql");
+const ITEMS: &str = include_str!("../../sql/crypto_items.sql");
+const SAVE: &str = include_str!("../../sql/crypto_save.sql");
+
+/// The right to use an account's keys, until somebody else takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeysTaken {
+    pub backend: BackendId,
+    pub epoch: i64,
+}
+
+/// What is known of an account's keys by whoever has just taken them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysFound {
+    pub taken: KeysTaken,
+    /// Whose keys they are: the account and its device.
+    pub account: UserId,
+    pub device: String,
+    /// Why they are not to be used.
+    pub doubt: Option<String>,
+}
+
+/// Which item it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemName {
+    pub kind: String,
+    pub key: String,
+}
+
+impl Store {
+    /// Takes the keys of an account that this worker follows as `account` with `device`; `None` when it does not follow it any more.
+    pub async fn take_keys(
+        &self,
+        following: &Following,
+        account: &UserId,
+        device: &str,
+    ) -> Result<Option<KeysFound>, StoreError> {
+        let (backend, lease) = (following.backend, following.epoch);
+        let rows = self.query(TAKE, &[&backend, &self.name.owner, &lease, &account.as_str(), &device]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(KeysFound {
+            taken: KeysTaken { backend, epoch: value(row, "epoch")? },
+            account: UserId::new(value::<String>(row, "matrix_user_id")?),
+            device: value(row, "device_id")?,
+            doubt: value(row, "doubt")?,
+        }))
+    }
+
+    /// All items, as they are sealed; `None` when another worker has taken the keys.
+    pub async fn key_items(&self, taken: KeysTaken) -> Result<Option<Vec<(ItemName, String)>>, StoreError> {
+        let rows = self.query(ITEMS, &[&taken.backend, &self.name.owner, &taken.epoch]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        rows.iter().filter_map(|row| item(row).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Writes and removes items, all or nothing; false when another worker has taken the keys.
+    pub async fn save_key_items(
+        &self,
+        taken: KeysTaken,
+        written: &[(ItemName, String)],
+        removed: &[ItemName],
+    ) -> Result<bool, StoreError> {
+        let kinds: Vec<_> = written.iter().map(|(name, _)| name.kind.as_str()).collect();
+        let keys: Vec<_> = written.iter().map(|(name, _)| name.key.as_str()).collect();
+        let sealed: Vec<_> = written.iter().map(|(_, sealed)| sealed.as_str()).collect();
+        let gone_kinds: Vec<_> = removed.iter().map(|name| name.kind.as_str()).collect();
+        let gone_keys: Vec<_> = removed.iter().map(|name| name.key.as_str()).collect();
+        let (backend, epoch, owner) = (taken.backend, taken.epoch, &self.name.owner);
+        let rows =
+            self.query(SAVE, &[&backend, owner, &epoch, &kinds, &keys, &sealed, &gone_kinds, &gone_keys]).await?;
+        Ok(!rows.is_empty())
+    }
+}
+
+fn item(row: &Row) -> Result<Option<(ItemName, String)>, StoreError> {
+    let Some(kind) = value(row, "kind")? else { return Ok(None) };
+    Ok(Some((ItemName { kind, key: value(row, "key")? }, value(row, "sealed")?)))
+}

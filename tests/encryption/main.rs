@@ -1,0 +1,8 @@
+//! End-to-end encryption: what the worker keeps of it in PostgreSQL, and what others can read.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod account;
+mod store;
+
+/// The worker under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
