@@ -24,6 +24,7 @@
         "data/ir_config_parameter.xml",
         "data/matrix_bot.xml",
         "views/matrix_log_views.xml",
+        "views/matrix_message_views.xml",
         "views/matrix_lane_views.xml",
         "views/matrix_inbound_views.xml",
         "views/matrix_overview_views.xml",
@@ -36,6 +37,7 @@
         "web.assets_backend": [
             "mail_matrix/static/src/composer/**/*",
             "mail_matrix/static/src/deliveries/**/*",
+            "mail_matrix/static/src/message_count/**/*",
         ],
         "web.assets_backend_lazy": ["mail_matrix/static/src/overview/**/*"],
     },

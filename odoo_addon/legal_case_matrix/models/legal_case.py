@@ -1,23 +1,10 @@
-from odoo import api, fields, models
+from odoo import api, models
 
 
 class LegalCase(models.Model):
     _name = "legal.case"
     # The mixin first: it stands above mail.thread, which legal.case brings along.
     _inherit = ["matrix.thread.mixin", "legal.case"]
-
-    matrix_log_count = fields.Integer(
-        compute="_compute_matrix_log_count", groups="mail_matrix.group_matrix_user"
-    )
-
-    def _compute_matrix_log_count(self):
-        counts = dict(
-            self.env["matrix.log"]._read_group(
-                [("case_id", "in", self.ids)], ["case_id"], ["__count"]
-            )
-        )
-        for case in self:
-            case.matrix_log_count = counts.get(case._origin, 0)
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -62,12 +49,3 @@ class LegalCase(models.Model):
 
     def _matrix_room_people(self):
         return super()._matrix_room_people() | self.lawyer_ids
-
-    def action_view_matrix_log(self):
-        self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "mail_matrix.matrix_log_action"
-        )
-        action["domain"] = [("case_id", "=", self.id)]
-        action["context"] = {}
-        return action

@@ -93,6 +93,38 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
         self.assertEqual(self.bodies(), [])
         self.assertEqual(self.case.matrix_room_id, ROOM)
 
+    def test_the_button_of_a_case_counts_and_opens_all_its_messages(self):
+        for text in ("It was sent", "It failed", "It waits"):
+            self.case._matrix_enqueue("manual", text)
+        sent, failed, _waiting = self.outbox()
+        self.log(sent, status="ok")
+        self.log(failed, error_message="Not in this room")
+        self.browse(
+            self.form_of_case(),
+            """
+            const count = (number) => shows(
+                "button[name=action_view_matrix_messages] .o_stat_value", number);
+            await count("3");
+            (await shows(".o_arrow_button", "Court")).click();
+            // The move is a message once the case is saved.
+            await count("4");
+            await click("button[name=action_view_matrix_messages]");
+            const row = (text, outcome) => until(() =>
+                [...document.querySelectorAll(".o_data_row")].find((row) =>
+                    row.textContent.includes(text) &&
+                    row.querySelector("[name=outcome]").textContent === outcome), text);
+            await row("It was sent", "Sent");
+            await row("moved to", "Waiting");
+            await row("Not in this room", "Failed");
+            (await row("It waits", "Waiting")).querySelector("[name=payload]").click();
+            await shows(".o_form_view [name=payload]", "It waits");
+            await shows(".o_form_view .badge", "Waiting");
+            await click("button[name=action_open_record]");
+            await until(() => one("button[name=action_view_matrix_messages]"));
+            """,
+            "matrix-lawyer",
+        )
+
     def test_a_new_case_offers_its_room_before_it_is_saved(self):
         self.backend.write(
             {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}

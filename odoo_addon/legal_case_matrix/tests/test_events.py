@@ -149,7 +149,7 @@ class TestCaseEvents(LegalMatrixCase):
     def test_bad_words_of_a_stage_are_refused_when_they_are_saved(self):
         for text in (
             "{{ object. }}",
-            "{{ object.matrix_log_count }}",
+            "{{ object.matrix_message_count }}",
             "{{ object.env.cr }}",
         ):
             with self.assertRaises(ValidationError):

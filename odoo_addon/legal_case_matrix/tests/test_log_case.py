@@ -22,9 +22,6 @@ class TestLogCase(LegalMatrixCase):
         log = self.deliver(self.case.id)
 
         self.assertEqual(log.case_id, self.case)
-        self.assertEqual(self.case.matrix_log_count, 1)
-        action = self.case.action_view_matrix_log()
-        self.assertEqual(self.env["matrix.log"].search(action["domain"]), log)
 
     def test_deliveries_of_other_records_have_no_case(self):
         self.assertFalse(self.deliver(self.case.id, "res.partner").case_id)

@@ -40,6 +40,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (what people
         in the room think of it), ``log_id``.
         ``troubles``: in plain words, that the room takes nothing.
+        ``count``: how many messages there are in all.
         Raises AccessError where the user may not read the record, or no deliveries at
         all.
         """
@@ -57,6 +58,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         return {
             "rows": rows[:_SHOWN],
             "troubles": [trouble["note"] for trouble in held_lanes.values()],
+            "count": self._matrix_count_messages(),
         }
 
     def _matrix_own_lane(self):

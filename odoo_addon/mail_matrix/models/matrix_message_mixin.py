@@ -37,16 +37,20 @@ class MatrixTableMixin(models.AbstractModel):
         return SQL(
             "SELECT %s FROM %s %s",
             SQL(", ").join(columns),
-            SQL.identifier(self._table),
+            self._table_source(),
             SQL(" ").join(joins),
         )
+
+    def _table_source(self):
+        """Return the table that is read, under the name of the model's own."""
+        return SQL.identifier(self._table)
 
 
 class MatrixMessageMixin(models.AbstractModel):
     """What an outbox row and its log row say alike."""
 
     _name = "matrix.message.mixin"
-    _inherit = "matrix.table.mixin"
+    _inherit = ["matrix.table.mixin", "matrix.about.mixin"]
     _description = "Message for Matrix"
 
     backend_id = fields.Many2one("matrix.backend", readonly=True)
@@ -60,10 +64,6 @@ class MatrixMessageMixin(models.AbstractModel):
         readonly=True,
         help="Names this message to the homeserver, so that a repetition sends "
         "nothing twice.",
-    )
-    res_model = fields.Char(string="Record Model", readonly=True)
-    res_id = fields.Many2oneReference(
-        string="Record ID", model_field="res_model", readonly=True
     )
     attachment_id = fields.Many2one("ir.attachment", readonly=True)
     user_id = fields.Many2one("res.users", string="Caused by", readonly=True)

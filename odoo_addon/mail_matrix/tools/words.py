@@ -11,6 +11,15 @@ EVENT_TYPES = [
 
 STATUSES = [("ok", "Sent"), ("failed", "Failed")]
 
+# What people are shown of a line in the log.
+OUTCOMES = [
+    ("ok", "Sent"),
+    ("failed", "Failed"),
+    ("held", "Waiting for the homeserver"),
+    ("untold", "Not sent"),
+    ("discarded", "Discarded"),
+]
+
 BACKEND_STATES = [
     ("ok", "OK"),
     ("rate_limited", "Slowed down by the homeserver"),

@@ -15,6 +15,7 @@ from . import test_inbound_http
 from . import test_log_access
 from . import test_log_outcomes
 from . import test_manual
+from . import test_message
 from . import test_move
 from . import test_preview
 from . import test_requeue

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.tools import SQL
 
 
@@ -6,6 +6,7 @@ class MatrixLane(models.Model):
     """A room or person with waiting messages, and how far the worker is with it."""
 
     _name = "matrix.lane"
+    _inherit = "matrix.about.mixin"
     _description = "Waiting Matrix Room"
     _auto = False
     _log_access = False
@@ -24,14 +25,16 @@ class MatrixLane(models.Model):
     retry_at = fields.Datetime(string="Next Try", readonly=True)
     attempts = fields.Integer(readonly=True)
     last_error = fields.Char(readonly=True)
+    reason = fields.Char(compute="_compute_reason", help="Why they are not sent yet.")
 
     @property
     def _table_query(self):
-        """The id is the oldest message's. A lease in the past is none."""
+        """The id and the record are the oldest message's. A lease in the past is
+        none."""
         return SQL(
             """
-            SELECT waits.*, lane.owner, lane.retry_at, lane.attempts,
-                lane.last_error,
+            SELECT waits.*, oldest.res_model, oldest.res_id, lane.owner,
+                lane.retry_at, lane.attempts, lane.last_error,
                 COALESCE(lane.lease_until > now() AT TIME ZONE 'UTC', false) AS leased
             FROM (
                 SELECT min(id) AS id, lane, min(backend_id) AS backend_id,
@@ -40,9 +43,17 @@ class MatrixLane(models.Model):
                 FROM matrix_outbox
                 GROUP BY lane
             ) AS waits
+            LEFT JOIN matrix_outbox AS oldest ON oldest.id = waits.id
             LEFT JOIN matrix_lane AS lane ON lane.lane = waits.lane
             """
         )
+
+    @api.depends_context("lang")
+    @api.depends("last_error")
+    def _compute_reason(self):
+        records = self.env["matrix.deliveries.mixin"]
+        for row in self:
+            row.reason = row.last_error or records._matrix_waiting_note(row)
 
     def action_view_messages(self):
         self.ensure_one()

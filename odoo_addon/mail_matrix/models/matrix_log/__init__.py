@@ -1,5 +1,4 @@
 from . import log
-from . import access
 from . import hints
 from . import reactions
 from . import requeue

@@ -1,7 +1,6 @@
 from textwrap import shorten
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ...tools import words
@@ -14,7 +13,7 @@ class MatrixLog(models.Model):
     """One row for each outcome. The worker writes it; managers read it."""
 
     _name = "matrix.log"
-    _inherit = "matrix.message.mixin"
+    _inherit = "matrix.readable.mixin"
     _description = "Matrix Delivery"
     _auto = False
     _log_access = False
@@ -40,21 +39,7 @@ class MatrixLog(models.Model):
     )
     matrix_event_id = fields.Char(string="Event ID", readonly=True)
     worker = fields.Char(readonly=True)
-    outcome = fields.Selection(
-        [
-            ("ok", "Sent"),
-            ("failed", "Failed"),
-            ("held", "Waiting for the homeserver"),
-            ("untold", "Not sent"),
-            ("discarded", "Discarded"),
-        ],
-        compute="_compute_outcome",
-    )
-    record_ref = fields.Reference(
-        selection="_selection_record_ref",
-        string="Record",
-        compute="_compute_record_ref",
-    )
+    outcome = fields.Selection(words.OUTCOMES, compute="_compute_outcome")
 
     # status, is_final and date are the same for all rows that Odoo inserts.
     _INSERTED = (
@@ -83,29 +68,6 @@ class MatrixLog(models.Model):
                 row.outcome = "untold"
             elif row.error_code == words.ERROR_DISCARDED:
                 row.outcome = "discarded"
-
-    @api.model
-    def _selection_record_ref(self):
-        models = self.env["ir.model"].sudo().search([("transient", "=", False)])
-        return [(model.model, model.name) for model in models]
-
-    @api.depends("res_model", "res_id")
-    @api.depends_context("uid")
-    def _compute_record_ref(self):
-        """Name the record only where it exists and this user may read it."""
-        for model, rows in self.grouped("res_model").items():
-            readable = set(self._readable_ids(model, rows.mapped("res_id")))
-            for row in rows:
-                found = row.res_id in readable
-                row.record_ref = f"{model},{row.res_id}" if found else False
-
-    def action_open_record(self):
-        self.ensure_one()
-        if not self.record_ref:
-            raise UserError(
-                self.env._("This record was deleted, or you may not read it.")
-            )
-        return self.record_ref.get_formview_action()
 
     @api.model
     def _insert_failures(self, failures):

@@ -71,6 +71,8 @@ export class MatrixDeliveries extends Component {
             return;
         }
         Object.assign(this.state, found);
+        // The number on the record's button.
+        this.env.bus.trigger("MATRIX-MESSAGES", {resId, resModel, count: found.count});
         const waits = found.rows.some((row) => !FINAL.includes(row.outcome));
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
@@ -92,7 +94,7 @@ export class MatrixDeliveries extends Component {
             untold: "text-bg-secondary",
             discarded: "text-bg-secondary",
         };
-        return classes[outcome] || "text-bg-info";
+        return classes[outcome] || "text-bg-warning";
     }
 
     open(row) {

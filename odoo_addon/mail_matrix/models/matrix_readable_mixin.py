@@ -5,15 +5,17 @@ from odoo import api, models
 from odoo.tools import SQL
 
 
-class MatrixLog(models.Model):
-    """Who reads which delivery.
+class MatrixReadableMixin(models.AbstractModel):
+    """Who reads which message.
 
     A user reads those of the records that he may read, and his own direct messages. A
     manager reads all of his companies. A record rule cannot follow res_model and
     res_id, so search and access checks do, as mail.message does it.
     """
 
-    _inherit = "matrix.log"
+    _name = "matrix.readable.mixin"
+    _inherit = "matrix.message.mixin"
+    _description = "Message that the Readers of its Record may Read"
 
     # The arguments of 19.0 that 18.0 does not have stay in options.
     @api.model
@@ -63,13 +65,6 @@ class MatrixLog(models.Model):
             if model and res_id:
                 res_ids[model].append(res_id)
         return res_ids
-
-    @api.model
-    def _readable_ids(self, model, res_ids):
-        if model not in self.env or not self.env[model].has_access("read"):
-            return []
-        records = self.env[model].with_context(active_test=False)
-        return records.search([("id", "in", res_ids)]).ids
 
     def _check_access(self, operation):
         result = super()._check_access(operation)

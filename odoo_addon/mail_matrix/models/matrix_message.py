@@ -1,0 +1,165 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools import words
+from .matrix_deliveries_mixin import USER
+
+# Among the newest messages those of a record are looked for wherever they go; the older
+# ones only among those that wait for its room.
+_NEWEST_WAITING = 10_000
+
+
+class MatrixMessage(models.Model):
+    """What became of a message so far: it waits, or the log says how it ended.
+
+    The id of a message that waits is its id in the outbox, negative. Ids, records and
+    lanes are looked for by the indexes of the two tables.
+    """
+
+    _name = "matrix.message"
+    _inherit = "matrix.readable.mixin"
+    _description = "Matrix Message"
+    _auto = False
+    _log_access = False
+    _order = "date desc, queued_at desc, id desc"
+    _rec_name = "payload"
+
+    date = fields.Datetime(readonly=True)
+    log_id = fields.Integer(readonly=True)
+    waiting_id = fields.Integer(readonly=True)
+    lane = fields.Char(readonly=True)
+    payload = fields.Char(string="Text", readonly=True)
+    outcome = fields.Selection(
+        [("waiting", "Waiting"), *words.OUTCOMES], string="Status", readonly=True
+    )
+    error_message = fields.Char(string="Error", readonly=True)
+    retry_at = fields.Datetime(string="Next Try", readonly=True)
+    reason = fields.Char(
+        compute="_compute_reason", help="Why it was not sent, or not yet."
+    )
+
+    def _table_source(self):
+        """A delivery that is not final is left out: its message waits still."""
+        return SQL(
+            """
+            (
+                SELECT o.id * -1 AS id, NULL::bigint AS log_id, o.id AS waiting_id,
+                    o.lane, o.queued_at AS date, o.content ->> 'body' AS payload,
+                    CASE WHEN held.head_id IS NULL THEN 'waiting' ELSE 'held' END
+                        AS outcome,
+                    held.last_error AS error_message, lane.retry_at,
+                    o.backend_id, o.event_type, o.res_model, o.res_id, o.room_id,
+                    o.matrix_user_id, o.matrix_type, o.content, o.txn_id,
+                    o.attachment_id, o.user_id, o.queued_at
+                FROM matrix_outbox AS o
+                LEFT JOIN matrix_lane AS lane ON lane.lane = o.lane
+                LEFT JOIN matrix_lane AS held ON held.lane = o.lane
+                    AND held.head_id = o.id AND held.first_failed_at IS NOT NULL
+                UNION ALL
+                SELECT l.id, l.id, NULL, NULL, l.date, l.payload,
+                    CASE WHEN l.status = 'ok' THEN 'ok'
+                        WHEN l.error_code IN %(untold)s THEN 'untold'
+                        WHEN l.error_code = %(discarded)s THEN 'discarded'
+                        ELSE 'failed' END,
+                    l.error_message, NULL,
+                    l.backend_id, l.event_type, l.res_model, l.res_id, l.room_id,
+                    l.matrix_user_id, l.matrix_type, l.content, l.txn_id,
+                    l.attachment_id, l.user_id, l.queued_at
+                FROM matrix_log AS l
+                WHERE l.is_final
+            ) AS matrix_message
+            """,
+            untold=words.NOT_TOLD,
+            discarded=words.ERROR_DISCARDED,
+        )
+
+    @api.model
+    def _search(self, domain, offset=0, limit=None, order=None, **options):
+        terms = sum(map(_by_own_id, domain), [])
+        return super()._search(terms, offset, limit, order, **options)
+
+    @api.model
+    def _domain_of(self, record):
+        """Return the domain of the messages of ``record``, which uses indexes."""
+        self.env.cr.execute("SELECT max(id) FROM matrix_outbox")
+        newest = self.env.cr.fetchone()[0] or 0
+        return [
+            ("res_model", "=", record._name),
+            ("res_id", "=", record.id),
+            "|",
+            "|",
+            ("log_id", "!=", False),
+            ("waiting_id", ">", newest - _NEWEST_WAITING),
+            ("lane", "=", record._matrix_own_lane() or ""),
+        ]
+
+    @api.depends_context("lang")
+    @api.depends("outcome", "error_message")
+    def _compute_reason(self):
+        records = self.env["matrix.deliveries.mixin"]
+        # With all rights: a plain user reads nothing of the backend but what holds it.
+        for row in self.sudo():
+            row.reason = row.outcome != "ok" and row.error_message
+            if not row.reason and row.outcome in ("waiting", "held"):
+                row.reason = records._matrix_waiting_note(row)
+
+    def action_open(self):
+        """Open the line in the log, or the message that waits."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "matrix.log" if self.log_id else self._name,
+            "res_id": self.log_id or self.id,
+            "views": [(False, "form")],
+        }
+
+    def action_discard(self):
+        """Give up what waits; see matrix.outbox."""
+        self.check_access("read")
+        waiting = self.env["matrix.outbox"].browse(
+            filter(None, self.mapped("waiting_id"))
+        )
+        return waiting.action_discard()
+
+
+class MatrixDeliveriesMixin(models.AbstractModel):
+    _inherit = "matrix.deliveries.mixin"
+
+    matrix_message_count = fields.Integer(
+        string="Matrix Messages", compute="_compute_matrix_message_count", groups=USER
+    )
+
+    def _compute_matrix_message_count(self):
+        for record in self:
+            record.matrix_message_count = record._matrix_count_messages()
+
+    def _matrix_count_messages(self):
+        """Return how many messages of this record wait or have come to an end."""
+        if not self._origin:
+            return 0
+        # With all rights: whoever may read the record may know what was sent about it.
+        messages = self.env["matrix.message"].sudo()
+        return messages.search_count(messages._domain_of(self._origin))
+
+    def action_view_matrix_messages(self):
+        """Open all messages of this record: waiting, sent, failed, discarded."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_matrix.matrix_message_action"
+        )
+        return {**action, "domain": self.env["matrix.message"]._domain_of(self)}
+
+
+def _by_own_id(term):
+    """Return ``term`` of a domain as terms that ask the tables for their own ids."""
+    if not isinstance(term, list | tuple) or term[0] != "id":
+        return [term]
+    _name, operator, ids = term
+    ids = [ids] if isinstance(ids, int) and operator == "=" else ids
+    if operator not in ("=", "in") or not isinstance(ids, list | tuple | set):
+        return [term]
+    return [
+        "|",
+        ("log_id", "in", [number for number in ids if number > 0]),
+        ("waiting_id", "in", [-number for number in ids if number < 0]),
+    ]

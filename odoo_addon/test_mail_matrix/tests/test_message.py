@@ -1,0 +1,107 @@
+from odoo.exceptions import AccessError
+from odoo.tests import tagged
+
+from .common import TicketCase
+
+
+@tagged("post_install", "-at_install")
+class TestMessage(TicketCase):
+    """All messages of a record in one list."""
+
+    def setUp(self):
+        super().setUp()
+        for text in ("Sent", "Failed", "Discarded", "Waiting", "Held"):
+            self.ticket._matrix_enqueue("manual", text)
+        sent, failed, discarded, _waiting, held = self.outbox()
+        self.log(sent, status="ok")
+        self.log(failed, error_message="Not in this room")
+        self.env["matrix.outbox"].browse(discarded["id"]).with_user(
+            self.manager
+        ).action_discard()
+        self.log(held, is_final=False, error_message="No answer")
+        self.env.cr.execute(
+            "UPDATE matrix_lane SET head_id = %s, first_failed_at = now(), "
+            "last_error = 'No answer', retry_at = '2030-01-01' WHERE lane = %s",
+            [held["id"], held["lane"]],
+        )
+        self.worker_seen()
+
+    def messages(self, user):
+        action = self.ticket.with_user(user).action_view_matrix_messages()
+        return self.env["matrix.message"].with_user(user).search(action["domain"])
+
+    def test_the_list_holds_every_message_once(self):
+        found = self.messages(self.user)
+
+        self.assertEqual(
+            {row.payload: row.outcome for row in found},
+            {
+                "Sent": "ok",
+                "Failed": "failed",
+                "Discarded": "discarded",
+                "Waiting": "waiting",
+                "Held": "held",
+            },
+        )
+        self.assertEqual(self.as_user(self.ticket).matrix_message_count, 5)
+        deliveries = self.as_user(self.ticket).get_matrix_deliveries()
+        self.assertEqual(deliveries["count"], 5)
+
+    def test_each_says_why_and_opens(self):
+        rows = {row.payload: row for row in self.messages(self.user)}
+
+        self.assertEqual(rows["Failed"].reason, "Not in this room")
+        self.assertEqual(rows["Held"].reason, "No answer")
+        self.assertEqual(rows["Held"].retry_at.year, 2030)
+        self.assertFalse(rows["Waiting"].reason)
+        self.assertFalse(rows["Sent"].reason)
+        self.assertEqual(rows["Sent"].action_open()["res_model"], "matrix.log")
+        opened = rows["Waiting"].action_open()
+        self.assertEqual(opened["res_model"], "matrix.message")
+        waiting = self.env["matrix.message"].with_user(self.user)
+        self.assertEqual(waiting.browse(opened["res_id"]).payload, "Waiting")
+        self.assertEqual(rows["Waiting"].record_ref, self.as_user(self.ticket))
+
+    def test_a_manager_discards_what_waits(self):
+        rows = {row.payload: row for row in self.messages(self.manager)}
+        rows["Waiting"].action_discard()
+
+        self.env.invalidate_all()
+        outcomes = {row.payload: row.outcome for row in self.messages(self.manager)}
+        self.assertEqual(outcomes["Waiting"], "discarded")
+        with self.assertRaises(AccessError):
+            self.messages(self.user).action_discard()
+
+    def test_who_may_not_read_the_record_reads_none_of_its_messages(self):
+        rows = self.messages(self.user).sudo(False)
+        branch = self.env["res.company"].create({"name": "Branch"})
+        self.ticket.sudo().company_id = branch
+        self.commit()
+        self.env.invalidate_all()
+
+        messages = self.env["matrix.message"].with_user(self.user)
+        self.assertFalse(messages.search([("res_model", "=", self.ticket._name)]))
+        for row in rows:
+            with self.assertRaises(AccessError):
+                row.read(["payload"])
+        employee = self.make_user("employee", "base.group_user")
+        with self.assertRaises(AccessError):
+            messages.with_user(employee).search([])
+
+    def test_a_record_and_an_id_are_found_by_indexes(self):
+        domain = self.env["matrix.message"]._domain_of(self.ticket)
+        ids = self.messages(self.user).ids
+        self.env.cr.execute("SET LOCAL enable_seqscan = off")
+        messages = self.env["matrix.message"].sudo()
+        for look in (domain, [("id", "in", ids)]):
+            query = messages._search(look, limit=80).select("matrix_message.id")
+            self.env.cr.execute("EXPLAIN " + query.code, query.params)
+            plan = "\n".join(line for (line,) in self.env.cr.fetchall())
+            for table in ("outbox", "log"):
+                self.assertNotIn(f"Seq Scan on matrix_{table}", plan)
+
+    def test_waiting_rooms_name_their_record_and_say_why(self):
+        room = self.env["matrix.lane"].with_user(self.manager).search([])
+
+        self.assertEqual(room.record_ref, self.ticket.with_user(self.manager))
+        self.assertEqual((room.reason, room.waiting), ("No answer", 2))
