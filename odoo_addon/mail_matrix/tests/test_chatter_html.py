@@ -152,6 +152,13 @@ _HOSTILE = [
     "STAYS" + "<table><tr>" + "<td>a" * 4_000,
     "STAYS" + ("data:" + "a" * 60 + " ") * 80_000,
     "STAYS " + "%61ccess_token= " * 8_000,
+    "STAYS" + "<li>x" * 4_000,
+    "STAYS" + "<p>\u0301" * 4_000,
+    "STAYS" + "<table>" * 4_000,
+    "STAYS" + "<a href='x:y'>a</a>" * 4_000,
+    "STAYS" + "<div style='border-top:solid'>" * 4_000,
+    "STAYS " + "\x01" * 1_000_000,
+    "STAYS " + "&aaaaaaaa" * 13_000,
 ]
 
 
@@ -166,8 +173,8 @@ class TestChatterHtml(BaseCase):
                     self.check(chatter_html.read(source, _BASE, {}, is_mail), source)
 
     def test_the_work_for_hostile_html_is_bounded(self):
-        """Counted, not timed: how much of a source is looked at and parsed, and how
-        often one attribute is compared with another."""
+        """Counted, not timed: how much of a source is looked at and parsed, how often
+        one attribute is compared with another, and how many links are judged."""
         long = [source * 20 for source in _HOSTILE if 50_000 < len(source) < 500_000]
         scanned = []
         real = chatter_html._EMBEDDED
@@ -176,11 +183,26 @@ class TestChatterHtml(BaseCase):
             scanned.append(len(text))
             return real.sub(new, text)
 
-        with patch.object(chatter_html, "_EMBEDDED", SimpleNamespace(sub=sub)):
+        judged = []
+
+        def address(*args):
+            judged.append(args)
+            return real_address(*args)
+
+        real_address = chatter_html.address
+        with (
+            patch.object(chatter_html, "_EMBEDDED", SimpleNamespace(sub=sub)),
+            patch.object(chatter_html, "address", address),
+        ):
             for source in _HOSTILE + long:
+                judged.clear()
+                chatter_html.read(source, _BASE)
+                most = chatter_html.MAX_ADDRESSES // chatter_html.MIN_ADDRESS
+                self.assertLessEqual(len(judged), most, source[:80])
                 parsed, _is_cut = chatter_html._bounded(source)
                 self.assertLessEqual(len(parsed), chatter_html.MAX_SOURCE)
                 self.assertLessEqual(parsed.count("<"), chatter_html.MAX_TAGS)
+                self.assertLessEqual(parsed.count("&"), chatter_html.MAX_REFERENCES)
                 tags = re.findall(r"<([a-zA-Z][^<>]*)", parsed)
                 names = [0, *(len(re.split(r"[\s/\"']+", tag)) for tag in tags)]
                 self.assertLess(max(names), 300, source[:80])

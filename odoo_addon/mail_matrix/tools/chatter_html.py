@@ -11,17 +11,22 @@ from typing import NamedTuple
 from lxml import etree
 
 from .chatter_links import ELLIPSIS, UNSTORABLE, address, without_secrets
+from .chatter_seen import begins_history, is_quoted, is_unseen, without_attribution
 from .chatter_text import BLOCKS, NAME, to_text
 from .html_tags import without_overload
 
 # Longer sources are cut before they are parsed, and longer texts while they are read.
 # More is looked at, because pictures may stand before the text.
 MAX_SCANNED = 1_500_000
-MAX_SOURCE = 120_000
-MAX_TAGS = 4_000
+MAX_SOURCE = 80_000
+MAX_TAGS = 1_600
+# Each "&" that stands for nothing is an error that the parser writes down.
+MAX_REFERENCES = 8_000
 MAX_TEXT = 8_000
-# What links may add: the text shows their addresses too.
+# What links may add: the text shows their addresses too. Short ones count as much as
+# long ones, and those that lead nowhere as well: each takes time.
 MAX_ADDRESSES = 12_000
+MIN_ADDRESS = 40
 # Matrix allows a depth of 100, the clients' own wrappers included.
 MAX_DEPTH = 60
 
@@ -41,37 +46,9 @@ _IN_LISTS = {"li"}
 # Each line in them begins with a margin.
 _WITH_MARGIN = {"ul", "ol", "blockquote"}
 _IN_TABLES = {"caption", "thead", "tbody", "tr", "th", "td"}
-# Their text is nothing that a reader of the message sees.
-_UNSEEN = {
-    *("script", "style", "head", "title", "meta", "link", "base", "template"),
-    *("object", "embed", "applet", "iframe", "frame", "frameset", "noscript"),
-    *("noframes", "svg", "math", "canvas", "audio", "video", "map", "select"),
-    *("datalist", "textarea", "button", "input", "xml", "xmp", "plaintext"),
-}
 
 _EMBEDDED = re.compile(r"data:[^\"'>\s]{64,}")
 _BLANKS = re.compile("[ \t\r\n\f]+")
-_HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all"
-    r"|(?<![\w-])(?:font-size|opacity|max-height)\s*:\s*0(?:\.0*)?(?:px|pt|em|%)?\s*(?:;|!|$)",
-    re.IGNORECASE,
-)
-
-_HISTORY = re.compile(
-    r"gmail_quote|gmail_extra|yahoo_quoted|moz-cite-prefix|OutlookMessageHeader"
-    r"|divRplyFwdMsg|protonmail_quote|tutanota_quote|zmail_extra"
-)
-_SIGNATURE = re.compile(
-    r"signature_wrapper|gmail_signature|moz-signature|o-signature-container"
-    r"|protonmail_signature|ms-outlook-mobile-signature|(?:^|\s)Signature$"
-)
-_RULE_ABOVE = re.compile(r"border-top\s*:\s*solid|border\s*:\s*none\s*;\s*border-top")
-_FROM = re.compile(r"\s*(?:from|von|de|da|van|od)\s*:", re.IGNORECASE)
-_ATTRIBUTION = re.compile(
-    r"(?:^|\n)[^\n]{0,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|schreef)\b"
-    r"[^\n]{0,200}:\s*$",
-    re.IGNORECASE,
-)
 
 
 class Reading(NamedTuple):
@@ -110,11 +87,13 @@ def read(source, base_url="", people=None, is_mail=False):
 def _bounded(source):
     """Return what is parsed of ``source``, and whether that is not all."""
     scanned = source[:MAX_SCANNED]
-    text = UNSTORABLE.sub("", _EMBEDDED.sub("", scanned))
-    tag = next(islice(re.finditer("<", text), MAX_TAGS, None), None)
-    end = min(tag.start() if tag else len(text), MAX_SOURCE)
+    text = _EMBEDDED.sub("", scanned)
+    end = min(len(text), MAX_SOURCE)
+    for mark, most in (("<", MAX_TAGS), ("&", MAX_REFERENCES)):
+        found = islice(re.finditer(mark, text[:end]), most, None)
+        end = next((match.start() for match in found), end)
     is_cut = end < len(text) or len(scanned) < len(source)
-    return without_overload(text[:end]), is_cut
+    return without_overload(UNSTORABLE.sub("", text[:end])), is_cut
 
 
 def _to_html(tree):
@@ -169,7 +148,7 @@ class _Reader:
         for event, source in walk:
             if event == "start":
                 depth += 1
-                if self._ends_here(source):
+                if self.is_mail and begins_history(source):
                     return
                 if self._is_dropped(source):
                     walk.skip_subtree()
@@ -189,7 +168,8 @@ class _Reader:
         """Append ``text`` as people will read it, up to the limit of MAX_TEXT."""
         if not text or self.is_cut:
             return
-        text = UNSTORABLE.sub("", text)
+        if not text.isprintable():
+            text = UNSTORABLE.sub("", text)
         if self.preformatted:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         else:
@@ -236,8 +216,8 @@ class _Reader:
             return None
         attributes = {}
         if tag == "a":
-            attributes = self._link(source)
-            if not attributes or "a" in open_tags:
+            attributes = {} if "a" in open_tags else self._link(source)
+            if not attributes:
                 return None
         if tag == "ol" and re.fullmatch(r"\d{1,6}", source.get("start") or ""):
             attributes["start"] = source.get("start")
@@ -264,42 +244,24 @@ class _Reader:
             self.open[-1].remove(element)
 
     def _is_dropped(self, source):
-        if source.tag in _UNSEEN or _HIDDEN.search((source.get("style") or "")[:2000]):
+        if is_unseen(source):
             return True
-        if source.get("hidden") is not None:
-            return True
-        names = f"{source.get('class') or ''} {source.get('id') or ''}"[:2000]
-        if _SIGNATURE.search(names):
-            return True
-        is_quoted = bool(source.get("data-o-mail-quote"))
-        if not self.is_mail and source.tag == "blockquote":
-            # Somebody who writes in Odoo quotes on purpose.
-            is_quoted = "gmail_quote" in names
-        elif source.tag == "blockquote" or _HISTORY.search(names):
-            is_quoted = True
-        if is_quoted and self.is_mail and not self.has_history:
+        if not is_quoted(source, self.is_mail):
+            return False
+        if self.is_mail and not self.has_history:
             self.has_history = True
             self._take_back_attribution()
-        return is_quoted
-
-    def _ends_here(self, source):
-        """Whether the rest is the history that Outlook puts below an answer."""
-        if not self.is_mail or source.tag != "div":
-            return False
-        if not _RULE_ABOVE.search((source.get("style") or "")[:500]):
-            return False
-        begin = "".join(element.text or "" for element in islice(source.iter(), 10))
-        return bool(_FROM.match(begin[:200]))
+        return True
 
     def _take_back_attribution(self):
         """Remove a line “On Monday Ann wrote:” that stands before what is dropped."""
         parent = self.open[-1]
         last = parent[-1] if len(parent) else None
         if last is None:
-            parent.text = _without_attribution(parent.text)
+            parent.text = without_attribution(parent.text)
         elif last.tail and last.tail.strip():
-            last.tail = _without_attribution(last.tail)
-        elif not _without_attribution("".join(last.itertext())).strip():
+            last.tail = without_attribution(last.tail)
+        elif not without_attribution("".join(last.itertext())).strip():
             parent.remove(last)
 
     def _link(self, source):
@@ -314,16 +276,16 @@ class _Reader:
             if user not in self.mentioned:
                 self.mentioned.append(user)
             return {"href": f"https://matrix.to/#/{user}", NAME: "1"}
-        url = address(source.get("href"), self.base_url)
-        if not url or len(url) > self.left_for_addresses:
+        if self.left_for_addresses <= 0:
             return {}
-        self.left_for_addresses -= len(url)
+        url = address(source.get("href"), self.base_url)
+        length = max(len(url or ""), MIN_ADDRESS)
+        if length > self.left_for_addresses:
+            return {}
+        self.left_for_addresses -= length
+        if not url:
+            return {}
         return {"href": url, NAME: "1"} if is_name else {"href": url}
-
-
-def _without_attribution(text):
-    text = text or ""
-    return text[:-600] + _ATTRIBUTION.sub("", text[-600:])
 
 
 def _meaning(alternative):

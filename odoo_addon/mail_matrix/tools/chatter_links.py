@@ -45,7 +45,8 @@ def address(href, base_url):
 
 def without_secrets(text):
     """Return ``text`` without the addresses that let in whoever has them."""
-    if not _SECRET.search(unquote(text)):
+    may_have = "=" in text or "%" in text
+    if not may_have or not _SECRET.search(unquote(text)):
         return text
     return "".join(
         ELLIPSIS if _SECRET.search(unquote(unquote(piece))) else piece
