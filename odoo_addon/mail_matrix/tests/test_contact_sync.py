@@ -1,11 +1,12 @@
 import time
+import warnings
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, tagged
 
-from ..wizards import matrix_contact_sync
+from ..wizards import contact_sync_run
 from .common import MatrixCase
 from .homeserver import BOT, TOKEN, Homeserver
 from .test_people import picture
@@ -206,10 +207,10 @@ class TestContactSync(MatrixCase):
         now = time.monotonic()
         clock = iter([now, now + 1, now + 2])
 
-        with patch.object(matrix_contact_sync.time, "monotonic") as monotonic:
+        with patch.object(contact_sync_run.time, "monotonic") as monotonic:
             monotonic.side_effect = lambda: next(clock, now + 3600)
             sync = self.env["matrix.contact.sync"].with_user(self.user).create({})
-            with patch.object(matrix_contact_sync, "_SECONDS", -1):
+            with patch.object(contact_sync_run, "_SECONDS", -1):
                 sync.action_sync()
 
         self.assertEqual(sync.state, "stopped")
@@ -249,7 +250,7 @@ class TestContactSync(MatrixCase):
         return told
 
     def test_a_long_directory_tells_its_progress_and_goes_on(self):
-        with patch.object(matrix_contact_sync, "_MAX_PEOPLE", 1):
+        with patch.object(contact_sync_run, "_MAX_PEOPLE", 1):
             sync = self.sync(with_rooms=True)
             sync.action_continue_in_background()
             self.assertEqual(sync.state, "background")
@@ -261,6 +262,29 @@ class TestContactSync(MatrixCase):
         self.continue_in_background()
         self.assertEqual(sync.state, "done")
         self.assertEqual({*self.contacts()}, {ANNA, BORIS})
+
+    def test_the_scheduler_hears_how_much_is_left(self):
+        syncs = self.env["matrix.contact.sync"]
+        values = {"backend_id": self.backend.id, "state": "background"}
+        cron, told = type(self.env["ir.cron"]), []
+        # Odoo 19 has another method, and warns of the one that Odoo 18 has.
+        is_new = hasattr(cron, "_commit_progress")
+        name = "_commit_progress" if is_new else "_notify_progress"
+
+        def tell(_cron, *_done, remaining, **_values):
+            told.append(remaining)
+
+        with (
+            patch.object(cron, name, tell),
+            patch.object(type(self.env["res.users"]), "_bus_send", create=True),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error", DeprecationWarning)
+            syncs.create([values, values])
+            for _run in range(2):
+                syncs.with_context(ir_cron_progress_id=1)._cron_continue()
+
+        self.assertEqual(told, [1, 0])
 
     def test_a_sync_that_cannot_go_on_gives_the_next_one_its_turn(self):
         syncs = self.env["matrix.contact.sync"]
@@ -285,7 +309,7 @@ class TestContactSync(MatrixCase):
         self.answers[SEARCH] = lambda _body: None
         began = time.monotonic()
 
-        with patch.object(matrix_contact_sync, "_CALL_SECONDS", 0.3):
+        with patch.object(contact_sync_run, "_CALL_SECONDS", 0.3):
             sync = self.sync(term="ann")
 
         self.assertLess(time.monotonic() - began, 20)

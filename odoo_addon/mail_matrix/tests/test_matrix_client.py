@@ -13,8 +13,9 @@ from odoo.http import serialize_exception
 from odoo.tests import TransactionCase
 
 from ..models.matrix_thread_mixin.room import EncryptedRoom
-from ..tools import matrix_client
-from ..tools.matrix_client import ExplainedError, MatrixClient, MatrixError
+from ..tools import matrix_call
+from ..tools.matrix_client import MatrixClient
+from ..tools.matrix_error import ExplainedError, MatrixError
 from .homeserver import BOT, TOKEN, Dripping, Homeserver, Raw
 
 ROOM = "!room/with a slash"
@@ -111,7 +112,7 @@ class TestMatrixClient(TransactionCase):
 
     def test_an_unknown_host_is_told_by_its_name(self):
         client = MatrixClient(self.env, "http://localhost:1")
-        client.host = "matrix.exmaple.org"
+        client._reasons.host = "matrix.exmaple.org"
 
         with patch.object(socket, "getaddrinfo", side_effect=socket.gaierror(-2, "x")):
             text = self.refused(client.versions)
@@ -223,7 +224,7 @@ class TestMatrixClient(TransactionCase):
         page = (200, b" " * 100_000)
         homeserver.answers["GET", "/_matrix/client/versions"] = page
 
-        with patch.object(matrix_client, "MAX_ANSWER_BYTES", 50_000):
+        with patch.object(matrix_call, "MAX_ANSWER_BYTES", 50_000):
             text = self.refused(self.client(homeserver).versions)
 
         self.assertIn("sent an answer of more than", text)

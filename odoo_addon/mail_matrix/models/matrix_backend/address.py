@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from odoo import models
 
-from ...tools.matrix_client import MatrixClient, MatrixError
+from ...tools.matrix_client import MatrixClient
+from ...tools.matrix_error import MatrixError
 
 # Somebody has waited for the first answer already.
 _SECONDS = 15

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 from odoo import models
 from odoo.exceptions import UserError
 
-from ...tools.matrix_client import ExplainedError, MatrixClient, MatrixError
+from ...tools.matrix_client import MatrixClient
+from ...tools.matrix_error import ExplainedError, MatrixError
 
 
 class _NoHomeserver(ExplainedError):

@@ -6,7 +6,7 @@ from odoo.tools import SQL
 from odoo.tools.misc import hmac
 
 from ...tools import content as contents
-from ...tools.matrix_client import MatrixError
+from ...tools.matrix_error import MatrixError
 
 # In the creation event, which nobody can change later: the record that the room is for.
 MARKER = "org.odoo.record"

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 
 from ...tools import content as contents
-from ...tools.matrix_client import MatrixError
+from ...tools.matrix_error import MatrixError
 from .thread import USER
 
 # From this version on the creators of a room rule it without standing in its levels.

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from odoo import models
 
-from ...tools.matrix_client import MatrixError
+from ...tools.matrix_error import MatrixError
 
 # A person waits for the answer; no invitation is begun after this.
 _INVITING_SECONDS = 20

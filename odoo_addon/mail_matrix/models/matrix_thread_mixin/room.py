@@ -6,7 +6,7 @@ from odoo.tools import SQL
 
 from ...tools import content as contents
 from ...tools import words
-from ...tools.matrix_client import ExplainedError, MatrixError
+from ...tools.matrix_error import ExplainedError, MatrixError
 from ..matrix_backend.connection import notification
 from ..matrix_deliveries_mixin import NEWEST_WAITING
 from .thread import USER
