@@ -15,6 +15,9 @@
         "views/matrix_backend_views.xml",
         "views/matrix_log_views.xml",
     ],
+    "assets": {
+        "web.assets_tests": ["legal_case_matrix/static/tests/**/*"],
+    },
     "demo": ["demo/legal_case_matrix_demo.xml"],
     "uninstall_hook": "uninstall_hook",
 }

@@ -38,6 +38,7 @@
             "mail_matrix/static/src/composer/**/*",
             "mail_matrix/static/src/deliveries/**/*",
             "mail_matrix/static/src/message_count/**/*",
+            "mail_matrix/static/src/setup/**/*",
         ],
         "web.assets_backend_lazy": ["mail_matrix/static/src/overview/**/*"],
     },

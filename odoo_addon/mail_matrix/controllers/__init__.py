@@ -1,3 +1,4 @@
 from . import inbound
 from . import appservice
 from . import webhook
+from . import connect

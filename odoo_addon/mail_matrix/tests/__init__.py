@@ -11,9 +11,11 @@ from . import test_home
 from . import test_hooks
 from . import test_html_tags
 from . import test_ids
+from . import test_login
 from . import test_matrix_client
 from . import test_overview
 from . import test_people
+from . import test_setup
 from . import test_token
 from . import test_translation
 from . import test_users

@@ -67,6 +67,21 @@ class Homeserver:
         self.server.server_close()
         self.thread.join()
 
+    def offer_login(self, user, password):
+        """Give TOKEN to who logs in as ``user`` with ``password``."""
+
+        def answer(body):
+            given = (body["identifier"]["user"], body["password"])
+            if given != (user, password):
+                # A server may quote what it was sent.
+                said = f"Wrong password {body['password']}"
+                return 403, {"errcode": "M_FORBIDDEN", "error": said}
+            return 200, {"user_id": BOT, "access_token": TOKEN, "device_id": "ODOO"}
+
+        flows = [{"type": "m.login.token"}, {"type": "m.login.password"}]
+        self.answers["GET", "/login"] = (200, {"flows": flows})
+        self.answers["POST", "/login"] = answer
+
     def asked(self, method, path):
         """Return the bodies of the requests to this endpoint."""
         return [
@@ -143,7 +158,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         homeserver.requests.append((self.command, path, body))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         homeserver.tokens.append(token)
-        signed = path.startswith(("/_matrix/", "/.well-known/")) or token == TOKEN
+        is_public = path.startswith(("/_matrix/", "/.well-known/", "/login"))
+        signed = is_public or token == TOKEN
         if signed:
             answer = homeserver.answers.get(
                 (self.command, path),

@@ -79,23 +79,6 @@ class TestOverview(MatrixCase):
         )
         self.assertIs(self.overview(self.user)["waiting_by"], False)
 
-    def test_it_says_what_to_do_first_until_something_was_sent(self):
-        def steps():
-            self.env.invalidate_all()
-            return self.overview(self.manager)["steps"]
-
-        done = {step["key"]: step["done"] for step in steps()}
-        self.assertEqual(done["backend"], self.backend.token_state != "none")
-        self.assertFalse(done["test"])
-        self.backend.is_active = False
-        first = steps()[0]
-        self.assertFalse(first["done"])
-        self.assertFalse(first["action"]["res_id"], "A new backend")
-
-        self.log_row(backend_id=self.backend.id, status="ok")
-
-        self.assertFalse(steps())
-
     def test_it_tells_which_backend_is_in_trouble(self):
         self.backend_state("unauthorized", reason="M_UNKNOWN_TOKEN")
 

@@ -7,6 +7,7 @@ from .matrix_error import MatrixError
 from .people import split_mxc
 
 CLIENT = "/_matrix/client/v3"
+PASSWORD_LOGIN = "m.login.password"
 
 
 class MatrixClient(MatrixCall):
@@ -44,6 +45,33 @@ class MatrixClient(MatrixCall):
         if not isinstance(answer.get("user_id"), str):
             raise self._reasons.not_matrix()
         return answer
+
+    def login_types(self):
+        """Return the ways in which one can log in, as the specification names them."""
+        answer = self._call("GET", f"{CLIENT}/login", signed=False)
+        flows = _list(answer, "flows", dict)
+        return [str(flow.get("type")) for flow in flows]
+
+    def login(self, user, password, device_name):
+        """Return the access token of a new device of this account.
+
+        :param user: a whole Matrix ID, or the part before the colon
+        """
+        self._reasons.hide(password)
+        body = {
+            "type": PASSWORD_LOGIN,
+            "identifier": {"type": "m.id.user", "user": user},
+            "password": password,
+            "initial_device_display_name": device_name,
+        }
+        answer = self._call("POST", f"{CLIENT}/login", body, signed=False)
+        if not isinstance(answer.get("access_token"), str):
+            raise self._reasons.not_matrix()
+        return answer["access_token"]
+
+    def logout(self):
+        """Make the homeserver forget the token and its device."""
+        self._call("POST", f"{CLIENT}/logout", {})
 
     def displayname(self, user_id):
         """Return the display name of ``user_id``, or nothing."""

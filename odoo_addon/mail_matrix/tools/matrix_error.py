@@ -45,7 +45,11 @@ class Reasons:
         self.env = env
         self.url = url
         self.host = urlsplit(url).hostname or url
-        self._token = token
+        self._secrets = [token] if token else []
+
+    def hide(self, secret):
+        """Have no text hold ``secret``, which the server will know."""
+        self._secrets.append(secret)
 
     def not_matrix(self, errcode=None, status=None):
         return MatrixError(
@@ -194,10 +198,10 @@ class Reasons:
         return MatrixError(message, errcode=errcode, status=status)
 
     def remote(self, text):
-        """Return text of the server, bounded, on one line, and without our token."""
+        """Return text of the server, bounded, on one line, and without our secrets."""
         text = str(text)
-        if self._token:
-            text = text.replace(self._token, "…")
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
         return " ".join(text.split())[:MAX_REMOTE_TEXT]
 
 

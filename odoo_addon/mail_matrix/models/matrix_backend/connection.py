@@ -34,26 +34,38 @@ class MatrixBackend(models.Model):
         self.ensure_one()
         self.check_access("write")
         try:
-            found, warnings = self._test_connection()
+            found = self._test_and_note()
         except _NoHomeserver as error:
             if url := self._find_address():
                 return self._offer_address(url)
             return self._connection_failed(error)
         except UserError as error:
             return self._connection_failed(error)
-        self._write_test(
-            result="warning" if warnings else "ok",
-            warnings="\n".join(f"• {warning}" for warning in warnings),
-            **found,
-        )
         return notification(
             "success",
             self.env._("Connected to Matrix"),
             self.env._("Account: %(user)s", user=found["account"]),
         )
 
+    def _test_and_note(self):
+        """Write what the test finds on the backend, and return it.
+
+        Raises UserError with the reason, which is written too, where the account cannot
+        be used.
+        """
+        try:
+            found, warnings = self._test_connection()
+        except UserError as error:
+            self._write_test(result="failed", problem=str(error))
+            raise
+        self._write_test(
+            result="warning" if warnings else "ok",
+            warnings="\n".join(f"• {warning}" for warning in warnings),
+            **found,
+        )
+        return found
+
     def _connection_failed(self, error):
-        self._write_test(result="failed", problem=str(error))
         return notification("danger", self.env._("Connection failed"), str(error))
 
     def _offer_address(self, url):

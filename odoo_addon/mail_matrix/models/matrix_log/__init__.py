@@ -5,4 +5,3 @@ from . import requeue
 from . import retried
 from . import retention
 from . import overview
-from . import overview_steps

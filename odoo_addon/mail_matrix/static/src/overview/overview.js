@@ -1,6 +1,6 @@
 import {Component, onWillStart, useState} from "@odoo/owl";
-import {_t} from "@web/core/l10n/translation";
 import {GraphRenderer} from "@web/views/graph/graph_renderer";
+import {MatrixSetup} from "@mail_matrix/setup/setup";
 import {PivotRenderer} from "@web/views/pivot/pivot_renderer";
 import {deserializeDateTime} from "@web/core/l10n/dates";
 import {formatInteger} from "@web/views/fields/formatters";
@@ -12,14 +12,13 @@ import {useService} from "@web/core/utils/hooks";
 /** What is wrong, what waits and what the last day brought. */
 export class MatrixOverview extends Component {
     static template = "mail_matrix.Overview";
+    static components = {MatrixSetup};
     static props = {};
 
     setup() {
         this.orm = useService("orm");
         this.action = useService("action");
         this.state = useState({});
-        this.done = _t("Done");
-        this.todo = _t("To do");
         onWillStart(async () => {
             Object.assign(
                 this.state,
@@ -31,10 +30,6 @@ export class MatrixOverview extends Component {
     get waitingFor() {
         const since = this.state.oldest_queued_at;
         return since && deserializeDateTime(since).toRelative();
-    }
-
-    openStep(step) {
-        return step.action && this.action.doAction(step.action);
     }
 
     openBackend(id) {
