@@ -1,9 +1,16 @@
-//! End-to-end encryption of one account's device: what it must not forget ([`KeyStore`]).
+//! End-to-end encryption of one account: its [`Device`], and what that must not forget ([`KeyStore`]).
 //!
 //! Built with the feature `encryption` only. `docs/encryption.md` says what is protected from whom, and how far this is.
 
+mod device;
+mod error;
 mod items;
 mod rows;
 mod store;
 
-pub use self::{rows::KeysError, store::KeyStore};
+pub use self::{
+    device::{Device, EncryptedRoom},
+    error::CryptoError,
+    rows::KeysError,
+    store::KeyStore,
+};

@@ -2,6 +2,8 @@
 
 mod direct;
 mod error;
+#[cfg(feature = "encryption")]
+mod keys;
 mod rooms;
 mod sync;
 
@@ -14,6 +16,8 @@ use reqwest::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+#[cfg(feature = "encryption")]
+pub use self::sync::DeviceNews;
 pub use self::{
     direct::{DirectList, Profile},
     error::SendError,

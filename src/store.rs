@@ -37,7 +37,7 @@ use tokio_postgres::{
 };
 
 #[cfg(feature = "encryption")]
-pub use self::crypto::{ItemName, KeysFound, KeysTaken};
+pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken};
 pub use self::{
     account::AccountLock,
     asked::Waiting,

@@ -39,6 +39,18 @@ pub struct Synced {
     pub rooms: Vec<Heard>,
     /// Those that the account is not in any more, or is invited to.
     pub others: Vec<RoomId>,
+    #[cfg(feature = "encryption")]
+    pub device: DeviceNews,
+}
+
+/// What the homeserver tells the device about its own keys and those of others, as it stands in the answer.
+#[cfg(feature = "encryption")]
+#[derive(Clone, Debug, Default)]
+pub struct DeviceNews {
+    pub events: Value,
+    pub device_lists: Value,
+    pub one_time_keys: Value,
+    pub fallback_keys: Value,
 }
 
 /// What one room said.
@@ -127,7 +139,23 @@ impl Homeserver {
         let part = |name: &str| answer.pointer(name).and_then(Value::as_object).into_iter().flatten();
         let rooms = part("/rooms/join").map(|(room, part)| heard(me, room, part)).collect();
         let others = part("/rooms/leave").chain(part("/rooms/invite")).map(|(room, _)| RoomId::new(room)).collect();
-        Ok(Synced { next_batch, rooms, others })
+        #[cfg(feature = "encryption")]
+        let device = {
+            let part = |name: &str| answer.pointer(name).cloned().unwrap_or_default();
+            DeviceNews {
+                events: part("/to_device/events"),
+                device_lists: part("/device_lists"),
+                one_time_keys: part("/device_one_time_keys_count"),
+                fallback_keys: part("/device_unused_fallback_key_types"),
+            }
+        };
+        Ok(Synced {
+            next_batch,
+            rooms,
+            others,
+            #[cfg(feature = "encryption")]
+            device,
+        })
     }
 
     /// `GET /rooms/{roomId}/messages`: what the room said from a place in the stream on, in its order.

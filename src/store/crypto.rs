@@ -2,12 +2,14 @@
 
 use tokio_postgres::Row;
 
-use super::{Following, Store, StoreError, value};
+use super::{Following, Store, StoreError, complete::bounded, value};
 use crate::message::{BackendId, UserId};
 
 const TAKE: &str = include_str!("../../sql/crypto_take.sql");
 const ITEMS: &str = include_str!("../../sql/crypto_items.sql");
 const SAVE: &str = include_str!("../../sql/crypto_save.sql");
+
+const STATE: &str = include_str!("../../sql/crypto_state.sql");
 
 /// The right to use an account's keys, until somebody else takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,29 @@ pub struct KeysFound {
     pub device: String,
     /// Why they are not to be used.
     pub doubt: Option<String>,
+}
+
+/// Whether an account's keys may be used, in the words of `matrix_crypto.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysState {
+    Ok,
+    /// The device has keys that are not ours.
+    Refused,
+    /// Ours are gone.
+    Lost,
+    /// They come from another database or from an earlier time.
+    Moved,
+}
+
+impl KeysState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::Moved => "moved",
+        }
+    }
 }
 
 /// Which item it is.
@@ -78,6 +103,12 @@ impl Store {
         let rows =
             self.query(SAVE, &[&backend, owner, &epoch, &kinds, &keys, &sealed, &gone_kinds, &gone_keys]).await?;
         Ok(!rows.is_empty())
+    }
+
+    /// Says whether the keys may be used, and why not.
+    pub async fn keys_are(&self, taken: KeysTaken, state: KeysState, reason: Option<&str>) -> Result<(), StoreError> {
+        let (owner, reason) = (&self.name.owner, reason.map(bounded));
+        self.query(STATE, &[&taken.backend, owner, &taken.epoch, &state.as_str(), &reason]).await.map(drop)
     }
 }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod account;
+mod people;
+mod sending;
 mod store;
 
 /// The worker under test.

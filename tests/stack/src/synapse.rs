@@ -108,6 +108,13 @@ impl Synapse {
         User::from_login(self.http.clone(), &self.url, &answer)
     }
 
+    /// Logs a user in on another device.
+    pub async fn log_in(&self, user: &User, password: &str) -> Result<User> {
+        let identifier = json!({"type": "m.id.user", "user": user.id()});
+        let body = json!({"type": "m.login.password", "identifier": identifier, "password": password});
+        User::from_login(self.http.clone(), &self.url, &user.post("/_matrix/client/v3/login", &body).await?)
+    }
+
     /// Closes an account and takes its profile away, as an administrator does.
     pub async fn erase(&self, admin: &User, user: &User) -> Result<()> {
         let path = format!("/_synapse/admin/v1/deactivate/{}", percent_encode(user.id()));

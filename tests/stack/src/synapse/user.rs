@@ -85,6 +85,12 @@ impl User {
         self.post(&format!("/_matrix/client/v3/join/{}", percent_encode(room)), &json!({})).await.map(drop)
     }
 
+    /// Turns on encryption in a room, for ever.
+    pub async fn encrypt(&self, room: &str) -> Result<()> {
+        let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.encryption/", percent_encode(room));
+        self.call(Method::PUT, &path, Some(&json!({"algorithm": "m.megolm.v1.aes-sha2"}))).await.map(drop)
+    }
+
     /// Goes out of a room, or declines the invitation to it.
     pub async fn leave(&self, room: &str) -> Result<()> {
         self.post(&format!("/_matrix/client/v3/rooms/{}/leave", percent_encode(room)), &json!({})).await.map(drop)

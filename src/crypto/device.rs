@@ -1,0 +1,119 @@
+//! The device of one account: what it tells the homeserver of its keys, what it learns of others, and what it writes in encrypted rooms.
+//! The worker that follows the account has it, and nobody else.
+
+mod exchange;
+mod preflight;
+mod room;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex as StdMutex};
+
+use matrix_sdk_crypto::{DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement};
+use ruma::{
+    OneTimeKeyAlgorithm, OwnedDeviceId, OwnedUserId, UInt, api::client::sync::sync_events::DeviceLists,
+    events::AnyToDeviceEvent, serde::Raw,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+pub use self::room::EncryptedRoom;
+use super::{error::CryptoError, rows::KeysError, store::KeyStore};
+use crate::{
+    matrix::{DeviceNews, Homeserver},
+    message::{RoomId, UserId},
+    seal::Keys,
+    store::{Following, KeysState, Store},
+};
+
+pub struct Device {
+    machine: OlmMachine,
+    homeserver: Homeserver,
+    /// One exchange of keys at a time: what two asked for at once would be claimed twice.
+    exchange: Mutex<()>,
+    /// In each room one message at a time, from the share of its key to its encryption.
+    rooms: StdMutex<HashMap<RoomId, Arc<Mutex<()>>>>,
+}
+
+impl Device {
+    /// Takes the keys of the account's device, makes them if it has none, and tells the homeserver. Nothing is uploaded before it is certain
+    /// that the device has no keys but these.
+    ///
+    /// # Errors
+    /// [`CryptoError::Refused`] says what a person has to do, and is stored where Odoo shows it.
+    pub async fn open(
+        store: &Store,
+        keys: &Keys,
+        following: &Following,
+        homeserver: Homeserver,
+    ) -> Result<Self, CryptoError> {
+        let whoami = homeserver.whoami().await?;
+        let (me, id) = (whoami.user_id, whoami.device_id.ok_or_else(preflight::no_device)?);
+        let found = store.take_keys(following, &me, &id).await?.ok_or(KeysError::Fenced)?;
+        let opened = async {
+            preflight::taken(&found, &me, &id)?;
+            let kept = KeyStore::open(store.clone(), keys.clone(), found.taken).await?;
+            preflight::at_homeserver(&homeserver, &kept, &found).await?;
+            Self::begin(kept, homeserver, &me, &id).await
+        };
+        let opened = opened.await;
+        let (state, reason) = match &opened {
+            Ok(_) => (KeysState::Ok, None),
+            Err(CryptoError::Refused { state, reason }) => (*state, Some(reason.as_str())),
+            Err(CryptoError::Keys(error @ KeysError::Lost)) => (KeysState::Lost, Some(&*error.to_string())),
+            Err(_) => return opened,
+        };
+        store.keys_are(found.taken, state, reason).await?;
+        opened
+    }
+
+    async fn begin(kept: KeyStore, homeserver: Homeserver, me: &UserId, id: &str) -> Result<Self, CryptoError> {
+        let user =
+            OwnedUserId::try_from(me.as_str()).map_err(|error| CryptoError::unusable("the account's ID", &error))?;
+        let machine = OlmMachine::with_store(&user, &OwnedDeviceId::from(id), kept, None).await?;
+        let device = Self { machine, homeserver, exchange: Mutex::default(), rooms: StdMutex::default() };
+        device.exchange(&|| true).await?;
+        Ok(device)
+    }
+
+    /// Up to where the device has heard what the homeserver tells it.
+    pub async fn since(&self) -> Result<Option<String>, CryptoError> {
+        Ok(self.machine.store().next_batch_token().await?)
+    }
+
+    /// What tells other people that it is this device: they compare it with what their client shows.
+    pub fn fingerprint(&self) -> String {
+        self.machine.identity_keys().ed25519.to_base64()
+    }
+
+    /// Takes in what the homeserver tells the device, up to `next_batch`, and answers what is to be answered.
+    pub async fn hear(&self, news: &DeviceNews, next_batch: &str) -> Result<(), CryptoError> {
+        let to_device_events: Vec<Raw<AnyToDeviceEvent>> = read(&news.events)?;
+        let changed_devices: DeviceLists = read(&news.device_lists)?;
+        let one_time_keys_counts: BTreeMap<OneTimeKeyAlgorithm, UInt> = read(&news.one_time_keys)?;
+        let fallback_keys: Option<Vec<OneTimeKeyAlgorithm>> = read(&news.fallback_keys)?;
+        let changes = EncryptionSyncChanges {
+            to_device_events,
+            changed_devices: &changed_devices,
+            one_time_keys_counts: &one_time_keys_counts,
+            unused_fallback_keys: fallback_keys.as_deref(),
+            next_batch_token: Some(next_batch.to_owned()),
+        };
+        let settings = DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
+        self.machine.receive_sync_changes(changes, &settings).await?;
+        self.exchange(&|| true).await
+    }
+
+    fn lock_of(&self, room: &RoomId) -> Arc<Mutex<()>> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        rooms.entry(room.clone()).or_default().clone()
+    }
+}
+
+/// A part of an answer. What is missing is empty.
+fn read<T: DeserializeOwned + Default>(value: &Value) -> Result<T, CryptoError> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(value).map_err(|error| CryptoError::unusable("what the homeserver tells the device", &error))
+}

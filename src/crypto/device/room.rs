@@ -1,0 +1,106 @@
+//! Writing in an encrypted room.
+
+use matrix_sdk_crypto::{CollectStrategy, EncryptionSettings};
+use ruma::{
+    OwnedRoomId, OwnedUserId,
+    events::{
+        AnyMessageLikeEventContent,
+        room::{encryption::RoomEncryptionEventContent, history_visibility::HistoryVisibility},
+    },
+    serde::Raw,
+};
+use serde::Deserialize as _;
+use serde_json::{Value, value::RawValue};
+
+use super::{CryptoError, Device, exchange::MayCall};
+use crate::{crypto::error::LONGEST, message::RoomId};
+
+/// One share sends the key to all devices; another one finds nothing left to send.
+const MOST_SHARES: usize = 3;
+
+/// Tells a message of an Odoo, and which. It stands beside the encrypted text, for who looks for it has no keys.
+const MARKER: &str = "org.odoo.outbox";
+
+/// A room, as it was seen: who is to read what is written there, and for how long one key serves.
+#[derive(Debug)]
+pub struct EncryptedRoom {
+    name: RoomId,
+    id: OwnedRoomId,
+    members: Vec<OwnedUserId>,
+    settings: EncryptionSettings,
+}
+
+impl Device {
+    /// Looks at a room that is encrypted as its `m.room.encryption` says.
+    pub async fn room(
+        &self,
+        room: &RoomId,
+        encryption: &Value,
+        may_call: MayCall<'_>,
+    ) -> Result<EncryptedRoom, CryptoError> {
+        let unusable = |error: &dyn std::fmt::Display| CryptoError::unusable("the room's encryption", &error);
+        let id = OwnedRoomId::try_from(room.as_str()).map_err(|error| unusable(&error))?;
+        let encryption = RoomEncryptionEventContent::deserialize(encryption).map_err(|error| unusable(&error))?;
+        if !may_call() {
+            return Err(CryptoError::Stopped);
+        }
+        let (members, visibility) =
+            tokio::try_join!(self.homeserver.members(room), self.homeserver.state(room, "m.room.history_visibility"))?;
+        let visibility = visibility.as_ref().and_then(|content| content.get("history_visibility")?.as_str());
+        let visibility = HistoryVisibility::from(visibility.unwrap_or("shared"));
+        // Who has no valid ID can have no device.
+        let members: Vec<_> = members.iter().filter_map(|member| OwnedUserId::try_from(member.as_str()).ok()).collect();
+        self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await?;
+        let settings = EncryptionSettings::new(encryption, visibility, CollectStrategy::AllDevices);
+        Ok(EncryptedRoom { name: room.clone(), id, members, settings })
+    }
+
+    /// The content of an event `m.room.encrypted` that holds an event of this `kind`. Every device that is to read it gets the key first.
+    pub async fn encrypt(
+        &self,
+        room: &EncryptedRoom,
+        kind: &str,
+        content: &str,
+        may_call: MayCall<'_>,
+    ) -> Result<String, CryptoError> {
+        if content.len() > LONGEST {
+            return Err(CryptoError::TooLong);
+        }
+        let lock = self.lock_of(&room.name);
+        let _turn = lock.lock().await;
+        let unusable = |error: serde_json::Error| CryptoError::unusable("the message's content", &error);
+        let text = RawValue::from_string(content.to_owned()).map_err(unusable)?;
+        // Devices that came since the room was seen.
+        self.exchange(may_call).await?;
+        self.begin_sessions(room.members.iter().map(AsRef::as_ref), may_call).await?;
+        let mut is_shared = false;
+        for _ in 0..MOST_SHARES {
+            let members = room.members.iter().map(AsRef::as_ref);
+            let requests = self.machine.share_room_key(&room.id, members, room.settings.clone()).await?;
+            is_shared = requests.is_empty();
+            if is_shared {
+                break;
+            }
+            for request in requests {
+                if !may_call() {
+                    return Err(CryptoError::Stopped);
+                }
+                self.send_to_device(&request.txn_id, &request).await?;
+            }
+        }
+        if !is_shared {
+            return Err(CryptoError::Unusable("the room's key is shared without an end".to_owned()));
+        }
+        // Right after a share, once: where the key has served its time this call panics.
+        let encrypted = self
+            .machine
+            .encrypt_room_event_raw(&room.id, kind, &Raw::<AnyMessageLikeEventContent>::from_json(text))
+            .await?;
+        let mut encrypted: Value = serde_json::from_str(encrypted.content.json().get()).map_err(unusable)?;
+        let plain: Value = serde_json::from_str(content).map_err(unusable)?;
+        if let Some(marker) = plain.get(MARKER) {
+            encrypted[MARKER] = marker.clone();
+        }
+        Ok(encrypted.to_string())
+    }
+}

@@ -1,0 +1,80 @@
+//! Why something of encryption did not work.
+
+use matrix_sdk_crypto::{CryptoStoreError, MegolmError, OlmError};
+use thiserror::Error;
+
+use super::rows::KeysError;
+use crate::{
+    matrix::SendError,
+    store::{KeysState, StoreError},
+};
+
+/// The longest content that may be encrypted: it grows by a third and more, and the homeserver takes events of 64 KiB.
+pub(super) const LONGEST: usize = 45 << 10;
+
+#[derive(Debug, Error)]
+pub enum CryptoError {
+    /// The device is given up, and begins anew from the database.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Homeserver(#[from] SendError),
+    /// The keys are not to be used before a person has done something about it.
+    #[error("{reason}")]
+    Refused { state: KeysState, reason: String },
+    /// There is no time left to make another call, or nobody may send.
+    #[error("no call may be made any more")]
+    Stopped,
+    #[error("the message is longer than one for an encrypted room may be ({} KB)", LONGEST >> 10)]
+    TooLong,
+    /// The homeserver's answer, or a message, is not what Matrix defines.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl CryptoError {
+    /// Whether the machine in memory may differ from what is stored.
+    pub fn ends_the_device(&self) -> bool {
+        matches!(self, Self::Keys(_) | Self::Refused { .. })
+    }
+
+    pub(super) fn unusable(what: &str, error: &impl std::fmt::Display) -> Self {
+        Self::Unusable(format!("{what} cannot be used: {error}"))
+    }
+}
+
+impl From<StoreError> for CryptoError {
+    fn from(error: StoreError) -> Self {
+        Self::Keys(error.into())
+    }
+}
+
+impl From<CryptoStoreError> for CryptoError {
+    fn from(error: CryptoStoreError) -> Self {
+        match error {
+            CryptoStoreError::Backend(error) => match error.downcast::<KeysError>() {
+                Ok(error) => Self::Keys(*error),
+                Err(error) => Self::unusable("the stored state of encryption", &error),
+            },
+            error => Self::unusable("the stored state of encryption", &error),
+        }
+    }
+}
+
+impl From<OlmError> for CryptoError {
+    fn from(error: OlmError) -> Self {
+        match error {
+            OlmError::Store(error) => error.into(),
+            error => Self::unusable("a session with another device", &error),
+        }
+    }
+}
+
+impl From<MegolmError> for CryptoError {
+    fn from(error: MegolmError) -> Self {
+        match error {
+            MegolmError::Store(error) => error.into(),
+            error => Self::unusable("the room's key", &error),
+        }
+    }
+}

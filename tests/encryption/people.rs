@@ -1,0 +1,215 @@
+//! Those who read along, each with a client of their own, and the bot that they hear.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use matrix_sdk_crypto::{
+    DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
+};
+use odoo_matrix_worker::{
+    crypto::{CryptoError, Device},
+    matrix::Homeserver,
+    message::{Message, RoomId, Target, TxnId, UserId},
+    store::{Following, Store},
+};
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::{IncomingResponse, client::keys},
+    serde::Raw,
+};
+use serde_json::{Value, json};
+use stack::synapse::{Synapse, User};
+
+use crate::account::Account;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+const SETTINGS: DecryptionSettings =
+    DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
+
+pub(crate) fn homeserver(synapse: &Synapse, user: &User) -> Homeserver {
+    Homeserver::new(synapse.url(), user.token().into(), true, TIMEOUT).unwrap()
+}
+
+/// A client's place in the homeserver's stream.
+struct Place {
+    homeserver: Homeserver,
+    me: UserId,
+    filter: String,
+    since: String,
+}
+
+impl Place {
+    async fn new(homeserver: Homeserver, user: &User) -> Self {
+        let me = UserId::new(user.id());
+        let filter = homeserver.upload_filter(&me).await.unwrap();
+        let since = homeserver.stream_now().await.unwrap();
+        Self { homeserver, me, filter, since }
+    }
+
+    async fn next(&mut self) -> odoo_matrix_worker::matrix::Synced {
+        let synced = self.homeserver.sync(&self.me, &self.filter, &self.since, Duration::ZERO).await.unwrap();
+        self.since.clone_from(&synced.next_batch);
+        synced
+    }
+}
+
+/// A person's client, which is not the worker's.
+pub(crate) struct Reader {
+    pub(crate) user: User,
+    machine: OlmMachine,
+    place: Place,
+}
+
+impl Reader {
+    pub(crate) async fn new(synapse: &Synapse, user: &User) -> Self {
+        let (id, device) = (OwnedUserId::try_from(user.id()).unwrap(), OwnedDeviceId::from(user.device_id()));
+        let place = Place::new(homeserver(synapse, user), user).await;
+        let reader = Self { user: user.clone(), machine: OlmMachine::new(&id, &device).await, place };
+        reader.answer().await;
+        reader
+    }
+
+    /// What a room says to this client: the text of each event that is a message, or why it cannot be read.
+    pub(crate) async fn read(&mut self, room: &str) -> Vec<Result<String, String>> {
+        let synced = self.place.next().await;
+        let news = synced.device;
+        let lists = serde_json::from_value(or_empty(news.device_lists)).unwrap();
+        let counts: BTreeMap<_, _> = serde_json::from_value(or_empty(news.one_time_keys)).unwrap();
+        let changes = EncryptionSyncChanges {
+            to_device_events: serde_json::from_value::<Option<_>>(news.events).unwrap().unwrap_or_default(),
+            changed_devices: &lists,
+            one_time_keys_counts: &counts,
+            unused_fallback_keys: None,
+            next_batch_token: Some(synced.next_batch),
+        };
+        self.machine.receive_sync_changes(changes, &SETTINGS).await.unwrap();
+        self.answer().await;
+        let mut texts = Vec::new();
+        for event in self.user.timeline(room).await.unwrap() {
+            match event.kind.as_str() {
+                "m.room.message" => texts.push(Err(format!("in clear: {}", event.body()))),
+                "m.room.encrypted" => {
+                    let raw = json!({
+                        "type": event.kind, "event_id": event.event_id, "sender": event.sender, "origin_server_ts": 1,
+                        "content": event.content,
+                    });
+                    let raw = Raw::new(&raw).unwrap().cast_unchecked();
+                    let room = ruma::OwnedRoomId::try_from(room).unwrap();
+                    let read = self.machine.decrypt_room_event(&raw, &room, &SETTINGS).await;
+                    texts.push(read.map_err(|error| error.to_string()).map(|read| {
+                        let event: Value = serde_json::from_str(read.event.json().get()).unwrap();
+                        event["content"]["body"].as_str().unwrap().to_owned()
+                    }));
+                }
+                _ => {}
+            }
+        }
+        texts
+    }
+
+    async fn answer(&self) {
+        let to = &self.place.homeserver;
+        for request in self.machine.outgoing_requests().await.unwrap() {
+            let id = request.request_id();
+            match request.request() {
+                AnyOutgoingRequest::KeysUpload(keys) => {
+                    let mut body = json!({ "one_time_keys": keys.one_time_keys, "fallback_keys": keys.fallback_keys });
+                    if let Some(device) = &keys.device_keys {
+                        body["device_keys"] = serde_json::to_value(device).unwrap();
+                    }
+                    self.heard::<keys::upload_keys::v3::Response>(id, &to.upload_keys(&body).await.unwrap()).await;
+                }
+                AnyOutgoingRequest::KeysQuery(query) => {
+                    let answer = to.query_keys(query.device_keys.keys().map(|user| user.as_str())).await.unwrap();
+                    self.heard::<keys::get_keys::v3::Response>(id, &answer).await;
+                }
+                other => panic!("a reader does not send {other:?}"),
+            }
+        }
+    }
+
+    async fn heard<R: IncomingResponse>(&self, id: &ruma::TransactionId, answer: &Value)
+    where
+        for<'a> &'a R: Into<AnyIncomingResponse<'a>>,
+    {
+        let answer = http::Response::new(answer.to_string().into_bytes());
+        let Ok(answer) = R::try_from_http_response(answer) else { panic!("an answer about keys") };
+        self.machine.mark_request_as_sent(id, &answer).await.unwrap();
+    }
+}
+
+fn or_empty(value: Value) -> Value {
+    if value.is_null() { json!({}) } else { value }
+}
+
+/// The account of the worker, on one device that a database has the keys of.
+pub(crate) struct Bot {
+    pub(crate) device: Device,
+    place: Place,
+}
+
+impl Bot {
+    /// Opened by a worker that has just begun to follow the account.
+    pub(crate) async fn open(
+        account: &Account,
+        store: &Store,
+        following: &Following,
+        synapse: &Synapse,
+        user: &User,
+    ) -> Result<Self, CryptoError> {
+        let homeserver = homeserver(synapse, user);
+        let device = Device::open(store, &account.keys, following, homeserver.clone()).await?;
+        let mut place = Place::new(homeserver, user).await;
+        if let Some(since) = device.since().await? {
+            place.since = since;
+        }
+        let mut bot = Self { device, place };
+        bot.hear().await?;
+        Ok(bot)
+    }
+
+    pub(crate) async fn hear(&mut self) -> Result<(), CryptoError> {
+        let synced = self.place.next().await;
+        self.device.hear(&synced.device, &synced.next_batch).await
+    }
+
+    /// Writes a text under a transaction id; gives back the id of the event.
+    pub(crate) async fn write(&self, room: &str, body: &str, txn_id: &str) -> Result<String, CryptoError> {
+        let name = RoomId::new(room);
+        let encryption = self.place.homeserver.state(&name, "m.room.encryption").await?.unwrap();
+        let seen = self.device.room(&name, &encryption, &|| true).await?;
+        let content = json!({ "msgtype": "m.text", "body": body, "org.odoo.outbox": txn_id }).to_string();
+        let content = self.device.encrypt(&seen, "m.room.message", &content, &|| true).await?;
+        let message = Message {
+            id: 1,
+            target: Target::Room(name.clone()),
+            matrix_type: "m.room.encrypted".to_owned(),
+            content,
+            may_be_unencrypted: false,
+            changes: None,
+            txn_id: TxnId::new(txn_id),
+            event_type: "manual".to_owned(),
+            queued_for: Duration::ZERO,
+            is_expired: false,
+            is_past_dedup: false,
+        };
+        Ok(self.place.homeserver.send(&name, &message).await?.as_str().to_owned())
+    }
+}
+
+/// No key stream is used for two texts: each event of a room has a place of its own in its session. Returns the number of sessions.
+pub(crate) async fn assert_no_index_twice(user: &User, room: &str) -> usize {
+    let mut seen = HashSet::new();
+    let mut sessions = HashSet::new();
+    for event in user.timeline(room).await.unwrap().iter().filter(|event| event.kind == "m.room.encrypted") {
+        let session = event.content["session_id"].as_str().unwrap().to_owned();
+        let ciphertext = event.content["ciphertext"].as_str().unwrap();
+        let message = matrix_sdk_crypto::vodozemac::megolm::MegolmMessage::from_base64(ciphertext).unwrap();
+        assert!(seen.insert((session.clone(), message.message_index())), "an index was used twice");
+        sessions.insert(session);
+    }
+    sessions.len()
+}
