@@ -23,6 +23,13 @@ BEGIN
         GRANT USAGE ON SEQUENCE matrix_crypto_id_seq, matrix_crypto_item_id_seq, matrix_encrypted_room_id_seq TO {role};
     END IF;
 END $rights_of_the_keys$;
+DO $rights_of_files$
+BEGIN
+    IF to_regclass('matrix_upload') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE ON matrix_upload TO {role};
+        GRANT USAGE ON SEQUENCE matrix_upload_id_seq TO {role};
+    END IF;
+END $rights_of_files$;
 -- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
 -- the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$

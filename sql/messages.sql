@@ -6,7 +6,7 @@
 -- $5 bytes of content per lane after which no further message is returned
 -- Rows come in no order: sort by id.
 SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.txn_id, o.is_expired,
-    o.is_past_dedup, o.event_type, o.queued_seconds
+    o.is_past_dedup, o.event_type, o.queued_seconds, o.has_file
 FROM matrix_lane AS l
 CROSS JOIN LATERAL (
     SELECT o.*,
@@ -17,7 +17,8 @@ CROSS JOIN LATERAL (
             o.content ->> 'org.odoo.changes' AS changes,
             COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
             o.queued_at < now() AT TIME ZONE 'UTC' - $4::bigint * interval '1 ms' AS is_past_dedup,
-            o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds
+            o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds,
+            o.attachment_id IS NOT NULL AS has_file
         FROM matrix_outbox AS o
         WHERE o.lane = l.lane
         ORDER BY o.id

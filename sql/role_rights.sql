@@ -12,7 +12,8 @@ WITH need (relation, privilege) AS (
         ('matrix_follower', 'INSERT'), ('matrix_follower', 'UPDATE'), ('matrix_follower', 'DELETE'), ('matrix_crypto', 'SELECT'),
         ('matrix_crypto', 'INSERT'), ('matrix_crypto', 'UPDATE'), ('matrix_crypto', 'DELETE'), ('matrix_crypto_item', 'SELECT'),
         ('matrix_crypto_item', 'INSERT'), ('matrix_crypto_item', 'UPDATE'), ('matrix_crypto_item', 'DELETE'),
-        ('matrix_encrypted_room', 'SELECT'), ('matrix_encrypted_room', 'INSERT')
+        ('matrix_encrypted_room', 'SELECT'), ('matrix_encrypted_room', 'INSERT'), ('matrix_upload', 'SELECT'), ('matrix_upload', 'INSERT'),
+        ('matrix_upload', 'UPDATE')
 ), beyond AS (
     SELECT c.relname::text AS relation, kind.privilege
     FROM pg_class AS c
@@ -34,7 +35,8 @@ WHERE NOT has_table_privilege(to_regclass(need.relation), need.privilege)
 UNION ALL
 SELECT sequence.name, 'USAGE', true
 FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq'),
-    ('matrix_follower_id_seq'), ('matrix_crypto_id_seq'), ('matrix_crypto_item_id_seq'), ('matrix_encrypted_room_id_seq')) AS sequence (name)
+    ('matrix_follower_id_seq'), ('matrix_crypto_id_seq'), ('matrix_crypto_item_id_seq'), ('matrix_encrypted_room_id_seq'),
+    ('matrix_upload_id_seq')) AS sequence (name)
 WHERE NOT has_sequence_privilege(to_regclass(sequence.name), 'USAGE')
 UNION ALL
 SELECT beyond.relation, beyond.privilege, false

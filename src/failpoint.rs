@@ -19,6 +19,12 @@ pub enum Point {
     PersonInvited,
     /// The account's list of direct rooms is read, and the room that is missing in it is not added.
     ListRead,
+    /// The homeserver has given an address for a file, and nobody knows of it.
+    AddressGiven,
+    /// The address is stored, and the file is not uploaded.
+    AddressStored,
+    /// The file is uploaded, and nobody has written that down.
+    Uploaded,
     /// The homeserver has the message, its answer is not read.
     PutSent,
     AnswerRead,

@@ -2,6 +2,7 @@
 
 mod changes;
 mod direct_list;
+mod files;
 mod look;
 mod outage;
 mod poison;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+pub use self::files::FileRoom;
 use self::{
     outage::{SUSPECT_AFTER, Trouble},
     route::{Route, Step},
@@ -38,6 +40,10 @@ pub struct Context {
     /// A call is started only if the lease lasts for at least this long: the call's time limit and a margin.
     pub call_needs: Duration,
     pub retry_delay: Duration,
+    /// Odoo has so long for its answer.
+    pub http_timeout: Duration,
+    /// Room for files that are in memory on their way from Odoo to a homeserver.
+    pub files: FileRoom,
     /// What this process knows of rooms whose changes it hears of.
     pub rooms: RoomBooks,
 }

@@ -91,6 +91,8 @@ pub struct Message {
     pub may_be_unencrypted: bool,
     /// The message that this one edits or redacts.
     pub changes: Option<TxnId>,
+    /// It is a file of Odoo's, which the homeserver must have before the message is sent.
+    pub has_file: bool,
     pub txn_id: TxnId,
     /// What made Odoo queue it, as `stage_changed`.
     pub event_type: String,
@@ -162,6 +164,8 @@ pub mod code {
     pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
     /// An edit or a redaction of a message that was never sent.
     pub const NOTHING_TO_CHANGE: &str = "org.odoo.nothing_to_change";
+    /// Odoo does not give the file that a message is about.
+    pub const FILE: &str = "org.odoo.file";
     /// The room is encrypted, and nobody has agreed to messages that are not.
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
 }

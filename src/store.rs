@@ -10,6 +10,7 @@ mod connect;
 #[cfg(feature = "encryption")]
 mod crypto;
 mod error;
+mod files;
 mod follower;
 mod history;
 mod inspect;
@@ -46,6 +47,7 @@ pub use self::{
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::{PLANNER, UrlError},
     error::StoreError,
+    files::KnownFile,
     follower::{Asking, FollowerReport, Following, Trouble},
     history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},

@@ -1,4 +1,6 @@
-//! Odoo's webhook for what was written in Matrix: one call, and what its answer means.
+//! Odoo's doors for the worker: the webhook for what was written in Matrix, one call and what its answer means; and the files.
+
+mod file;
 
 use std::{error::Error as _, time::Duration};
 
@@ -6,6 +8,7 @@ use reqwest::header;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+pub use self::file::{Files, NoFile};
 use crate::{http, matrix};
 
 /// Odoo answers with next to nothing.
@@ -49,11 +52,9 @@ impl Webhook {
     }
 
     pub async fn post(&self, body: &Value) -> Answer {
-        let mut request = self.http.post(self.url.clone()).bearer_auth(self.secret.expose_secret());
-        if let Ok(database) = header::HeaderValue::from_str(&self.database) {
-            request = request.header("X-Odoo-Database", database);
-        }
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        let request = self.http.post(self.url.clone()).bearer_auth(self.secret.expose_secret());
+        let request =
+            naming(request, &self.database).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
         let mut answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => return Answer::Later { pause: None, reason: transport(error) },
@@ -72,6 +73,14 @@ impl Webhook {
             }
         }
         judge(status, pause)
+    }
+}
+
+/// Tells an Odoo that serves several databases which one is meant.
+fn naming(request: reqwest::RequestBuilder, database: &str) -> reqwest::RequestBuilder {
+    match header::HeaderValue::from_str(database) {
+        Ok(database) => request.header("X-Odoo-Database", database),
+        Err(_) => request,
     }
 }
 

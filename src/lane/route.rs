@@ -14,6 +14,7 @@ use self::direct::Ready;
 use super::{
     Delivery,
     changes::{self, Made},
+    files,
     look::Look,
     outage::SUSPECT_AFTER,
 };
@@ -165,6 +166,7 @@ impl Route {
             return Ok(Tried::Answered(outcome));
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
+        let message = &*files::uploaded(delivery, homeserver, message).await?;
         // The looks before this took time.
         if !delivery.may_call() {
             return Err(Step::Fenced);

@@ -84,7 +84,7 @@ impl Homeserver {
 }
 
 /// Whether the call may be known by another method: the homeserver, or what stands before it, knows no such path.
-fn is_unknown_endpoint(error: &SendError) -> bool {
+pub(super) fn is_unknown_endpoint(error: &SendError) -> bool {
     match error {
         SendError::Refused { status: 404 | 405, .. } | SendError::NotMatrix { status: 404 | 405, .. } => true,
         SendError::Refused { errcode, .. } => errcode == "M_UNRECOGNIZED",

@@ -168,6 +168,7 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         content: value(row, "content")?,
         may_be_unencrypted: value(row, "may_be_unencrypted")?,
         changes: value::<Option<String>>(row, "changes")?.map(TxnId::new),
+        has_file: value(row, "has_file")?,
         txn_id: TxnId::new(value::<String>(row, "txn_id")?),
         event_type: value(row, "event_type")?,
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),

@@ -23,6 +23,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0006_configured_at",
     "0007_inbound",
     "0008_encryption",
+    "0009_files",
 ];
 
 /// The contract that a database holds after the last migration.

@@ -9,6 +9,7 @@ mod common;
 mod database_refuses;
 mod direct;
 mod discarded;
+mod files;
 mod follower;
 mod half_open;
 mod homeserver_down;

@@ -27,7 +27,7 @@ const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-const STATEMENTS: [Statement; 16] = [
+const STATEMENTS: [Statement; 18] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -83,6 +83,18 @@ const STATEMENTS: [Statement; 16] = [
         sql: include_str!("../../sql/changed_event.sql"),
         arguments: "1, '1/!room1:x'",
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx"],
+    },
+    Statement {
+        name: "file.sql",
+        sql: include_str!("../../sql/file.sql"),
+        arguments: "1, '1/!room1:x'",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
+    },
+    Statement {
+        name: "file_stored.sql",
+        sql: include_str!("../../sql/file_stored.sql"),
+        arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     // As `history` asks: for a message, a room, a record, and failures.
     Statement {

@@ -10,6 +10,7 @@ mod delivery;
 mod direct;
 mod drain;
 mod endpoint;
+mod files;
 mod follower;
 mod history;
 mod http_proxy;

@@ -2,3 +2,4 @@ from . import inbound
 from . import appservice
 from . import webhook
 from . import connect
+from . import files

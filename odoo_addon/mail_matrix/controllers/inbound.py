@@ -48,14 +48,17 @@ class InboundController(http.Controller):
         backend = request.env(su=True)["matrix.backend"].browse(backend_id).exists()
         if not backend.is_active or backend.inbound_mode != mode:
             raise Refusal(404, "M_NOT_FOUND", "Nothing is taken over here.")
-        scheme, _blank, secret = request.httprequest.headers.get(
-            "Authorization", ""
-        ).partition(" ")
-        if scheme.lower() != "bearer" or not secret:
-            raise Refusal(401, "M_UNAUTHORIZED", "Show the secret as a Bearer token.")
-        if not backend._knows_inbound_secret(secret):
+        if not backend._knows_inbound_secret(self._bearer()):
             raise Refusal(403, "M_FORBIDDEN", "This is not the secret.")
         return backend
+
+    def _bearer(self):
+        """Return what this request shows as a Bearer token. Raises Refusal."""
+        header = request.httprequest.headers.get("Authorization", "")
+        scheme, _blank, secret = header.partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise Refusal(401, "M_UNAUTHORIZED", "Show the secret as a Bearer token.")
+        return secret
 
     def _read_batch(self, max_bytes):
         length = request.httprequest.content_length

@@ -28,6 +28,7 @@ _TYPED_USER_ID = re.compile(
 )
 
 # Hostile texts repeat a name without end: what is looked for is found by then.
+_MAX_FILE_NAME = 255
 _MAX_FOUND = 1000
 _MAX_MENTIONS = 50
 
@@ -180,6 +181,21 @@ def message(body, txn_id, message_type="m.text", links=None, below=None, mention
             content["format"] = "org.matrix.custom.html"
             content["formatted_body"] = html
     return content
+
+
+def file(name, mimetype, size, txn_id):
+    """Return the content of a message that is a file.
+
+    The worker makes it one, when the homeserver has the file: until then it is a text
+    with the name, which a worker that knows no files sends.
+    """
+    return {
+        "msgtype": "m.text",
+        "body": clean(name)[:_MAX_FILE_NAME] or "file",
+        "info": {"mimetype": mimetype or "application/octet-stream", "size": size},
+        "m.mentions": {},
+        MARKER: txn_id,
+    }
 
 
 def fits(content):

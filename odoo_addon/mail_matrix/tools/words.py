@@ -44,6 +44,8 @@ ERROR_ROOM = "org.odoo.room"
 ERROR_NO_RECORD = "org.odoo.no_record"
 # The worker finds the same, in rooms that nobody has checked.
 ERROR_ENCRYPTED = "org.odoo.encrypted"
+# The worker did not get the file from Odoo.
+ERROR_FILE = "org.odoo.file"
 ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
 # The worker found no such account on its own homeserver.

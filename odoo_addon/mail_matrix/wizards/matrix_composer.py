@@ -15,7 +15,6 @@ class MatrixComposer(models.TransientModel):
     record_name = fields.Char(string="Room of", compute="_compute_record_name")
     body = fields.Text(
         string="Message",
-        required=True,
         help="A Matrix ID in the text, such as @name:example.org, is mentioned too.",
     )
     # What stood on the record when this was opened.
@@ -36,6 +35,8 @@ class MatrixComposer(models.TransientModel):
         help="They get a highlighted notification. Users need a Matrix account for"
         " that.",
     )
+    attachment_ids = fields.Many2many(comodel_name="ir.attachment", string="Files")
+    sends_files = fields.Boolean(compute="_compute_sends_files")
     fullness = fields.Char(compute="_compute_fullness")
 
     @api.depends("res_model", "res_id")
@@ -55,6 +56,13 @@ class MatrixComposer(models.TransientModel):
             account = [("matrix_user_id", "!=", False), ("share", "=", False)]
             composer.candidate_ids = self.env["res.users"].search(others + account)
 
+    @api.depends("res_model", "res_id")
+    def _compute_sends_files(self):
+        for composer in self:
+            # With all rights: plain users do not see how the backend is.
+            backend = composer._record().sudo()._matrix_backend()
+            composer.sends_files = backend.send_files
+
     @api.depends("body")
     def _compute_fullness(self):
         threads = self.env["matrix.thread.mixin"]
@@ -70,6 +78,19 @@ class MatrixComposer(models.TransientModel):
             )
         return model.browse(self.res_id)
 
+    def _files_for(self, record):
+        """Return the files, which are the record's from now on: this wizard goes."""
+        files = self.attachment_ids
+        # Odoo 18 asks who may read a file in here only.
+        files.read(["name"])
+        own = files.sudo().filtered(
+            lambda file: (
+                file.res_model == self._name and file.create_uid == file.env.user
+            )
+        )
+        own.write({"res_model": record._name, "res_id": record.id})
+        return files.sudo()
+
     def action_send(self):
         self.ensure_one()
         record = self._record()
@@ -81,7 +102,7 @@ class MatrixComposer(models.TransientModel):
         unnamed = contents.unnamed(body, [name for name, _user in mentions])
         if unnamed and body.strip():
             body = f"{', '.join(unnamed)}: {body}"
-        record._matrix_enqueue("manual", body, mentions)
+        record._matrix_enqueue("manual", body, mentions, self._files_for(record))
         if record.matrix_message == self.draft:
             # Sent with this, it must not be sent again from the form.
             record.matrix_message = False

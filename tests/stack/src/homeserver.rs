@@ -6,6 +6,7 @@
 mod direct;
 mod fault;
 pub(crate) mod http;
+mod media;
 mod rooms;
 mod stream;
 
@@ -90,6 +91,7 @@ struct World {
     looks: usize,
     in_flight: usize,
     direct: direct::Direct,
+    media: media::Media,
     stream: stream::Stream,
 }
 

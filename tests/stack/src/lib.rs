@@ -26,6 +26,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod proxy;
+pub mod relay;
 pub mod report;
 pub mod schedule;
 pub mod story;

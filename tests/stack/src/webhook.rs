@@ -1,7 +1,8 @@
-//! A double of Odoo's webhook: takes each event once, in the order in which it comes, and refuses on demand.
+//! A double of Odoo's doors for the worker: the webhook takes each event once, in the order in which it comes; files are given; both
+//! refuse on demand.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -56,6 +57,10 @@ struct State {
     standing_fault: Option<Fault>,
     poison: Option<String>,
     most_events: Option<usize>,
+    /// By the transaction id of their message.
+    files: HashMap<String, Vec<u8>>,
+    /// How often each was given.
+    gifts: HashMap<String, usize>,
 }
 
 impl Webhook {
@@ -70,6 +75,20 @@ impl Webhook {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/mail_matrix/inbound/1", self.port)
+    }
+
+    pub fn files_url(&self) -> String {
+        format!("http://127.0.0.1:{}/mail_matrix/files/1", self.port)
+    }
+
+    /// Odoo has a file for the message with this transaction id.
+    pub fn give(&self, txn_id: &str, bytes: &[u8]) {
+        self.shared.lock().files.insert(txn_id.to_owned(), bytes.to_owned());
+    }
+
+    /// How often the file was given.
+    pub fn given(&self, txn_id: &str) -> usize {
+        self.shared.lock().gifts.get(txn_id).copied().unwrap_or_default()
     }
 
     /// The bodies of what a room said, each event once, in the order in which they came.
@@ -152,6 +171,21 @@ impl Shared {
 }
 
 impl State {
+    /// A file for whoever shows some proof; Odoo judges it.
+    fn file(&mut self, call: &Call) -> Result<Vec<u8>, u16> {
+        if let Some(Fault::Status(status)) = self.faults.pop_front().or(self.standing_fault) {
+            return Err(status);
+        }
+        if !call.authorization.as_deref().is_some_and(|shown| shown.starts_with("Bearer ")) {
+            return Err(401);
+        }
+        self.databases.extend(call.database.clone());
+        let txn_id = call.path.last().cloned().unwrap_or_default();
+        let file = self.files.get(&txn_id).cloned().ok_or(404_u16)?;
+        *self.gifts.entry(txn_id).or_default() += 1;
+        Ok(file)
+    }
+
     fn take(&mut self, call: &Call) -> (u16, Option<Fault>) {
         self.posts += 1;
         let fault = self.faults.pop_front().or(self.standing_fault);
@@ -202,6 +236,14 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(call) = http::read_call(&mut stream, &mut buffer).await? {
+        if call.method == "GET" {
+            let file = shared.lock().file(&call);
+            let (status, bytes) = file.map_or_else(|status| (status, Vec::new()), |bytes| (200, bytes));
+            let head = format!("HTTP/1.1 {status} Double\r\nContent-Length: {}\r\n\r\n", bytes.len());
+            stream.write_all(&[head.as_bytes(), &bytes].concat()).await?;
+            shared.changed.notify_waiters();
+            continue;
+        }
         let (status, fault) = shared.lock().take(&call);
         shared.changed.notify_waiters();
         match fault {

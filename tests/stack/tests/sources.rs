@@ -164,7 +164,7 @@ fn each_outside_thing_is_named_in_one_place() {
     for (word, places) in [
         ("tokio_postgres", &["src/store"][..]),
         ("deadpool_postgres", &["src/store"]),
-        ("reqwest", &["src/http.rs", "src/matrix", "src/webhook.rs"]),
+        ("reqwest", &["src/http.rs", "src/matrix", "src/webhook"]),
         ("env::var", &["src/main.rs"]),
     ] {
         for (path, source) in files("src", &["rs"]) {

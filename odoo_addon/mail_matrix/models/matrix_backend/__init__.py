@@ -8,6 +8,7 @@ from . import address
 from . import home
 from . import inbound
 from . import appservice
+from . import files
 from . import templates
 from . import health
 from . import move

@@ -58,25 +58,28 @@ class MatrixBackend(models.Model):
     @api.constrains("inbound_url")
     def _check_inbound_url(self):
         for backend in self:
-            url = backend.inbound_url
-            try:
-                parts = url and urlsplit(url)
-                is_valid = not url or (
-                    parts.scheme in ("http", "https")
-                    and parts.hostname
-                    and not (parts.query or parts.fragment or parts.username)
-                    and not any(character.isspace() for character in url)
+            backend._check_address_of_odoo(backend.inbound_url)
+
+    def _check_address_of_odoo(self, url):
+        """Raise ValidationError unless ``url`` is none or can be called."""
+        try:
+            parts = url and urlsplit(url)
+            is_valid = not url or (
+                parts.scheme in ("http", "https")
+                and parts.hostname
+                and not (parts.query or parts.fragment or parts.username)
+                and not any(character.isspace() for character in url)
+            )
+        except ValueError:
+            is_valid = False
+        if not is_valid:
+            raise ValidationError(
+                self.env._(
+                    "“%(url)s” is not a valid address of Odoo. Write it as "
+                    "https://odoo.example.org/…, without “?” and “#”.",
+                    url=url,
                 )
-            except ValueError:
-                is_valid = False
-            if not is_valid:
-                raise ValidationError(
-                    self.env._(
-                        "“%(url)s” is not a valid address of Odoo. Write it as "
-                        "https://odoo.example.org/…, without “?” and “#”.",
-                        url=url,
-                    )
-                )
+            )
 
     @api.model_create_multi
     def create(self, vals_list):

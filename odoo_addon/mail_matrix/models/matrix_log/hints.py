@@ -10,7 +10,9 @@ class MatrixLog(models.Model):
 
     hint = fields.Char(string="What to Do", compute="_compute_hint")
 
-    @api.depends("error_code", "is_final", "event_type", "matrix_user_id")
+    @api.depends(
+        "error_code", "is_final", "event_type", "matrix_user_id", "attachment_id"
+    )
     def _compute_hint(self):
         retry = self.env._("Then retry.")
         wait = self.env._("The message is sent then.")
@@ -18,9 +20,17 @@ class MatrixLog(models.Model):
         of_actions = {**hints, **self._hints_of_actions()}
         of_people = {**hints, **self._hints_of_people()}
         of_accounts = self._hints_of_accounts()
+        of_files = {
+            **hints,
+            "M_TOO_LARGE": self.env._(
+                "Send a smaller file, or have the homeserver take larger ones, then "
+                "retry."
+            ),
+        }
         for row in self:
             own = of_actions if row.event_type == "automation" else hints
             own = of_people if row.matrix_user_id else own
+            own = of_files if row.attachment_id else own
             row.hint = own.get(row.error_code) if row.is_final else False
             if row.error_code in of_accounts:
                 # Nothing of the account is sent before a person has acted.
@@ -35,6 +45,7 @@ class MatrixLog(models.Model):
             "M_TOO_LARGE": self.env._(
                 "Write a new, shorter message: this one cannot be changed."
             ),
+            words.ERROR_FILE: self.env._("Correct what the error says, then retry."),
             "org.odoo.unreachable": self.env._(
                 "Test the connection on the backend, then retry."
             ),

@@ -44,5 +44,12 @@ class MatrixLog(models.Model):
             WHERE log_id < (SELECT COALESCE(min(id), 0) FROM matrix_log)
             """
         )
+        # A Retry would have found its file on the homeserver by these.
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM matrix_upload WHERE date < %s",
+                self.env.cr.now() - timedelta(days=days),
+            )
+        )
         if is_full:
             self.env.ref("base.autovacuum_job")._trigger()

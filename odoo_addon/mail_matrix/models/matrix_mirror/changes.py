@@ -22,11 +22,15 @@ class MatrixMirror(models.Model):
             self.is_retracted = True
             self._retract(backend)
             return
-        row = self._edited_row(backend)
+        if self.attachment_id:
+            # A file stays as it is.
+            return
+        row, files = self._edited_rows(backend)
         digest = row and self._digest(row["content"])
         if row and digest != self.digest:
             self.digest = digest
             self._edit(row)
+        self.env["matrix.outbox"]._insert_rows(files)
 
     def _message(self):
         return self.env["mail.message"].browse(self.message_id).exists()
@@ -44,6 +48,8 @@ class MatrixMirror(models.Model):
         message = self._message()
         if not message or message._filter_empty():
             return True
+        if self.attachment_id and self.attachment_id not in message.attachment_ids._ids:
+            return True
         if self.is_moved:
             return False
         if (message.model, message.res_id) != (self.res_model, self.res_id):
@@ -52,20 +58,24 @@ class MatrixMirror(models.Model):
         notes_are_told = bool(record) and record.matrix_mirror_notes
         return message._matrix_is_internal() and not notes_are_told
 
-    def _edited_row(self, backend):
-        """Return the row that tells the message as it is now, or None if it must not.
+    def _edited_rows(self, backend):
+        """Return the row that tells the message as it is now, or None if it must not,
+        and the rows of files that were added since.
 
         A room that the record has left is not told what is written since.
         """
         record = self._record()
         target = record and not self.is_moved and record._matrix_target("chatter")
         if not target:
-            return None
+            return None, []
         _backend, values = target
         told = self._target()
         if {key: values[key] for key in told} != told:
-            return None
-        return record._matrix_row("chatter", backend, values)
+            return None, []
+        domain = [("message_id", "=", self.message_id), ("attachment_id", "!=", False)]
+        sent = self.search(domain).mapped("attachment_id")
+        row = record._matrix_row("chatter", backend, values)
+        return row, record._matrix_file_rows(backend, values, sent)
 
     def _retract(self, backend):
         """Take the message and its edits out of the outbox, or out of their room.
@@ -81,6 +91,7 @@ class MatrixMirror(models.Model):
                 # It may have arrived without an answer: then the homeserver knows the
                 # transaction id and keeps the text until the redaction. Else it gets
                 # this instead of the text.
+                waiting["attachment_id"] = None
                 self._put_back(waiting, self._blank_content(backend, txn_id))
             self._insert_change(self._redaction_row(backend, txn_id))
 

@@ -28,6 +28,8 @@ class MatrixMirror(models.Model):
     _rec_name = "txn_id"
 
     message_id = fields.Integer(required=True, index=True)
+    # Of a file that followed the text of the message.
+    attachment_id = fields.Integer()
     txn_id = fields.Char(string="Transaction ID", required=True, index=True)
     backend_id = fields.Integer(required=True)
     room_id = fields.Char(string="Room ID", required=True)
@@ -50,6 +52,7 @@ class MatrixMirror(models.Model):
                 {
                     **{name: row[name] for name in _WHERE},
                     "message_id": row["message_id"],
+                    "attachment_id": row.get("attachment_id"),
                     "txn_id": row["txn_id"],
                     "queued_at": row["queued_at"],
                     "digest": self._digest(row["content"]),

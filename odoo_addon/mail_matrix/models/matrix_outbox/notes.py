@@ -190,6 +190,8 @@ class MatrixOutbox(models.Model):
                     code = words.ERROR_TEMPLATE
                     row = event._matrix_row(note.event_type, backend, values)
                     rows.append(row)
+                    if note.event_type == "chatter":
+                        rows += event._matrix_file_rows(backend, values)
             except Exception as error:
                 self._raise_if_to_run_again(error)
                 if isinstance(error, psycopg2.Error):

@@ -63,9 +63,15 @@ class MatrixOutbox(models.Model):
         :param dressing: ``links``, ``below`` and ``mentions`` of tools.content.message
         """
         txn_id = self._new_txn_id()
-        now = self.env.cr.now()
         message_type = backend._message_type(event_type)
         content = contents.message(body, txn_id, message_type, **dressing)
+        return self._row_with(content, backend, event_type, values)
+
+    @api.model
+    def _row_with(self, content, backend, event_type, values):
+        """Return the values of a row with this content, which has its marker."""
+        now = self.env.cr.now()
+        txn_id = content[contents.MARKER]
         if values.get("unencrypted"):
             content[contents.UNENCRYPTED] = True
         return {
@@ -81,18 +87,26 @@ class MatrixOutbox(models.Model):
         }
 
     @api.model
-    def _insert_written(self, backend, event_type, body, values, mentions=()):
+    def _insert_written(
+        self, backend, event_type, body, values, mentions=(), attachments=()
+    ):
         """Queue what a person wrote and return the transaction id.
 
         :param str body: plain text; line ends are kept
         :param values: where it goes, as in _row
         :param mentions: pairs of name in the text and Matrix user id
+        :param attachments: files that follow the text, with all rights
         Raises UserError where the text is empty or longer than an event can hold.
         """
         if len(body) > contents.MAX_CONTENT_BYTES:
             # Refused before anything works on it: there is no end to what RPC brings.
             raise self._too_long(len(body))
         text = contents.clean(body)
+        files = self._file_rows(backend, event_type, values, attachments)
+        if files and not text.strip():
+            # Who sends them would not be named otherwise.
+            names = ", ".join(file["content"]["body"] for file in files)
+            text = f"📎 {names}"
         if not text.strip():
             raise UserError(self.env._("Write a message first: this one is empty."))
         if backend.sign_messages and event_type in ("manual", "dm"):
@@ -100,8 +114,29 @@ class MatrixOutbox(models.Model):
         mentions = [*mentions, *contents.typed_mentions(text)]
         row = self._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._bounded(row["content"])
-        self._insert_rows([row])
+        self._insert_rows([row, *files])
         return row["txn_id"]
+
+    @api.model
+    def _file_rows(self, backend, event_type, values, attachments):
+        """Return the rows of files that follow a text, each a message of its own.
+
+        What is no file of Odoo's, such as a link, is left to the text.
+        """
+        if not backend.send_files:
+            return []
+        rows = []
+        for attachment in attachments:
+            if attachment.type == "binary" and attachment.file_size:
+                content = contents.file(
+                    attachment.name,
+                    attachment.mimetype,
+                    attachment.file_size,
+                    self._new_txn_id(),
+                )
+                row = self._row_with(content, backend, event_type, values)
+                rows.append({**row, "attachment_id": attachment.id})
+        return rows
 
     @api.model
     def _bounded(self, content):

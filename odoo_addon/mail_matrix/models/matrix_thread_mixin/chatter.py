@@ -91,12 +91,24 @@ class MatrixThreadMixin(models.AbstractModel):
             row["message_id"] = self._matrix_chatter_message().id
         return row
 
+    def _matrix_file_rows(self, backend, values, told=()):
+        """Return the rows of the message's files, which follow its text.
+
+        :param told: ids of files that have a row already
+        """
+        message = self._matrix_chatter_message()
+        files = message.attachment_ids.sorted("id")
+        files = files.filtered(lambda file: file.id not in told)
+        rows = self.env["matrix.outbox"]._file_rows(backend, "chatter", values, files)
+        return [{**row, "message_id": message.id} for row in rows]
+
     def _matrix_chatter_content(self, content):
         """Return ``content`` with the message where its place is."""
         message = self._matrix_chatter_message()
         reading = message._matrix_reading(self.get_base_url())
         text, html = reading.text, Markup(reading.html)
-        below = [f"📎 {attachment.name}" for attachment in message.attachment_ids]
+        files = message.attachment_ids.sorted("id")
+        below = [f"📎 {attachment.name}" for attachment in files]
         if reading.is_cut or not (text or below):
             # Who reads no HTML has no other link to the rest.
             url = self._matrix_url()

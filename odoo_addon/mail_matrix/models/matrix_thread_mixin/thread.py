@@ -149,11 +149,12 @@ class MatrixThreadMixin(models.AbstractModel):
             },
         }
 
-    def _matrix_enqueue(self, event_type, body, mentions=()):
+    def _matrix_enqueue(self, event_type, body, mentions=(), attachments=()):
         """Queue what a person wrote and return the transaction id.
 
         :param str body: plain text; line ends are kept
         :param mentions: pairs of name in the text and Matrix user id
+        :param attachments: files that follow the text, with all rights
         Raises AccessError where the person may not write the record or is no Matrix
         User, UserError where the text cannot be sent.
         """
@@ -161,7 +162,7 @@ class MatrixThreadMixin(models.AbstractModel):
         self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
         return self.env["matrix.outbox"]._insert_written(
-            backend, event_type, body, values, mentions
+            backend, event_type, body, values, mentions, attachments
         )
 
     def _matrix_enqueue_test(self):

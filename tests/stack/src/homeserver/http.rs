@@ -13,19 +13,20 @@ use tokio::{
 };
 
 use super::{
-    Answer, BOT, Fault, Request, Room, Shared, TOKEN, direct,
+    Answer, BOT, Fault, Request, Room, Shared, TOKEN, direct, media,
     rooms::{self, Membership},
     stream,
 };
 
 /// A request line, its parts and its body.
 pub(crate) struct Call {
-    method: String,
-    path: Vec<String>,
+    pub(crate) method: String,
+    pub(crate) path: Vec<String>,
     query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) body: Value,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Call {
@@ -121,6 +122,7 @@ pub(crate) async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> s
                     authorization: header("authorization"),
                     database: header("x-odoo-database"),
                     body: serde_json::from_slice(&buffer[head..head + length]).unwrap_or(Value::Null),
+                    bytes: buffer[head..head + length].to_vec(),
                 };
                 buffer.drain(..head + length);
                 return Ok(Some(call));
@@ -167,6 +169,7 @@ async fn answer(shared: &Shared, call: &Call) -> Reply {
         let sent = is_send.then(|| call.body["body"].as_str().unwrap_or_default());
         let path: Vec<_> = call.path.iter().map(String::as_str).collect();
         let fault = world.direct.take_fault(&call.method, &path).or_else(|| world.take_reading_fault(&call.query));
+        let fault = fault.or_else(|| world.take_upload_fault(&path));
         (fault.or_else(|| world.take_fault(room.map(String::as_str), sent)), world.delay)
     };
     if !delay.is_zero() {
@@ -212,6 +215,9 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
     }
     let mut world = shared.world();
     if let Some(answer) = direct::handle(&mut world, &call.method, &path, &call.body) {
+        return answer;
+    }
+    if let Some(answer) = media::handle(&mut world, call, &path) {
         return answer;
     }
     if let Some(answer) = stream::handle(&world, &call.method, &path, &call.query) {

@@ -150,6 +150,22 @@ impl User {
         Ok(said["event_id"].as_str().context("a sent message has an id")?.to_owned())
     }
 
+    /// Gives the homeserver a file; gives back its address, as `mxc://…`.
+    pub async fn upload(&self, name: &str, mimetype: &str, bytes: &[u8]) -> Result<String> {
+        let url = format!("{}/_matrix/media/v3/upload?filename={}", self.url, percent_encode(name));
+        let request =
+            self.http.post(url).bearer_auth(&self.token).header("Content-Type", mimetype).body(bytes.to_owned());
+        let answer: Value = request.send().await?.error_for_status()?.json().await?;
+        Ok(answer["content_uri"].as_str().context("an uploaded file has an address")?.to_owned())
+    }
+
+    /// The file at an address.
+    pub async fn download(&self, address: &str) -> Result<Vec<u8>> {
+        let place = address.strip_prefix("mxc://").context("an address of a file")?;
+        let url = format!("{}/_matrix/client/v1/media/download/{place}", self.url);
+        Ok(self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?.bytes().await?.to_vec())
+    }
+
     /// All events of a room that this user sees, oldest first.
     pub async fn timeline(&self, room: &str) -> Result<Vec<Event>> {
         let mut events = Vec::new();

@@ -1,0 +1,13 @@
+-- What is known of the file of a message: where Odoo gives it, the present time for the request, and where it stands on the homeserver
+-- if it has an address there. An address of another account, or from before the account was configured anew, is worth nothing.
+--
+-- $1 message id, $2 its lane
+-- No row when the message is gone.
+WITH message AS MATERIALIZED (
+    SELECT o.txn_id, o.backend_id FROM matrix_outbox AS o WHERE o.id = $1 AND o.lane = $2
+)
+SELECT b.files_url, current_database()::text AS database, EXTRACT(EPOCH FROM now())::bigint AS now, u.content_uri, COALESCE(u.is_uploaded, false) AS is_uploaded
+FROM message AS o
+JOIN matrix_backend AS b ON b.id = o.backend_id
+LEFT JOIN matrix_upload AS u
+    ON u.txn_id = o.txn_id AND u.backend_id = o.backend_id AND u.date >= COALESCE(b.configured_at, '-infinity')

@@ -1,0 +1,214 @@
+//! A message that is a file: the homeserver must have the file before the message can name it.
+//!
+//! The homeserver gives an address first, which is stored with the message; then Odoo gives the file and it is uploaded there. Whoever
+//! repeats any of it finds what was done before, so a file is uploaded once, whatever ends the worker in between.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
+
+use super::{
+    Delivery,
+    route::{SHORTEST_REST, Step},
+};
+use crate::{
+    failpoint::{self, Point},
+    matrix::{ContentUri, File, Homeserver},
+    message::{Failure, Message, Outcome, code},
+    store::KnownFile,
+    webhook::{Files, NoFile},
+};
+
+/// No larger file goes out, whatever the homeserver takes.
+const LARGEST: u64 = 100 << 20;
+
+/// Files in memory at the same time, in KiB. A larger one goes alone.
+const MEMORY: u32 = 64 << 10;
+
+/// How long the worker's proof of who asks for a file is good, in seconds.
+const PROOF_LASTS: i64 = 60;
+
+/// How long Odoo may be away before a file is given up, for the room's other messages wait behind it.
+const ODOO_AWAY_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Room in memory for files on their way.
+#[derive(Clone)]
+pub struct FileRoom(Arc<Semaphore>);
+
+impl Default for FileRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MEMORY as usize)))
+    }
+}
+
+impl FileRoom {
+    /// Waits until there is room. Ended by what other files take: each has its time limits.
+    async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
+        let kib = u32::try_from(bytes >> 10).unwrap_or(MEMORY).saturating_add(1).min(MEMORY);
+        self.0.clone().acquire_many_owned(kib).await.expect("nobody closes it")
+    }
+}
+
+/// `message` as it is sent: with the address of its file, which the homeserver has now.
+pub(super) async fn uploaded<'m>(
+    delivery: &Delivery<'_>,
+    homeserver: &Homeserver,
+    message: &'m Message,
+) -> Result<Cow<'m, Message>, Step> {
+    if !message.has_file {
+        return Ok(Cow::Borrowed(message));
+    }
+    let content: Map<String, Value> =
+        serde_json::from_str(&message.content).expect("the contract lets nothing in but a JSON object");
+    let known = delivery.context.store.file(&delivery.claim.lane, message.id).await;
+    let known = known.map_err(|error| unread(delivery, &error))?.ok_or(Step::Fenced)?;
+    let mut address = known.address.as_deref().and_then(ContentUri::parse);
+    if let Some(address) = address.as_ref().filter(|_| known.is_uploaded) {
+        return Ok(Cow::Owned(naming(message, content, address)));
+    }
+    let size = content.get("info").and_then(|info| info.get("size")).and_then(Value::as_u64).unwrap_or(LARGEST);
+    let most = check_size(homeserver, size).await?;
+    let _room = delivery.context.files.take(size).await;
+    // An address ends when nothing was uploaded to it for a day: then another one is taken, once.
+    for _ in 0..2 {
+        let given = match address.take() {
+            Some(address) => Some(address),
+            None => new_address(delivery, homeserver, message).await?,
+        };
+        let file = fetch(delivery, homeserver, message, &content, &known, most).await?;
+        let is_there = match &given {
+            Some(given) => homeserver.upload_to(given, file).await?,
+            None => {
+                address = Some(homeserver.upload_at_once(file).await?);
+                true
+            }
+        };
+        failpoint::reach(Point::Uploaded).await;
+        if let Some(address) = given.or(address.take()).filter(|_| is_there) {
+            keep(delivery, message, &address, true).await?;
+            return Ok(Cow::Owned(naming(message, content, &address)));
+        }
+    }
+    Err(Step::LaneLimited(SHORTEST_REST))
+}
+
+/// The most bytes that the file may have.
+async fn check_size(homeserver: &Homeserver, size: u64) -> Result<u64, Step> {
+    let most = match homeserver.largest_file().await {
+        Ok(most) => most.unwrap_or(LARGEST).min(LARGEST),
+        // It does not say.
+        Err(error) if error.is_refusal() => LARGEST,
+        Err(error) => return Err(error.into()),
+    };
+    if size <= most {
+        return Ok(most);
+    }
+    let text = format!("the file is too large: {}, and at most {} are taken", megabytes(size), megabytes(most));
+    Err(rejected("M_TOO_LARGE", text))
+}
+
+async fn new_address(
+    delivery: &Delivery<'_>,
+    homeserver: &Homeserver,
+    message: &Message,
+) -> Result<Option<ContentUri>, Step> {
+    let given = homeserver.file_address().await?;
+    failpoint::reach(Point::AddressGiven).await;
+    if let Some(address) = &given {
+        keep(delivery, message, address, false).await?;
+        failpoint::reach(Point::AddressStored).await;
+    }
+    Ok(given)
+}
+
+/// Odoo's file.
+async fn fetch(
+    delivery: &Delivery<'_>,
+    homeserver: &Homeserver,
+    message: &Message,
+    content: &Map<String, Value>,
+    known: &KnownFile,
+    most: u64,
+) -> Result<File, Step> {
+    let Some(url) = known.files_url.as_deref().filter(|url| !url.is_empty()) else {
+        return Err(rejected(code::FILE, "the backend sends no files: turn on «Send Files» on it in Odoo".to_owned()));
+    };
+    let until = known.now + PROOF_LASTS;
+    // What Odoo signs too: controllers/files.py of the addon.
+    let proof = homeserver.sign(&format!("org.odoo.file {} {} {until}", delivery.backend.id, message.txn_id));
+    let files = Files { url, database: &known.database, timeout: delivery.context.http_timeout, most };
+    let info = |key| content.get("info").and_then(|info| info.get(key)).and_then(Value::as_str);
+    match files.get(message.txn_id.as_str(), &format!("{until}.{proof}")).await {
+        Ok(bytes) => Ok(File {
+            name: content.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            mimetype: info("mimetype").unwrap_or_default().to_owned(),
+            bytes,
+        }),
+        Err(NoFile::Refused(text)) => Err(rejected(code::FILE, text)),
+        Err(NoFile::Later(text)) => {
+            let held = delivery.claim.held.filter(|held| held.id == message.id);
+            if held.and_then(|held| held.failing_for).is_some_and(|time| time >= ODOO_AWAY_FOR) {
+                return Err(rejected(code::FILE, text));
+            }
+            Err(Step::Unreachable(Failure::new(code::FILE, text)))
+        }
+    }
+}
+
+/// Stores where the file stands, or will stand.
+async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, is_there: bool) -> Result<(), Step> {
+    let lease = delivery.claim.lease();
+    match delivery.context.store.file_stored(&lease, message.id, address.as_str(), is_there).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Step::Fenced),
+        Err(error) => Err(unread(delivery, &error)),
+    }
+}
+
+fn unread(delivery: &Delivery<'_>, error: &crate::store::StoreError) -> Step {
+    warn!(%error, lane = %delivery.claim.lane, "Where a file stands could not be read or stored");
+    Step::LaneLimited(SHORTEST_REST)
+}
+
+fn rejected(code: &str, text: String) -> Step {
+    Step::Answered(Outcome::Rejected(Failure::new(code, text)))
+}
+
+fn megabytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
+    let megabytes = bytes as f64 / f64::from(1 << 20);
+    format!("{megabytes:.1} MB")
+}
+
+/// The message with the address of its file. Odoo does not write of a file what only holds once there is one.
+fn naming(message: &Message, mut content: Map<String, Value>, address: &ContentUri) -> Message {
+    let mimetype = content.get("info").and_then(|info| info.get("mimetype")).and_then(Value::as_str);
+    let kind = match mimetype.and_then(|mimetype| mimetype.split('/').next()) {
+        Some("image") => "m.image",
+        Some("video") => "m.video",
+        Some("audio") => "m.audio",
+        _ => "m.file",
+    };
+    content.insert("msgtype".to_owned(), json!(kind));
+    content.insert("url".to_owned(), json!(address.as_str()));
+    Message { content: Value::Object(content).to_string(), ..message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_larger_than_the_memory_for_files_waits_for_all_of_it() {
+        let room = FileRoom::default();
+
+        let alone = room.take(LARGEST).await;
+
+        assert_eq!(room.0.available_permits(), 0);
+        drop(alone);
+        let _small = room.take(10).await;
+        assert_eq!(room.0.available_permits(), MEMORY as usize - 1);
+    }
+}

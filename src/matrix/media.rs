@@ -1,0 +1,114 @@
+//! Files on the homeserver: an address first, then the file, so that whoever repeats it knows whether it was uploaded before.
+
+use std::{fmt, time::Duration};
+
+use reqwest::{Method, header::HeaderValue};
+use serde_json::Value;
+
+use super::{ANSWER_LIMIT, Homeserver, SendError, direct::is_unknown_endpoint};
+
+/// Bytes per second that any way to the homeserver should do.
+const SLOWEST: u64 = 64 << 10;
+
+/// Where a file stands: `mxc://<server>/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentUri(String);
+
+/// A file as it is uploaded.
+pub struct File {
+    pub name: String,
+    pub mimetype: String,
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for File {
+    /// Without what is in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+impl ContentUri {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (server, id) = text.strip_prefix("mxc://")?.split_once('/')?;
+        (!server.is_empty() && !id.is_empty() && !id.contains('/')).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Server and id.
+    fn parts(&self) -> (&str, &str) {
+        self.0["mxc://".len()..].split_once('/').expect("checked by parse")
+    }
+}
+
+impl Homeserver {
+    /// How large a file the homeserver takes, if it says.
+    pub async fn largest_file(&self) -> Result<Option<u64>, SendError> {
+        let ask = async |api: &[&str]| {
+            let bounds = (self.timeout, ANSWER_LIMIT);
+            self.ask(Method::GET, (api, &["config"]), &[], None, bounds).await
+        };
+        let answer = match ask(&["client", "v1", "media"]).await {
+            // Before version 1.11 of the specification.
+            Err(error) if is_unknown_endpoint(&error) => ask(&["media", "v3"]).await?,
+            answer => answer?,
+        };
+        Ok(answer.get("m.upload.size").and_then(Value::as_u64))
+    }
+
+    /// `POST /_matrix/media/v1/create`: an address for a file that is uploaded later; `None` where the homeserver cannot do that.
+    pub async fn file_address(&self) -> Result<Option<ContentUri>, SendError> {
+        let body = Some(("application/json", "{}".into()));
+        let bounds = (self.timeout, ANSWER_LIMIT);
+        match self.ask(Method::POST, (&["media", "v1"], &["create"]), &[], body, bounds).await {
+            Err(error) if is_unknown_endpoint(&error) => Ok(None),
+            answer => content_uri(&answer?).map(Some),
+        }
+    }
+
+    /// `PUT /_matrix/media/v3/upload/{serverName}/{mediaId}`. Says whether the address can be used: it ends if nothing comes for long.
+    pub async fn upload_to(&self, address: &ContentUri, file: File) -> Result<bool, SendError> {
+        let (server, id) = address.parts();
+        match self.upload(Method::PUT, &["upload", server, id], file).await {
+            // What was uploaded before stands there, and its answer was lost.
+            Err(SendError::Refused { errcode, .. }) if errcode == "M_CANNOT_OVERWRITE_MEDIA" => Ok(true),
+            Err(SendError::Refused { errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
+    /// `POST /_matrix/media/v3/upload`, for homeservers that give no address before.
+    pub async fn upload_at_once(&self, file: File) -> Result<ContentUri, SendError> {
+        content_uri(&self.upload(Method::POST, &["upload"], file).await?)
+    }
+
+    async fn upload(&self, method: Method, path: &[&str], file: File) -> Result<Value, SendError> {
+        let kind = HeaderValue::from_str(&file.mimetype).is_ok().then_some(&*file.mimetype);
+        let patience = self.timeout + Duration::from_secs(file.bytes.len() as u64 / SLOWEST);
+        let body = Some((kind.unwrap_or("application/octet-stream"), file.bytes.into()));
+        let query = [("filename", &*file.name)];
+        self.ask(method, (&["media", "v3"], path), &query, body, (patience, ANSWER_LIMIT)).await
+    }
+}
+
+fn content_uri(answer: &Value) -> Result<ContentUri, SendError> {
+    answer.get("content_uri").and_then(Value::as_str).and_then(ContentUri::parse).ok_or(SendError::not_matrix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_names_a_server_and_a_file_is_an_address() {
+        for text in ["mxc://x.org/abc", "mxc://x.org:8448/a"] {
+            assert_eq!(ContentUri::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["", "mxc://", "mxc://x.org", "mxc://x.org/", "mxc:///a", "https://x.org/a", "mxc://x.org/a/b"] {
+            assert_eq!(ContentUri::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Files of messages: where Odoo gives them, and where they stand on the homeserver.
+
+use super::{Store, StoreError, value};
+use crate::message::{Lane, Lease, MessageId};
+
+/// What is known of a message's file.
+#[derive(Clone, Debug)]
+pub struct KnownFile {
+    /// Where Odoo gives it.
+    pub files_url: Option<String>,
+    pub database: String,
+    /// Seconds since 1970 by the database's clock, which Odoo judges by.
+    pub now: i64,
+    /// Where it stands on the homeserver, or will.
+    pub address: Option<String>,
+    pub is_uploaded: bool,
+}
+
+impl Store {
+    /// What is known of the file of a message; `None` when the message is gone.
+    pub async fn file(&self, lane: &Lane, id: MessageId) -> Result<Option<KnownFile>, StoreError> {
+        let rows = self.query(include_str!("../../sql/file.sql"), &[&id, &lane.as_str()]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(KnownFile {
+            files_url: value(row, "files_url")?,
+            database: value(row, "database")?,
+            now: value(row, "now")?,
+            address: value(row, "content_uri")?,
+            is_uploaded: value(row, "is_uploaded")?,
+        }))
+    }
+
+    /// Stores where the file of a message stands, or will; false when another worker has the lane.
+    pub async fn file_stored(
+        &self,
+        lease: &Lease,
+        id: MessageId,
+        address: &str,
+        is_uploaded: bool,
+    ) -> Result<bool, StoreError> {
+        let sql = include_str!("../../sql/file_stored.sql");
+        let (lane, epoch) = (lease.lane.as_str(), lease.epoch);
+        let rows = self.query(sql, &[&self.name.owner, &lane, &epoch, &id, &address, &is_uploaded]).await?;
+        Ok(!rows.is_empty())
+    }
+}

@@ -1,0 +1,95 @@
+//! Files: an address first, then the file, which is taken once.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::json;
+
+use super::{Answer, Fault, Homeserver, World, http::Call};
+
+#[derive(Default)]
+pub(super) struct Media {
+    /// What stands at each address; nothing yet where it was only given.
+    files: HashMap<String, Option<Vec<u8>>>,
+    given: usize,
+    largest: Option<u64>,
+    /// It gives no address before the file.
+    is_old: bool,
+    faults: VecDeque<Fault>,
+}
+
+impl Homeserver {
+    /// The homeserver takes no larger file.
+    pub fn take_files_up_to(&self, bytes: u64) {
+        self.shared.world().media.largest = Some(bytes);
+    }
+
+    /// It knows only uploads that make their own address.
+    pub fn give_no_addresses(&self) {
+        self.shared.world().media.is_old = true;
+    }
+
+    /// The addresses at which nothing was uploaded end.
+    pub fn end_addresses(&self) {
+        self.shared.world().media.files.retain(|_, file| file.is_some());
+    }
+
+    /// The next `times` uploads meet `fault`.
+    pub fn fail_uploads(&self, times: usize, fault: Fault) {
+        self.shared.world().media.faults.extend(std::iter::repeat_n(fault, times));
+    }
+
+    /// All files that were uploaded.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        self.shared.world().media.files.values().flatten().cloned().collect()
+    }
+
+    /// The file at an address.
+    pub fn file(&self, address: &str) -> Option<Vec<u8>> {
+        self.shared.world().media.files.get(address).cloned().flatten()
+    }
+}
+
+impl World {
+    pub(super) fn take_upload_fault(&mut self, path: &[&str]) -> Option<Fault> {
+        path.starts_with(&["", "_matrix", "media", "v3", "upload"]).then(|| self.media.faults.pop_front()).flatten()
+    }
+}
+
+pub(super) fn handle(world: &mut World, call: &Call, path: &[&str]) -> Option<Answer> {
+    let media = &mut world.media;
+    let new_address = |media: &mut Media| {
+        media.given += 1;
+        format!("mxc://double.test/file{}", media.given)
+    };
+    let answer = match (call.method.as_str(), path) {
+        ("GET", ["v1", "media", "config"]) => match media.largest {
+            Some(largest) => Answer::ok(json!({ "m.upload.size": largest })),
+            None => Answer::ok(json!({})),
+        },
+        ("POST", ["", "_matrix", "media", "v1", "create"]) if media.is_old => {
+            Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request")
+        }
+        ("POST", ["", "_matrix", "media", "v1", "create"]) => {
+            let address = new_address(media);
+            media.files.insert(address.clone(), None);
+            Answer::ok(json!({ "content_uri": address }))
+        }
+        ("POST", ["", "_matrix", "media", "v3", "upload"]) => {
+            let address = new_address(media);
+            media.files.insert(address.clone(), Some(call.bytes.clone()));
+            Answer::ok(json!({ "content_uri": address }))
+        }
+        ("PUT", ["", "_matrix", "media", "v3", "upload", server, id]) => {
+            match media.files.get_mut(&format!("mxc://{server}/{id}")) {
+                None => Answer::refused(404, "M_NOT_FOUND", "Media ID has expired"),
+                Some(Some(_)) => Answer::refused(409, "M_CANNOT_OVERWRITE_MEDIA", "Media ID already has content"),
+                Some(place) => {
+                    *place = Some(call.bytes.clone());
+                    Answer::ok(json!({}))
+                }
+            }
+        }
+        _ => return None,
+    };
+    Some(answer)
+}

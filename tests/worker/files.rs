@@ -1,0 +1,159 @@
+//! Messages that are files: uploaded once, sent once, in their place among the others.
+
+use serde_json::json;
+use stack::{
+    homeserver::Fault,
+    webhook::{self, Webhook},
+    world::World,
+};
+
+use crate::BINARY;
+
+const ROOM: &str = "!case:double.test";
+
+const PDF: &[u8] = b"%PDF-1.4 \x00\xff not text";
+
+/// A world whose Odoo gives files.
+async fn open() -> (World, Webhook) {
+    let world = World::new(BINARY).await;
+    let odoo = Webhook::start().await.unwrap();
+    let sql = "UPDATE matrix_backend SET files_url = $1";
+    world.client.execute(sql, &[&odoo.files_url()]).await.unwrap();
+    (world, odoo)
+}
+
+/// Queues a file, which Odoo has if there are bytes.
+async fn enqueue(world: &World, odoo: &Webhook, name: &str, mimetype: &str, bytes: Option<&[u8]>) -> i64 {
+    if let Some(bytes) = bytes {
+        odoo.give(name, bytes);
+    }
+    let size = bytes.map_or(10, <[u8]>::len);
+    let content = json!({ "msgtype": "m.text", "body": name, "info": { "mimetype": mimetype, "size": size } });
+    let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id, attachment_id)
+        VALUES ($1, 'chatter', $2, $3, $4, 7) RETURNING id";
+    world.client.query_one(sql, &[&world.backend, &ROOM, &content, &name]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn files_stand_after_their_text_as_what_they_are() {
+    let (world, odoo) = open().await;
+    let ids = [
+        world.enqueue(ROOM, "Two files:").await,
+        enqueue(&world, &odoo, "Vertrag ä.pdf", "application/pdf", Some(PDF)).await,
+        enqueue(&world, &odoo, "photo.png", "image/png", Some(b"\x89PNG")).await,
+        world.enqueue(ROOM, "That was it.").await,
+    ];
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+    let events = world.homeserver.events();
+    let said: Vec<_> = events.iter().map(|event| (event.content["msgtype"].as_str().unwrap(), event.body())).collect();
+    let wanted =
+        [("m.text", "Two files:"), ("m.file", "Vertrag ä.pdf"), ("m.image", "photo.png"), ("m.text", "That was it.")];
+    assert_eq!(said, wanted);
+    let bytes = |place: usize| world.homeserver.file(events[place].content["url"].as_str().unwrap()).unwrap();
+    assert_eq!((bytes(1), bytes(2)), (PDF.to_owned(), b"\x89PNG".to_vec()));
+    assert_eq!(events[1].content["info"], json!({ "mimetype": "application/pdf", "size": PDF.len() }));
+    assert!(odoo.databases().len() == 1, "an Odoo with several databases hears which one is meant");
+}
+
+/// The same request again: the upload had worked, the event had been accepted.
+#[tokio::test]
+async fn a_file_whose_answers_are_lost_is_uploaded_once_and_sent_once() {
+    let (world, odoo) = open().await;
+    world.homeserver.fail_uploads(1, Fault::ResetAccepted);
+    world.homeserver.fail_room(ROOM, 1, Fault::ResetAccepted);
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.files(), [PDF]);
+    let stored = "SELECT count(*) FROM matrix_upload WHERE is_uploaded AND txn_id = 'a.pdf'";
+    assert_eq!(world.client.query_one(stored, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+/// An outage of the homeserver between upload and event: what is there is not fetched from Odoo again.
+#[tokio::test]
+async fn a_file_that_was_uploaded_before_is_not_uploaded_again() {
+    let (world, odoo) = open().await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    let worker = world.worker("w1");
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE NOT is_final)").await;
+    stack::world::kill(&worker).await;
+    world.homeserver.heal();
+
+    let _worker = world.worker("w2");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!((odoo.given("a.pdf"), world.homeserver.files().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_address_that_has_ended_is_replaced_by_another_one() {
+    let (world, odoo) = open().await;
+    odoo.fail_always(webhook::Fault::Status(503));
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    let worker = world.worker("w1");
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE NOT is_final AND error_code = 'org.odoo.file')").await;
+    world.homeserver.end_addresses();
+    odoo.heal();
+    stack::world::kill(&worker).await;
+    world.client.execute("UPDATE matrix_lane SET retry_at = NULL", &[]).await.unwrap();
+
+    let _worker = world.worker("w2");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.files(), [PDF]);
+}
+
+#[tokio::test]
+async fn a_homeserver_that_gives_no_addresses_gets_the_file_at_once() {
+    let (world, odoo) = open().await;
+    world.homeserver.give_no_addresses();
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.files(), [PDF]);
+}
+
+/// Each file has its own line in the log; what cannot go does not stop the rest.
+#[tokio::test]
+async fn a_file_that_cannot_go_fails_alone_and_says_why() {
+    let (world, odoo) = open().await;
+    world.homeserver.take_files_up_to(100);
+    let ids = [
+        world.enqueue(ROOM, "Files:").await,
+        enqueue(&world, &odoo, "large.pdf", "application/pdf", Some(&[7; 101])).await,
+        enqueue(&world, &odoo, "gone.pdf", "application/pdf", None).await,
+        enqueue(&world, &odoo, "good.pdf", "application/pdf", Some(PDF)).await,
+    ];
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["Files:", "good.pdf"]);
+    let log = world.log().await;
+    assert_eq!(log[1].error_code.as_deref(), Some("M_TOO_LARGE"));
+    assert_eq!(log[2].error_code.as_deref(), Some("org.odoo.file"));
+    assert!(log[2].error_message.as_deref().unwrap().contains("not in Odoo any more"), "{log:?}");
+    assert_eq!((odoo.given("large.pdf"), world.homeserver.files()), (0, vec![PDF.to_vec()]));
+}
+
+#[tokio::test]
+async fn more_bytes_than_odoo_said_are_not_read() {
+    let (world, odoo) = open().await;
+    world.homeserver.take_files_up_to(100);
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    odoo.give("a.pdf", &[7; 101]);
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.files(), [] as [Vec<u8>; 0]);
+    assert_eq!(world.log().await[0].error_code.as_deref(), Some("org.odoo.file"));
+}
