@@ -1,3 +1,4 @@
+from . import test_answers
 from . import test_bench
 from . import test_browser
 from . import test_create_room

@@ -242,6 +242,30 @@ class TestChatterHtml(BaseCase):
         self.assertEqual(reading.text, "The text")
         self.assertFalse(reading.is_cut)
 
+    def test_history_and_signatures_of_mail_clients_are_left_out(self):
+        """As they come without the marks that Odoo adds where it recognises some."""
+        classes = ["gmail_quote", "gmail_extra", "yahoo_quoted", "moz-cite-prefix"]
+        classes += ["OutlookMessageHeader", "protonmail_quote", "tutanota_quote"]
+        classes += ["zmail_extra", "signature_wrapper", "gmail_signature"]
+        classes += ["moz-signature", "o-signature-container", "protonmail_signature"]
+        marks = [f"class='{name} other'" for name in classes]
+        marks += ["id='divRplyFwdMsg'", "id='ms-outlook-mobile-signature'"]
+        marks += ["id='Signature'", "data-o-mail-quote='1'"]
+        for mark in marks:
+            source = f"<p>STAYS</p><div {mark}><p>GONE</p></div>"
+            with self.subTest(mark):
+                reading = chatter_html.read(source, is_mail=True)
+                self.assertEqual((reading.text, reading.html), (_STAYS, _STAYS))
+        outlook = "border:none;border-top:solid #E1E1E1 1.0pt"
+        for sender in ("From", "Von", "De"):
+            source = (
+                f"<p>STAYS</p><div style='{outlook}'><b>{sender}:</b> Ann</div>GONE"
+            )
+            with self.subTest(sender):
+                self.assertEqual(chatter_html.read(source, is_mail=True).text, _STAYS)
+        quoted = "<p>STAYS</p><p>On Monday Ann wrote:</p><blockquote>GONE</blockquote>"
+        self.assertEqual(chatter_html.read(quoted, is_mail=True).text, _STAYS)
+
     def test_what_is_cut_says_so_once(self):
         reading = chatter_html.read("<p>word</p>" * 100_000)
 

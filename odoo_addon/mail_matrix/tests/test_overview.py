@@ -1,7 +1,11 @@
+from ast import literal_eval
 from datetime import timedelta
+
+from lxml import etree
 
 from odoo.exceptions import AccessError
 
+from ..tools import words
 from .common import MatrixCase
 
 
@@ -110,6 +114,33 @@ class TestOverview(MatrixCase):
         overview = self.overview(self.manager)
 
         self.assertEqual((overview["waiting"], overview["troubles"]), ("0", []))
+
+    def test_the_lists_leave_out_the_same_codes_as_the_figures(self):
+        """Views cannot name the lists of tools.words."""
+        search = etree.fromstring(
+            self.env.ref("mail_matrix.matrix_log_view_search").arch
+        )
+        domains = {
+            name: search.xpath(f"//filter[@name='{name}']/@domain")[0]
+            for name in ("failed", "discarded", "untold")
+        }
+        domains["overview"] = self.env.ref("mail_matrix.matrix_overview_action").domain
+        codes = {
+            name: term[2]
+            for name, domain in domains.items()
+            for term in literal_eval(domain)
+            if term[0] == "error_code"
+        }
+
+        self.assertEqual(
+            codes,
+            {
+                "failed": words.NOT_FAILED,
+                "overview": words.NOT_FAILED,
+                "untold": words.NOT_TOLD,
+                "discarded": words.ERROR_DISCARDED,
+            },
+        )
 
     def test_a_delivery_has_a_short_name(self):
         long = self.log_row(payload="Dear all,\nthe files " + "are complete " * 2000)

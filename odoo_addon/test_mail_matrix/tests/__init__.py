@@ -23,4 +23,5 @@ from . import test_requeue
 from . import test_rpc
 from . import test_templates
 from . import test_template_rights
+from . import test_update
 from . import test_wizards
