@@ -2,7 +2,10 @@
 --
 -- $1 the name that this process is listed by, $2 host name, $3 process id, $4 version, $5 messages sent and $6 failed since the start,
 -- $7 the owner of its lanes, <name>/<incarnation>, by which it may have been listed before
-WITH gone AS (
+-- Whether a worker was seen at a time that is still to come: the clock was set back.
+WITH clock AS (
+    SELECT EXISTS (SELECT FROM matrix_worker AS w WHERE w.last_seen > now() AT TIME ZONE 'UTC' + interval '5 s') AS is_set_back
+), gone AS (
     DELETE FROM matrix_worker AS w
     WHERE w.name <> $1 AND (
         w.last_seen < now() AT TIME ZONE 'UTC' - interval '1 day'
@@ -16,3 +19,4 @@ ON CONFLICT (name) DO UPDATE SET
     hostname = excluded.hostname, pid = excluded.pid, version = excluded.version, last_seen = excluded.last_seen,
     sent_total = excluded.sent_total, failed_total = excluded.failed_total,
     started_at = CASE WHEN w.pid = excluded.pid AND w.hostname = excluded.hostname THEN w.started_at ELSE excluded.started_at END
+RETURNING (SELECT is_set_back FROM clock)

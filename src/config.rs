@@ -24,6 +24,9 @@ use crate::{
     seal::Keys,
 };
 
+/// The longest lease that a worker may have. As long others wait at most for a lane whose holder died before the clock was set back.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+
 /// What a lease must outlast beside two HTTP timeouts and the pause between them.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -59,9 +62,9 @@ impl Config {
             token_keys: token_keys(environment)?,
             worker_name,
             concurrency: number(environment, "WORKER_CONCURRENCY", 64, 1, 10_000)?,
-            lease: seconds(environment, "WORKER_LEASE_SECONDS", 30.0, 1.0, 3600.0)?,
-            http_timeout: seconds(environment, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 600.0)?,
-            retry_delay: Duration::from_millis(number(environment, "RETRY_DELAY_MS", 1000, 0, 600_000)?),
+            lease: seconds(environment, "WORKER_LEASE_SECONDS", 30.0, 1.0, LONGEST_LEASE.as_secs_f64())?,
+            http_timeout: seconds(environment, "HTTP_TIMEOUT_SECONDS", 10.0, 0.05, 300.0)?,
+            retry_delay: Duration::from_millis(number(environment, "RETRY_DELAY_MS", 1000, 0, 60_000)?),
             shutdown_grace: seconds(environment, "SHUTDOWN_GRACE_SECONDS", 20.0, 0.0, 3600.0)?,
             metrics_listen: address(environment, "METRICS_LISTEN")?,
         };
@@ -168,7 +171,7 @@ mod tests {
         for (variable, value, fix) in [
             ("WORKER_CONCURRENCY", "many", "1 to 10000"),
             ("WORKER_CONCURRENCY", "0", "1 to 10000"),
-            ("HTTP_TIMEOUT_SECONDS", "NaN", "0.05 to 600"),
+            ("HTTP_TIMEOUT_SECONDS", "NaN", "0.05 to 300"),
             ("WORKER_LEASE_SECONDS", "20", "at least"),
             ("WORKER_NAME", "a/b", "slash"),
             ("METRICS_LISTEN", "9184", "address and a port"),

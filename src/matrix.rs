@@ -23,7 +23,7 @@ use sha2::Sha256;
 pub use self::sync::DeviceNews;
 pub use self::{
     direct::{DirectList, Profile},
-    error::SendError,
+    error::{LONGEST_PAUSE, SendError},
     media::{ContentUri, File},
     rooms::{Creation, Membership, state_among},
     sync::{Heard, Names, Page, RoomEvent, Synced, before},

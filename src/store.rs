@@ -55,6 +55,7 @@ pub use self::{
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
     ring::{Ring, Standing, Walk},
+    workers::Seen,
 };
 use self::{attempts::Attempts, tenure::Name};
 use crate::{

@@ -14,9 +14,6 @@ use crate::{http, matrix};
 /// Odoo answers with next to nothing.
 const ANSWER_LIMIT: usize = 64 << 10;
 
-/// The longest pause that we obey.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
-
 /// The webhook of one backend.
 pub struct Webhook {
     http: reqwest::Client,
@@ -60,7 +57,7 @@ impl Webhook {
             Err(error) => return Answer::Later { pause: None, reason: transport(error) },
         };
         let status = answer.status().as_u16();
-        let pause = matrix::retry_after(answer.headers()).map(|pause| pause.min(LONGEST_PAUSE));
+        let pause = matrix::retry_after(answer.headers()).map(|pause| pause.min(matrix::LONGEST_PAUSE));
         // Read to its end, so that the connection serves the next call.
         let mut size = 0;
         loop {

@@ -8,7 +8,7 @@ use crate::message::{Failure, Outcome, Reply, code};
 
 /// A pause without a number from the homeserver, and the longest that we obey before we ask again.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Refusals of the account or of every message, whatever the status: those of the specification (client-server API, "Common error
 /// codes" and "Other error codes") and those that Synapse adds.

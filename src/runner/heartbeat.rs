@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time::sleep};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Shared;
-use crate::config;
+use crate::{config, matrix};
 
 /// Odoo and `status` miss a worker after two minutes.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -18,6 +18,8 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     let totals = &shared.context.metrics.totals;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut listed = None;
+    // It may have been while no worker ran.
+    let mut is_clock_set_back = true;
     // Waits until it is known what this process is called, or for the end.
     tokio::select! {
         () = store.relisted(None) => {}
@@ -26,8 +28,14 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     loop {
         let (sent, failed) = totals.read();
         match store.worker_seen(&host, count(sent), count(failed)).await {
-            Ok(name) => listed = Some(name),
+            Ok(seen) => {
+                listed = Some(seen.name);
+                is_clock_set_back |= seen.is_clock_set_back;
+            }
             Err(error) => warn!(%error, "The heartbeat could not be written"),
+        }
+        if is_clock_set_back {
+            is_clock_set_back = !follow_clock(&shared).await;
         }
         // Waits for the next heartbeat, another process of the same name, or the end.
         tokio::select! {
@@ -38,5 +46,21 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     }
     if let Err(error) = store.worker_gone(&host).await {
         warn!(%error, "The heartbeat row could not be taken away");
+    }
+}
+
+/// The clock of the database may have been set back: nothing waits for times of before. Says whether that could be written.
+async fn follow_clock(shared: &Shared) -> bool {
+    match shared.context.store.clock_set_back(config::LONGEST_LEASE, matrix::LONGEST_PAUSE).await {
+        Ok(0) => true,
+        Ok(rows) => {
+            info!(rows, "The clock of the database was set back; what it had put off for too long is due");
+            shared.wakeups.wake();
+            true
+        }
+        Err(error) => {
+            warn!(%error, "Whether the clock of the database was set back is not known; trying again");
+            false
+        }
     }
 }

@@ -1,6 +1,16 @@
 //! The row by which Odoo and `status` know that this process lives.
 
-use super::{Store, StoreError, int};
+use std::time::Duration;
+
+use super::{Store, StoreError, int, millis, value};
+
+/// What a heartbeat tells.
+pub struct Seen {
+    /// The name that this worker is listed by.
+    pub name: String,
+    /// The clock of the database was set back since a worker was seen last.
+    pub is_clock_set_back: bool,
+}
 
 impl Store {
     /// Ends when the list of workers needs another row of this process: now that it is known who has the name, or at a change.
@@ -11,16 +21,29 @@ impl Store {
         }
     }
 
-    /// The heartbeat row of this worker, which runs on `host`. Returns the name that it is listed by.
-    pub async fn worker_seen(&self, host: &str, sent: i64, failed: i64) -> Result<String, StoreError> {
+    /// The heartbeat row of this worker, which runs on `host`.
+    pub async fn worker_seen(&self, host: &str, sent: i64, failed: i64) -> Result<Seen, StoreError> {
         let listed = self.name.listed().to_owned();
         let pid = int(std::process::id());
-        self.query(
-            include_str!("../../sql/worker_seen.sql"),
-            &[&listed, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed, &self.name.owner],
-        )
-        .await?;
-        Ok(listed)
+        let rows = self
+            .query(
+                include_str!("../../sql/worker_seen.sql"),
+                &[&listed, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed, &self.name.owner],
+            )
+            .await?;
+        let is_clock_set_back = rows.first().map_or(Ok(false), |row| value(row, 0))?;
+        Ok(Seen { name: listed, is_clock_set_back })
+    }
+
+    /// Ends rests, pauses and leases that lie further ahead than any worker sets them. Returns how many rows it changed.
+    pub async fn clock_set_back(&self, longest_lease: Duration, longest_pause: Duration) -> Result<i64, StoreError> {
+        let (lease, pause) = (millis(longest_lease), millis(longest_pause));
+        let rows = self.query(include_str!("../../sql/clock_set_back.sql"), &[&lease, &pause]).await?;
+        match self.query(include_str!("../../sql/clock_set_back_followers.sql"), &[&lease]).await {
+            // Earlier contracts know of no such accounts.
+            Ok(_) | Err(StoreError::Contract(_)) => rows.first().map_or(Ok(0), |row| value(row, 0)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the heartbeat row away at a clean stop.

@@ -7,6 +7,7 @@ use std::{
 
 use stack::{
     debian, faketime,
+    homeserver::Fault,
     process::Signal,
     report,
     world::{World, kill},
@@ -72,6 +73,99 @@ async fn take_over(holder: &str, heir: &str) -> Duration {
     assert!(waited <= LEASE + Duration::from_secs(1), "{waited:?}");
     producer.assert_delivered(&world).await;
     waited
+}
+
+const AWAY: &str = "!away:double.test";
+const LEFT: &str = "!left:double.test";
+
+/// All times that the database has lie an hour further ahead. Whatever is done with them compares them with the clock, so this is the
+/// same as setting the clock back, for one database instead of all.
+const AN_HOUR_BACK: &str = "
+    UPDATE matrix_lane SET lease_until = lease_until + interval '1 h', retry_at = retry_at + interval '1 h',
+        first_failed_at = first_failed_at + interval '1 h';
+    UPDATE matrix_backend_status SET paused_until = paused_until + interval '1 h', next_send_at = next_send_at + interval '1 h',
+        next_probe_at = next_probe_at + interval '1 h', since = since + interval '1 h', checked_at = checked_at + interval '1 h';
+    UPDATE matrix_worker SET last_seen = last_seen + interval '1 h', started_at = started_at + interval '1 h';
+    UPDATE matrix_outbox SET queued_at = queued_at + interval '1 h';
+    UPDATE matrix_log SET date = date + interval '1 h', queued_at = queued_at + interval '1 h'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_clock_that_is_set_back_by_an_hour_delays_nothing_by_an_hour() {
+    let _turn = beside().await;
+    let stopped = "state = 'down', probe_interval_ms = 5000, next_probe_at = now() AT TIME ZONE 'UTC' + interval '5 s'";
+    let limited = "state = 'rate_limited', interval_ms = 50, paused_until = now() AT TIME ZONE 'UTC' + interval '5 s',
+        next_send_at = now() AT TIME ZONE 'UTC' + interval '5 s'";
+    let (running, between) = tokio::join!(set_back(stopped, true), set_back(limited, false));
+
+    report::record(
+        "the database's clock is set back by an hour",
+        "one room rests, one is leased by a dead worker, the account is stopped or limited; while the worker runs, and while none \
+         runs: all goes on within a minute, the dead worker's room after 15 minutes at most",
+        &format!("after {running:.1} s while it runs, {between:.1} s when it starts afterwards"),
+    );
+}
+
+/// Returns after how many seconds all is delivered but what a dead worker holds.
+async fn set_back(state: &str, is_running: bool) -> f64 {
+    let mut world = World::new(BINARY).await;
+    world.homeserver.fail_shard(&[AWAY], Fault::Page { status: 502 });
+    let worker = world.worker("w1");
+    let mut ids = world.enqueue_many(&[AWAY], "message", 2).await;
+    world.until_resting(AWAY).await;
+    if !is_running {
+        worker.stop(Signal::TERM).await.unwrap();
+    }
+    let backend = world.backend;
+    let before = format!(
+        "INSERT INTO matrix_backend_status (backend_id, config_version)
+            SELECT id, config_version FROM matrix_backend WHERE id = {backend} ON CONFLICT DO NOTHING;
+        UPDATE matrix_backend_status SET {state};
+        INSERT INTO matrix_lane (lane, owner, epoch, lease_until)
+            VALUES ('{backend}/{LEFT}', 'dead/1', 1, now() AT TIME ZONE 'UTC' + interval '20 s')"
+    );
+    let transaction = world.client.transaction().await.unwrap();
+    transaction.batch_execute(&before).await.unwrap();
+    transaction.batch_execute(AN_HOUR_BACK).await.unwrap();
+    transaction.commit().await.unwrap();
+    world.homeserver.heal();
+    let began = Instant::now();
+    ids.push(world.enqueue("!other:double.test", "another").await);
+    let left = world.enqueue(LEFT, "left").await;
+
+    let _worker = (!is_running).then(|| world.worker("w2"));
+    world.until(&format!("SELECT NOT EXISTS (SELECT FROM matrix_outbox WHERE id <> {left})")).await;
+    let took = began.elapsed().as_secs_f64();
+
+    world.assert_in_order(&[AWAY], "message", 2);
+    let is_bounded = format!(
+        "SELECT lease_until - now() AT TIME ZONE 'UTC' BETWEEN interval '10 min' AND interval '15 min' FROM matrix_lane
+            WHERE lane = '{backend}/{LEFT}'"
+    );
+    assert!(world.client.query_one(&is_bounded, &[]).await.unwrap().get::<_, bool>(0), "the dead worker's lease");
+    world.client.execute("UPDATE matrix_lane SET lease_until = lease_until - interval '15 min'", &[]).await.unwrap();
+    ids.push(left);
+    world.assert_settled(&ids).await;
+    took
+}
+
+/// The one who sends counts its time by another clock, so nobody may take its lane.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_living_worker_keeps_its_lanes_when_the_database_clock_is_set_back() {
+    let _turn = beside().await;
+    let world = World::new(BINARY).await;
+    let _holder = world.worker_with("holder", &[("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "25")]);
+    world.homeserver.hold_answers();
+    let id = world.enqueue("!slow:double.test", "slow").await;
+    world.homeserver.until_events(1).await;
+    world.client.batch_execute(AN_HOUR_BACK).await.unwrap();
+
+    let _heir = world.worker("heir");
+    world.until("SELECT count(*) = 2 FROM matrix_worker WHERE last_seen <= now() AT TIME ZONE 'UTC'").await;
+
+    world.homeserver.release();
+    world.assert_settled(&[id]).await;
+    assert!(!world.worker_logs().contains("aken over"), "{}", world.worker_logs());
+    assert!(!world.worker_logs().contains("Took over"), "{}", world.worker_logs());
 }
 
 /// What makes a program see another time of day. Its monotonic clock, like that of any machine, goes on as it should.

@@ -32,7 +32,7 @@ enum Cause {
     Limit,
     /// The account is limited, and its only lane is leased elsewhere.
     SlotInVain,
-    /// Two failures of one message.
+    /// Two failures of one message, and `whoami` fails too: one room alone stops no account.
     Outage,
     /// The homeserver is back after an outage.
     Return,
@@ -47,7 +47,7 @@ enum Cause {
 }
 
 /// The slowest first: without its tables the worker looks every ten seconds, and a state that it cannot record it keeps for five.
-const STATEMENTS: [(&str, Cause); 23] = [
+const STATEMENTS: [(&str, Cause); 24] = [
     ("contract_version", Cause::Start),
     ("status_limited", Cause::Limit),
     ("status_stopped", Cause::Outage),
@@ -70,6 +70,7 @@ const STATEMENTS: [(&str, Cause); 23] = [
     ("pg_listening_channels", Cause::NameTaken),
     (CONNECT, Cause::NewConnections),
     ("worker_seen", Cause::Start),
+    ("clock_set_back", Cause::Start),
     ("worker_gone", Cause::Stop),
 ];
 
@@ -189,7 +190,7 @@ impl Stage {
                 self.producer.more(world, 1).await;
             }
             Cause::Outage => {
-                world.homeserver.fail_next(2, Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+                world.homeserver.fail_always(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
                 self.producer.more(world, 1).await;
             }
             Cause::Return => nudge(world).await,
@@ -238,6 +239,10 @@ impl Stage {
         let worker = self.worker.as_ref().unwrap();
         assert_eq!(worker.exit_status().unwrap(), None, "{cause:?}\n{}", worker.tail());
         self.world.until(LISTENS).await;
+        if cause == Cause::Stop {
+            // Who was never listed takes no row away when it stops.
+            self.world.until(&format!("SELECT EXISTS (SELECT FROM matrix_worker WHERE pid = {})", worker.id())).await;
+        }
     }
 
     async fn stop(&mut self) {

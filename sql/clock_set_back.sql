@@ -1,0 +1,51 @@
+-- The clock of the database was set back, perhaps while no worker ran: what was written before takes effect that much too late. So
+-- what lies further ahead than a worker ever sets it counts as over. Only a lease stays as long as the longest that any worker may
+-- have: its holder may be alive, and counts its time by another clock.
+-- Reads every lane. It runs when a worker starts and after such a step.
+--
+-- $1 longest lease in ms, $2 longest pause that a homeserver may ask for, in ms
+-- How many rows were changed.
+WITH bound AS MATERIALIZED (
+    SELECT now_utc, now_utc + $1::bigint * interval '1 ms' AS lease, now_utc + $2::bigint * interval '1 ms' AS pause,
+        -- Rests of rooms that fail and pauses between probes are shorter.
+        now_utc + interval '2 min' AS rest
+    FROM (SELECT now() AT TIME ZONE 'UTC' AS now_utc) AS t
+), ahead AS MATERIALIZED (
+    SELECT l.id, rest.is_over
+    FROM matrix_lane AS l
+    CROSS JOIN bound
+    CROSS JOIN LATERAL (
+        SELECT l.retry_at > CASE WHEN l.last_error IS NULL THEN bound.pause ELSE bound.rest END AS is_over
+    ) AS rest
+    WHERE l.lease_until > bound.lease OR rest.is_over OR l.first_failed_at > bound.now_utc
+    -- All writers lock lanes in this order, so two of them cannot block each other.
+    ORDER BY l.lane
+    FOR UPDATE OF l
+), lane AS (
+    UPDATE matrix_lane AS l
+    -- Not by LEAST, which takes NULL for later than everything.
+    SET lease_until = CASE WHEN l.lease_until > bound.lease THEN bound.lease ELSE l.lease_until END,
+        retry_at = CASE WHEN ahead.is_over THEN NULL ELSE l.retry_at END,
+        first_failed_at = CASE WHEN l.first_failed_at > bound.now_utc THEN bound.now_utc ELSE l.first_failed_at END
+    FROM ahead CROSS JOIN bound
+    WHERE l.id = ahead.id
+    RETURNING l.id
+), status AS (
+    UPDATE matrix_backend_status AS s
+    SET paused_until = CASE WHEN s.paused_until > bound.pause THEN bound.now_utc ELSE s.paused_until END,
+        next_send_at = CASE WHEN s.next_send_at > bound.pause THEN bound.now_utc ELSE s.next_send_at END,
+        next_probe_at = CASE WHEN s.next_probe_at > bound.rest THEN bound.now_utc ELSE s.next_probe_at END,
+        since = CASE WHEN s.since > bound.now_utc THEN bound.now_utc ELSE s.since END,
+        checked_at = CASE WHEN s.checked_at > bound.now_utc THEN bound.now_utc ELSE s.checked_at END
+    FROM bound
+    WHERE s.paused_until > bound.pause OR s.next_send_at > bound.pause OR s.next_probe_at > bound.rest
+        OR s.since > bound.now_utc OR s.checked_at > bound.now_utc
+    RETURNING s.id
+), worker AS (
+    UPDATE matrix_worker AS w
+    SET last_seen = LEAST(w.last_seen, bound.now_utc), started_at = LEAST(w.started_at, bound.now_utc)
+    FROM bound
+    WHERE w.last_seen > bound.now_utc OR w.started_at > bound.now_utc
+    RETURNING w.id
+)
+SELECT (SELECT count(*) FROM lane) + (SELECT count(*) FROM status) + (SELECT count(*) FROM worker) AS changed
