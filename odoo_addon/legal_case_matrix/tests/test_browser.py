@@ -105,9 +105,13 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             const count = (number) => shows(
                 "button[name=action_view_matrix_messages] .o_stat_value", number);
             await count("3");
+            await click(".nav-link[name=matrix]");
+            await click(".o_matrix_deliveries button[name=matrix_retry]");
+            await count("4");
+            if (one("button[name=matrix_retry]")) throw new Error("Retry again?");
             (await shows(".o_arrow_button", "Court")).click();
             // The move is a message once the case is saved.
-            await count("4");
+            await count("5");
             await click("button[name=action_view_matrix_messages]");
             const row = (text, outcome) => until(() =>
                 [...document.querySelectorAll(".o_data_row")].find((row) =>

@@ -14,6 +14,7 @@ from . import matrix_event_mixin
 from . import matrix_deliveries_mixin
 from . import matrix_thread_mixin
 from . import matrix_draft
+from . import matrix_failure_notice
 from . import res_users
 from . import matrix_contact
 from . import res_partner

@@ -38,7 +38,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         ``rows``: the newest first, each a dict: ``key``, ``date`` (UTC), ``event``,
         ``text`` (shortened), ``outcome`` (waiting, ok, failed or held),
         ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (what people
-        in the room think of it), ``log_id``.
+        in the room think of it), ``log_id``, ``can_retry``.
         ``troubles``: in plain words, that the room takes nothing.
         ``count``: how many messages there are in all.
         Raises AccessError where the user may not read the record, or no deliveries at
@@ -117,6 +117,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "note": log.error_message if log.outcome != "ok" else False,
             "reactions": log.reactions,
             "log_id": log.id,
+            "can_retry": False,
         }
 
     def _matrix_waiting_note(self, row):

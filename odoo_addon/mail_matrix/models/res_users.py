@@ -7,6 +7,7 @@ from odoo.tools.sql import index_exists
 from ..tools import content as contents
 
 _MAPPING = {"matrix_user_id", "matrix_display_name"}
+_OWN = {*_MAPPING, "matrix_failure_notice"}
 # In seconds.
 _WHILE_TYPING = {"connect_timeout": 1, "read_timeout": 2, "total_timeout": 3}
 
@@ -28,6 +29,17 @@ class ResUsers(models.Model):
         groups="mail_matrix.group_matrix_user",
         help="What others see there. Empty: the name in Odoo.",
     )
+    matrix_failure_notice = fields.Selection(
+        [
+            ("activity", "By an activity on the record"),
+            ("notification", "By a notification"),
+            ("none", "Not at all"),
+        ],
+        string="Failed Matrix Messages",
+        default="activity",
+        groups="mail_matrix.group_matrix_user",
+        help="How you hear of a message that you caused and that could not be sent.",
+    )
 
     def init(self):
         result = super().init()
@@ -43,11 +55,11 @@ class ResUsers(models.Model):
 
     @property
     def SELF_READABLE_FIELDS(self):
-        return [*super().SELF_READABLE_FIELDS, *_MAPPING]
+        return [*super().SELF_READABLE_FIELDS, *_OWN]
 
     @property
     def SELF_WRITEABLE_FIELDS(self):
-        return [*super().SELF_WRITEABLE_FIELDS, *_MAPPING]
+        return [*super().SELF_WRITEABLE_FIELDS, *_OWN]
 
     @api.constrains("matrix_user_id")
     def _check_matrix_user_id(self):

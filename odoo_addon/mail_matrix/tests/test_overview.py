@@ -83,6 +83,47 @@ class TestOverview(MatrixCase):
         )
         self.assertIs(self.overview(self.user)["waiting_by"], False)
 
+    def test_a_week_is_compared_with_the_one_before(self):
+        self.assertFalse(self.overview(self.manager)["week"]["trend"])
+        now = self.env.cr.now()
+        for days, status in ((1, "ok"), (2, "ok"), (6, "ok"), (3, "failed"), (9, "ok")):
+            date = now - timedelta(days=days)
+            self.log_row(date=date, backend_id=self.backend.id, status=status)
+        self.log_row(
+            date=now - timedelta(days=13), backend_id=self.backend.id, status="ok"
+        )
+
+        week = self.overview(self.manager)["week"]
+
+        self.assertEqual((week["sent"], week["failed"]), ("3", "1"))
+        self.assertEqual((week["before"], week["trend"]), ("2", "+50 %"))
+        self.assertIs(self.overview(self.user)["week"], False)
+
+    def test_slow_rooms_are_named_by_their_median(self):
+        now = self.env.cr.now()
+        for room, seconds in (
+            ("!slow", (8, 8, 10000)),
+            ("!fast", (0, 0, 10000)),
+            ("!middle", (3,)),
+        ):
+            for second in seconds:
+                self.log_row(
+                    date=now,
+                    queued_at=now - timedelta(seconds=second),
+                    room_id=room,
+                    backend_id=self.backend.id,
+                )
+
+        rooms = self.overview(self.manager)["slow_rooms"]
+
+        self.assertEqual(
+            [(room["name"], room["took"]) for room in rooms],
+            [("!slow", "8 seconds"), ("!middle", "3 seconds")],
+        )
+        company = self.env["res.company"].create({"name": "Elsewhere"})
+        self.backend.company_id = company
+        self.assertEqual(self.overview(self.manager)["slow_rooms"], [])
+
     def test_it_tells_which_backend_is_in_trouble(self):
         self.backend_state("unauthorized", reason="M_UNKNOWN_TOKEN")
 

@@ -60,6 +60,9 @@ class TestBrowser(BrowserCase):
         self.env.cr.execute("DELETE FROM matrix_worker")
         self.ticket._matrix_enqueue("manual", "Hello")
         self.log(self.outbox()[0], status="ok")
+        self.env.cr.execute(
+            "UPDATE matrix_log SET queued_at = date - interval '9 seconds'"
+        )
         self.ticket._matrix_enqueue("manual", "Still here")
         self.browse(
             "/odoo/action-mail_matrix.matrix_overview_action",
@@ -67,6 +70,10 @@ class TestBrowser(BrowserCase):
             await until(() => one(".o_graph_renderer canvas"));
             await shows(".alert-danger", "No worker was seen");
             await shows(".o_matrix_waiting_by tr", "Manual message");
+            await shows(".o_matrix_week", "In the last 7 days");
+            await shows(".o_matrix_slow_rooms tr", "9 seconds");
+            (await shows(".o_matrix_slow_rooms a", "Leaking tap")).click();
+            await until(() => one("button[name=action_matrix_send_test]"));
             """,
             "matrix-manager",
         )

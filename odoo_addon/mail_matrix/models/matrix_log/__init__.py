@@ -5,3 +5,4 @@ from . import requeue
 from . import retried
 from . import retention
 from . import overview
+from . import overview_week

@@ -18,6 +18,10 @@ class MatrixLog(models.Model):
         A message that had arrived after all is not sent twice: the homeserver and the
         worker know its id.
         """
+        self._check_manager()
+        return self._retry()
+
+    def _retry(self):
         left = Counter()
         messages = self._messages_to_requeue(left)
         active = messages.filtered(lambda row: row.backend_id.is_active)
@@ -32,6 +36,7 @@ class MatrixLog(models.Model):
             self.env["matrix.mirror"]._follow_requeued(
                 (message, {"txn_id": message.txn_id}) for message in queued
             )
+            self.env["matrix.failure.notice"]._settle(queued.ids)
         return self._requeued_notification(count, left)
 
     @api.model
@@ -89,6 +94,7 @@ class MatrixLog(models.Model):
         now: the old ones may be the reason why they failed. What that room must not
         have is left out.
         """
+        self._check_manager()
         left = Counter()
         rows = []
         messages = self._messages_to_requeue(left)
@@ -107,6 +113,7 @@ class MatrixLog(models.Model):
         rows = [(message, row) for message, row in rows if message.id in mine]
         self.env["matrix.outbox"]._insert_rows([row for _message, row in rows])
         self.env["matrix.mirror"]._follow_requeued(rows)
+        self.env["matrix.failure.notice"]._settle(mine)
         return self._requeued_notification(len(rows), left)
 
     @api.model
@@ -197,7 +204,6 @@ class MatrixLog(models.Model):
 
         :param Counter left: what cannot is counted here, by the reason in plain words
         """
-        self._check_manager()
         self.browse().check_access("read")
         # Rows that were deleted meanwhile are left out in silence.
         found = self.exists()

@@ -4,6 +4,7 @@ from . import create
 from . import health
 from . import trouble
 from . import people
+from . import retry
 from . import chatter
 from . import inbound
 from . import access

@@ -97,6 +97,12 @@ export class MatrixDeliveries extends Component {
         return classes[outcome] || "text-bg-warning";
     }
 
+    async retry(row) {
+        const {resId, resModel} = this.props.record;
+        await this.orm.call(resModel, "action_matrix_retry", [[resId], row.log_id]);
+        await this.restart();
+    }
+
     open(row) {
         if (row.log_id) {
             this.action.doAction({

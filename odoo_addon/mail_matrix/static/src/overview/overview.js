@@ -53,6 +53,21 @@ export class MatrixOverview extends Component {
         });
     }
 
+    openRoom(room) {
+        if (room.res_id) {
+            return this.openHeld(room);
+        }
+        return this.action.doAction("mail_matrix.matrix_log_action", {
+            additionalContext: {search_default_room_id: room.lane},
+        });
+    }
+
+    openWeek() {
+        this.action.doAction("mail_matrix.matrix_log_action", {
+            additionalContext: {search_default_last_week: 1, search_default_group_date: 1},
+        });
+    }
+
     openFailing() {
         return this.action.doAction("mail_matrix.matrix_lane_action", {
             additionalContext: {search_default_failing: 1},

@@ -1,0 +1,98 @@
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from .common import LegalMatrixCase
+
+
+@tagged("post_install", "-at_install")
+class TestFailureNotice(LegalMatrixCase):
+    """Who caused a message hears that it failed, and sends it again on the case."""
+
+    def fail(self, text="Please come", user=None):
+        self.case.with_user(user or self.lawyer)._matrix_enqueue("manual", text)
+        return self.log(self.outbox()[-1], error_message="Not in this room")
+
+    def tell(self):
+        self.env["matrix.failure.notice"]._cron_tell()
+        return self.activities()
+
+    def activities(self):
+        self.env.invalidate_all()
+        return self.case.sudo().activity_ids
+
+    def inbox(self):
+        partner = self.lawyer.partner_id
+        about = [("res_id", "=", self.case.id), ("model", "=", self.case._name)]
+        return self.env["mail.message"].search(
+            [*about, ("notified_partner_ids", "in", partner.ids)]
+        )
+
+    def test_an_activity_says_what_failed_once(self):
+        self.fail()
+        activity = self.tell()
+
+        self.assertEqual(activity.user_id, self.lawyer)
+        self.assertEqual(activity.summary, "Not sent to Matrix: Please come")
+        self.assertIn("Not in this room", activity.note)
+        self.fail("And again")
+        self.assertEqual(self.tell(), activity)
+        self.assertEqual(self.env["matrix.failure.notice"]._read_untold(), [])
+        self.assertFalse(self.inbox())
+
+    def test_who_prefers_it_gets_a_notification_or_nothing(self):
+        self.lawyer.with_user(self.lawyer).matrix_failure_notice = "notification"
+        self.fail()
+        self.assertFalse(self.tell())
+        self.assertIn("Not in this room", self.inbox().body)
+
+        self.lawyer.matrix_failure_notice = "none"
+        self.fail()
+        self.tell()
+        self.assertEqual(len(self.inbox()), 1)
+
+    def test_nothing_is_told_of_what_has_not_failed(self):
+        log = self.fail()
+        self.case.with_user(self.lawyer)._matrix_enqueue("manual", "Held")
+        self.log(self.outbox()[-1], is_final=False)
+        self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
+        log.with_user(self.manager).action_retry()
+
+        self.assertFalse(self.tell())
+
+    def test_who_may_not_read_the_case_any_more_is_told_nothing(self):
+        self.fail()
+        branch = self.env["res.company"].create({"name": "Branch"})
+        self.case.sudo().write({"company_id": branch.id, "user_id": False})
+        self.commit()
+
+        self.assertFalse(self.tell())
+        self.assertFalse(self.inbox())
+
+    def test_the_activity_goes_when_all_is_queued_again(self):
+        first, second = self.fail("One"), self.fail("Two")
+        self.assertTrue(self.tell())
+        case = self.case.with_user(self.lawyer)
+        rows = {row["text"]: row for row in case.get_matrix_deliveries()["rows"]}
+        self.assertTrue(rows["One"]["can_retry"])
+
+        case.action_matrix_retry(first.id)
+        self.assertTrue(self.activities())
+        case.action_matrix_retry(second.id)
+        self.assertFalse(self.activities())
+        self.assertEqual(self.bodies(), ["One", "Two"])
+        rows = {row["key"]: row for row in case.get_matrix_deliveries()["rows"]}
+        self.assertFalse(rows[f"log-{first.id}"]["can_retry"])
+        with self.assertRaises(UserError):
+            case.action_matrix_retry(first.id)
+
+    def test_only_failed_messages_of_the_case_are_retried_by_who_may_write_it(self):
+        other = self.create_case(name="Other")
+        self.settle()
+        log = self.fail()
+        with self.assertRaises(UserError):
+            other.action_matrix_retry(log.id)
+        reader = self.make_user("reader", "mail_matrix.group_matrix_user")
+        with self.assertRaises(AccessError):
+            self.case.with_user(reader).action_matrix_retry(log.id)
+        with self.assertRaises(AccessError):
+            log.with_user(self.lawyer).action_retry()

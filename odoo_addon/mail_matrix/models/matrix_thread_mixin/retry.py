@@ -1,0 +1,43 @@
+from odoo import models
+from odoo.exceptions import UserError
+
+from ...tools import words
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """What failed is sent again from the record, by who may write to its room."""
+
+    _inherit = "matrix.thread.mixin"
+
+    def _matrix_logged_row(self, log):
+        row = super()._matrix_logged_row(log)
+        may_send = self._matrix_is_user() and self.has_access("write")
+        return {**row, "can_retry": may_send and self._matrix_can_retry(log)}
+
+    def _matrix_can_retry(self, log):
+        return (
+            log.outcome == "failed"
+            and log.error_code != words.ERROR_DELETED
+            and bool(log.content and log.txn_id)
+            and not log.was_retried
+        )
+
+    def action_matrix_retry(self, log_id):
+        """Queue a failed message of this record again; return a notification.
+
+        Raises AccessError where the person could not write to the room either.
+        """
+        self.ensure_one()
+        self._matrix_check_person()
+        log = self.env["matrix.log"].search(
+            [
+                ("id", "=", log_id),
+                ("res_model", "=", self._name),
+                ("res_id", "=", self.id),
+            ]
+        )
+        if not log or log.outcome != "failed":
+            raise UserError(
+                self.env._("This message is no failed message of this record.")
+            )
+        return log._retry()
