@@ -39,6 +39,7 @@
             "mail_matrix/static/src/deliveries/**/*",
             "mail_matrix/static/src/message_count/**/*",
             "mail_matrix/static/src/setup/**/*",
+            "mail_matrix/static/src/text_editor/**/*",
         ],
         "web.assets_backend_lazy": ["mail_matrix/static/src/overview/**/*"],
     },

@@ -20,3 +20,7 @@ class LegalCaseStage(models.Model):
 
     def _matrix_text_scope(self, name):
         return ["legal.case"], ()
+
+    def _matrix_text_sample(self, name):
+        cases = self.env["legal.case"].search([("stage_id", "=", self.id)], limit=1)
+        return "stage_changed", cases

@@ -10,6 +10,7 @@ from . import test_invite
 from . import test_link_room
 from . import test_log_case
 from . import test_room
+from . import test_text_editor
 from . import test_translation
 from . import test_views
 from . import test_who_decides

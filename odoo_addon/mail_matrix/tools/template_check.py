@@ -23,14 +23,14 @@ _READABLE = {
 # Who sets a room is restricted, not who knows of it: actions name other records' rooms.
 _OPEN = {"matrix_room_id"}
 # The types of the fields that a function can write.
-_ACCEPTED = {
+ACCEPTED = {
     "format_amount": {"float", "integer", "monetary"},
     "format_date": {"date", "datetime"},
     "format_datetime": {"datetime"},
     "format_duration": {"float", "integer"},
     "format_time": {"datetime"},
 }
-assert _ACCEPTED.keys() == FUNCTIONS.keys()
+assert ACCEPTED.keys() == FUNCTIONS.keys()
 
 
 def readable(model, name):
@@ -60,7 +60,7 @@ def check(env, source, model, variables=()):
             try:
                 _judge(env, node, roots)
             except TemplateError as error:
-                error.expression = piece.expression
+                error.expression, error.start = piece.expression, piece.start
                 raise
 
 
@@ -69,7 +69,7 @@ def _judge(env, node, roots):
         _last_field(env, node, roots)
     elif isinstance(node, Call) and isinstance(node.value, Path):
         field = _last_field(env, node.value, roots)
-        is_accepted = field and field.type in _ACCEPTED[node.function]
+        is_accepted = field and field.type in ACCEPTED[node.function]
         if not is_accepted:
             raise TemplateError("arguments", f"{node.function}({node.value})")
 

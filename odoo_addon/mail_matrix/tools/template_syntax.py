@@ -40,8 +40,11 @@ class TemplateError(ValueError):
     """A text, or one expression of it, is not valid.
 
     ``kind`` says what is wrong and so what to write instead, ``part`` is the piece at
-    fault, ``expression`` the expression that it stands in.
+    fault, ``expression`` the expression that it stands in. ``start`` is where the
+    braces of the expression begin in the text, None where that is not known.
     """
+
+    start = None
 
     def __init__(self, kind, part="", expression="", detail=""):
         self.kind = kind
@@ -49,6 +52,19 @@ class TemplateError(ValueError):
         self.expression = expression
         self.detail = detail
         super().__init__(kind, part, expression, detail)
+
+    def place(self, source):
+        """Return start and end, in ``source``, of what is at fault."""
+        if self.start is None:
+            return 0, len(source)
+        stop = source.find("}}", self.start)
+        stop = len(source) if stop < 0 else stop + 2
+        # A field is named with its model, which the text does not say.
+        for part in (self.part, self.part.rpartition(".")[2]):
+            found = source.find(part, self.start, stop) if part else -1
+            if found >= 0:
+                return found, found + len(part)
+        return self.start, stop
 
     def __str__(self):
         place = f" in {{{{ {self.expression} }}}}" if self.expression else ""
@@ -110,12 +126,16 @@ class Among(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Words, and the expression that follows them, if any."""
+    """Words, and the expression that follows them, if any.
+
+    ``start`` is where the braces of the expression begin.
+    """
 
     words: str
     expression: str
     node: Any
     default: str
+    start: int
 
 
 @lru_cache(maxsize=1024)
@@ -126,15 +146,20 @@ def parse(source):
     pieces, end = [], 0
     while (start := source.find("{{", end)) >= 0:
         stop = source.find("}}", start + 2)
-        if stop < 0:
-            raise TemplateError("unclosed", source[start : start + 40])
-        expression, _separator, default = source[start + 2 : stop].partition("|||")
-        expression = expression.strip()
-        node = _parse_expression(expression)
-        pieces.append(Piece(source[end:start], expression, node, default.strip()))
+        try:
+            if stop < 0:
+                raise TemplateError("unclosed", source[start : start + 40])
+            expression, _separator, default = source[start + 2 : stop].partition("|||")
+            expression = expression.strip()
+            node = _parse_expression(expression)
+        except TemplateError as error:
+            error.start = start
+            raise
+        words = source[end:start]
+        pieces.append(Piece(words, expression, node, default.strip(), start))
         end = stop + 2
     if end < len(source):
-        pieces.append(Piece(source[end:], "", None, ""))
+        pieces.append(Piece(source[end:], "", None, "", len(source)))
     return tuple(pieces)
 
 

@@ -86,17 +86,24 @@ class MatrixPreview(models.TransientModel):
     @api.depends("backend_id", "event_type", "record_ref")
     def _compute_message(self):
         for preview in self:
-            preview.body = preview.html = preview.problem = False
-            if not preview.record_ref or not preview.event_type:
-                continue
-            try:
-                content = preview._row()["content"]
-            except Exception as error:
-                self.env["matrix.outbox"]._raise_if_to_run_again(error)
-                preview.problem = str(error)
-                continue
-            preview.body = content["body"]
+            content = {}
+            if preview.record_ref and preview.event_type:
+                content, preview.problem = preview._content()
+            else:
+                preview.problem = False
+            preview.body = content.get("body")
             preview.html = content.get("formatted_body")
+
+    def _content(self, text=None):
+        """Return the content of the message and False, or {} and why there is none.
+
+        :param text: (record, field, source) of a text that is not saved yet
+        """
+        try:
+            return self._row(text)["content"], False
+        except Exception as error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(error)
+            return {}, str(error)
 
     def action_send_to_me(self):
         """Queue the text as a direct message to whoever looks at it."""
@@ -129,7 +136,7 @@ class MatrixPreview(models.TransientModel):
             ),
         )
 
-    def _row(self):
+    def _row(self, text=None):
         """Return the outbox row that the event would have, made with all rights as at
         commit."""
         if not self._is_fitting():
@@ -143,6 +150,9 @@ class MatrixPreview(models.TransientModel):
         record.check_access("read")
         backend.check_access("read")
         with rehearsal(self.env) as env:
+            if text:
+                holder, name, source = text
+                holder.with_env(env)._matrix_try_text(name, source)
             event = env[record._name].browse(record.id).sudo()
             if event_type == "chatter":
                 message = self._last_comment(env, record)

@@ -32,6 +32,17 @@ class MatrixBackend(models.Model):
         variables = self.env["matrix.event.mixin"]._matrix_variable_names(event_type)
         return self._models_of_template(event_type), variables
 
+    def _matrix_text_sample(self, name):
+        event_type = name.removeprefix(_PREFIX)
+        found = self.env["matrix.preview"]._first_record(event_type)
+        if not found:
+            return event_type, None
+        model, _comma, res_id = found.partition(",")
+        return event_type, self.env[model].browse(int(res_id))
+
+    def _matrix_text_backend(self):
+        return self
+
     @api.model
     def _models_of_template(self, event_type):
         """Return the models that this event happens to; all, where none names it."""

@@ -3,8 +3,8 @@ import logging
 from odoo import SUPERUSER_ID, api, models
 from odoo.exceptions import AccessError, ValidationError
 
-from ..tools.template_check import check
-from ..tools.template_syntax import (
+from ...tools.template_check import check
+from ...tools.template_syntax import (
     FUNCTIONS,
     MAX_EXPRESSION,
     MAX_SOURCE,
