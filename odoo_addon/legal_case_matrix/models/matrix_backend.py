@@ -48,7 +48,8 @@ class MatrixBackend(models.Model):
         default=lambda self: self.env._(
             "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
             "dt_format='EEE, d MMM y, HH:mm') }}"
-            "{{ object.location and ' at ' + object.location }}"
+            "{{ object.location and ' at ' + object.location }} "
+            "(case {{ object.case_id.name }})"
         ),
         groups=_MANAGER,
     )
@@ -64,7 +65,8 @@ class MatrixBackend(models.Model):
             "Hearing {{ object.name }} changed: on "
             "{{ format_datetime(object.date_start, "
             "dt_format='EEE, d MMM y, HH:mm') }}"
-            "{{ object.location and ' at ' + object.location }}"
+            "{{ object.location and ' at ' + object.location }} "
+            "(case {{ object.case_id.name }})"
         ),
         groups=_MANAGER,
     )
@@ -79,7 +81,8 @@ class MatrixBackend(models.Model):
         default=lambda self: self.env._(
             "Hearing {{ object.name }} on {{ format_datetime(object.date_start, "
             "dt_format='EEE, d MMM y, HH:mm') }}"
-            "{{ object.location and ' at ' + object.location }} is cancelled"
+            "{{ object.location and ' at ' + object.location }} is cancelled "
+            "(case {{ object.case_id.name }})"
         ),
         groups=_MANAGER,
     )

@@ -242,7 +242,10 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             self.said(),
-            ["Hearing Verdict on Wed, 1 May 2030, 09:00 CEST at Room 204"],
+            [
+                "Hearing Verdict on Wed, 1 May 2030, 09:00 CEST at Room 204 "
+                "(case Ida v. Rest)"
+            ],
         )
         (row,) = self.outbox()
         self.assertEqual(row["event_type"], "hearing_created")
@@ -255,7 +258,8 @@ class TestHearingEvents(LegalMatrixCase):
         self.create_hearing(location=False)
 
         self.assertEqual(
-            self.said(), ["Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST"]
+            self.said(),
+            ["Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST (case Ida v. Rest)"],
         )
 
     def test_another_time_or_place_is_told(self):
@@ -263,7 +267,10 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             self.said(),
-            ["Hearing Oral hearing changed: on Thu, 2 May 2030, 10:30 CEST at Room 1"],
+            [
+                "Hearing Oral hearing changed: on Thu, 2 May 2030, 10:30 CEST "
+                "at Room 1 (case Ida v. Rest)"
+            ],
         )
 
     def test_what_the_room_need_not_know_is_not_told(self):
@@ -283,7 +290,7 @@ class TestHearingEvents(LegalMatrixCase):
             self.said(),
             [
                 "Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST at Elsewhere"
-                + " is cancelled"
+                + " is cancelled (case Ida v. Rest)"
             ],
         )
 
@@ -297,7 +304,7 @@ class TestHearingEvents(LegalMatrixCase):
             self.said(),
             [
                 "Hearing Oral hearing changed: on Wed, 1 May 2030, 09:00 CEST"
-                + " at Room 204"
+                + " at Room 204 (case Ida v. Rest)"
             ],
         )
 
@@ -322,7 +329,10 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(
             set(self.said()),
-            {"Hearing Oral hearing on Wed, 1 May 2030, 14:00 CEST at Room 204"},
+            {
+                "Hearing Oral hearing on Wed, 1 May 2030, 14:00 CEST at Room 204 "
+                "(case Ida v. Rest)"
+            },
         )
         self.assertEqual(len(self.bodies()), 12)
 

@@ -149,7 +149,7 @@ class TestTextEditorScreen(BrowserCase, LegalMatrixCase):
             await click(".modal-footer .btn-primary");
             await until(() => !one(".modal"));
             await click(".o_form_button_save");
-            await until(() => one(".o_form_status_indicator_buttons.invisible"), "saved");
+            await until(() => one(".o_form_status_indicator_buttons.invisible"));
             """,
             "matrix-manager",
         )
