@@ -44,6 +44,8 @@ impl StoreError {
         let has = |part: &str| text.contains(part);
         if has("SQLSTATE 28P01") {
             "correct the password in DATABASE_URL, or set the role's with \\password in psql"
+        } else if has("client certificate") || has("received fatal alert") {
+            "give sslcert and sslkey in DATABASE_URL: the worker's certificate, signed by an authority in the server's ssl_ca_file, and its key"
         } else if has("SQLSTATE 28000") {
             "create the role (`odoo-matrix-worker grants --create-role`) and let it in by pg_hba.conf; peer authentication wants the \
                 system user of the same name, as which `sudo odoo-matrix-worker --instance NAME` runs"

@@ -165,3 +165,54 @@ async fn ids_beyond_four_bytes_are_delivered_once_and_logged() {
         assert!(output.status.success(), "{command:?}: {}", text(&output));
     }
 }
+
+/// As many as the columns hold: the last message has the last id.
+#[tokio::test]
+async fn ids_at_their_ends_are_delivered_once_and_logged() {
+    let mut world = World::new(BINARY).await;
+    let messages = ROOMS.len() as i64 * 3;
+    world
+        .client
+        .batch_execute(&format!(
+            "UPDATE matrix_backend SET id = 2147483647;
+            SELECT setval('matrix_outbox_id_seq', {}), setval('matrix_log_id_seq', {}), setval('matrix_lane_id_seq', 2147483637),
+                setval('matrix_backend_status_id_seq', 2147483547), setval('matrix_worker_id_seq', 2147483547)",
+            i64::MAX - messages - 1,
+            i64::MAX - 100,
+        ))
+        .await
+        .unwrap();
+    world.backend = i32::MAX;
+    world.homeserver.limit(50.0, 4);
+    let mut ids = world.enqueue_many(&ROOMS, "text", 3).await;
+    ids.push(world.enqueue_direct("@jane:double.test", "hello").await);
+    assert_eq!(ids.last(), Some(&i64::MAX));
+    let record = "UPDATE matrix_outbox SET res_model = 'legal.case', res_id = 2147483647";
+    world.client.batch_execute(record).await.unwrap();
+
+    let worker = world.worker("w1");
+    world.assert_settled(&ids).await;
+
+    world.assert_in_order(&ROOMS, "text", 3);
+    let logged =
+        "SELECT count(*) FROM matrix_log WHERE status = 'ok' AND res_id = 2147483647 AND backend_id = 2147483647";
+    assert_eq!(world.client.query_one(logged, &[]).await.unwrap().get::<_, i64>(0), ids.len() as i64);
+    let last = i64::MAX.to_string();
+    let asked = [
+        &["status"] as &[_],
+        &["lanes"],
+        &["check"],
+        &["history", &last],
+        &["history", "--record", "legal.case,2147483647"],
+    ];
+    for command in asked {
+        let output = world.command(command).await;
+        assert!(output.status.success(), "{command:?}: {}", text(&output));
+        assert!(command[0] != "history" || text(&output).contains(&last), "{command:?}: {}", text(&output));
+    }
+    // One more than the column holds.
+    let output = world.command(&["history", "9223372036854775808"]).await;
+    assert!(!output.status.success() && !text(&output).contains("panicked"), "{}", text(&output));
+    worker.stop(Signal::TERM).await.unwrap();
+    assert!(!world.worker_logs().contains("panicked"), "{}", world.worker_logs());
+}

@@ -51,10 +51,17 @@ async fn a_list_of_direct_rooms_of_any_shape_keeps_everything_but_the_entry_of_t
             json!({ "@a:x": "!1", "@b:x": { "!3": [1.5, true] }, "": 7, PERSON: ["ROOM", null, "!gone:x", {}] }),
         ),
         (json!({ PERSON: 0 }), json!({ PERSON: ["ROOM", 0] })),
+        (json!({ PERSON: null }), json!({ PERSON: ["ROOM"] })),
+        (
+            json!({ "@a:x": [[null, [null]], {}], PERSON: "!1" }),
+            json!({ "@a:x": [[null, [null]], {}], PERSON: ["ROOM", "!1"] }),
+        ),
         // Not a list at all: nothing may be written over it, and the message goes out.
         (json!(["!1"]), json!(["!1"])),
         (json!(null), json!(null)),
         (json!("!1"), json!("!1")),
+        (json!(7.5), json!(7.5)),
+        (json!(true), json!(true)),
     ] {
         let world = World::new(BINARY).await;
         world.homeserver.set_direct(before.clone());
@@ -67,6 +74,30 @@ async fn a_list_of_direct_rooms_of_any_shape_keeps_everything_but_the_entry_of_t
         assert_eq!(world.homeserver.bodies(&room), ["hello"], "{before}");
         let wanted = after.to_string().replace("ROOM", &room);
         assert_eq!(world.homeserver.direct().unwrap().to_string(), wanted, "{before}");
+    }
+}
+
+/// Beyond what is read of an answer it cannot be changed without losing something.
+#[tokio::test]
+async fn a_list_of_direct_rooms_of_any_size_loses_nothing() {
+    for (people, is_listed) in [(20_000, true), (120_000, false)] {
+        let list: serde_json::Map<_, _> = (0..people)
+            .map(|number| (format!("@person{number}:x"), json!([format!("!room{number}:x"), null])))
+            .collect();
+        let mut wanted = serde_json::Value::Object(list);
+        let world = World::new(BINARY).await;
+        world.homeserver.set_direct(wanted.clone());
+        let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "25")]);
+
+        let id = world.enqueue_direct(PERSON, "hello").await;
+        world.assert_settled(&[id]).await;
+
+        let room = only_room(&world);
+        assert_eq!(world.homeserver.bodies(&room), ["hello"]);
+        if is_listed {
+            wanted[PERSON] = json!([room]);
+        }
+        assert!(world.homeserver.direct().unwrap() == wanted, "the list of {people} people");
     }
 }
 

@@ -35,6 +35,7 @@ mod synapse;
 mod systemd;
 mod terminal;
 mod tls_authorities;
+mod tls_database;
 mod watched;
 
 /// The worker under test.

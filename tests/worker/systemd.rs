@@ -152,3 +152,54 @@ fn the_help_names_every_variable() {
         assert!(help.contains(variable), "{variable} is missing:\n{help}");
     }
 }
+
+/// As the unit starts it on a host where a file of the instance is missing: systemd gives an empty credential instead.
+#[test]
+fn without_a_file_of_its_instance_it_ends_with_one_line_and_is_not_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token-key"), "\n").unwrap();
+    for url in [Some("\n"), None] {
+        let file = folder.path().join("database-url");
+        let _ = std::fs::remove_file(&file);
+        if let Some(url) = url {
+            std::fs::write(&file, url).unwrap();
+        }
+
+        let mut command = Command::new(BINARY);
+        let output =
+            command.arg("run").env("CREDENTIALS_DIRECTORY", folder.path()).env("RUST_LOG", "off").output().unwrap();
+
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("DATABASE_URL") && error.contains("configure"), "{error}");
+    }
+    let unit = include_str!("../../deploy/systemd/odoo-matrix-worker@.service");
+    let prevented = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
+    // 243: a credential that systemd itself cannot read.
+    assert!(["78", "243"].iter().all(|code| prevented.split(' ').any(|word| word == *code)), "{prevented}");
+    for credential in ["database-url", "token-key"] {
+        assert!(
+            unit.contains(&format!("SetCredential={credential}:\\n\n")),
+            "no empty {credential} where its file is missing"
+        );
+    }
+}
+
+/// A key that is missing concerns one account, which says so; the service goes on for all others.
+#[tokio::test]
+async fn without_a_token_key_the_service_runs_and_the_account_says_what_is_missing() {
+    let world = World::new(BINARY).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token-key"), "\n").unwrap();
+    std::fs::write(folder.path().join("database-url"), world.launch.url()).unwrap();
+    world.client.execute("UPDATE matrix_backend SET token_sealed = 'fernet:gAAAAA'", &[]).await.unwrap();
+    world.enqueue("!case:double.test", "sealed").await;
+    let credentials = folder.path().to_str().unwrap();
+
+    let worker = world.worker_with("w1", &[("DATABASE_URL", ""), ("CREDENTIALS_DIRECTORY", credentials)]);
+
+    let told = "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'misconfigured' AND reason LIKE '%MATRIX_TOKEN_KEY%')";
+    world.until(told).await;
+    assert_eq!(worker.exit_status().unwrap(), None, "{}", worker.tail());
+}

@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 use cluster::Cluster;
+pub use cluster::own as give_to_server;
 pub use server::Server;
 
 /// How a cluster of one's own differs from the usual one.

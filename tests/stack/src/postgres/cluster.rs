@@ -199,7 +199,7 @@ async fn copy(template: &Path, data: &Path) -> Result<()> {
 }
 
 /// Gives a folder or file to the user that the server runs as.
-pub(super) fn own(folder: &Path) -> Result<()> {
+pub fn own(folder: &Path) -> Result<()> {
     if let Some((user, group)) = stand_in() {
         chown(folder, Some(user), Some(group)).with_context(|| format!("cannot give away {}", folder.display()))?;
     }
