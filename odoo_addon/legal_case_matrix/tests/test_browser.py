@@ -190,14 +190,24 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             await click(".nav-link[name=matrix]");
             await click("[name=matrix_send_unencrypted] input");
             await shows(".badge.text-bg-warning", "Encrypted");
-            await enter("matrix_message", "Please look");
+            const text = await until(() => one("[name=matrix_message] textarea"));
+            text.focus();
+            text.value = "@col";
+            text.dispatchEvent(new InputEvent("input", {bubbles: true}));
+            await shows(".o_matrix_people [role=option]", "@colleague:example.org");
+            text.dispatchEvent(new KeyboardEvent("keydown",
+                {key: "Enter", bubbles: true}));
+            await until(() => text.value === "@colleague ", "the name");
+            await until(() => !one(".o_matrix_people"), "the end of the list");
+            await enter("matrix_message", "@colleague Please look");
             if (one("[name=matrix_message_fullness]"))
                 throw new Error("A short text is counted");
             await click("button[name=action_matrix_compose]");
             await shows(".modal [name=people_ids] label", "colleague");
+            await shows(".modal [name=preview] a", "@colleague");
             await click(".modal [name=people_ids] input");
             await click(".modal button[name=action_send]");
-            await shows(".o_matrix_deliveries", "colleague: Please look");
+            await shows(".o_matrix_deliveries", "@colleague Please look");
             await until(() => one("[name=matrix_message] textarea").value === "");
             """,
             "matrix-lawyer",

@@ -38,6 +38,9 @@ class MatrixComposer(models.TransientModel):
     attachment_ids = fields.Many2many(comodel_name="ir.attachment", string="Files")
     sends_files = fields.Boolean(compute="_compute_sends_files")
     fullness = fields.Char(compute="_compute_fullness")
+    preview = fields.Html(
+        string="The Room Will Show", compute="_compute_preview", sanitize=False
+    )
 
     @api.depends("res_model", "res_id")
     def _compute_record_name(self):
@@ -48,13 +51,7 @@ class MatrixComposer(models.TransientModel):
     def _compute_candidate_ids(self):
         """Offer the record's people first: it is them whom one writes to mostly."""
         for composer in self:
-            record = composer._record()
-            record.check_access("read")
-            # With all rights, then as this user, who need not see all of them.
-            people = record.sudo()._matrix_room_people()
-            others = [("id", "in", (people - self.env.user).ids)]
-            account = [("matrix_user_id", "!=", False), ("share", "=", False)]
-            composer.candidate_ids = self.env["res.users"].search(others + account)
+            composer.candidate_ids = composer._record()._matrix_mentionable()
 
     @api.depends("res_model", "res_id")
     def _compute_sends_files(self):
@@ -68,6 +65,22 @@ class MatrixComposer(models.TransientModel):
         threads = self.env["matrix.thread.mixin"]
         for composer in self:
             composer.fullness = threads._matrix_fullness(composer.body)
+
+    @api.depends("body", "people_ids", "mention_ids", "res_model", "res_id")
+    def _compute_preview(self):
+        for composer in self:
+            composer.preview = False
+            if not (composer.body or "").strip():
+                continue
+            try:
+                rows = composer._record()._matrix_written_rows(*composer._written())
+            except UserError:
+                # Sending says why: there is no room, or the text is too long.
+                continue
+            content = rows[0]["content"]
+            composer.preview = content.get("formatted_body") or contents.to_html(
+                content["body"]
+            )
 
     def _record(self):
         """Return the record, as this user. Raises UserError where it has no room."""
@@ -94,6 +107,16 @@ class MatrixComposer(models.TransientModel):
     def action_send(self):
         self.ensure_one()
         record = self._record()
+        record._matrix_enqueue(*self._written(), self._files_for(record))
+        if record.matrix_message == self.draft:
+            # Sent with this, it must not be sent again from the form.
+            record.matrix_message = False
+        return record._matrix_queued_notification(
+            {"type": "ir.actions.act_window_close"}
+        )
+
+    def _written(self):
+        """Return the event, the text that names who is mentioned, and the mentions."""
         mentions = [
             (user.matrix_display_name or user.name, user.matrix_user_id)
             for user in self.people_ids | self.mention_ids
@@ -102,10 +125,4 @@ class MatrixComposer(models.TransientModel):
         unnamed = contents.unnamed(body, [name for name, _user in mentions])
         if unnamed and body.strip():
             body = f"{', '.join(unnamed)}: {body}"
-        record._matrix_enqueue("manual", body, mentions, self._files_for(record))
-        if record.matrix_message == self.draft:
-            # Sent with this, it must not be sent again from the form.
-            record.matrix_message = False
-        return record._matrix_queued_notification(
-            {"type": "ir.actions.act_window_close"}
-        )
+        return "manual", body, mentions

@@ -47,6 +47,39 @@ class TestWizards(TicketCase):
             ["@ann1:example.org", "@ann2:example.org"],
         )
 
+    def test_an_at_and_a_name_of_the_records_people_is_a_mention(self):
+        ann = self.make_user(
+            "Ann", "base.group_user", matrix_user_id="@ann:example.org"
+        )
+        self.make_user("Bob", "base.group_user", matrix_user_id="@bob:example.org")
+        self.ticket.message_subscribe(ann.partner_id.ids)
+        ticket = self.as_user(self.ticket)
+        people = [{"name": "Ann", "matrix_user_id": "@ann:example.org"}]
+        self.assertEqual(ticket.get_matrix_people(), people)
+
+        ticket.matrix_message = "@Ann and @Bob, <look> @Annual"
+        ticket.action_matrix_send_message()
+        content = self.outbox()[0]["content"]
+        self.assertEqual(content["m.mentions"], {"user_ids": ["@ann:example.org"]})
+        self.assertEqual(
+            content["formatted_body"],
+            '<a href="https://matrix.to/#/@ann:example.org">@Ann</a> and @Bob, '
+            "&lt;look&gt; @Annual",
+        )
+        employee = self.make_user("employee", "base.group_user")
+        with self.assertRaises(AccessError):
+            self.ticket.with_user(employee).get_matrix_people()
+
+    def test_the_composer_shows_what_the_room_will_show(self):
+        self.backend.sign_messages = True
+        composer = self.compose("Look <here>\nplease")
+
+        self.assertEqual(
+            str(composer.preview), "matrix-user: Look &lt;here&gt;<br/>please"
+        )
+        self.assertEqual(self.bodies(), [])
+        self.assertFalse(self.compose("x" * 70_000).preview)
+
     def test_the_people_of_the_record_are_offered_first(self):
         ann = self.make_user(
             "Ann", "base.group_user", matrix_user_id="@ann:example.org"

@@ -92,6 +92,20 @@ class MatrixOutbox(models.Model):
     ):
         """Queue what a person wrote and return the transaction id.
 
+        See _written_rows.
+        """
+        rows = self._written_rows(
+            backend, event_type, body, values, mentions, attachments
+        )
+        self._insert_rows(rows)
+        return rows[0]["txn_id"]
+
+    @api.model
+    def _written_rows(
+        self, backend, event_type, body, values, mentions=(), attachments=()
+    ):
+        """Return the rows of what a person wrote: the text, then its files.
+
         :param str body: plain text; line ends are kept
         :param values: where it goes, as in _row
         :param mentions: pairs of name in the text and Matrix user id
@@ -114,8 +128,7 @@ class MatrixOutbox(models.Model):
         mentions = [*mentions, *contents.typed_mentions(text)]
         row = self._row(backend, event_type, text, values, mentions=mentions)
         row["content"] = self._bounded(row["content"])
-        self._insert_rows([row, *files])
-        return row["txn_id"]
+        return [row, *files]
 
     @api.model
     def _file_rows(self, backend, event_type, values, attachments):

@@ -3,6 +3,7 @@ from . import room
 from . import create
 from . import health
 from . import trouble
+from . import mention
 from . import people
 from . import retry
 from . import chatter

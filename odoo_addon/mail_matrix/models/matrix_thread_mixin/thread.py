@@ -158,10 +158,17 @@ class MatrixThreadMixin(models.AbstractModel):
         Raises AccessError where the person may not write the record or is no Matrix
         User, UserError where the text cannot be sent.
         """
+        rows = self._matrix_written_rows(event_type, body, mentions, attachments)
+        self.env["matrix.outbox"]._insert_rows(rows)
+        return rows[0]["txn_id"]
+
+    def _matrix_written_rows(self, event_type, body, mentions=(), attachments=()):
+        """Return the rows of what a person wrote; see _matrix_enqueue."""
         self.ensure_one()
         self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
-        return self.env["matrix.outbox"]._insert_written(
+        mentions = [*mentions, *self._matrix_named_mentions(body)]
+        return self.env["matrix.outbox"]._written_rows(
             backend, event_type, body, values, mentions, attachments
         )
 
