@@ -50,9 +50,10 @@ fn kinds(events: &[Event]) -> Vec<(&str, &str)> {
     events.iter().map(|event| (event.content["msgtype"].as_str().unwrap_or_default(), event.body())).collect()
 }
 
-/// The answer to the upload is lost and so is that to the message; then the worker is killed while Odoo is away.
+/// Out: the answer to the upload is lost and so is that to the message; then the worker is killed while Odoo is away. In: from a person
+/// in the room, by way of the worker.
 #[tokio::test]
-async fn files_of_the_chatter_arrive_byte_for_byte_and_once() {
+async fn files_go_both_ways_byte_for_byte_and_once() {
     let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
     let mut office = Office::open(postgres::shared().await, binary).await.unwrap();
     let relay = Relay::start(office.synapse.url()).await.unwrap();
@@ -90,7 +91,7 @@ async fn files_of_the_chatter_arrive_byte_for_byte_and_once() {
     post(&office, case, "One more", &[("late.pdf", &pdf)]).await;
     office.server.process().stop(Signal::KILL).await.unwrap();
     office.worker = office.launch.start("office").await.unwrap();
-    until_held(&office).await;
+    until(&office, "SELECT EXISTS (SELECT FROM matrix_log WHERE error_code = 'org.odoo.file' AND NOT is_final)").await;
     office.worker.process().stop(Signal::KILL).await.unwrap();
     office.server = office.site.serve_again(&office.server).await.unwrap();
     office.worker = office.launch.start("office").await.unwrap();
@@ -99,15 +100,49 @@ async fn files_of_the_chatter_arrive_byte_for_byte_and_once() {
     assert_eq!(kinds(&seen)[5], ("m.file", "late.pdf"));
     let got = office.lawyer.download(seen[5].content["url"].as_str().unwrap()).await.unwrap();
     assert!(got == pdf);
+
+    files_come_in(&office, case, &pdf).await;
 }
 
-/// Waits until the log shows a message that waits for Odoo's file.
-async fn until_held(office: &Office) {
+async fn files_come_in(office: &Office, case: i64, pdf: &[u8]) {
+    let url = format!("{}/mail_matrix/inbound/{}", office.server.url(), office.backend);
+    let asks = json!({"inbound_mode": "follow", "inbound_url": url});
+    office.admin.write("matrix.backend", office.backend, asks).await.unwrap();
+    until(office, "SELECT count(*) = 1 FROM matrix_follower WHERE since IS NOT NULL AND state = 'following'").await;
+    for (name, kind, mimetype, bytes) in
+        [("Antwort ö.pdf", "m.file", "application/pdf", pdf), ("scan.png", "m.image", "image/png", PICTURE)]
+    {
+        let address = office.lawyer.upload(name, mimetype, bytes).await.unwrap();
+        let content = json!({"msgtype": kind, "body": name, "url": address, "info": {"size": bytes.len()}});
+        office.lawyer.say(&office.room, &content).await.unwrap();
+    }
+    let waiting = "SELECT count(*) = 2 FROM matrix_inbound WHERE file_state IN ('waiting', 'attached')";
+    until(office, waiting).await;
+
+    // This Odoo has no thread for scheduled actions.
+    let domain = json!([["cron_name", "=", "Matrix: attach files from rooms"]]);
+    let crons = office.admin.search_read("ir.cron", domain, &["id"], "id").await.unwrap();
+    for _ in 0..2 {
+        office.admin.press("ir.cron", crons[0]["id"].as_i64().unwrap(), "method_direct_trigger").await.unwrap();
+    }
+
+    let of_case =
+        json!([["res_model", "=", "legal.case"], ["res_id", "=", case], ["name", "in", ["Antwort ö.pdf", "scan.png"]]]);
+    let files = office.admin.search_read("ir.attachment", of_case, &["name", "datas", "mimetype"], "id").await.unwrap();
+    let got: Vec<_> =
+        files.iter().map(|file| (file["name"].as_str().unwrap(), file["mimetype"].as_str().unwrap())).collect();
+    assert_eq!(got, [("Antwort ö.pdf", "application/pdf"), ("scan.png", "image/png")]);
+    for (file, bytes) in files.iter().zip([pdf, PICTURE]) {
+        assert!(file["datas"].as_str().unwrap() == base64(bytes), "{} came otherwise", file["name"]);
+    }
+}
+
+/// Looks at the database until `sql`, which gives one boolean, says true.
+async fn until(office: &Office, sql: &str) {
     let database = office.site.database().connect().await.unwrap();
-    let sql = "SELECT EXISTS (SELECT FROM matrix_log WHERE error_code = 'org.odoo.file' AND NOT is_final)";
     let deadline = Instant::now() + Duration::from_secs(60);
     while !database.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-        assert!(Instant::now() < deadline, "{}", office.worker.process().tail());
+        assert!(Instant::now() < deadline, "{sql}\n{}", office.worker.process().tail());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

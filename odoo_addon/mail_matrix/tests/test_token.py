@@ -102,6 +102,25 @@ class TestToken(MatrixCase):
         with self.keys(self.other_key):
             self.assertEqual(self.backend._token(), TOKEN)
 
+    def test_a_new_key_takes_over_the_secret_of_messages_from_rooms(self):
+        with self.keys(self.key):
+            self.set_token()
+            self.backend.inbound_mode = "follow"
+            secret = self.backend._inbound_secret()
+            self.assertTrue(secret)
+        with self.keys(self.other_key, self.key):
+            self.backend._rotate_token_key()
+        with self.keys(self.other_key):
+            self.assertEqual(self.backend._inbound_secret(), secret)
+            self.assertTrue(self.backend._knows_inbound_secret(secret))
+
+    def test_a_secret_that_no_key_opens_stops_the_rotation(self):
+        """The old key would be taken out, and messages from rooms be refused."""
+        with self.keys(self.key):
+            self.backend.inbound_mode = "follow"
+        with self.keys(self.other_key), self.assertRaisesRegex(UserError, "rooms"):
+            self.backend._rotate_token_key()
+
     def test_a_token_stored_before_its_key_is_told_apart(self):
         with self.keys():
             self.set_token()

@@ -6,6 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from . import content as contents
+from .people import is_mxc
 
 MAX_EVENTS = 100
 
@@ -28,6 +29,36 @@ class BadBatch(ValueError):
         self.status = status
 
 
+# What comes in as a file, by its bytes: nothing that a browser or a desktop would run.
+FILE_TYPES = frozenset(
+    f"{kind}/{name}"
+    for kind, names in {
+        "application": (
+            "pdf zip msword rtf vnd.ms-excel vnd.ms-powerpoint vnd.ms-outlook "
+            "vnd.oasis.opendocument.text vnd.oasis.opendocument.spreadsheet "
+            "vnd.oasis.opendocument.presentation "
+            "vnd.openxmlformats-officedocument.wordprocessingml.document "
+            "vnd.openxmlformats-officedocument.spreadsheetml.sheet "
+            "vnd.openxmlformats-officedocument.presentationml.presentation"
+        ),
+        "audio": "aac flac mp4 mpeg ogg wav webm x-m4a x-wav",
+        "image": "bmp gif heic jpeg png tiff webp",
+        "text": "csv plain rtf",
+        "video": "mp4 mpeg ogg quicktime webm",
+    }.items()
+    for name in names.split()
+)
+_FILE_MESSAGES = ("m.file", "m.image", "m.video", "m.audio")
+_MAX_FILE_NAME = 200
+_MAX_FILE_BYTES = 2**50
+
+
+class File(NamedTuple):
+    uri: str
+    name: str
+    size: int  # as the sender says, 0 where he does not
+
+
 class Event(NamedTuple):
     """What is of use in an event. The rest is left behind here."""
 
@@ -41,6 +72,7 @@ class Event(NamedTuple):
     # What it edits, redacts or reacts to; of a message, what it answers.
     target: str | None = None
     key: str | None = None
+    file: File | None = None
 
 
 def read_batch(body):
@@ -117,7 +149,8 @@ def _read_message(_event, content):
         # In a thread the last message stands in for clients that know no threads.
         answered = relation.get("event_id")
     target = answered if _is_event_id(answered) else None
-    values = _text_of(content, is_reply=bool(target))
+    is_reply = bool(target)
+    values = _text_of(content, is_reply) or _file_of(content, is_reply)
     return values and ("message", {**values, "target": target})
 
 
@@ -160,6 +193,25 @@ def _text_of(content, is_reply):
     html = content.get("formatted_body")
     has_html = content.get("format") == _HTML and isinstance(html, str)
     return {"text": text, "html": contents.clean(html) if has_html else None}
+
+
+def _file_of(content, is_reply):
+    """Return the file of a message, and its caption as text and HTML."""
+    uri, body = content.get("url"), content.get("body")
+    if content.get("msgtype") not in _FILE_MESSAGES or not is_mxc(uri):
+        return None
+    name = content.get("filename")
+    caption = {"text": "", "html": None}
+    if isinstance(name, str) and isinstance(body, str) and body != name:
+        caption = _text_of({**content, "msgtype": "m.text"}, is_reply) or caption
+    name = name if isinstance(name, str) else body
+    name = _UNPRINTABLE.sub(" ", contents.clean(name if isinstance(name, str) else ""))
+    name = " ".join(name.replace("/", " ").replace("\\", " ").split())
+    info = content.get("info")
+    size = info.get("size") if isinstance(info, dict) else 0
+    is_size = isinstance(size, int) and 0 < size < _MAX_FILE_BYTES
+    file = File(uri, name[-_MAX_FILE_NAME:] or "file", size if is_size else 0)
+    return {**caption, "file": file}
 
 
 def _relation(content):

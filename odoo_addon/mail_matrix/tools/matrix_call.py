@@ -27,6 +27,7 @@ class MatrixCall:
     :param connect_timeout: seconds until the connection must stand.
     :param read_timeout: seconds without a byte after which the answer is given up.
     :param total_timeout: seconds after which the rest of an answer is given up.
+    :param max_answer_bytes: a larger answer is given up; MAX_ANSWER_BYTES where none.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class MatrixCall:
         connect_timeout=5,
         read_timeout=10,
         total_timeout=20,
+        max_answer_bytes=None,
     ):
         self.url = url.rstrip("/")
         self.verify_ssl = verify_ssl
         self.timeout = (connect_timeout, read_timeout)
         self.total_timeout = total_timeout
+        self.max_answer_bytes = max_answer_bytes
         self._token = token
         self._reasons = Reasons(env, self.url, token)
         self.host = self._reasons.host
@@ -111,11 +114,12 @@ class MatrixCall:
         return request
 
     def _read(self, response):
+        most = self.max_answer_bytes or MAX_ANSWER_BYTES
         raw = bytearray()
         for chunk in response.iter_content(16 * 1024):
             raw += chunk
-            if len(raw) > MAX_ANSWER_BYTES:
-                raise self._reasons.too_large(MAX_ANSWER_BYTES)
+            if len(raw) > most:
+                raise self._reasons.too_large(most)
         if response.raw.length_remaining:
             raise requests.ConnectionError
         return bytes(raw)

@@ -132,11 +132,16 @@ class MatrixClient(MatrixCall):
 
     def thumbnail(self, mxc, pixels):
         """Return the bytes of a small picture of the file at ``mxc``."""
+        how = f"?width={pixels}&height={pixels}&method=crop&animated=false"
+        return self._media("thumbnail", mxc, how)
+
+    def download(self, mxc):
+        """Return the bytes of the file at ``mxc``."""
+        return self._media("download", mxc)
+
+    def _media(self, what, mxc, query=""):
         server, media = split_mxc(mxc)
-        path = (
-            f"/_matrix/client/v1/media/thumbnail/{_part(server)}/{_part(media)}"
-            f"?width={pixels}&height={pixels}&method=crop&animated=false"
-        )
+        path = f"/_matrix/client/v1/media/{what}/{_part(server)}/{_part(media)}{query}"
         response, raw = self._ask("GET", path)
         if response.status_code != 200:
             raise self._reasons.refusal(response, self._parse(raw))

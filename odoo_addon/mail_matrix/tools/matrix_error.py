@@ -24,13 +24,14 @@ class MatrixError(ExplainedError):
     """A call failed; the text says why in words for the person who waits.
 
     ``errcode`` is the homeserver's own word for it or None, ``status`` the HTTP status
-    or None where no answer came.
+    or None where no answer came. ``is_too_large``: its answer was given up.
     """
 
-    def __init__(self, message, errcode=None, status=None):
+    def __init__(self, message, errcode=None, status=None, is_too_large=False):
         super().__init__(message)
         self.errcode = errcode
         self.status = status
+        self.is_too_large = is_too_large
 
 
 class Reasons:
@@ -77,7 +78,8 @@ class Reasons:
                 "is too large to process while you wait.",
                 host=self.host,
                 size=most // 2**20,
-            )
+            ),
+            is_too_large=True,
         )
 
     def no_answer(self, error):

@@ -12,6 +12,7 @@ from . import test_enqueue
 from . import test_groups
 from . import test_held_room
 from . import test_inbound
+from . import test_inbound_files
 from . import test_inbound_http
 from . import test_log_access
 from . import test_log_outcomes

@@ -65,7 +65,7 @@ class TestInbound(InboundCase):
             self.text("Own", sender=BOT),
             self.text("Another Odoo", {"org.odoo.outbox": "odoo-1"}),
             self.event({"msgtype": "m.notice", "body": "A bot"}),
-            self.event({"msgtype": "m.image", "body": "x.png", "url": "mxc://a/b"}),
+            self.event({"msgtype": "m.image", "body": "x.png", "file": {}}),
             self.event({"msgtype": "m.text"}),
             self.event({"msgtype": "m.text", "body": 7}),
             self.text("   \n"),

@@ -40,6 +40,12 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
         help="Where the homeserver, or the worker, reaches Odoo.",
     )
+    inbound_file_mb = fields.Integer(
+        string="Largest File (MB)",
+        default=25,
+        groups=_MANAGER,
+        help="Files from rooms up to this size are attached to the note. 0: none.",
+    )
     # Of the application service; Test Connection and the registration file find it.
     inbound_account = fields.Char(readonly=True, copy=False, groups=_MANAGER)
     inbound_secret_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)

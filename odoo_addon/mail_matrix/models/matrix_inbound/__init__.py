@@ -1,3 +1,4 @@
 from . import inbound
 from . import record
 from . import note
+from . import files

@@ -113,6 +113,9 @@ class MatrixInbound(models.Model):
     @api.model
     def _note_body(self, record, event, words):
         text = event.html and inbound_html.safe(event.html)
+        if event.file and not (text or event.text):
+            # Until it is attached, and where it is not, the note says what came.
+            text = Markup("<p>📎 %s</p>") % event.file.name
         if not text:
             text = Markup(inbound.text_html(event.text))  # nosec
         pieces = []

@@ -1,0 +1,151 @@
+from datetime import timedelta
+
+from odoo import SUPERUSER_ID, Command, api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools.mimetypes import guess_mimetype
+
+from ...tools.inbound import FILE_TYPES
+from ...tools.matrix_error import MatrixError
+
+_CRON = "mail_matrix.matrix_inbound_cron_files"
+# Seconds for one file, and without a byte of it.
+_TIMEOUTS = {"total_timeout": 120, "read_timeout": 20}
+# How long the homeserver may be away, and the longest pause before it is asked again.
+_GIVE_UP_AFTER = timedelta(days=1)
+_LONGEST_PAUSE = timedelta(hours=1)
+
+
+class MatrixInbound(models.Model):
+    """A file of a room is attached to its note, by a scheduled action at once.
+
+    Whoever hands over events waits for no file, and no transaction that takes over
+    messages waits for the homeserver.
+    """
+
+    _inherit = "matrix.inbound"
+
+    file_uri = fields.Char(string="Address of the File", readonly=True)
+    file_name = fields.Char(string="File", readonly=True)
+    file_state = fields.Selection(
+        [
+            ("waiting", "Waiting"),
+            ("attached", "Attached"),
+            ("refused", "Not taken over"),
+        ],
+        string="File Status",
+        readonly=True,
+        index="btree_not_null",
+    )
+    file_note = fields.Char(string="About the File", readonly=True)
+    file_try_at = fields.Datetime(readonly=True)
+
+    def _follow_message(self, record, event):
+        result = super()._follow_message(record, event)
+        if not event.file:
+            return result
+        self.write(
+            {
+                "file_uri": event.file.uri,
+                "file_name": event.file.name,
+                "file_state": "waiting",
+                "file_try_at": self.env.cr.now(),
+            }
+        )
+        reason = self._too_large(event.file.size)
+        if reason:
+            self._refuse_file(reason)
+        else:
+            self.env.ref(_CRON)._trigger()
+        return result
+
+    def _too_large(self, size):
+        """Return why a file of ``size`` bytes does not come in, or None."""
+        most = self.backend_id.sudo().inbound_file_mb
+        if not most:
+            return self.env._("files from rooms are turned off")
+        if size > most * 2**20:
+            return self.env._("it is larger than %(most)s MB", most=most)
+        return None
+
+    @api.model
+    def _cron_fetch_files(self):
+        """Attach one file that waits, and say whether more do."""
+        rows = self.with_user(SUPERUSER_ID)
+        domain = [("file_state", "=", "waiting")]
+        now = self.env.cr.now()
+        due = rows.search([*domain, ("file_try_at", "<=", now)], order="id", limit=2)
+        for row in due[:1]:
+            try:
+                with self.env.cr.savepoint():
+                    row._fetch_file()
+            except Exception as error:
+                self.env["matrix.outbox"]._raise_if_to_run_again(error)
+                # Others wait behind it.
+                row._refuse_file(type(error).__name__)
+        later = rows.search([*domain, ("file_try_at", ">", now)], order="file_try_at")
+        if later:
+            self.env.ref(_CRON)._trigger(later[0].file_try_at)
+        self.env["matrix.contact.sync"]._tell_scheduler(len(due[:1]), len(due[1:]))
+
+    def _fetch_file(self):
+        message = self._message()
+        if self.is_redacted or not message:
+            self.file_state = False
+            return
+        backend = self.backend_id.sudo()
+        reason = self._too_large(0)
+        try:
+            if not reason:
+                most = backend.inbound_file_mb * 2**20
+                client = backend._client(max_answer_bytes=most, **_TIMEOUTS)
+                content = client.download(self.file_uri)
+                reason = self._attach(message, content)
+        except UserError as error:
+            reason = self._postpone(error)
+            if not reason:
+                return
+        if reason:
+            self._refuse_file(reason)
+
+    def _postpone(self, error):
+        """Try again later, unless that would not help: then return why."""
+        is_refusal = isinstance(error, MatrixError) and (
+            error.is_too_large or error.errcode in ("M_NOT_FOUND", "M_FORBIDDEN")
+        )
+        age = self.env.cr.now() - self.received_at
+        if is_refusal or age > _GIVE_UP_AFTER:
+            return str(error)
+        pause = min(max(age, timedelta(seconds=10)), _LONGEST_PAUSE)
+        self.write({"file_try_at": self.env.cr.now() + pause, "file_note": str(error)})
+        return None
+
+    def _attach(self, message, content):
+        """Attach the file to its note, or return why not.
+
+        What it is its bytes say: the sender may call it anything.
+        """
+        mimetype = guess_mimetype(content, default="application/octet-stream")
+        if not content or mimetype not in FILE_TYPES:
+            return self.env._("files of this kind (%s) do not come in", mimetype)
+        record = self.env[self.res_model].browse(self.res_id)
+        author = self._as_author(record, self.sender)
+        # Odoo would shrink large pictures.
+        attachments = author.env["ir.attachment"].with_context(
+            image_no_postprocess=True
+        )
+        attachment = attachments.create(
+            {
+                "name": self.file_name,
+                "raw": content,
+                "mimetype": mimetype,
+                "res_model": self.res_model,
+                "res_id": self.res_id,
+            }
+        )
+        message = message.with_env(author.env)
+        message.attachment_ids = [Command.link(attachment.id)]
+        self.write({"file_state": "attached", "file_note": False})
+        return None
+
+    def _refuse_file(self, reason):
+        self.write({"file_state": "refused", "file_note": reason})
