@@ -50,6 +50,7 @@ setup: build
 # Also in their long form: the same code with greater numbers.
 soak: export SOAK = 1
 soak: reliability
+	$(CARGO) test --locked --features encryption --test encryption faults
 
 reliability: build
 	rm -rf $(RELIABILITY)

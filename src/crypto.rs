@@ -9,7 +9,7 @@ mod rows;
 mod store;
 
 pub use self::{
-    device::{Device, EncryptedRoom},
+    device::{Device, EncryptedRoom, Signature},
     error::CryptoError,
     rows::KeysError,
     store::KeyStore,

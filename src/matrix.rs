@@ -83,17 +83,17 @@ impl Homeserver {
     /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}` with the row's own transaction id.
     pub async fn send(&self, room: &RoomId, message: &Message) -> Result<EventId, SendError> {
         let path = ["rooms", room.as_str(), "send", &message.matrix_type, message.txn_id.as_str()];
-        self.put_event(&path, message).await
+        self.put_event(&path, message.content.clone()).await
     }
 
     /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`: takes the text of an event away.
     pub async fn redact(&self, room: &RoomId, event_id: &EventId, message: &Message) -> Result<EventId, SendError> {
         let path = ["rooms", room.as_str(), "redact", event_id.as_str(), message.txn_id.as_str()];
-        self.put_event(&path, message).await
+        self.put_event(&path, message.content.clone()).await
     }
 
-    async fn put_event(&self, path: &[&str], message: &Message) -> Result<EventId, SendError> {
-        let answer = self.call(Method::PUT, path, &[], Some(message.content.clone())).await?;
+    async fn put_event(&self, path: &[&str], content: String) -> Result<EventId, SendError> {
+        let answer = self.call(Method::PUT, path, &[], Some(content)).await?;
         match answer.get("event_id").and_then(Value::as_str) {
             Some(event_id) => Ok(EventId::new(event_id)),
             None => Err(SendError::not_matrix()),

@@ -4,6 +4,7 @@
 mod exchange;
 mod preflight;
 mod room;
+mod signature;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex as StdMutex};
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-pub use self::room::EncryptedRoom;
+pub use self::{room::EncryptedRoom, signature::Signature};
 use super::{error::CryptoError, rows::KeysError, store::KeyStore};
 use crate::{
     matrix::{DeviceNews, Homeserver},

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Homeserver, SendError, rooms::none_if_not_found};
-use crate::message::{RoomId, UserId};
+use crate::message::{EventId, RoomId, TxnId, UserId};
 
 /// Keys of hundreds of devices, members of large rooms.
 const LARGE_ANSWER: usize = 64 << 20;
@@ -31,10 +31,22 @@ impl Homeserver {
         self.post_keys(&["keys", "signatures", "upload"], signed).await
     }
 
+    /// `POST /keys/device_signing/upload`: the keys by which an account vouches for its devices. The homeserver asks for a password, or
+    /// for a person's approval elsewhere, where it has others already.
+    pub async fn upload_signing_keys(&self, keys: &Value) -> Result<Value, SendError> {
+        self.post_keys(&["keys", "device_signing", "upload"], keys).await
+    }
+
     /// `PUT /sendToDevice/{eventType}/{txnId}`.
     pub async fn send_to_device(&self, kind: &str, txn_id: &str, messages: &Value) -> Result<Value, SendError> {
         let body = json!({ "messages": messages }).to_string();
         self.call(Method::PUT, &["sendToDevice", kind, txn_id], &[], Some(body)).await
+    }
+
+    /// `PUT /_matrix/client/v3/rooms/{roomId}/send/m.room.encrypted/{txnId}`. A text that was encrypted anew under its transaction id is the
+    /// same event to the homeserver.
+    pub async fn send_encrypted(&self, room: &RoomId, txn_id: &TxnId, content: String) -> Result<EventId, SendError> {
+        self.put_event(&["rooms", room.as_str(), "send", "m.room.encrypted", txn_id.as_str()], content).await
     }
 
     /// Who is in a room or invited to it.

@@ -12,7 +12,7 @@ use matrix_sdk_crypto::{
 use odoo_matrix_worker::{
     crypto::{CryptoError, Device},
     matrix::Homeserver,
-    message::{Message, RoomId, Target, TxnId, UserId},
+    message::{RoomId, TxnId, UserId},
     store::{Following, Store},
 };
 use ruma::{
@@ -26,8 +26,11 @@ use stack::synapse::{Synapse, User};
 use crate::account::Account;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const SETTINGS: DecryptionSettings =
-    DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
+/// As clients were for years: they show everything.
+pub(crate) const LENIENT: TrustRequirement = TrustRequirement::Untrusted;
+
+/// As clients become: they show nothing of a device that its account does not vouch for.
+pub(crate) const STRICT: TrustRequirement = TrustRequirement::CrossSigned;
 
 pub(crate) fn homeserver(synapse: &Synapse, user: &User) -> Homeserver {
     Homeserver::new(synapse.url(), user.token().into(), true, TIMEOUT).unwrap()
@@ -72,8 +75,19 @@ impl Reader {
         reader
     }
 
+    /// Makes signing keys for the account, as a person does in a client.
+    pub(crate) async fn make_signing_keys(&self) {
+        let requests = self.machine.bootstrap_cross_signing(false).await.unwrap();
+        let keys = requests.upload_signing_keys_req;
+        let body = json!({
+            "master_key": keys.master_key, "self_signing_key": keys.self_signing_key, "user_signing_key": keys.user_signing_key,
+        });
+        self.place.homeserver.upload_signing_keys(&body).await.unwrap();
+    }
+
     /// What a room says to this client: the text of each event that is a message, or why it cannot be read.
-    pub(crate) async fn read(&mut self, room: &str) -> Vec<Result<String, String>> {
+    pub(crate) async fn read(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<String, String>> {
+        let settings = DecryptionSettings { sender_device_trust_requirement: trust };
         let synced = self.place.next().await;
         let news = synced.device;
         let lists = serde_json::from_value(or_empty(news.device_lists)).unwrap();
@@ -85,7 +99,10 @@ impl Reader {
             unused_fallback_keys: None,
             next_batch_token: Some(synced.next_batch),
         };
-        self.machine.receive_sync_changes(changes, &SETTINGS).await.unwrap();
+        self.machine.receive_sync_changes(changes, &settings).await.unwrap();
+        let members = self.place.homeserver.members(&RoomId::new(room)).await.unwrap_or_default();
+        let members: Vec<_> = members.iter().filter_map(|id| OwnedUserId::try_from(id.as_str()).ok()).collect();
+        self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await.unwrap();
         self.answer().await;
         let mut texts = Vec::new();
         for event in self.user.timeline(room).await.unwrap() {
@@ -98,7 +115,7 @@ impl Reader {
                     });
                     let raw = Raw::new(&raw).unwrap().cast_unchecked();
                     let room = ruma::OwnedRoomId::try_from(room).unwrap();
-                    let read = self.machine.decrypt_room_event(&raw, &room, &SETTINGS).await;
+                    let read = self.machine.decrypt_room_event(&raw, &room, &settings).await;
                     texts.push(read.map_err(|error| error.to_string()).map(|read| {
                         let event: Value = serde_json::from_str(read.event.json().get()).unwrap();
                         event["content"]["body"].as_str().unwrap().to_owned()
@@ -183,20 +200,8 @@ impl Bot {
         let seen = self.device.room(&name, &encryption, &|| true).await?;
         let content = json!({ "msgtype": "m.text", "body": body, "org.odoo.outbox": txn_id }).to_string();
         let content = self.device.encrypt(&seen, "m.room.message", &content, &|| true).await?;
-        let message = Message {
-            id: 1,
-            target: Target::Room(name.clone()),
-            matrix_type: "m.room.encrypted".to_owned(),
-            content,
-            may_be_unencrypted: false,
-            changes: None,
-            txn_id: TxnId::new(txn_id),
-            event_type: "manual".to_owned(),
-            queued_for: Duration::ZERO,
-            is_expired: false,
-            is_past_dedup: false,
-        };
-        Ok(self.place.homeserver.send(&name, &message).await?.as_str().to_owned())
+        let sent = self.place.homeserver.send_encrypted(&name, &TxnId::new(txn_id), content).await?;
+        Ok(sent.as_str().to_owned())
     }
 }
 

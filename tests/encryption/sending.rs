@@ -1,14 +1,14 @@
 //! A device of the worker on a real homeserver, and people who read what it writes with clients of their own.
 
 use odoo_matrix_worker::{
-    crypto::{CryptoError, KeysError},
+    crypto::{CryptoError, KeysError, Signature},
     store::KeysState,
 };
 use stack::synapse::{Options, Synapse, User};
 
 use crate::{
     account::Account,
-    people::{Bot, Reader, assert_no_index_twice, homeserver},
+    people::{Bot, LENIENT, Reader, STRICT, assert_no_index_twice, homeserver},
 };
 
 async fn start() -> (Account, Synapse, User) {
@@ -19,7 +19,7 @@ async fn start() -> (Account, Synapse, User) {
 
 /// What a client can read of a room: `None` stands for a text without a key.
 async fn texts(reader: &mut Reader, room: &str) -> Vec<Option<String>> {
-    reader.read(room).await.into_iter().map(Result::ok).collect()
+    reader.read(room, LENIENT).await.into_iter().map(Result::ok).collect()
 }
 
 fn all(texts: &[&str]) -> Vec<Option<String>> {
@@ -174,4 +174,42 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
         assert_eq!(state().await.0, "moved");
     }
     assert_eq!(key(&user).await, own);
+}
+
+#[tokio::test]
+async fn a_strict_client_reads_what_a_signed_device_has_written_before_and_after_it_was_signed() {
+    let (account, synapse, user) = start().await;
+    let anna = synapse.register("anna", "in", false).await.unwrap();
+    let room = anna.create_room("Case", &[&user]).await.unwrap();
+    anna.encrypt(&room).await.unwrap();
+    user.join(&room).await.unwrap();
+    let mut strict = Reader::new(&synapse, &anna).await;
+    let store = account.store("w1");
+    let following = account.follow(&store).await;
+    let bot = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
+
+    bot.write(&room, "one", "t1").await.unwrap();
+    assert!(strict.read(&room, STRICT).await[0].is_err(), "nobody vouches for the device yet");
+    for _ in 0..2 {
+        assert_eq!(bot.device.sign().await.unwrap(), Signature::Signed);
+    }
+    bot.write(&room, "two", "t2").await.unwrap();
+    assert_eq!(strict.read(&room, STRICT).await, [Ok("one".to_owned()), Ok("two".to_owned())]);
+    let again = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
+    assert_eq!(again.device.sign().await.unwrap(), Signature::Signed);
+
+    // Signing keys that somebody else has made for the account are not replaced.
+    let other = synapse.register("other", "in", false).await.unwrap();
+    Reader::new(&synapse, &synapse.log_in(&other, "in").await.unwrap()).await.make_signing_keys().await;
+    let master = async || {
+        let answer = homeserver(&synapse, &other).query_keys([other.id()]).await.unwrap();
+        answer["master_keys"][other.id()]["keys"].clone()
+    };
+    let before = master().await;
+    account.world.client.batch_execute("DELETE FROM matrix_crypto; DELETE FROM matrix_crypto_item").await.unwrap();
+    let following = account.follow(&store).await;
+    let bot = Bot::open(&account, &store, &following, &synapse, &other).await.unwrap();
+    let signature = bot.device.sign().await.unwrap();
+    assert!(matches!(signature, Signature::Missing(why) if why.contains("recovery key")), "{signature:?}");
+    assert!(before.is_object() && master().await == before);
 }

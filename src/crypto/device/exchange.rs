@@ -54,7 +54,7 @@ impl Device {
         }
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         id: &TransactionId,
         request: &AnyOutgoingRequest,
@@ -115,6 +115,6 @@ impl Device {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<Value, CryptoError> {
+pub(super) fn json(value: &impl Serialize) -> Result<Value, CryptoError> {
     serde_json::to_value(value).map_err(|error| CryptoError::unusable("a request about keys", &error))
 }
