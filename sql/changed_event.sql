@@ -1,6 +1,6 @@
--- The event that a message changes: what the homeserver made of the message whose transaction id stands in its content.
--- Both are of the same record, so that matrix_log_res_idx finds it. Step by step: a planner that knows the tables as empty would
--- read all of the log first.
+-- The event that a message changes: the one that the homeserver made of the message whose transaction id is in its content. Both
+-- are of the same record, so that matrix_log_res_idx finds it. Step by step: a planner that knows the tables as empty would read
+-- all of the log first.
 --
 -- $1 id of the message that changes it, $2 its lane
 -- No row when that one never arrived.

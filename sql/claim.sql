@@ -3,10 +3,9 @@
 --
 -- $1 owner, $2 candidate lanes, all of one backend, $3 lanes at most, $4 lease in ms
 -- $5 the backend, $6 whether this is the one lane of its slot
--- Nothing when the backend has been limited or stopped since the walk: another worker heard of it, wrote it down and gave back
--- the lane that is found free here.
--- Their messages are read by sql/messages.sql, in a transaction that begins after this one: a lane that was given back since
--- this statement began is leased as it is now, but its messages would be read as they were.
+-- Nothing when the backend has been limited or stopped since the walk: another worker recorded that and gave back the lane that
+-- is found free here. Their messages are read by sql/messages.sql, in a transaction that begins after this one: a lane that was
+-- given back since this statement began is leased as it is now, but its messages would be read as they were.
 WITH pick AS MATERIALIZED (
     SELECT l.id, l.lane, l.epoch + 1 AS epoch, l.lease_until IS NOT NULL AS is_taken_over, l.head_id, l.attempts, l.first_failed_at,
         l.room_id

@@ -1,6 +1,6 @@
--- Write down what became of messages and settle their lanes, in one fenced statement: whoever lost a lease matches nothing.
--- May be repeated when the outcome of its COMMIT is unknown: a message that is gone is neither deleted nor logged again.
--- The planner takes each array for ten elements. So every join is written in a form that has one plan only, with a cost that
+-- Write the results of messages and settle their lanes, in one fenced statement: a worker that has lost a lease matches nothing.
+-- May be repeated when the outcome of its COMMIT is unknown: a message that is gone is neither deleted nor logged again. The
+-- planner assumes that each array has ten elements. So every join is written in a form that has one plan only, with a cost that
 -- grows with the batch and not with its square: a lateral descent of an index, a join by ctid, a full join, an upsert.
 --
 -- $1 owner, $2 name of the worker for the log
@@ -40,7 +40,7 @@ WITH own AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT o.ctid AS place FROM matrix_outbox AS o WHERE o.id = r.id OFFSET 0) AS o
     WHERE r.is_ours
 ), done AS (
-    -- Rows of the outbox never change, so their place is theirs for as long as this statement runs.
+    -- Rows of the outbox never change, so their ctid stays valid for as long as this statement runs.
     DELETE FROM matrix_outbox AS o USING found AS r
     WHERE o.ctid = r.place AND r.is_final
     RETURNING o.*, r.status, r.is_final, r.error_code, r.error_message, r.attempts, r.duration_ms, r.event_id,
@@ -62,7 +62,7 @@ WITH own AS MATERIALIZED (
         content, txn_id, attachment_id, status, is_final, error_code, error_message, attempts, duration_ms, matrix_event_id,
         queued_at, user_id, worker)
     SELECT now() AT TIME ZONE 'UTC' - o.age_ms * interval '1 ms', o.backend_id, o.id, o.event_type, o.res_model, o.res_id,
-        -- What was not sent to a person still names their room if there is one.
+        -- A direct message that failed still names the person's room if there is one.
         COALESCE(o.sent_room_id, o.room_id, o.room_before), o.matrix_user_id, o.matrix_type, COALESCE(o.content ->> 'body', o.content ->> 'reason'),
         CASE WHEN o.status = 'failed' THEN o.content END, o.txn_id, o.attachment_id, o.status, o.is_final, o.error_code,
         o.error_message, o.attempts, o.duration_ms, o.event_id, o.queued_at, o.user_id, $2
@@ -72,13 +72,13 @@ WITH own AS MATERIALIZED (
     SELECT own.*, head.next_id, own.head_id IS NOT DISTINCT FROM head.next_id AS is_same,
         head.next_id IN (SELECT r.id FROM result AS r WHERE NOT r.is_final) AS has_failed
     FROM own
-    -- The message that the lane was held at stays its head as long as it waits, even behind one that was committed late.
+    -- The message that held up the lane stays its head as long as it waits, even behind one that was committed late.
     LEFT JOIN LATERAL (
         SELECT o.id FROM matrix_outbox AS o
         WHERE o.lane = own.lane AND o.id = own.head_id AND own.head_id NOT IN (SELECT r.id FROM result AS r WHERE r.is_final)
         OFFSET 0
     ) AS still ON true
-    -- Nor do those that fail beside one that has its failed row: it tells since when the lane takes nothing.
+    -- Nor do those that fail beside one that has its failed row: its row shows since when the lane has been held up.
     CROSS JOIN LATERAL (
         SELECT CASE WHEN own.first_failed_at IS NULL THEN COALESCE(own.held_id, still.id) ELSE COALESCE(still.id, own.held_id) END
             AS next_id
@@ -91,7 +91,7 @@ WITH own AS MATERIALIZED (
         GREATEST(next.retry_at, now() AT TIME ZONE 'UTC' + next.retry_ms * interval '1 ms'),
         next.next_id,
         CASE WHEN next.held_id = next.next_id THEN next.attempts WHEN next.next_id IS NOT NULL THEN next.attempts_before ELSE 0 END,
-        -- Since when its failed row stands in the log. One that was cut short, or whose result was refused, has none.
+        -- Since when its failed row is in the log. One that was cut short, or whose result was refused, has none.
         COALESCE(
             CASE WHEN next.is_same THEN next.first_failed_at END, CASE WHEN next.has_failed THEN now() AT TIME ZONE 'UTC' END),
         CASE WHEN next.next_id IS NOT NULL THEN COALESCE(next.last_error, CASE WHEN next.is_same THEN next.error_before END) END,

@@ -1,5 +1,5 @@
--- Lease the accounts that ask to be followed and that nobody follows, read how each one is configured, and forget those that ask no longer. The epoch grows with
--- each lease and is the fence for everything that is written later.
+-- Lease the accounts that ask to be followed and that nobody follows, read how each one is configured, and forget those that no
+-- longer ask for it. The epoch grows with each lease and is the fence for everything that is written later.
 --
 -- $1 owner, $2 lease in ms
 -- One row per account that asks; epoch, since and account are NULL where it was not leased just now, and free_seconds is when it may be.
@@ -11,7 +11,7 @@ WITH forgotten AS (
     SELECT b.id, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl, b.config_version, b.inbound_url,
         b.inbound_secret_sealed
     FROM matrix_backend AS b
-    -- A copy of the database would take the original's messages for its own.
+    -- A copy of the database would receive the original's messages.
     WHERE b.is_active AND b.inbound_mode = 'follow' AND b.database_identity IS NOT DISTINCT FROM matrix_database_identity()
 ), leased AS (
     INSERT INTO matrix_follower AS f (backend_id, owner, epoch, lease_until)

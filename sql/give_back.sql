@@ -1,4 +1,4 @@
--- Give back lanes unsent, at the end of a worker that was not let finish. Touches no lane that a newer lease has taken over.
+-- Give back lanes unsent, when a worker is stopped before it has finished. Touches no lane that a newer lease has taken over.
 --
 -- $1 owner, $2 lanes, $3 epochs
 UPDATE matrix_lane AS l

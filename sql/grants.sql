@@ -18,7 +18,7 @@ DO $rights_of_the_keys$
 BEGIN
     IF to_regclass('matrix_crypto') IS NOT NULL THEN
         GRANT SELECT, INSERT, UPDATE, DELETE ON matrix_crypto, matrix_crypto_item TO {role};
-        -- A room that was encrypted once stays so.
+        -- A room that was encrypted once stays encrypted.
         GRANT SELECT, INSERT ON matrix_encrypted_room TO {role};
         GRANT USAGE ON SEQUENCE matrix_crypto_id_seq, matrix_crypto_item_id_seq, matrix_encrypted_room_id_seq TO {role};
     END IF;
@@ -30,8 +30,8 @@ BEGIN
         GRANT USAGE ON SEQUENCE matrix_upload_id_seq TO {role};
     END IF;
 END $rights_of_files$;
--- The worker sets the same in each session; these hold for whoever uses the role by hand, and the last one already while connecting, where
--- the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
+-- The worker sets the same in each session; these apply when somebody uses the role by hand, and the last one already while
+-- connecting, where the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$
 BEGIN
     ALTER ROLE {role} SET statement_timeout = '8s';

@@ -6,7 +6,7 @@ SELECT EXISTS (
     WHERE backend_id = $1 AND status = 'ok'
         AND date > now() AT TIME ZONE 'UTC' - $2::double precision * interval '1 s'
         AND date < now() AT TIME ZONE 'UTC' - $3::double precision * interval '1 s'
-        -- Dates run late by what the way into the database took: one just behind the failure may have been before it.
+        -- Dates are late by the time that writing took: a row dated just after the failure may be of a message sent before it.
         AND date - duration_ms * interval '1 ms'
             > now() AT TIME ZONE 'UTC' - $2::double precision * interval '1 s' + interval '100 ms'
 )

@@ -1,5 +1,5 @@
--- Renew the leases that are still ours, all in one statement, but for lanes that somebody has locked at the moment: one
--- completion that takes long, or a row that is looked at by hand, must not cost all other leases.
+-- Renew the leases that are still ours, all in one statement, except for lanes that are locked at the moment: one completion that
+-- takes long, or a row that is looked at by hand, must not cost all other leases.
 --
 -- $1 owner, $2 lanes, $3 epochs, $4 lease in ms
 -- One row per lane that is ours, with whether it was renewed; one that was not is to be asked for again soon. A lane that does

@@ -29,7 +29,7 @@ FROM matrix_backend AS b
 LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
 LEFT JOIN hour ON hour.backend_id = b.id
 CROSS JOIN LATERAL (
-    -- What was seen with another configuration than the present one says nothing any more; an operator's pause stays.
+    -- A state that was seen with another configuration no longer counts; an operator's pause does.
     SELECT CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END AS state
 ) AS now_state
 CROSS JOIN LATERAL (

@@ -12,7 +12,7 @@ WITH RECURSIVE waiting (lane, ends_before, n) AS (
         WHERE o.lane > b.id || '/' AND o.lane < b.id || '0'
         ORDER BY o.lane LIMIT 1
     ) AS first
-    -- Those in trouble are known without a walk over all that wait.
+    -- Those in trouble are found without a walk over all that wait.
     WHERE ($1::integer IS NULL OR b.id = $1) AND NOT $4::boolean
     UNION ALL
     SELECT next.lane, waiting.ends_before, waiting.n + 1
@@ -40,7 +40,7 @@ SELECT shown.lane, counted.messages, head.id AS head_id,
 FROM shown
 LEFT JOIN matrix_lane AS l ON l.lane = shown.lane
 LEFT JOIN LATERAL (
-    -- The message that is held stays the head, even behind one that was committed late; one that was discarded is none.
+    -- The message that holds up the lane stays its head, even behind one that was committed late, unless it was discarded.
     (SELECT o.id, o.queued_at, true AS is_held FROM matrix_outbox AS o WHERE o.id = l.head_id AND o.lane = shown.lane)
     UNION ALL
     (SELECT o.id, o.queued_at, false FROM matrix_outbox AS o WHERE o.lane = shown.lane ORDER BY o.id LIMIT 1)

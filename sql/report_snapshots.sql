@@ -2,7 +2,7 @@
 -- since, and claims become slow.
 --
 -- $1 seconds, $2 transactions: what counts as long where this role may not see since when the session's transaction runs
--- xact_seconds and query_start are NULL there: that takes pg_read_all_stats.
+-- xact_seconds and query_start are NULL there: reading them needs pg_read_all_stats.
 SELECT a.pid, a.application_name, age(a.backend_xmin)::bigint AS transactions,
     EXTRACT(EPOCH FROM now() - a.xact_start)::double precision AS xact_seconds,
     to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS query_start

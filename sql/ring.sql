@@ -5,7 +5,7 @@
 -- $1 backend ids and $2 the lane after which to go on, pairwise; a backend that is not named starts at its first lane
 -- $3 free lanes to find for each backend, at most, $4 lanes to look at, at most, $5 owner
 -- One row per free lane; one with lane NULL per active backend: how far the walk came (NULL: no further), whether that was the
--- last of its lanes, how many of those that it passed others hold or are at rest, and what the backend may do:
+-- last of its lanes, how many of the lanes on the way are leased by others or at rest, and what the backend may do:
 --   open     may send
 --   changed  was stopped, but its configuration is another one now: to be reset
 --   paced    is limited and may take one slot now

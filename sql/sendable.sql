@@ -1,6 +1,6 @@
--- Whether a message waits that can go out without a repair and without a person: its backend may send, and its lane does not rest
--- because its room takes nothing. Lanes that others hold count, for they may die, and limited lanes, whose rest has a known end.
--- Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever waits in it.
+-- Whether a message waits that can go out without anybody's help: its backend may send, and its lane does not rest because its
+-- room cannot be reached. Lanes leased by others count, for they may die, and limited lanes, whose rest has a known end. Each
+-- lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever waits in it.
 WITH RECURSIVE lane (lane, ends_before, is_failing) AS (
     -- Where the walk begins; no lane yet.
     -- '0' follows '/' in byte order, so that the range is that of all lanes of the backend.

@@ -1,8 +1,8 @@
 -- The homeserver limits the account: nobody sends before the pause is over, then at one pace that all workers share.
--- The pace begins at the pause, and at 5 s at most: each message eases it by little.
--- Answers that come while the pause already holds only lengthen it. One that comes after it means that the pace is too fast, and
--- by how much: the message before emptied the account's allowance, and one more would have fitted into it after the interval and
--- this pause together. A pause in whole seconds says less, so it lengthens the interval by half at most.
+-- The interval begins with the length of the pause, at most 5 s: each message then shortens it a little. Answers that come while
+-- the pause already holds only lengthen it. One that comes after it means that the pace is too fast, and by how much: the message
+-- before emptied the account's allowance, and one more would have fitted into it after the interval and this pause together. A
+-- pause in whole seconds says less, so it lengthens the interval by half at most.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 pause in ms
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, reason, paused_until, next_send_at, interval_ms, checked_at)
@@ -18,5 +18,5 @@ ON CONFLICT (backend_id) DO UPDATE SET
         ELSE LEAST(LEAST(s.interval_ms + $3::bigint, s.interval_ms * 1.5) * 1.05, 60000)
     END,
     since = CASE WHEN s.state = excluded.state THEN s.since ELSE excluded.checked_at END
--- An operator's pause stays, and so does what was seen with a newer configuration.
+-- An operator's pause stays, and so does a state seen with a newer configuration.
 WHERE s.state <> 'paused' AND s.config_version <= excluded.config_version

@@ -1,7 +1,6 @@
 -- Take the next slot of a limited backend: one UPDATE, so that any number of workers keep one pace.
--- Slots follow one another at the interval, not at the moments when somebody comes for them: only who is late by more than one
--- loses it.
--- An account that has not sent for ten intervals is taken to have recovered.
+-- Slots follow one another at the interval, not at the moments when somebody asks for them: only a slot that is late by more than
+-- one interval is lost. An account that has not sent for ten intervals is taken to have recovered.
 --
 -- $1 backend
 -- No row when somebody else has the slot.

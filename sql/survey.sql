@@ -1,11 +1,11 @@
 -- How much waits, and what each active backend may do: one row per backend, and one with backend NULL when there is none. The number
 -- of messages is counted up to a bound in the order of their ids; the age in seconds is that of the oldest of them (NULL when nothing
--- waits). A state that was seen with another configuration than the present one says nothing any more.
+-- waits). A state that was seen with another configuration no longer counts.
 --
 -- $1 count at most so many
 SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END AS state,
     waiting.messages, waiting.oldest_seconds,
-    -- Whether the account asks to be followed; NULL with the contract before this one, which knows of no such thing.
+    -- Whether the account asks to be followed; NULL with the previous contract, which does not have this.
     CASE WHEN to_regclass('matrix_follower') IS NOT NULL THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'follow', false) END AS asks
 FROM (
     SELECT count(*) AS messages, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - min(o.queued_at))::double precision AS oldest_seconds

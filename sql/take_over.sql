@@ -1,4 +1,5 @@
--- Release the lanes of an earlier process of the same name. Only for who holds that name's advisory lock: its holder is dead.
+-- Release the lanes of an earlier process of the same name. Only for the holder of that name's advisory lock: the earlier process
+-- is dead.
 --
 -- $1 prefix of the owners that the name has had, $2 our own owner
 UPDATE matrix_lane

@@ -1,5 +1,5 @@
--- Release the accounts that an earlier process of the same name followed. Only for who holds that name's advisory lock: its holder is
--- dead.
+-- Release the accounts that an earlier process of the same name followed. Only for the holder of that name's advisory lock: the
+-- earlier process is dead.
 --
 -- $1 prefix of the owners that the name has had, $2 our own owner
 UPDATE matrix_follower

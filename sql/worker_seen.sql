@@ -1,4 +1,5 @@
--- The heartbeat. Workers that have not been seen for a day are gone, and sooner those that ran beside another one of their name.
+-- The heartbeat. Write the heartbeat. Rows not renewed for a day are deleted, and sooner those of workers that ran beside another
+-- of the same name.
 --
 -- $1 the name that this process is listed by, $2 host name, $3 process id, $4 version, $5 messages sent and $6 failed since the start,
 -- $7 the owner of its lanes, <name>/<incarnation>, by which it may have been listed before

@@ -44,7 +44,7 @@ pub struct Backend {
     pub homeserver: Result<Homeserver, Failure>,
     me: OnceCell<UserId>,
     gate: Mutex<Gate>,
-    /// When the call began that is the latest to have got its 200.
+    /// When the most recent call that got its 200 was begun.
     last_passed: Mutex<Option<Instant>>,
     /// The lane that failed last while nothing got through, and when.
     last_failing: Mutex<Option<(Lane, Instant)>>,
@@ -91,7 +91,8 @@ impl Gate {
         }
     }
 
-    /// Closed, and the reason could not be written: whoever trusted the database would meet the same answer again at once.
+    /// Closed, and the reason could not be written: a lane claimed because the database says that the backend may send
+    /// would get the same answer again at once.
     pub fn unrecorded(&self, pause: Duration) {
         let until = Instant::now() + pause.max(UNRECORDED_PAUSE);
         let mut passage = self.lock();

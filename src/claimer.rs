@@ -32,7 +32,7 @@ const PROBE_POLL: Duration = Duration::from_millis(500);
 /// If the reason why nobody may send could not be written, we wait by ourselves, and look this often for a new configuration.
 const UNRECORDED_POLL: Duration = Duration::from_millis(500);
 
-/// Where the walk over a backend's lanes stands.
+/// How far the walk over a backend's lanes has come.
 #[derive(Debug, Default)]
 struct Cursor {
     after: Option<Lane>,

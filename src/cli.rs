@@ -75,11 +75,12 @@ enum Command {
     Run,
     /// Deliver what waits now, then exit: 0 when all went out, 1 when something failed or must wait.
     ///
-    /// It waits as long as the homeserver limits the account, and for lanes that another worker holds. It does not wait for a backend
-    /// that is paused, stopped or inactive, nor for a room that takes nothing while others do: their messages stay, and `status` and
-    /// `lanes` say why.
+    /// It waits as long as the homeserver limits the account, and for lanes that another worker has leased. It does not
+    /// wait for a backend that is paused, stopped or inactive, nor for a room that cannot be reached while others can:
+    /// their messages stay, and `status` and `lanes` say why.
     Drain,
-    /// Look whether everything is ready: settings, database, tables, rights, notifications, clock, homeservers. Changes nothing.
+    /// Check whether everything is ready: settings, database, tables, rights, notifications, clock, homeservers.
+    /// Changes nothing.
     ///
     /// Each line is ok, a warning, or a problem, with what to do below it. Exits 0 without problems, 1 with some, 69 when the database
     /// or its tables are missing, 78 when the settings cannot be used.
@@ -88,7 +89,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show how delivery goes: what waits for each backend and what stops it, the workers, and what slows the database down.
+    /// Show the state of delivery: what waits for each backend and what stops it, the workers, and what slows the
+    /// database down.
     ///
     /// Exits 0 whatever it shows; `check` and `/readyz` judge.
     Status {
@@ -125,7 +127,7 @@ enum Command {
     Pause {
         #[command(flatten)]
         which: Which,
-        /// Why, for those who will wonder; `status` and Odoo show it.
+        /// The reason, which `status` and Odoo show.
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
@@ -136,16 +138,17 @@ enum Command {
     },
     /// Write the settings of an instance of the service: the database's URL and the key that opens access tokens.
     ///
-    /// What is not given stays as it is. An instance that is new and is given no URL uses the database of its own name through the local
-    /// socket, as the role odoo-matrix, without a password.
+    /// Settings that are not given stay as they are. A new instance without a URL uses the database of the same name
+    /// through the local socket, as the role odoo-matrix, without a password.
     Configure(configure::Settings),
-    /// Print the SQL that gives a database role the rights of the worker, no more. Run it as the owner of Odoo's database.
+    /// Print the SQL that gives a database role the rights of the worker and no others. Run it as the owner of Odoo's
+    /// database.
     Grants {
         /// The role.
         #[arg(long, default_value = "odoo-matrix")]
         role: String,
-        /// Make the role if it is missing, which takes CREATEROLE. It gets no password: the local socket asks for none, and \password in
-        /// psql sets one.
+        /// Create the role if it is missing, which needs CREATEROLE. It gets no password: the local socket asks for
+        /// none, and \password in psql sets one.
         #[arg(long)]
         create_role: bool,
     },
@@ -252,7 +255,7 @@ fn json(report: &impl Serialize) -> Result<String, CliError> {
     serde_json::to_string_pretty(report).map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// The answer of a command. A reader that has seen enough, as `head`, may go before its end.
+/// The answer of a command. A reader that has seen enough, such as `head`, may close the pipe before its end.
 ///
 /// Colours show on a terminal only.
 fn print(text: &str) {

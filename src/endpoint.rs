@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::{health::Health, metrics::Metrics};
 
-/// Connections that are served at once. A request is answered within milliseconds, so the oldest of so many has nothing to say.
+/// Connections that are served at once. A request is answered within milliseconds, so the oldest of so many is idle.
 const CONNECTIONS: usize = 32;
 
 /// From the first byte of a request to the last of its answer.
@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Endpoint(TcpListener);
 
 impl Endpoint {
-    /// Binds `METRICS_LISTEN`. Port 0 takes a free one, which the log tells.
+    /// Binds `METRICS_LISTEN`. Port 0 takes a free one, which the log shows.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         info!(address = %listener.local_addr()?, "Serving /healthz, /readyz and /metrics");

@@ -52,7 +52,7 @@ const SECRETS: [(&str, &str, &str); 2] =
 /// How many letters may differ for a variable to be taken for a misspelt one of ours.
 const TYPO_DISTANCE: usize = 2;
 
-/// Beginnings that are ours alone as far as we know; other programs may still use them.
+/// Prefixes that only this program uses as far as we know; other programs may use them all the same.
 const PREFIXES: [&str; 2] = ["WORKER_", "MATRIX_TOKEN_"];
 
 /// Variables by their names. An empty one counts as not set.
@@ -190,7 +190,7 @@ impl Environment {
             .collect()
     }
 
-    /// Refuses a variable that is one of ours but for a letter or two: its value would be ignored in silence.
+    /// Refuses a variable that is one of ours but for a letter or two: its value would be ignored silently.
     ///
     /// # Errors
     /// Names the variable and the one that it was taken for.
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_other_programs_are_none_of_our_business() {
+    fn variables_of_other_programs_are_ignored() {
         let others = environment(&[("PATH", "/bin"), ("DATABASE_URI", "x"), ("DATABASE_URL", "y"), ("RUST_LIB", "z")]);
 
         others.check_names().unwrap();
@@ -288,7 +288,7 @@ mod tests {
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(found.exposed_files(), [(path.clone(), 0o644)]);
-        // The user of the service hears of it too.
+        // The user of the service is warned too.
         let handed_on: Environment = found.with_secrets().unwrap().into_iter().collect();
         assert_eq!(handed_on.exposed_files(), [(path.clone(), 0o644)]);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

@@ -35,14 +35,14 @@ pub enum Point {
     AfterCommit,
     /// The renewal is on its way.
     InRenewal,
-    /// The homeserver has told what was written, and nothing of it is with Odoo.
+    /// The homeserver has returned new events, and Odoo has none of them.
     Synced,
-    /// A part of what an answer left out is read, and not with Odoo.
+    /// A part of what an answer left out has been read, and Odoo does not have it.
     PageRead,
     BeforePost,
-    /// Odoo has accepted everything, and nobody has written down up to where.
+    /// Odoo has accepted everything, and the new place in the stream is not stored.
     Forwarded,
-    /// That is on its way to the database.
+    /// The new place is on its way to the database.
     InSince,
 }
 
@@ -85,7 +85,8 @@ mod build {
 
     use super::Point;
 
-    /// `FAILPOINT=name:k` stops at the k-th time that the point is reached; the file `FAILPOINT_REACHED` tells that it was.
+    /// `FAILPOINT=name:k` stops at the k-th time that the point is reached; the file `FAILPOINT_REACHED` is created
+    /// then.
     struct Armed {
         name: String,
         times_left: AtomicU32,

@@ -1,5 +1,5 @@
-//! Follows accounts: what others write in Matrix is read along and handed to Odoo. One follower per account among all workers, by
-//! lease and epoch; for what one of them does see `account`.
+//! Follows accounts: reads what others write in Matrix and passes it on to Odoo. One follower per account among all
+//! workers, by lease and epoch; for what one of them does see `account`.
 
 mod account;
 mod batch;
@@ -24,7 +24,7 @@ use crate::{
     store::{Asking, Following, StoreError, Wakeups},
 };
 
-/// How often it is asked whether an account has no follower, and whether one is configured otherwise.
+/// How often to look for accounts without a follower, and for changes of their configuration.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// How soon after the end of a lease it is asked for.
@@ -59,7 +59,7 @@ impl Followers {
         Self { context, setup, wakeups, tasks: HashMap::new() }
     }
 
-    /// `asks`: whether any account asks to be followed; `None` where the database knows of no such thing.
+    /// `asks`: whether any account asks to be followed; `None` where the contract is too old for that.
     pub async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
@@ -87,11 +87,11 @@ impl Followers {
             let pause = match looked {
                 Ok(pause) => pause,
                 Err(error) if error.is_passing() => {
-                    warn!(%error, "It is not known which accounts are to be followed; asking again");
+                    warn!(%error, "The accounts to follow could not be read; trying again");
                     PERIOD
                 }
                 Err(error) => {
-                    error!(%error, "No account can be followed before this is fixed");
+                    error!(%error, "No account can be followed until this is fixed");
                     CONTRACT_PERIOD
                 }
             };
@@ -105,7 +105,8 @@ impl Followers {
         }
     }
 
-    /// Follows what nobody follows, and stops where an account asks no longer or is configured otherwise. Returns when to look again.
+    /// Follows accounts that nobody follows, and stops where that is no longer wanted or the configuration has changed.
+    /// Returns when to look again.
     async fn round(&mut self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
         let (rows, free) = self.context.store.follow().await?;
@@ -138,7 +139,7 @@ impl Followers {
 
     async fn stop(&self, task: Task) {
         task.handle.abort();
-        // Whatever it was doing has come to an end: what it has posted is posted again by whoever comes next, and known to Odoo.
+        // It may have been stopped anywhere: the next follower posts again what it has posted, and Odoo recognises it.
         if task.handle.await.is_err_and(|error| error.is_panic()) {
             error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
         }

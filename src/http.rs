@@ -1,4 +1,4 @@
-//! What both sides of HTTP share that the worker speaks to, the homeserver and Odoo: how a client is made.
+//! Builds HTTP clients, for the homeserver and for Odoo.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) fn client(base: &reqwest::Url, verify_ssl: bool, timeout: Duration) -
         .tcp_nodelay(true)
         .pool_idle_timeout(Duration::from_secs(60));
     if base.scheme() == "http" {
-        // A proxy of the environment would read the secret. By https it passes on what it cannot read.
+        // A proxy from the environment would read the secret; over https it forwards what it cannot read.
         http = http.no_proxy();
     }
     http.build().map_err(|error| {

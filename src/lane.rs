@@ -44,7 +44,7 @@ pub struct Context {
     pub http_timeout: Duration,
     /// Room for files that are in memory on their way from Odoo to a homeserver.
     pub files: FileRoom,
-    /// What this process knows of rooms whose changes it hears of.
+    /// What this process knows of rooms while it follows their changes.
     pub rooms: RoomBooks,
 }
 
@@ -131,7 +131,7 @@ impl Delivery<'_> {
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
                 Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
-                // Unless other messages get through: a proxy may dislike the path of this one alone.
+                // Unless other messages get through: a proxy may refuse the path of this one alone.
                 Step::Answered(Outcome::Misconfigured(failure)) => {
                     if tries.failing_for() < SUSPECT_AFTER && !self.others_pass(&tries).await {
                         return self.stop(message, &tries, State::Misconfigured, failure).await;

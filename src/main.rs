@@ -26,7 +26,7 @@ pub(crate) async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of the program")]
+#[expect(clippy::print_stderr, reason = "the last message of the program")]
 fn failed(prefix: &str, error: &str, code: u8) -> ExitCode {
     eprintln!("{prefix}odoo-matrix-worker: {error}");
     ExitCode::from(code)

@@ -1,4 +1,4 @@
-//! The homeserver's client-server API, as far as the worker speaks it: one method per endpoint.
+//! The part of the homeserver's client-server API that the worker uses: one method per endpoint.
 
 mod direct;
 mod error;
@@ -86,7 +86,7 @@ impl Homeserver {
         self.put_event(&path, message.content.clone()).await
     }
 
-    /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`: takes the text of an event away.
+    /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`: removes the text of an event.
     pub async fn redact(&self, room: &RoomId, event_id: &EventId, message: &Message) -> Result<EventId, SendError> {
         let path = ["rooms", room.as_str(), "redact", event_id.as_str(), message.txn_id.as_str()];
         self.put_event(&path, message.content.clone()).await
@@ -178,7 +178,8 @@ impl Homeserver {
     }
 }
 
-/// How long the header asks to wait: in seconds, or until a date by the clock of whoever wrote the answer, for ours may be wrong.
+/// How long the header asks to wait: in seconds, or until a date by the clock of the server that answered, because ours
+/// may be wrong.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
     let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());

@@ -1,6 +1,6 @@
 //! What this process counts, in the form that Prometheus reads. Knows nothing of where the numbers come from.
 //!
-//! Names and labels are a promise: alert rules and dashboards (`deploy/alerts.yml`) stand on them.
+//! Names and labels are a promise: alert rules and dashboards (`deploy/alerts.yml`) depend on them.
 
 use std::sync::{
     Arc,
@@ -34,7 +34,7 @@ pub struct OfBackend {
     pub backend: i32,
 }
 
-/// One of the two that an account is followed between.
+/// One of the two sides between which an account is followed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Side {
     /// `homeserver` or `odoo`.
@@ -180,7 +180,7 @@ impl Metrics {
         all
     }
 
-    /// What is written in Matrix and handed to Odoo.
+    /// What is written in Matrix and passed on to Odoo.
     fn register_inbound(&self, all: &mut Registry) {
         all.register(
             "inbound_following",
@@ -190,12 +190,12 @@ impl Metrics {
         all.register("inbound_events", "Events from Matrix that Odoo has accepted", self.inbound_events.clone());
         all.register(
             "inbound_refused",
-            "Events from Matrix that Odoo will not take, and that were left out",
+            "Events from Matrix that Odoo did not accept, and that were left out",
             self.inbound_refused.clone(),
         );
         all.register(
             "inbound_gaps_closed",
-            "Rooms of which more was written than one answer tells, read page by page",
+            "Rooms with more new events than one answer holds, read page by page",
             self.inbound_gaps.clone(),
         );
         all.register(

@@ -134,15 +134,15 @@ pub async fn run(
         if let Some(following) = following
             && let Err(error) = following.await
         {
-            warn!(%error, "Whoever follows accounts ended badly");
+            warn!(%error, "The task that follows accounts failed");
         }
         if let Err(error) = flushing.await {
-            warn!(%error, "The flusher ended badly");
+            warn!(%error, "The flusher failed");
         }
         shared.leases.give_back(&shared.context.store).await;
         is_over.notify_one();
         if let Err(error) = heartbeat.await {
-            warn!(%error, "The heartbeat ended badly");
+            warn!(%error, "The heartbeat failed");
         }
     };
     let no_time_left = async {

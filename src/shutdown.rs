@@ -14,7 +14,7 @@ enum Phase {
     Running,
     /// What is in flight is finished, nothing new is begun.
     Draining,
-    /// Everything is dropped where it stands.
+    /// Everything is dropped as it is.
     Ended,
 }
 

@@ -161,7 +161,8 @@ impl Store {
     /// Whether the database holds a contract that serves this worker.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] says what is there instead and what to upgrade; [`StoreError::Pooler`] what stands before the server.
+    /// [`StoreError::Contract`] says what is there instead and what to upgrade; [`StoreError::Pooler`] what is between
+    /// us and the server.
     pub async fn check_contract(&self) -> Result<(), StoreError> {
         self.check_sessions().await?;
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
@@ -196,7 +197,7 @@ impl Store {
         rows.iter().map(|row| Ok((lease(row)?, value(row, 2)?))).collect()
     }
 
-    /// Gives leases back without a word about their messages.
+    /// Gives leases back, and leaves their messages as they are.
     pub async fn give_back(&self, held: &[Lease]) -> Result<(), StoreError> {
         let (lanes, epochs) = columns(held);
         self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
@@ -224,7 +225,7 @@ impl Store {
         self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)
     }
 
-    /// A connection: one that lies idle, else a new one when it is time to try.
+    /// A connection: an idle one, else a new one when it is time to try.
     async fn client(&self) -> Result<Object, StoreError> {
         if self.pool.status().available == 0 {
             self.attempts.turn().await?;
@@ -254,7 +255,7 @@ impl Store {
             return Ok(result?);
         }
         drop(Object::take(client));
-        // What happened to this one has most likely happened to those that lie idle, and each would cost as much time.
+        // What happened to this one has most likely happened to the idle ones, and each would cost as much time.
         self.pool.retain(|_, _| false);
         self.metrics.db_reconnects.inc();
         Err(StoreError::Cancelled("a statement was not answered in time".to_owned()))

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_tells_what_waits_and_who_is_stopped() {
+    fn the_line_says_what_waits_and_which_backend_is_stopped() {
         let backlog = Backlog { messages: 10_001, oldest: Duration::from_secs(200) };
 
         assert_eq!(

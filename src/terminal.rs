@@ -1,4 +1,4 @@
-//! What only people on a terminal see: how far a long command is, in one line that is drawn anew in its place.
+//! What only people on a terminal see: the progress of a long command, in one line that is redrawn in place.
 
 use std::{
     io::{self, IsTerminal as _, Write, stderr},
@@ -11,10 +11,10 @@ use rustix::termios::tcgetwinsize;
 /// To the beginning of the line, which is emptied.
 const CLEAR_LINE: &str = "\r\u{1b}[K";
 
-/// The line that stands below everything else at the moment; empty: none.
+/// The line that is shown below everything else at the moment; empty: none.
 static PROGRESS: Mutex<String> = Mutex::new(String::new());
 
-/// Columns and rows. A terminal that does not tell gets the least that terminals have.
+/// Columns and rows. If the terminal does not report it, the smallest usual size.
 pub fn size(terminal: impl AsFd) -> (usize, usize) {
     let size = tcgetwinsize(terminal).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
@@ -71,7 +71,7 @@ fn progress() -> MutexGuard<'static, String> {
     PROGRESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Standard error for lines of the log: they stand above the line of progress.
+/// Standard error for lines of the log: they are shown above the line of progress.
 pub struct LogLines;
 
 impl Write for LogLines {

@@ -26,9 +26,9 @@ pub struct Webhook {
 /// What became of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Odoo has all of it, or knows why it does not want it.
+    /// Odoo has all of it, or has decided to ignore it.
     Accepted,
-    /// Not so much at once, or not this.
+    /// Odoo does not accept so much at once, or not this event.
     TooMuch { status: u16, reason: String },
     /// The same again, after the pause if there is one.
     Later { pause: Option<Duration>, reason: String },
@@ -64,7 +64,7 @@ impl Webhook {
             match answer.chunk().await {
                 Ok(Some(chunk)) if size + chunk.len() <= ANSWER_LIMIT => size += chunk.len(),
                 Ok(_) => break,
-                // Its status says that it was accepted, and what breaks off later takes nothing back.
+                // Its status says that it was accepted; an error while reading the rest does not change that.
                 Err(_) if status == 200 => break,
                 Err(error) => return Answer::Later { pause: None, reason: transport(error) },
             }
@@ -85,7 +85,7 @@ fn judge(status: u16, pause: Option<Duration>) -> Answer {
     let reason = match status {
         200 => return Answer::Accepted,
         400 | 413 | 422 => {
-            return Answer::TooMuch { status, reason: format!("Odoo does not take the events (HTTP {status})") };
+            return Answer::TooMuch { status, reason: format!("Odoo does not accept the events (HTTP {status})") };
         }
         401 | 403 => "Odoo refuses the secret of its webhook; make a new one on the backend in Odoo",
         404 => {
@@ -94,7 +94,7 @@ fn judge(status: u16, pause: Option<Duration>) -> Answer {
         }
         300..=399 => "the address of Odoo's webhook redirects elsewhere; set the address that it redirects to",
         429 => "Odoo asks for a pause",
-        500.. => "Odoo has failed at it, or is being restarted; its log says more",
+        500.. => "Odoo failed, or is being restarted; its log says more",
         _ => "what answers at the address of the webhook is not Odoo's",
     };
     Answer::Later { pause, reason: format!("{reason} (HTTP {status})") }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_200_is_a_yes_and_every_other_answer_is_asked_again() {
+    fn only_a_200_means_accepted_and_every_other_answer_is_retried() {
         for status in 100..=599 {
             let answer = judge(status, None);
             match status {

@@ -119,7 +119,7 @@ async fn link_a_room_and_send(page: &Page<'_>, office: &Office) {
 
     page.see(".o_matrix_deliveries li:has([data-outcome=ok])", "Hello from Odoo").await.unwrap();
     page.see(".o_matrix_deliveries [data-outcome=ok]", "Sent").await.unwrap();
-    // The case was opened without a room: its first room hears of that first.
+    // The case was opened without a room: its first room gets that message first.
     let messages = story::arrived(office, &office.room, 2, WITHIN).await.unwrap();
     let bodies: Vec<_> = messages.iter().map(Event::body).collect();
     assert_eq!(bodies, ["Case Doe against Acme created for Jane Doe", "Hello from Odoo"]);

@@ -68,7 +68,7 @@ async fn a_transaction_that_odoo_rolls_back_sends_nothing() {
     assert_eq!(waiting.get::<_, i64>(0), 0);
 }
 
-/// Waits until the lawyer sees what `seen` looks for in the room; gives back what he sees in the end, oldest first.
+/// Waits until the lawyer sees what `seen` looks for in the room; returns what they see in the end, oldest first.
 async fn until(office: &Office, seen: impl Fn(&[Event]) -> bool) -> Vec<Event> {
     let deadline = Instant::now() + Duration::from_secs(90);
     let (_, mut since) = office.lawyer.sync(&office.room, "").await.unwrap();
@@ -83,7 +83,7 @@ async fn until(office: &Office, seen: impl Fn(&[Event]) -> bool) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_chatter_message_that_is_edited_and_deleted_in_odoo_is_so_in_its_room() {
+async fn a_chatter_message_that_is_edited_and_deleted_in_odoo_is_edited_and_deleted_in_its_room() {
     let office = open_office().await;
     let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
     office.admin.write("legal.case", case, json!({"matrix_mirror_chatter": true})).await.unwrap();
@@ -118,8 +118,8 @@ async fn a_chatter_message_that_is_edited_and_deleted_in_odoo_is_so_in_its_room(
     assert!(logs.iter().all(|row| row["status"] == "ok"), "{logs:?}");
 }
 
-/// The answer to the first message was lost, so it stands in the room and in the outbox. Two people press the button while others
-/// go on working.
+/// The answer to the first message was lost, so it is in the room and in the outbox. Two people press the button while
+/// others go on working.
 #[tokio::test]
 async fn what_waits_at_a_backend_that_was_replaced_moves_on_once_and_in_order() {
     let office = open_office().await;
@@ -192,7 +192,7 @@ async fn what_waits_at_a_backend_that_was_replaced_moves_on_once_and_in_order() 
 
 /// The endpoint that makes a room knows no transaction id.
 #[tokio::test]
-async fn however_often_a_room_is_asked_for_there_is_one() {
+async fn clicking_create_room_again_and_again_creates_one_room() {
     let office = open_office().await;
     let client = office.admin.create("res.partner", json!({"name": "Jane Doe"})).await.unwrap();
     let case = json!({"name": "Doe against Acme", "partner_id": client});
@@ -340,7 +340,7 @@ async fn people_become_contacts_and_each_has_one_direct_chat() {
 
 /// Not asserted: it is the homeserver's time for the most part.
 #[tokio::test]
-async fn the_time_from_commit_to_arrival_is_told() {
+async fn the_time_from_commit_to_arrival_is_measured() {
     const EVENTS: usize = 40;
     let office = open_office().await;
     let caretaker = office.synapse.register("caretaker", "let me in", true).await.unwrap();
@@ -368,6 +368,6 @@ async fn the_time_from_commit_to_arrival_is_told() {
     times.sort();
     let (median, slow) = (times[EVENTS / 2], times[EVENTS * 95 / 100]);
     let figure = format!("commit → seen in Synapse: median {median:.1?}, 95 % {slow:.1?} (of {EVENTS} single events)");
-    // Past the capture of the test harness: a figure is there to be read.
+    // Bypasses the capture of the test harness: the figure is for people to read.
     writeln!(std::io::stderr(), "{figure}").unwrap();
 }

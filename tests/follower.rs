@@ -1,4 +1,4 @@
-//! What people write in Matrix, on real parts: the worker reads it along and hands it to Odoo.
+//! What people write in Matrix, on real parts: the worker reads it and passes it on to Odoo.
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::io::Write;
@@ -31,7 +31,7 @@ async fn notes(office: &Office, case: i64, count: usize) -> Vec<String> {
 
 /// The worker follows the account: with nothing set up at the homeserver, and across a kill -9.
 #[tokio::test]
-async fn what_is_written_in_the_room_of_a_case_stands_in_its_chatter_soon_and_once() {
+async fn what_is_written_in_the_room_of_a_case_appears_in_its_chatter_soon_and_once() {
     let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
     let mut office = Office::open(postgres::shared().await, binary).await.unwrap();
     let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();

@@ -1,4 +1,4 @@
-//! What people write in Matrix, on real parts: Synapse hands it over to Odoo as an application service.
+//! What people write in Matrix, on real parts: Synapse sends it to Odoo as to an application service.
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use stack::office::Office;
 use stack::postgres;
 use stack::process::Signal;
 
-/// An office whose homeserver hands over what is said, and a case with the room.
+/// An office whose homeserver sends messages to Odoo, and a case with the room.
 async fn open_office() -> (Office, i64) {
     let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
     let mut office = Office::open(postgres::shared().await, binary).await.unwrap();
@@ -49,7 +49,7 @@ async fn notes(office: &Office, case: i64, count: usize, within: Duration) -> Ve
 }
 
 #[tokio::test]
-async fn what_is_said_in_the_room_stands_in_the_chatter_once_and_soon() {
+async fn what_is_written_in_the_room_appears_in_the_chatter_once_and_soon() {
     let (office, case) = open_office().await;
     let lawyer = json!([["login", "=", "admin"]]);
     let admin = office.admin.search_read("res.users", lawyer, &["partner_id"], "id").await.unwrap();
@@ -72,7 +72,7 @@ async fn what_is_said_in_the_room_stands_in_the_chatter_once_and_soon() {
         "m.relates_to": {"rel_type": "m.replace", "event_id": last},
     });
     office.lawyer.say(&office.room, &edit).await.unwrap();
-    // What Odoo itself sends comes back through the same door, and is nothing new.
+    // What Odoo itself sends comes back the same way, and is ignored.
     office.admin.press("legal.case", case, "action_matrix_send_test").await.unwrap();
     office.lawyer.say(&office.room, &text("Last")).await.unwrap();
 
@@ -90,7 +90,7 @@ async fn what_is_said_in_the_room_stands_in_the_chatter_once_and_soon() {
 }
 
 #[tokio::test]
-async fn what_is_said_while_odoo_is_killed_comes_in_once_and_in_order() {
+async fn what_is_written_while_odoo_is_killed_comes_in_once_and_in_order() {
     // A burst of ten is what Synapse takes at once.
     const MESSAGES: usize = 9;
     let (mut office, case) = open_office().await;

@@ -1,4 +1,4 @@
-//! The addons in a database that lives: updated, neutralized, left and taken again.
+//! The addons over the life of a database: updated, neutralized, uninstalled and installed again.
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use std::path::Path;
@@ -20,7 +20,7 @@ async fn site() -> Site {
     site
 }
 
-/// A backend, and a case whose room heard of one event and waits for another.
+/// A backend, and a case with one event that was sent and one that waits.
 async fn work(site: &Site) {
     let server = site.serve().await.unwrap();
     let admin = server.login("admin", ADMIN_PASSWORD).await.unwrap();
@@ -88,7 +88,7 @@ const LOCKED: &str = "
 const HELD: &str = "
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = (1, 2) AND NOT granted";
 
-/// An update lasts minutes on a large database. What it does not change it must not lock.
+/// An update lasts minutes on a large database. It must not lock what it does not change.
 #[tokio::test]
 async fn users_work_while_an_update_that_changes_nothing_is_held_open() {
     let site = site().await;

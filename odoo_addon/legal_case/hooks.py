@@ -14,7 +14,7 @@ def post_init_hook(env):
             "values": {"name": category.name, "category_id": category.id},
             "noupdate": True,
         }
-        # With an id of this addon, it leaves with the addon.
+        # Its XML ID belongs to this addon, so it is removed together with the addon.
         groups.privilege_id = env["res.groups.privilege"]._load_records([privilege])
     else:
         groups.category_id = category

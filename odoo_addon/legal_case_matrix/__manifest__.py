@@ -1,6 +1,6 @@
 {
     "name": "Legal Cases in Matrix",
-    "summary": "The Matrix room of a case hears what happens to the case",
+    "summary": "Post what happens to a case in its Matrix room",
     "version": "18.0.1.0.0",
     "category": "Services/Legal",
     "author": "Odoo Matrix Outbox contributors, Odoo Community Association (OCA)",

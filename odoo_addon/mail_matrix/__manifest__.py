@@ -1,6 +1,6 @@
 {
     "name": "Matrix Messages",
-    "summary": "Tell Matrix rooms what happens in Odoo; nobody waits for it",
+    "summary": "Post what happens in Odoo to Matrix rooms, without making users wait",
     "version": "18.0.1.0.0",
     "category": "Productivity/Discuss",
     "author": "Odoo Matrix Outbox contributors, Odoo Community Association (OCA)",

@@ -1,4 +1,4 @@
-"""What XML cannot say on both versions, and what leaving a database takes along."""
+"""What XML cannot express for both versions of Odoo, and the clean-up at uninstall."""
 
 
 def post_init_hook(env):
@@ -17,7 +17,7 @@ def post_init_hook(env):
             "values": {"name": category.name, "category_id": category.id},
             "noupdate": True,
         }
-        # With an id of this addon, it leaves with the addon.
+        # Its XML ID belongs to this addon, so it is removed together with the addon.
         groups.privilege_id = env["res.groups.privilege"]._load_records([privilege])
     else:
         groups.category_id = category
@@ -26,9 +26,10 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
-    """Drop what the ORM does not know: nothing may fire without the addon.
+    """Drop what the ORM does not know about: no trigger may fire without the addon.
 
-    The ORM drops the tables afterwards, and could not delete a backend that rows name.
+    The ORM drops the tables afterwards, but could not delete a backend that rows refer
+    to.
     """
     env.cr.execute(
         """

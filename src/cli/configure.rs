@@ -47,7 +47,7 @@ pub(super) fn configure(instances: &Path, settings: &Settings) -> Result<(), Cli
     said.push(format!(
         "Next: systemctl enable --now odoo-matrix-worker@{name}, then odoo-matrix-worker check --instance {name}"
     ));
-    said.push(format!("A service that runs already takes changes at: systemctl restart odoo-matrix-worker@{name}"));
+    said.push(format!("A running service applies changes after: systemctl restart odoo-matrix-worker@{name}"));
     print(&said.join("\n"));
     Ok(())
 }

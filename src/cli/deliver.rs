@@ -88,7 +88,7 @@ async fn progress(counting: &Store, totals: &Totals) -> Infallible {
     }
     loop {
         let (sent, failed) = totals.read();
-        // What cannot be counted now, can be the next time; the delivery tells why.
+        // If it cannot be counted now, it may be the next time; the delivery reports why.
         if let Ok(waiting) = counting.waiting(COUNTED + 1).await {
             progress.show(&format!("{sent} sent, {failed} failed, {} waiting", counted(waiting)));
         }
@@ -123,7 +123,7 @@ async fn watchers(config: &Config, health: &Health, metrics: &Metrics) -> Result
             environment::bad(
                 "METRICS_LISTEN",
                 address,
-                format!("nothing can listen there ({error}); name an address of this host and a port that is free"),
+                format!("cannot listen there ({error}); use an address of this host and a free port"),
             )
         })?;
         watchers.spawn(endpoint.serve(health.clone(), metrics.clone()));
@@ -137,7 +137,7 @@ async fn watchers(config: &Config, health: &Health, metrics: &Metrics) -> Result
 /// A pooler that waiting would not change.
 async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) -> Result<bool, StoreError> {
     loop {
-        // A server that does not answer keeps the look for seconds.
+        // This takes seconds if the server does not answer.
         let looked = tokio::select! {
             looked = store.check_contract() => looked,
             () = shutdown.draining() => return Ok(false),
@@ -150,7 +150,7 @@ async fn wait_for_contract(store: &Store, shutdown: &Shutdown, health: &Health) 
         health.not_ready(&error);
         systemd::status(&format!("Waiting: {error}"));
         let pause = if error.is_passing() { Duration::from_secs(3) } else { CONTRACT_POLL };
-        // Waits for the next look, or the end. Both loops begin after it: until then this one moves for them.
+        // Waits for the next look, or the end. Both loops begin after it: until then this one beats for them.
         let waiting = async {
             tokio::select! {
                 () = sleep(pause) => false,

@@ -34,7 +34,7 @@ pub(super) async fn lanes(
     if let Some(id) = only {
         backends::chosen(&store, Some(id)).await?;
     }
-    // One more than is shown tells whether there are more.
+    // One more than is shown, to know whether there are more.
     let mut lanes = store.report_lanes(only, i32::from(most) + 1, is_blocked).await?;
     let is_cut = lanes.len() > usize::from(most);
     lanes.truncate(most.into());

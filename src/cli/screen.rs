@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::terminal::{cut, size};
 
-/// The other screen, without a cursor, where a line that is too wide ends at the edge.
+/// The alternate screen, without a cursor and without wrapping of long lines.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
 const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
@@ -31,7 +31,7 @@ impl Screen {
         let screen = Self { before: one_key_at_a_time(), quit: Arc::default() };
         if screen.before.is_some() {
             let quit = screen.quit.clone();
-            // It ends with the process: a read of the terminal cannot be called off.
+            // It ends with the process: a read of the terminal cannot be cancelled.
             thread::spawn(move || {
                 for key in stdin().lock().bytes().map_while(Result::ok) {
                     if matches!(key, b'q' | b'Q') {
@@ -64,7 +64,8 @@ impl Drop for Screen {
     }
 }
 
-/// Keys come at once and are not shown. Ctrl-C stays what it is; Ctrl-Z would leave the terminal as it must not be left.
+/// Keys come at once and are not shown. Ctrl-C keeps its meaning; Ctrl-Z is disabled, because it would leave the
+/// terminal in this state.
 fn one_key_at_a_time() -> Option<Termios> {
     let before = tcgetattr(stdin()).ok()?;
     let mut modes = before.clone();
@@ -74,7 +75,7 @@ fn one_key_at_a_time() -> Option<Termios> {
     Some(before)
 }
 
-/// `text` over what stood there before, without an empty moment between. What has no place is counted in the last line.
+/// `text` over what was shown before, without flicker. Lines that do not fit are counted in the last one.
 fn frame(text: &str, columns: usize, rows: usize) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
     let mut shown: Vec<_> = lines.iter().take(rows).map(|line| cut(line, columns)).collect();

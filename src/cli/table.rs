@@ -1,6 +1,6 @@
 //! Columns of text for a terminal.
 
-/// How a column stands under its heading.
+/// How a column is aligned with its heading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     Left,

@@ -49,7 +49,7 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
         warn(
             "worker names",
             format!(
-                "{} running workers have the name {name} ({}): messages are safe, but the log does not tell them apart",
+                "{} running workers have the name {name} ({}): messages are safe, but the log cannot distinguish them",
                 places.len(),
                 places.join("; ")
             ),
@@ -133,7 +133,7 @@ mod tests {
     };
 
     #[test]
-    fn a_notification_queue_that_fills_is_warned_of() {
+    fn a_notification_queue_that_fills_gives_a_warning() {
         let server = ServerReport { notification_queue_usage: 0.25, ..CALM };
 
         assert!(all(&[], &[], &server).iter().any(|warning| warning.text.contains("25 % full")));

@@ -22,13 +22,13 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// A screen has no place for more.
 const LANES_SHOWN: i32 = 10;
 
-/// Most lanes fit, and what stands beside them still does.
+/// Most lanes fit, and the columns beside them still do.
 const LANE_SHOWN: usize = 36;
 
 /// All that the workers have sent, and when that was seen.
 type Seen = Option<(Instant, i64)>;
 
-/// Shows it until somebody leaves. A database that is away is said and asked again.
+/// Shows it until somebody leaves. A database that does not answer is reported, and asked again.
 pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
     let store = open(config)?;
     if !stdout().is_terminal() {
@@ -58,7 +58,7 @@ pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
             screen.show(&format!("odoo-matrix-worker   q: leave\n\n{text}"));
         }
     };
-    // A look at a database that does not answer must not keep anybody here.
+    // A database that does not answer must not keep anybody from leaving.
     tokio::select! {
         () = leave => Ok(()),
         () = draw => Ok(()),
@@ -108,7 +108,7 @@ async fn text(store: &Store, seen: &mut Seen) -> Result<String, StoreError> {
     }
     if !troubled.is_empty() {
         text.push_str(&format!(
-            "\nRooms in trouble (`lanes --blocked` shows all):\n{}\nWhat happened there: `history --room ID`. They are tried again by themselves.\n",
+            "\nRooms in trouble (`lanes --blocked` shows all):\n{}\nWhat happened there: `history --room ID`. They are retried automatically.\n",
             lanes::table(&troubled)
         ));
     }

@@ -1,6 +1,6 @@
 //! Follows one account for as long as its lease holds: reads what comes after the place up to which Odoo has accepted everything,
-//! posts it to Odoo, and moves the place on. Whatever ends it between two of these steps, the next follower begins at the same place,
-//! and what Odoo knows by then it knows by the events' ids.
+//! posts it to Odoo, and stores the new place. If it ends between two of these steps, the next follower begins at the
+//! same place, and Odoo recognises by their ids the events that it already has.
 
 use std::{
     collections::HashSet,
@@ -26,13 +26,13 @@ use crate::{
     webhook::Webhook,
 };
 
-/// How long the homeserver may wait for something to tell. Bounded by the lease, too.
+/// How long the homeserver may wait for new events. Also bounded by the lease.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
-/// How long Odoo may take over what was read before changes of rooms are no longer heard of in time.
+/// How long Odoo may take to accept what was read. After that, changes of rooms are not noticed in time.
 const TAKING: Duration = Duration::from_secs(1);
 
-/// After an answer that had nothing for Odoo.
+/// Pause after an answer that had nothing for Odoo.
 const ECHO_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a lease is asked for again when the renewal failed, in a third of a lease.
@@ -46,7 +46,7 @@ pub(super) struct Account {
     pub(super) asking: Asking,
     following: Following,
     pub(super) deadline: Deadline,
-    /// What is wrong at present, as it was said last.
+    /// The present trouble, as it was reported last.
     trouble: Mutex<Option<(Trouble, String)>>,
 }
 
@@ -130,7 +130,7 @@ impl Account {
                 }
                 Halt::Homeserver(error) => self.refused(&error).await,
             };
-            // A limit says itself for how long; waits for the pause only.
+            // A limit may set the pause itself; waits for the pause only.
             sleep(pause.unwrap_or_else(|| streak.next_pause())).await;
         }
     }
@@ -153,13 +153,13 @@ impl Account {
         let wait = LONGEST_WAIT.min(self.context.store.lease() / 2);
         let book = self.context.rooms.of(self.asking.backend);
         loop {
-            // Until the end of this call every change is heard of that comes.
+            // Until this call ends, every change of a room is noticed.
             book.hears_until(Instant::now() + wait + self.http_timeout);
             let synced = match homeserver.sync(&me, &filter, since, wait).await {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
                         backend.id = self.asking.backend, failure = %error.failure(),
-                        "The homeserver does not know any more up to where it was read; what was written since is not handed to Odoo"
+                        "The homeserver no longer knows the place up to which it was read; what was written since is not passed on to Odoo"
                     );
                     *place = None;
                     return Err(error.into());
@@ -169,7 +169,7 @@ impl Account {
             streak.reset();
             synced.others.iter().for_each(|room| book.forget(room));
             synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
-            // While Odoo takes it, nobody reads on.
+            // Nothing is read while Odoo processes it.
             book.hears_until(Instant::now() + TAKING);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let accepted = self.forward(&homeserver, &webhook, &me, since, synced.rooms).await?;
@@ -177,13 +177,13 @@ impl Account {
             self.read_until(&me, &synced.next_batch, accepted).await?;
             *since = synced.next_batch;
             if accepted == 0 {
-                // What the account itself has sent comes back, too: much of it at once is one answer.
+                // The account's own messages come back too: after a pause, one answer has many of them.
                 sleep(ECHO_PAUSE).await;
             }
         }
     }
 
-    /// The two that the account is between.
+    /// The clients for both sides: the homeserver and Odoo.
     fn ends(&self) -> Result<(Homeserver, Webhook), Halt> {
         let asking = &self.asking;
         let halt = |trouble| move |reason: String| Halt::Trouble { trouble, reason, pause: None };
@@ -195,7 +195,7 @@ impl Account {
         Ok((homeserver.map_err(halt(Trouble::Stopped))?, webhook.map_err(halt(Trouble::Waiting))?))
     }
 
-    /// Hands on what the rooms said, each room's events in their order. Returns how many Odoo has accepted.
+    /// Passes on the rooms' events, those of each room in order. Returns how many Odoo has accepted.
     async fn forward(
         &self,
         homeserver: &Homeserver,
@@ -238,7 +238,7 @@ impl Account {
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
                     error!(
                         backend.id = self.asking.backend, room = %heard.room, failure = %error.failure(),
-                        "A part of what a room said may not be read, and is not handed to Odoo"
+                        "A part of a room's history may not be read, and is not passed on to Odoo"
                     );
                     return Ok(accepted);
                 }
@@ -261,7 +261,7 @@ impl Account {
         }
     }
 
-    /// Writes down up to where Odoo has accepted everything, as soon as the database takes it.
+    /// Stores the place up to which Odoo has accepted everything, as soon as the database accepts it.
     async fn read_until(&self, me: &UserId, since: &str, accepted: i64) -> Result<(), Halt> {
         let mut streak = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
         loop {
@@ -270,7 +270,7 @@ impl Account {
                 Ok(false) => return Err(Halt::Lost),
                 Err(error) => {
                     let pause = streak.next_pause();
-                    warn!(%error, backend.id = self.asking.backend, "Up to where an account was read is not stored yet; trying again");
+                    warn!(%error, backend.id = self.asking.backend, "The place up to which an account was read could not be stored; trying again");
                     sleep(pause).await;
                 }
             }
@@ -282,9 +282,9 @@ impl Account {
         Ok(())
     }
 
-    /// Says once what is wrong, in the log and where Odoo shows it.
+    /// Reports a trouble once, in the log and where Odoo shows it.
     pub(super) async fn tell(&self, trouble: Trouble, reason: &str) {
-        // Nobody reads on meanwhile.
+        // Nothing is read meanwhile.
         self.context.rooms.of(self.asking.backend).close();
         let now = Some((trouble, reason.to_owned()));
         let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
@@ -302,7 +302,7 @@ impl Account {
         }
     }
 
-    /// The homeserver did not answer as it should. Returns how long it wants to be left alone.
+    /// The homeserver did not answer as it should. Returns the pause that it asks for.
     async fn refused(&self, error: &SendError) -> Option<Duration> {
         let failure = error.failure();
         self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
@@ -318,7 +318,7 @@ impl Account {
         None
     }
 
-    /// Whoever may not read may not send either: that is the account's state, which Odoo shows.
+    /// An account that may not read may not send either: this is the backend's state, which Odoo shows.
     async fn unauthorized(&self, failure: &crate::message::Failure) {
         let (store, asking) = (&self.context.store, &self.asking);
         let stored: Result<(), StoreError> =

@@ -10,7 +10,7 @@ const MOST_EVENTS: usize = 100;
 /// Bytes of their text: what a proxy before Odoo takes by default.
 const MOST_BYTES: usize = 900 << 10;
 
-/// Events in the order in which they are to be handed on, and what those who wrote them are called.
+/// Events in the order in which they are passed on, and the display names of their senders.
 #[derive(Default)]
 pub(super) struct Batch {
     events: Vec<RoomEvent>,
@@ -23,7 +23,7 @@ impl Batch {
         self.events.is_empty()
     }
 
-    /// Adds an event; gives back the batch that was there if this one has no place in it.
+    /// Adds an event. If it does not fit, returns the batch so far and begins a new one.
     pub(super) fn add(&mut self, event: RoomEvent, names: &Names) -> Option<Self> {
         let bytes = event.json.to_string().len();
         let is_full = !self.is_empty() && (self.events.len() >= MOST_EVENTS || self.bytes + bytes > MOST_BYTES);

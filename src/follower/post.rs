@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Account {
-    /// Posts a batch until Odoo has accepted all of it. What it does not take at once goes in halves.
+    /// Posts a batch until Odoo has accepted all of it. If Odoo does not accept so much at once, it is split into
+    /// halves.
     pub(super) async fn post(&self, webhook: &Webhook, batch: &Batch) -> i64 {
         let mut accepted = 0;
         let mut waiting = vec![batch.events()];
@@ -24,7 +25,7 @@ impl Account {
             if self.post_part(webhook, batch, events).await {
                 accepted += events.len() as i64;
             } else if let [event] = events {
-                error!(backend.id = self.asking.backend, event.id = %event.id, "Odoo does not take this event, and goes on without it");
+                error!(backend.id = self.asking.backend, event.id = %event.id, "Odoo does not accept this event; it is left out");
                 self.context.metrics.inbound_refused.inc();
             } else {
                 let (first, second) = events.split_at(events.len() / 2);
@@ -58,7 +59,7 @@ impl Account {
         }
     }
 
-    /// Waits until the lease outlasts a call: who has lost it posts nothing any more.
+    /// Waits until the lease outlasts a call: a worker that has lost it must not post.
     async fn until_it_may_call(&self) {
         while !self.deadline.leaves(self.context.call_needs) {
             sleep(Duration::from_millis(50)).await;

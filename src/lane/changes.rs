@@ -38,7 +38,7 @@ pub(super) async fn subject(
         Ok(Some((event_id, went_to))) if went_to.as_ref().is_none_or(|went_to| went_to == room) => {
             return Ok(Some(event_id));
         }
-        Ok(Some(_)) => "the message that this changes stands in another room, which was replaced since",
+        Ok(Some(_)) => "the message that this changes is in another room, which was replaced since",
         Ok(None) => "the message that this changes was never sent, so there is nothing to change",
         Err(error) => {
             warn!(%error, message.id, lane = %delivery.claim.lane, "The event that a message changes could not be read");
@@ -64,7 +64,7 @@ pub(super) async fn send(
 /// The content of an edit with the event that it replaces, which Odoo could not know.
 fn related(content: &str, subject: &EventId) -> String {
     let mut content: Map<String, Value> =
-        serde_json::from_str(content).expect("the contract lets nothing in but a JSON object");
+        serde_json::from_str(content).expect("the contract accepts only a JSON object");
     let relation = json!({ "rel_type": "m.replace", "event_id": subject.as_str() });
     content.insert("m.relates_to".to_owned(), relation);
     Value::Object(content).to_string()

@@ -32,7 +32,7 @@ impl Delivery<'_> {
             return;
         }
         let (_turn, wanted) = self.backend.direct.turn(person, room).await;
-        // Others wrote ours together with theirs.
+        // Another task wrote our entries together with its own.
         if wanted.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
 //! Looks at a room before a claim sends its first message there: the room may have been encrypted or replaced since. This costs two
-//! small requests per claim, made at the same time, or none while this process follows the account and so learns of such changes. For
-//! direct rooms see [`crate::rooms::direct::look`].
+//! small requests per claim, made at the same time, or none while this process follows the account and so notices such
+//! changes. For direct rooms see [`crate::rooms::direct::look`].
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// What is known of a room whose changes are heard of, else what the homeserver says.
+    /// What is known of a room whose changes are followed, else what the homeserver says.
     pub(super) async fn at(homeserver: &Homeserver, book: &RoomBook, room: &RoomId) -> Result<Self, Step> {
         if let Some(is_encrypted) = book.is_encrypted(room, None) {
             return Ok(Self { is_encrypted, tombstone: None, is_seen: true });

@@ -1,4 +1,5 @@
-//! A message has failed twice: the homeserver is away, this room is, or the message itself is at fault.
+//! Decides after a message has failed twice: the homeserver is down, only this room is, or the message itself is at
+//! fault.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::{
 const SHORTEST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// A message that has failed for so long may be at fault itself: the one behind it tells.
+/// A message that has failed for so long may be at fault itself: the one behind it is tried to find out.
 pub(super) const SUSPECT_AFTER: Duration = Duration::from_secs(60);
 
-/// Without a message behind it, only time tells.
+/// Without a message behind it, only time can show that.
 const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Why a message could not be sent, and what that says about the homeserver.
@@ -104,7 +105,7 @@ impl Delivery<'_> {
         self.may_call() && homeserver.whoami().await.is_ok()
     }
 
-    /// What this lane needs cannot be had while others go on: it rests, longer and longer.
+    /// This lane cannot be served while others can: it rests, longer and longer.
     pub(super) async fn hold(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
         if !self.backend.hold_on_outage {
             return self.failed(message, tries, failure).await;
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_that_takes_nothing_is_asked_less_and_less_often_but_once_a_minute_at_least() {
+    fn an_unreachable_room_is_tried_less_and_less_often_but_once_a_minute_at_least() {
         let mut failing_for = Duration::ZERO;
         let mut rests = Vec::new();
         while failing_for < Duration::from_secs(15 * 60) {

@@ -1,5 +1,6 @@
-//! A message that has failed for a minute may be at fault itself. The one behind it tells: if the room takes that one, it is. If that
-//! one fails alike it may be at fault too, so with each further minute one more is tried.
+//! A message that has failed for a minute may be at fault itself. To find out, the one behind it is tried: if the room
+//! accepts that one, it is. If that one fails in the same way it may be at fault too, so with each further minute one
+//! more is tried.
 
 use std::time::Duration;
 
@@ -29,12 +30,12 @@ pub(super) fn depth(failing_for: Duration) -> u32 {
 
 /// What became of the messages behind the head.
 enum Past<'a> {
-    /// One was sent; `place` is where it stands behind the head.
+    /// One was sent; `place` is its place behind the head.
     Sent {
         place: usize,
         tries: Tries,
         event_id: EventId,
-        /// What failed alike on the way.
+        /// The messages that failed in the same way before it.
         passed_over: Vec<(&'a Message, Tries, Failure)>,
     },
     NotSent,
@@ -61,7 +62,7 @@ impl Delivery<'_> {
             Past::NotSent => None,
             Past::Ended(next) => Some(next),
             Past::Sent { place, tries: of_this, event_id, passed_over } => {
-                // Their own answers may have been lost: what stands in the room has not failed.
+                // Their own answers may have been lost: what is in the room has not failed.
                 let mut arrived = route.markers_now(homeserver, head).await;
                 let failed = passed_over.iter().map(|(message, tries, failure)| (*message, tries, failure));
                 // The head after those behind it, for as long as it waits the lane is under suspicion.
@@ -74,7 +75,7 @@ impl Delivery<'_> {
                         }
                     };
                 }
-                // After all of them: whoever reads the results in part must not find them waiting behind this one.
+                // After all of them: nobody who reads only some of the results may find them waiting behind this one.
                 self.sent(&behind[place], &of_this, event_id, route).await;
                 Some(Next::Done(place + 2))
             }
@@ -137,8 +138,8 @@ impl Delivery<'_> {
         Past::NotSent
     }
 
-    /// Writes the failed row of a message before another one is tried past it: whoever takes over must know that it has failed.
-    /// Says whether the lane is still ours.
+    /// Writes the failed row of a message before another one is tried past it: a worker that takes over must know that
+    /// it has failed. Says whether the lane is still ours.
     async fn tell(&self, message: &Message, tries: &Tries, failure: &Failure) -> bool {
         let completion = self.completion(message, tries, Verdict::Stuck(failure.clone()), tries.began.elapsed(), None);
         let batch = Batch { completions: vec![completion], settles: Vec::new() };
@@ -151,7 +152,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// The room has taken a message that was tried past these, and nobody learned of it then.
+    /// The room has accepted a message that was tried past these, and the answer was lost then.
     pub(super) async fn give_up_overtaken(&self, route: &mut Route) -> Next {
         let overtaken = route.give_up_overtaken();
         let messages = self.claim.messages.iter().filter(|message| overtaken.contains(&message.id));

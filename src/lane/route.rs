@@ -141,7 +141,8 @@ impl Route {
         }
     }
 
-    /// One PUT, with the looks that it needs. This cannot repair for ever, because there is only one diagnosis per claim.
+    /// One PUT, with the looks that it needs. This cannot go on for ever, because there is only one diagnosis per
+    /// claim.
     async fn try_once(
         &mut self,
         delivery: &Delivery<'_>,

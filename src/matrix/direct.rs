@@ -45,7 +45,7 @@ impl Homeserver {
         self.call(Method::PUT, &path, &[], Some(body)).await.map(drop)
     }
 
-    /// How `user` stands in `room`, as `invite`, `join`, `leave`, `ban` or `knock`; `None`: never been in it.
+    /// The membership of `user` in `room`: `invite`, `join`, `leave`, `ban` or `knock`; `None`: never been in it.
     pub async fn membership_of(&self, room: &RoomId, user: &UserId) -> Result<Option<String>, SendError> {
         let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
         let member = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
@@ -64,8 +64,8 @@ impl Homeserver {
         }
     }
 
-    /// The account's list of direct rooms; `None` where something stands that is not a list. Only a 404 means that there are
-    /// no direct rooms.
+    /// The account's list of direct rooms; `None` where the value is not a list. Only a 404 means that there are no
+    /// direct rooms.
     pub async fn direct_list(&self, me: &UserId) -> Result<Option<DirectList>, SendError> {
         let path = ["user", me.as_str(), "account_data", "m.direct"];
         match none_if_not_found(self.call(Method::GET, &path, &[], None).await) {
@@ -83,7 +83,7 @@ impl Homeserver {
     }
 }
 
-/// Whether the call may be known by another method: the homeserver, or what stands before it, knows no such path.
+/// Whether another method may work: the homeserver, or a proxy before it, does not know this path.
 pub(super) fn is_unknown_endpoint(error: &SendError) -> bool {
     match error {
         SendError::Refused { status: 404 | 405, .. } | SendError::NotMatrix { status: 404 | 405, .. } => true,

@@ -59,7 +59,7 @@ impl SendError {
         }
         // The library's words for a proxy that does not connect us: without the cause, which may repeat its address and password.
         if is_proxied {
-            text = "the proxy of HTTPS_PROXY was asked for the way there and did not give it; list the homeserver in NO_PROXY if it is to \
+            text = "the proxy of HTTPS_PROXY did not connect to it; list the homeserver in NO_PROXY if it is to \
                 be reached directly"
                 .to_owned();
         }
@@ -80,7 +80,7 @@ impl SendError {
                 // A proxy's own words for "not now", or a limit without Matrix' JSON around it.
                 429 => limited(*retry_after),
                 401 => Outcome::Unauthorized(failure),
-                // Too large for what stands before the homeserver, too.
+                // Also for a message too large for a proxy in front of the homeserver.
                 413 => Outcome::Rejected(failure),
                 408 => Outcome::Transient { failure, reply: Reply::Other },
                 // A redirect or a page of a proxy, a firewall or some other server: the homeserver, whose own refusals are JSON,

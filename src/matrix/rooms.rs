@@ -38,7 +38,7 @@ impl Homeserver {
         Ok(rooms.iter().filter_map(Value::as_str).map(RoomId::new).collect())
     }
 
-    /// How we stand in `room`: one `GET /sync` that looks at nothing else.
+    /// This account's membership in `room`: one `GET /sync` that asks for nothing else.
     pub async fn membership(&self, me: &UserId, room: &RoomId) -> Result<Membership, SendError> {
         let nothing = json!({ "types": [] });
         // Synapse answers the same first sync from its cache for two minutes: an invitation of now would not be seen. So no

@@ -1,4 +1,4 @@
-//! Reading along: what is written in the account's rooms, from one place in the homeserver's stream to the next.
+//! Reads what is written in the account's rooms, from one place in the homeserver's stream to the next.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,7 +14,7 @@ use crate::message::{EventId, RoomId, UserId};
 /// What is of interest to Odoo.
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
 
-/// What the look before a message asks of a room: once it changes, what was seen before is worth nothing.
+/// The state that a look before sending reads: once it changes, the earlier look is out of date.
 const LOOKED_AT: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
 
 /// Of one room in one answer. What is older is read page by page.
@@ -37,7 +37,7 @@ pub type Names = BTreeMap<String, String>;
 pub struct Synced {
     pub next_batch: String,
     pub rooms: Vec<Heard>,
-    /// Those that the account is not in any more, or is invited to.
+    /// Rooms that the account is no longer in, or is invited to.
     pub others: Vec<RoomId>,
     #[cfg(feature = "encryption")]
     pub device: DeviceNews,
@@ -53,7 +53,7 @@ pub struct DeviceNews {
     pub fallback_keys: Value,
 }
 
-/// What one room said.
+/// What was written in one room.
 #[derive(Debug)]
 pub struct Heard {
     pub room: RoomId,
@@ -62,7 +62,7 @@ pub struct Heard {
     pub names: Names,
     /// Before these there are others that the answer left out.
     pub has_gap: bool,
-    /// Encryption, replacement or members of the room may be others now.
+    /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
 }
 
@@ -104,7 +104,7 @@ impl Homeserver {
             "room": {
                 "ephemeral": nothing,
                 "account_data": nothing,
-                // With lazy loading: those who speak, for their names.
+                // With lazy loading: the senders, for their names.
                 "state": { "types": LOOKED_AT, "lazy_load_members": true, "include_redundant_members": true },
                 "timeline": timeline,
             },
@@ -158,7 +158,7 @@ impl Homeserver {
         })
     }
 
-    /// `GET /rooms/{roomId}/messages`: what the room said from a place in the stream on, in its order.
+    /// `GET /rooms/{roomId}/messages`: the room's events after a place in the stream, in order.
     pub async fn page(&self, me: &UserId, room: &RoomId, from: &str) -> Result<Page, SendError> {
         let mut filter = events_of_others(me);
         filter["lazy_load_members"] = json!(true);
@@ -189,7 +189,7 @@ fn heard(me: &UserId, room: &str, part: &Value) -> Heard {
     let events = part_of("/timeline/events").into_iter().flatten();
     let has_gap = part.pointer("/timeline/limited").and_then(Value::as_bool).unwrap_or(false);
     let is_one_of = |event: &Value, types: &[&str]| text(event, "type").is_some_and(|kind| types.contains(&&*kind));
-    // The members in the state are those who speak; of a change of members without a gap the timeline tells.
+    // The members in the state are the senders; without a gap, changes of members are in the timeline.
     let is_changed = has_gap
         || events.clone().any(|event| is_one_of(event, &LOOKED_AT))
         || part_of("/state/events").into_iter().flatten().any(|event| is_one_of(event, &LOOKED_AT[..2]));
@@ -204,7 +204,8 @@ fn heard(me: &UserId, room: &str, part: &Value) -> Heard {
     }
 }
 
-/// An event that Odoo is to have: of others, and of interest. What is not one as Matrix defines it is nothing.
+/// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an
+/// event.
 fn room_event(me: &UserId, room: &RoomId, event: &Value) -> Option<RoomEvent> {
     let id = EventId::new(event.get("event_id")?.as_str()?);
     let is_usable = TYPES.contains(&event.get("type")?.as_str()?) && event.get("sender")?.as_str()? != me.as_str();

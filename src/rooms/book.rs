@@ -1,4 +1,5 @@
-//! What looks before a message have seen of rooms, kept for as long as this process follows the account and hears of every change.
+//! What was seen of rooms before sending, kept for as long as this process follows the account and so notices every
+//! change.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +22,7 @@ pub struct RoomBook(Arc<Mutex<Pages>>);
 
 #[derive(Debug, Default)]
 struct Pages {
-    /// Changes are heard of until then.
+    /// Changes are noticed until then.
     heard_until: Option<Instant>,
     /// How much has been forgotten so far.
     forgotten: u64,
@@ -47,12 +48,12 @@ impl RoomBooks {
 }
 
 impl RoomBook {
-    /// Changes are heard of until `then`: what is in the book can be relied upon.
+    /// Changes are noticed until `then`: what is in the book can be relied upon.
     pub fn hears_until(&self, then: Instant) {
         self.lock().heard_until = Some(then);
     }
 
-    /// Nobody hears of changes any more.
+    /// Changes are not noticed any more.
     pub fn close(&self) {
         let mut pages = self.lock();
         pages.heard_until = None;
@@ -117,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_before_a_change_or_while_nobody_heard_of_changes_is_not_kept() {
+    fn what_was_seen_before_a_change_or_while_changes_were_not_noticed_is_not_kept() {
         let (room, person) = (RoomId::new("!a:x"), UserId::new("@anna:x"));
         let book = RoomBooks::default().of(1);
         let soon = || Instant::now() + Duration::from_secs(60);
 
         book.saw(book.mark(), &room, None, false);
         book.hears_until(soon());
-        assert_eq!(book.is_encrypted(&room, None), None, "seen while nobody heard of changes");
+        assert_eq!(book.is_encrypted(&room, None), None, "seen while changes were not noticed");
 
         let mark = book.mark();
         book.forget(&room);
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(book.is_encrypted(&room, Some(&UserId::new("@bert:x"))), None);
 
         book.hears_until(Instant::now());
-        assert_eq!(book.is_encrypted(&room, None), None, "nobody hears of changes any more");
+        assert_eq!(book.is_encrypted(&room, None), None, "changes are not noticed any more");
         book.hears_until(soon());
         assert_eq!(book.is_encrypted(&room, None), None, "changes may have been missed");
     }

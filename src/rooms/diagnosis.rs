@@ -74,7 +74,7 @@ async fn look(
     let levels = homeserver.state(room, "m.room.power_levels").await?;
     let creation = homeserver.creation(room).await?;
     if let Speech::Denied { has, needs } = power::speech(levels.as_ref(), &creation, me, matrix_type) {
-        let text = format!("{me} may not speak in this room: it has power level {has}, messages need {needs}");
+        let text = format!("{me} may not post in this room: it has power level {has}, messages need {needs}");
         return Ok(closed(refusal, text));
     }
     Ok(Diagnosis::Unknown(refusal.clone()))

@@ -25,7 +25,7 @@ pub enum Standing {
     Closed,
 }
 
-/// How `room` stands for messages to `person`.
+/// Whether `room` can be used for messages to `person`.
 pub async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
     let looks = tokio::try_join!(
         homeserver.membership_of(room, person),
@@ -80,7 +80,7 @@ pub fn server_of(user: &UserId) -> &str {
     user.as_str().split_once(':').map_or("", |(_, server)| server)
 }
 
-/// The rooms that `list` has for `person`; what is not a room ID is passed over.
+/// The rooms that `list` has for `person`; what is not a room ID is skipped.
 pub fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
     let listed = match list.get(person.as_str()) {
         Some(Value::Array(rooms)) => rooms.as_slice(),

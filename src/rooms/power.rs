@@ -1,4 +1,4 @@
-//! Who may speak in a room: `m.room.power_levels`, read by the rules of the room's version.
+//! Who may post in a room: `m.room.power_levels`, read by the rules of the room's version.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub(super) enum Speech {
 }
 
 /// Client-server API, section `m.room.power_levels`: the person's own level, else the default, else 0. From room version 12 on
-/// the creators stand above all levels.
+/// the creators are above all levels.
 pub(super) fn speech(levels: Option<&Value>, creation: &Creation, user: &UserId, matrix_type: &str) -> Speech {
     let Some(levels) = levels else {
         // Without the event nobody needs any level to send a message.
@@ -38,7 +38,7 @@ pub(super) fn speech(levels: Option<&Value>, creation: &Creation, user: &UserId,
     }
 }
 
-/// `None`: what stands there cannot be read as a level.
+/// `None`: the value cannot be read as a level.
 fn own_or_default(levels: &Value, table: &str, key: &str, default: &str) -> Option<i64> {
     let levels = levels.as_object()?;
     let own = match levels.get(table) {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_of_any_shape_are_read_or_said_to_be_unclear() {
+    fn levels_of_any_shape_are_read_or_reported_as_unclear() {
         for (levels, wanted) in [
             (json!({ "events_default": "50", "users": { BOT: " 50 " } }), Speech::Allowed),
             (json!({ "events_default": 50.0, "users": { BOT: 50.9 } }), Speech::Allowed),

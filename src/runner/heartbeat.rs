@@ -11,7 +11,7 @@ use crate::{config, matrix};
 /// Odoo and `status` miss a worker after two minutes.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
-/// Writes the row again and again until `is_over`. Only the task that writes the row takes it away: another one's DELETE
+/// Writes the row again and again until `is_over`. Only the task that writes the row deletes it: another one's DELETE
 /// could come before a heartbeat that is still on its way.
 pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     let (store, host) = (&shared.context.store, config::host_name());
@@ -45,7 +45,7 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
         }
     }
     if let Err(error) = store.worker_gone(&host).await {
-        warn!(%error, "The heartbeat row could not be taken away");
+        warn!(%error, "The heartbeat row could not be deleted");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the sender of a lane asks about its messages in the rare cases where the claim does not say enough.
+//! What the sender of a lane asks about its messages in the rare cases where the claim does not contain enough.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ const FIRST: i32 = 100;
 pub struct Waiting {
     pub id: MessageId,
     pub txn_id: TxnId,
-    /// Its failed row stands in the log.
+    /// Its failed row is in the log.
     pub has_failed: bool,
 }
 

@@ -1,4 +1,5 @@
-//! One pace for all attempts to connect, whoever needs a connection: a server that is away is asked fewer than 20 times a minute.
+//! One pace for all attempts to connect, whatever needs a connection: a server that is down is tried fewer than 20
+//! times a minute.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_of_those_who_wait_for_their_turn_has_it() {
+    async fn one_of_those_who_wait_for_their_turn_gets_it() {
         let attempts = Attempts::default();
         assert!(attempts.turn().await.is_ok());
         attempts.failed();

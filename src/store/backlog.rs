@@ -18,8 +18,8 @@ pub struct Backlog {
 }
 
 impl Store {
-    /// What waits, the active backends with what each may do, and whether any of them asks to be followed, where that is known of: one
-    /// statement, for it is asked for ever.
+    /// What waits, the active backends with what each may do, and whether any of them asks to be followed (unknown with
+    /// an older contract): one statement, because it is repeated for ever.
     pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>, Option<bool>), StoreError> {
         let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1)]).await?;
         let mut backlog = Backlog::default();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_beyond_the_bound_is_no_number() {
+    fn a_count_beyond_the_bound_is_not_an_exact_number() {
         assert_eq!(
             (counted(0).as_str(), counted(10_000).as_str(), counted(10_001).as_str()),
             ("0", "10000", "10,000+")

@@ -137,7 +137,7 @@ impl Store {
 }
 
 impl Store {
-    /// The event that a message changes, and the room in which it stands, if the message that made it was sent.
+    /// The event that a message changes, and its room, if the message that made it was sent.
     pub async fn changed_event(
         &self,
         lane: &Lane,

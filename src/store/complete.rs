@@ -64,7 +64,7 @@ pub enum Settle {
     /// It is given back. Nobody leases it during its `rest`.
     Release {
         lease: Lease,
-        /// `None`: the message that it was held at before, as long as that one waits.
+        /// `None`: the message that held it up before, as long as that one waits.
         held: Option<Held>,
         rest: Option<Duration>,
     },

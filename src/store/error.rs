@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 /// What a pooler must do for `LISTEN`, session locks and prepared statements.
 pub(super) const NOT_SESSIONS: &str = "it gives its clients no sessions of their own (pool_mode = transaction or statement in \
-    pgbouncer.ini), without which the worker hears nothing; set pool_mode = session for this database, or connect directly";
+    pgbouncer.ini), without which the worker gets no notifications; set pool_mode = session for this database, or connect directly";
 
 #[derive(Debug, Error)]
 pub enum StoreError {

@@ -72,8 +72,8 @@ struct Step {
 }
 
 impl Store {
-    /// Walks backwards through what waits and through the log, in statements that read a bounded number of rows each. `walked` hears
-    /// how many rows of the log were read, and the date they go back to.
+    /// Walks backwards through what waits and through the log, in statements that read a bounded number of rows each.
+    /// `walked` is called with the number of log rows read, and the date they go back to.
     pub async fn history(&self, asked: &Asked, mut walked: impl FnMut(i64, &str)) -> Result<Found, StoreError> {
         let mut asked = asked.clone();
         let (mut events, waits_for) =
@@ -98,7 +98,7 @@ impl Store {
             before = last;
         };
         events.extend(logged);
-        // Results that waited for the database stand later in the log than their dates.
+        // Results that waited for the database are later in the log than their dates.
         events.sort_by(|a, b| b.at.cmp(&a.at));
         events.truncate(asked.most());
         Ok(Found { events, searched_back_to })
@@ -168,7 +168,7 @@ impl Asked {
         usize::try_from(self.most).unwrap_or_default()
     }
 
-    /// Of one message nothing was written before it was queued.
+    /// Nothing about a message was logged before it was queued.
     fn narrow(&mut self, queued_ago: Option<f64>) {
         if let (Some(_), Some(seconds)) = (self.message, queued_ago) {
             let since = seconds + SLACK;

@@ -77,8 +77,8 @@ impl Store {
         Ok(Some(DeadRows { dead: value(row, "dead")?, live: value(row, "live")?, vacuumed: value(row, "vacuumed")? }))
     }
 
-    /// Whether a session of ours hears what another one notifies, on a channel that nobody else uses. It does not behind a
-    /// transaction pooler.
+    /// Whether a session of ours receives what another one notifies, on a channel that nobody else uses. It does not
+    /// behind a transaction pooler.
     pub async fn hears_notifications(&self) -> Result<bool, StoreError> {
         let channel = format!("matrix_check_{:08x}", fastrand::u32(..));
         let (client, mut connection) = self.link.connect().await?;

@@ -29,7 +29,7 @@ use crate::{backoff::Backoff, metrics::Metrics};
 /// How often the listener asks whether it is still registered.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What the listener asks is answered at once, or not any more: with the heartbeat, a dead connection is noticed within 13 s.
+/// What the listener asks is answered at once or never: with the heartbeat, a dead connection is noticed within 13 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How soon a name is asked for again that another session still holds: a predecessor's may just be ending.
@@ -39,7 +39,7 @@ const NAME_RETRY: Duration = Duration::from_millis(500);
 const ALIVE: &str = "SELECT EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = 'matrix_outbox'), \
     current_setting('transaction_read_only')::boolean";
 
-/// What the listener tells the rest of the worker.
+/// What the rest of the worker learns from the listener.
 #[derive(Clone, Debug, Default)]
 pub struct Wakeups {
     wake: Arc<Notify>,
@@ -58,7 +58,7 @@ impl Wakeups {
         self.wake.notify_one();
     }
 
-    /// Ends when an account that is followed may have been freed.
+    /// Ends when a followed account may have been freed.
     pub async fn account_freed(&self) {
         self.account.notified().await;
     }
@@ -150,14 +150,15 @@ impl Listener {
         self.name.settle(Tenure::Taken);
         warn!(
             worker.name = self.name.name,
-            "Another running worker has this name. Messages are safe, but the log does not tell the two apart: give one of them \
+            "Another running worker has this name. Messages are safe, but the log cannot distinguish the two: give one of them \
              another WORKER_NAME (of a service: in its worker.env) and restart it"
         );
         true
     }
 
-    /// Holds the name as a session lock. Who gets it when it starts knows that the previous holder is dead, and frees that one's lanes
-    /// at once instead of waiting for the leases to end. Later the holder may have lived beside us, and live on without its session.
+    /// Holds the name as a session lock. A process that gets it when it starts knows that the previous holder is dead,
+    /// and frees its lanes at once instead of waiting for the leases to end. One that gets it later must not: the
+    /// holder may have run beside it, and may still run without its session.
     async fn take_name(&self, client: &Client) -> Result<bool, StoreError> {
         let sql = include_str!("../../sql/take_name.sql");
         let row = answered(client.query_one(sql, &[&locks::WORKER_NAME, &self.name.name])).await?;
@@ -185,7 +186,7 @@ impl Listener {
         match answered(client.query(accounts, &[&prefix, owner])).await {
             Ok(freed) if freed.is_empty() => {}
             Ok(_) => self.wakeups.account.notify_one(),
-            // The contract before this one has no such table, and nobody is followed there.
+            // The previous contract has no such table, so no account is followed there.
             Err(StoreError::Contract(_) | StoreError::Privilege(_)) => {}
             Err(error) => return Err(error),
         }

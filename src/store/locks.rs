@@ -1,9 +1,9 @@
 //! The first keys of the worker's advisory locks. All keys of the product are listed in the README of the contract's migrations.
 
-/// With the hash of a worker's name: the process that goes by it.
+/// With the hash of a worker's name: held by the process with that name.
 pub const WORKER_NAME: i32 = 1_836_348_025;
 
-/// With the hash of an account's Matrix user ID: who changes its list of direct rooms.
+/// With the hash of an account's Matrix user ID: held while its list of direct rooms is changed.
 pub const DIRECT_LIST: i32 = 1_836_348_026;
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
 
     /// Two uses of one key would wait for each other without a reason.
     #[test]
-    fn each_key_is_listed_and_stands_in_one_place() {
+    fn each_key_is_listed_and_is_in_one_place() {
         let list = fs::read_to_string(Path::new(ROOT).join(LIST)).unwrap();
         let listed: BTreeMap<_, _> = list
             .lines()

@@ -12,9 +12,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Pooler`] behind a pooler in transaction mode.
     ///
-    /// Such a pooler lends each transaction a session that lies idle. Two connections that are told the same session share it, and so do
-    /// those of which one finds another session while the other one keeps its own busy. Without prepared statements: older poolers of
-    /// this mode have none.
+    /// Such a pooler lends each transaction an idle session. Two connections that report the same session share it, and
+    /// so do two of which one reports another session while the other one keeps its own busy. Without prepared
+    /// statements: older poolers of this mode have none.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
         match timeout(ANSWER_TIMEOUT, self.compare_sessions()).await {
             Ok(compared) => compared,

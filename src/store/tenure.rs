@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-/// A predecessor that has died is gone from the server well before that. Who still holds the name then, lives.
+/// A predecessor that has died is gone from the server well before that. A process that still holds the name then is
+/// alive.
 pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// Our own earlier session may be the holder: the server's keepalives (`connect.rs`) find within 25 s that its line is dead.
@@ -14,7 +15,7 @@ pub(super) const GHOST_GONE_AFTER: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tenure {
     Unknown,
-    /// Ours, or it was when the server was last heard.
+    /// Ours, or it was when the server last answered.
     Ours,
     /// Another running process has it.
     Taken,
@@ -44,7 +45,7 @@ impl Name {
         self.tenure.send_replace(tenure)
     }
 
-    /// What this process is called in the list of workers: by its name only where that tells it from all others.
+    /// What this process is called in the list of workers: by its name only where no other process has it.
     pub(super) fn listed(&self) -> &str {
         self.listed_while(self.tenure())
     }

@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What the worlds set: by it take-over is measured.
+/// The lease that the worlds set, in seconds: take-over is measured by it.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// The worker's listener holds its name.

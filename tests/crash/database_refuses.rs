@@ -94,7 +94,7 @@ async fn a_missing_right_is_reported_with_the_fix_and_delivery_goes_on_once_it_i
 
 /// The completion writes many rows at once, and the database refuses one of them.
 #[tokio::test]
-async fn one_row_that_cannot_be_logged_holds_nobody_else_and_is_reported() {
+async fn one_row_that_cannot_be_logged_holds_up_nobody_else_and_is_reported() {
     let _turn = beside().await;
     let world = World::new(BINARY).await;
     world
@@ -166,9 +166,10 @@ async fn results_that_take_too_long_together_are_written_in_parts() {
     assert!(world.worker_logs().contains("57014"), "all came one by one\n{}", world.worker_logs());
 }
 
-/// That others got through meanwhile says nothing of a message that got through itself, and an outage that follows is told.
+/// That others got through meanwhile says nothing about a message that got through itself, and an outage that follows
+/// is reported.
 #[tokio::test]
-async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_follows() {
+async fn a_message_whose_result_was_refused_is_not_poison_in_the_outage_that_follows() {
     const ROOM: &str = "!case:double.test";
     let _turn = beside().await;
     let world = World::new(BINARY).await;
@@ -191,7 +192,8 @@ async fn a_message_whose_result_was_refused_is_no_poison_in_the_outage_that_foll
     assert_eq!(rows, [("failed".to_owned(), false, 3), ("ok".to_owned(), true, 4)]);
 }
 
-/// The state that all workers share cannot be written while the homeserver goes on refusing: nobody would know that it does.
+/// The state that all workers share cannot be written while the homeserver goes on refusing: no other worker would
+/// know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {
     const STANDS: Duration = Duration::from_secs(3);
@@ -210,7 +212,7 @@ async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itse
         let _worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);
         world.homeserver.until("a message", |double| double.requests().iter().any(|request| request.is_send())).await;
 
-        // The fault and the refusal stand for less than the worker's own pause of 5 s.
+        // The fault and the refusal last for less than the worker's own pause of 5 s.
         tokio::time::sleep(STANDS).await;
 
         let sends = world.homeserver.requests().iter().filter(|request| request.is_send()).count();

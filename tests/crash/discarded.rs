@@ -1,4 +1,4 @@
-//! Odoo gives up messages of a lane whose lease has run out, while the stalled worker still holds an answer.
+//! Odoo discards messages of a lane whose lease has run out, while the stalled worker still waits for an answer.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn a_stalled_worker_sends_nothing_more_of_what_was_discarded() {
     };
     worker.until("asked for its lease again", Duration::from_secs(30), asked).await.unwrap();
     world.homeserver.release();
-    // When something else has arrived, what was to come of the lane has come.
+    // When something else has arrived, the lane has sent what it is going to send.
     let later = world.enqueue("!other:double.test", "later").await;
     world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {later} AND status = 'ok')")).await;
     world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;

@@ -1,4 +1,5 @@
-//! Whoever follows an account dies or hangs between any two steps: nothing of what was written is lost, doubled or out of order.
+//! The worker that follows an account dies or hangs between any two steps: nothing of what was written is lost, doubled
+//! or out of order.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::{
 const ROOMS: [&str; 3] = ["!a:double.test", "!b:double.test", "!c:double.test"];
 const ANNA: &str = "@anna:double.test";
 
-/// What was told, what was read of it and is on its way to Odoo, and what Odoo has and nobody has written down.
+/// After the homeserver's answer, while it is on its way to Odoo, and when Odoo has it but the place is not stored.
 const POINTS: [(&str, u32); 5] = [("Synced", 6), ("PageRead", 4), ("BeforePost", 6), ("Forwarded", 6), ("InSince", 6)];
 
 #[derive(Clone, Copy, Debug)]
@@ -113,17 +114,17 @@ async fn play(case: Case) -> Duration {
     taken_over
 }
 
-/// A worker that stands at `point` for the `times`-th time, with somebody who speaks for as long as it needs to come there.
+/// A worker stopped at `point` for the `times`-th time, while somebody writes for as long as it takes to get there.
 async fn until_reached(world: &World, speaker: &mut Speaker, point: &str, times: u32) -> Process {
     let folder = TempDir::new().unwrap();
     let reached = folder.path().join("reached");
     let variables = [("FAILPOINT", &*format!("{point}:{times}")), ("FAILPOINT_REACHED", reached.to_str().unwrap())];
     let victim = world.worker_with("victim", &variables);
     let deadline = Instant::now() + Duration::from_secs(60);
-    // Before it knows where it begins, what is said is history.
+    // What is written before it knows its place is not passed on.
     let begun = "SELECT EXISTS (SELECT FROM matrix_follower WHERE since IS NOT NULL)";
     while !world.client.query_one(begun, &[]).await.unwrap().get::<_, bool>(0) {
-        // The first place is written down as all others are.
+        // The first place is stored like all others.
         if reached.exists() {
             return victim;
         }
@@ -138,9 +139,9 @@ async fn until_reached(world: &World, speaker: &mut Speaker, point: &str, times:
     victim
 }
 
-/// It wakes up with an old answer, when another worker has long gone on.
+/// It wakes up with an old answer when another worker has gone on long since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_hung_is_fenced_and_hands_nothing_to_odoo() {
+async fn a_follower_that_hung_is_fenced_and_passes_nothing_on_to_odoo() {
     let _turn = beside().await;
     let world = World::new(BINARY).await;
     let webhook = followed(&world).await;

@@ -1,4 +1,4 @@
-//! A connection whose other end is gone without a word: nothing arrives, nothing is refused.
+//! A connection whose other end has vanished: nothing arrives, nothing is refused.
 
 use std::time::{Duration, Instant};
 

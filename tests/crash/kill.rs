@@ -1,4 +1,4 @@
-//! kill -9 at each place where a crash parts two steps.
+//! kill -9 at each point between two steps.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ async fn play(case: Case) -> (Successor, Duration) {
     let killed = Instant::now();
     kill(&victim).await;
     let restarted = (successor == Successor::Restarted).then(|| world.worker("victim"));
-    // A lane without messages is nobody's concern: its lease just ends.
+    // A lane without messages does not matter: its lease just ends.
     let free = format!(
         "SELECT NOT EXISTS (SELECT FROM matrix_lane AS l WHERE l.lease_until IS NOT NULL AND l.owner IN ('{}')
             AND EXISTS (SELECT FROM matrix_outbox AS o WHERE o.lane = l.lane))",
@@ -128,7 +128,7 @@ async fn play(case: Case) -> (Successor, Duration) {
     (successor, taken_over)
 }
 
-/// A worker that stands at `point` for the `times`-th time, with messages for as long as it needs to come there.
+/// A worker stopped at `point` for the `times`-th time, with messages for as long as it takes to get there.
 async fn until_reached(world: &World, producer: &mut Producer, point: &str, times: u32) -> Process {
     let folder = TempDir::new().unwrap();
     let reached = folder.path().join("reached");

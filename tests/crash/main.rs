@@ -1,4 +1,5 @@
-//! What a crash, a database that fails or a machine that lies costs: measured, and never a message.
+//! What a crash, a failing database or a machine with a wrong clock costs: time, which is measured, and never a
+//! message.
 //!
 //! Tests that measure time have the machine to themselves; those that wait for long may wait side by side.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]

@@ -24,7 +24,7 @@ const ROOMS: usize = 20;
 const PER_SECOND: usize = 500;
 const TICK: Duration = Duration::from_millis(50);
 
-/// Which sessions end. Whoever holds the lock of a worker's name is a listener.
+/// Which sessions end. The one that holds the lock of a worker's name is a listener.
 const ALL: &str = "pid <> pg_backend_pid()";
 const LISTENER: &str = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1836348025)";
 const POOL: &str = "starts_with(application_name, 'odoo-matrix-worker')

@@ -1,4 +1,4 @@
-//! Every refusal that a PostgreSQL has for a statement that was right yesterday, at every statement of delivery.
+//! Every error that PostgreSQL may raise for a statement that worked yesterday, at every statement of delivery.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const STATES: [&str; 13] = [
     "57P01", "57P02", "57P03", "08006", "53300", "40001", "40P01", "55P03", "57014", "25006", "42501", "42P01", "42703",
 ];
 
-/// How long a refusal stands, and how often it may be met in that time by whoever does not spin.
+/// How long a refusal lasts, and how often a worker without a busy loop may meet it in that time.
 const STANDS: Duration = Duration::from_secs(1);
 const AT_MOST: usize = 20;
 
@@ -108,7 +108,7 @@ async fn play(name: &'static str, cause: Cause) -> usize {
         stage.cause(cause).await;
         stage.until(&format!("{state} at {name}"), |stage| stage.proxy.harmed() > before).await;
         stage.until(&format!("word of {state} at {name}"), |stage| told(stage) > told_before).await;
-        // A refusal that stands for a while shows who spins.
+        // A refusal that lasts for a while reveals a busy loop.
         tokio::time::sleep(STANDS).await;
         let met = stage.proxy.harmed() - before;
         stage.proxy.heal();

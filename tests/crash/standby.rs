@@ -23,7 +23,7 @@ async fn a_worker_goes_on_at_the_server_that_takes_writes() {
     let mut world = World::on(&old, BINARY).await;
     let new = old.standby().await.unwrap();
     let (old_port, new_port) = (old.server().port, new.server().port);
-    // The standby stands first: it must be passed over as long as it is one.
+    // The standby is named first: it must be skipped as long as it is one.
     let one = format!("@127.0.0.1:{old_port}/");
     let both = format!("@127.0.0.1:{new_port},127.0.0.1:{old_port}/");
     let worker = world.worker_with("w1", &[("DATABASE_URL", &world.launch.url().replace(&one, &both))]);

@@ -23,7 +23,7 @@ enum Becomes {
     Retried,
     /// Sent after the pause, without a failed row and without an attempt spent.
     Limited,
-    /// Told, held, and sent when a probe says that the account may send again.
+    /// Reported, held, and sent when a probe shows that the account may send again.
     Held { state: &'static str, code: &'static str },
     /// Failed for good at the first try.
     Failed { code: &'static str },
@@ -97,7 +97,7 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
     let world = World::new(BINARY).await;
     world.homeserver.fail_room(ROOM, 1, fault);
     let ids = world.enqueue_many(&[ROOM], "message", 2).await;
-    // Long enough for many worlds on a busy machine, so that nothing but the fault runs into it.
+    // Long enough for many worlds on a busy machine, so that only the fault runs into it.
     let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", "6")]);
 
     if let Becomes::Held { state, .. } = becomes {
@@ -127,7 +127,7 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
     assert_eq!(bodies, arrived, "{name}");
 }
 
-/// The six causes are tested elsewhere; here: no message of a room that the bot may not speak in is tried for ever.
+/// The six causes are tested elsewhere; here: no message of a room that the bot may not post in is tried for ever.
 #[tokio::test]
 async fn a_room_that_refuses_the_bot_fails_its_messages_and_no_others() {
     let _turn = schedule::beside().await;

@@ -110,7 +110,7 @@ async fn watch(world: &World, probe: &Probe, window: Duration) -> Phase {
     let mut claims = Vec::new();
     while began.elapsed() < window {
         claims.push(probe.claim().await);
-        // So few that they take no turns away.
+        // So few that they take no turns from others.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let per_second = (world.homeserver.event_count() - sent) as f64 / began.elapsed().as_secs_f64();

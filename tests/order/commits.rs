@@ -74,7 +74,7 @@ async fn a_transaction_that_stays_open_delays_no_other() {
 
 /// The first takes its id before the second and commits after it; the third begins when both are done.
 #[tokio::test]
-async fn a_late_commit_stands_before_what_began_after_it() {
+async fn a_late_commit_comes_before_what_began_after_it() {
     let _turn = schedule::beside().await;
     const SEEDS: u64 = 200;
     let world = World::new(BINARY).await;

@@ -9,9 +9,9 @@ use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 
-/// What is lost is the answer, not the message: only what was in flight may stand twice, and the log says it once.
+/// What is lost is the answer, not the message: only what was in flight may appear twice, and the log has it once.
 #[tokio::test]
-async fn only_a_message_whose_answer_was_lost_can_stand_twice() {
+async fn only_a_message_whose_answer_was_lost_can_appear_twice() {
     let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     let before = world.enqueue_many(&[ROOM], "before", 5).await;
@@ -41,7 +41,7 @@ async fn only_a_message_whose_answer_was_lost_can_stand_twice() {
     report::record(
         "homeserver forgets its transaction cache",
         "all at once, with one answer lost; duplicates only of what was in flight",
-        "1 of 13 messages stands twice, each has 1 log row",
+        "1 of 13 messages appears twice, each has 1 log row",
     );
 }
 

@@ -1,4 +1,4 @@
-//! Large messages: what the worker holds at once is bounded, and a line that is slow for them delivers them all the same.
+//! Large messages: what the worker holds at once is bounded, and they are delivered over a slow connection too.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ async fn large_messages_of_many_rooms_do_not_fill_the_memory() {
     );
 }
 
-/// A claim that outlasts its own lease on the way is of no use, and neither is the next one like it.
+/// A claim whose answer takes longer than its lease is useless, and so is the next one of the same size.
 #[tokio::test]
 async fn claims_shrink_until_a_slow_line_carries_them() {
     let _turn = schedule::beside().await;

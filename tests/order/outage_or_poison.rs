@@ -26,7 +26,7 @@ async fn a_homeserver_that_only_refuses_messages_loses_none() {
     let broken_until = Instant::now() + lasts;
 
     world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down')").await;
-    // The fault lasts as long as the row of the table says.
+    // The fault lasts as long as the row of the reliability table says.
     tokio::time::sleep_until(broken_until.into()).await;
     world.homeserver.heal();
     let healed = Instant::now();
@@ -95,7 +95,7 @@ fn at(world: &World, body: &str) -> Instant {
 }
 
 #[tokio::test]
-async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() {
+async fn a_poisonous_message_with_a_4xx_holds_up_its_room_for_less_than_a_second() {
     let _turn = schedule::alone().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
@@ -115,7 +115,7 @@ async fn a_poisonous_message_with_a_4xx_holds_its_room_for_less_than_a_second() 
 }
 
 #[tokio::test]
-async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_it_is_taken() {
+async fn a_poisonous_message_with_a_5xx_holds_up_its_room_until_the_message_behind_it_is_accepted() {
     let _turn = schedule::beside().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", BROKEN);
@@ -152,8 +152,8 @@ async fn a_poisonous_message_with_a_5xx_holds_its_room_until_the_message_behind_
     );
 }
 
-/// The homeserver goes away and comes back in the middle of traffic. Whoever got through before or afterwards proves nothing
-/// against those who did not.
+/// The homeserver goes away and comes back in the middle of traffic. Messages that got through before or afterwards
+/// prove nothing about those that did not.
 #[tokio::test]
 async fn a_homeserver_that_comes_and_goes_makes_no_message_poison() {
     let _turn = schedule::beside().await;

@@ -66,7 +66,7 @@ impl Shard {
 }
 
 #[tokio::test]
-async fn a_shard_that_is_away_for_seconds_fails_nothing_and_disturbs_no_other_room() {
+async fn a_shard_that_is_away_for_seconds_makes_nothing_fail_and_disturbs_no_other_room() {
     let _turn = schedule::alone().await;
     let lasts = Duration::from_secs(20);
     let mut shard = Shard::new().await;
@@ -103,7 +103,7 @@ async fn a_shard_that_is_away_for_seconds_fails_nothing_and_disturbs_no_other_ro
 
 /// The time for which messages have failed is moved on, minute by minute; what is tried is tried for real.
 #[tokio::test]
-async fn a_shard_that_is_away_for_a_quarter_of_an_hour_fails_nothing() {
+async fn a_shard_that_is_away_for_a_quarter_of_an_hour_makes_nothing_fail() {
     let _turn = schedule::alone().await;
     let mut shard = Shard::new().await;
     let rooms = shard.all();

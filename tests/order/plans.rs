@@ -259,7 +259,7 @@ fn look(node: &Value, statement: &Statement, faults: &mut Vec<String>) {
     if grows
         && kind.ends_with("Scan")
         && kind != "Bitmap Heap Scan"
-        // One row by its place, which an index has told.
+        // One row by its ctid, which an index has returned.
         && !(kind == "Tid Scan" && node["TID Cond"].is_string())
         && !index.is_some_and(|name| statement.indexes.contains(&name))
     {

@@ -116,7 +116,7 @@ async fn sequences_that_chance_rarely_makes() {
     let is_stuck = [&[claim.clone(), send(Answer::Away)][..], &done].concat();
     let three = [&[early.0.clone(), early.0.clone(), early.0.clone(), early.1.clone()][..], &is_stuck].concat();
     let sequences = [
-        // A lower id is committed behind a head that is held, fails as well, and goes; the head is told once.
+        // A lower id is committed behind a head that is held, fails as well, and goes; the head is reported once.
         [
             &[late.0, early.0.clone(), early.1.clone()][..],
             &is_stuck,
@@ -126,7 +126,7 @@ async fn sequences_that_chance_rarely_makes() {
             &done,
         ]
         .concat(),
-        // Two in a row are at fault; the third one passes, or nobody learns that it has.
+        // Two in a row are at fault; the third one passes, or its answer is lost.
         [&three[..], &[claim.clone(), send(Answer::Away), past(Answer::Away), past(Answer::Sent)], &done].concat(),
         [
             &three[..],

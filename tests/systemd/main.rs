@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the steps up to the first that fails: the later ones stand on it.
+/// Runs the steps up to the first that fails: the later ones depend on it.
 async fn all() -> Result<(usize, usize)> {
     let mut office = Office::open().await?;
     let mut passed = 0;

@@ -1,4 +1,4 @@
-//! What the steps stand on: a container, the package in two versions, and a database with a homeserver on this machine.
+//! What the steps need: a container, the package in two versions, and a database with a homeserver on this machine.
 
 use std::{
     io::Write as _,

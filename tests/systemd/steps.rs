@@ -190,7 +190,7 @@ async fn stops_under_load(office: &mut Office) -> Result<()> {
     let began = Instant::now();
     office.machine.run(&format!("systemctl stop {UNIT}")).await?;
     office.measured("`systemctl stop` under load", began.elapsed());
-    ensure!(office.property("Result").await? == "success", "it ended badly: {}", office.property("Result").await?);
+    ensure!(office.property("Result").await? == "success", "it failed: {}", office.property("Result").await?);
     let left: i64 = office.world.client.query_one("SELECT count(*) FROM matrix_outbox", &[]).await?.get(0);
     ensure!(left > 0, "it was stopped too late to show anything");
     let held = "SELECT count(*) FROM matrix_lane WHERE lease_until IS NOT NULL";

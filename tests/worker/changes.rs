@@ -31,7 +31,7 @@ async fn redact(world: &World) -> i64 {
     enqueue(world, "m.room.redaction", "redaction", content).await
 }
 
-/// The edit and the redaction stand in the room after the message, and name it.
+/// The edit and the redaction are in the room after the message, and name it.
 fn assert_changed(world: &World) {
     let events = world.homeserver.events();
     let [original, edit, redaction] = events.as_slice() else { panic!("three events, not {events:?}") };

@@ -19,7 +19,7 @@ async fn check(world: &World, variables: &[(&str, &str)]) -> (Vec<Value>, Option
     (report["findings"].as_array().unwrap().clone(), output.status.code())
 }
 
-/// What is planted is found: with this verdict, these words, this fix and this exit code. Nothing else is wrong.
+/// The planted fault is found, with this verdict, this text, this fix and this exit code. Nothing else is wrong.
 async fn finds(world: &World, variables: &[(&str, &str)], wanted: (&str, &str, &str, i32)) {
     let (verdict, text, fix, code) = wanted;
     let (findings, exit) = check(world, variables).await;
@@ -40,7 +40,7 @@ async fn sql(world: &World, statements: &str) {
 }
 
 #[tokio::test]
-async fn where_all_is_well_every_line_is_green() {
+async fn when_all_is_well_every_line_is_green() {
     let world = World::new(BINARY).await;
     let _worker = world.worker("w1");
     world.until("SELECT EXISTS (SELECT FROM matrix_worker)").await;

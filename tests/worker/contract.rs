@@ -1,4 +1,4 @@
-//! What the worker says when its surroundings are not what it needs.
+//! What the worker says when something that it needs is missing.
 
 use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
@@ -28,7 +28,7 @@ async fn a_database_without_the_addon_is_reported_and_run_waits_for_it() {
 
 /// A server that takes the connection and says nothing keeps an attempt for five seconds.
 #[tokio::test]
-async fn a_stop_is_heard_while_the_database_is_silent() {
+async fn a_stop_is_obeyed_while_the_database_is_silent() {
     let world = World::new(BINARY).await;
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("postgresql://worker:secret@{}/odoo", silent.local_addr().unwrap());
@@ -62,7 +62,7 @@ async fn bad_configuration_names_variable_and_value_and_exits_78() {
 }
 
 #[tokio::test]
-async fn check_says_what_is_well_and_what_is_not() {
+async fn check_says_what_works_and_what_does_not() {
     let world = World::new(BINARY).await;
 
     let output = world.command(&["check"]).await;
@@ -123,7 +123,7 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
     );
 }
 
-/// Whatever stands in Logs as the code of an error, Odoo says what to do about it.
+/// For every error code in Logs, Odoo says what to do about it.
 #[test]
 fn odoo_has_a_hint_for_every_error_code() {
     let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();

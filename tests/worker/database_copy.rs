@@ -39,7 +39,7 @@ async fn a_copied_database_sends_nothing_and_says_why_until_it_is_used_on_purpos
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("set up in another database") && text.contains("Use It Here"), "{command}: {text}");
     }
-    assert_eq!(homeserver.requests().len(), 0, "the copy has spoken to the homeserver");
+    assert_eq!(homeserver.requests().len(), 0, "the copy has called the homeserver");
     let client = copy.connect().await.unwrap();
     let waits = client.query_one("SELECT count(*) FROM matrix_outbox", &[]).await.unwrap();
     assert_eq!(waits.get::<_, i64>(0), 1);

@@ -103,7 +103,7 @@ async fn a_worker_that_dies_between_the_answer_and_the_log_leaves_one_message_an
 }
 
 #[tokio::test]
-async fn a_message_past_its_time_is_logged_and_not_sent() {
+async fn an_expired_message_is_logged_and_not_sent() {
     let world = World::new(BINARY).await;
     let id = world.enqueue(ROOM, "reminder").await;
     let past = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s'";

@@ -38,7 +38,7 @@ async fn the_first_direct_message_makes_a_room_and_the_next_ones_use_it() {
     assert_eq!(logged, vec![(made[0].clone(), PERSON.to_owned()); 2]);
 }
 
-/// The list belongs to everybody who has the account: what others wrote there is theirs.
+/// The list belongs to everybody who has the account: what others wrote there is kept.
 #[tokio::test]
 async fn a_list_of_direct_rooms_of_any_shape_keeps_everything_but_the_entry_of_the_person() {
     for (before, after) in [
@@ -133,7 +133,7 @@ async fn forty_new_people_at_once_have_forty_rooms_and_forty_entries() {
 }
 
 #[tokio::test]
-async fn a_list_that_another_worker_writes_without_end_holds_no_message() {
+async fn a_list_that_another_worker_writes_without_end_holds_up_no_message() {
     let world = World::new(BINARY).await;
     let other = world.database.connect().await.unwrap();
     other.query("SELECT pg_advisory_lock(1836348026, hashtext($1))", &[&BOT]).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_direct_room_that_the_bot_was_thrown_out_of_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_limit_on_making_rooms_holds_that_person_and_nobody_else() {
+async fn a_limit_on_creating_rooms_holds_up_that_person_and_nobody_else() {
     let world = World::new(BINARY).await;
     world.homeserver.limit_next_room(1_500);
     let _worker = world.worker("w1");
@@ -292,7 +292,7 @@ async fn a_limit_on_making_rooms_holds_that_person_and_nobody_else() {
 
 /// After a day the homeserver has forgotten the transaction id, so the room itself is asked.
 #[tokio::test]
-async fn a_message_of_yesterday_that_stands_in_the_room_is_not_sent_again() {
+async fn a_message_of_yesterday_that_is_in_the_room_is_not_sent_again() {
     let world = World::new(BINARY).await;
     let id = world.enqueue("!case:double.test", "once").await;
     let mark = "UPDATE matrix_outbox SET content = content || jsonb_build_object('org.odoo.outbox', txn_id)";

@@ -41,7 +41,7 @@ async fn drain_asks_whether_a_stopped_homeserver_is_back_and_sends_then() {
 
 /// Others pass, this room's messages do not: the room rests again and again until the homeserver has it back.
 #[tokio::test]
-async fn drain_does_not_wait_for_a_room_that_takes_nothing() {
+async fn drain_does_not_wait_for_a_room_that_cannot_be_reached() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_shard(&[ROOM], Fault::Page { status: 502 });
     let resting = "INSERT INTO matrix_lane (lane, head_id, attempts, first_failed_at, last_error, retry_at)

@@ -21,7 +21,7 @@ async fn a_worker_that_claims_is_ready() {
     assert_eq!(worker.get("/nothing").await.0, 404);
 }
 
-/// An upgrade of Odoo may take the tables away for a while: that must not end the service, and must be told.
+/// An upgrade of Odoo may take the tables away for a while: that must not end the service, and must be reported.
 #[tokio::test]
 async fn a_worker_without_its_tables_lives_says_why_it_is_not_ready_and_goes_on_when_they_come() {
     let world = World::new(BINARY).await;

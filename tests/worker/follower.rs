@@ -64,7 +64,7 @@ async fn what_others_write_reaches_odoo_once_and_in_order_and_what_was_written_b
 }
 
 #[tokio::test]
-async fn an_account_that_does_not_ask_is_not_followed() {
+async fn an_account_that_is_not_set_up_for_it_is_not_followed() {
     let world = World::new(BINARY).await;
     let _worker = world.worker("w1");
     let id = world.enqueue(ROOM, "one").await;
@@ -77,7 +77,7 @@ async fn an_account_that_does_not_ask_is_not_followed() {
 
 /// A backend that asks again starts from now: what was written meanwhile was not meant for Odoo.
 #[tokio::test]
-async fn an_account_that_asks_no_longer_is_forgotten() {
+async fn an_account_that_is_no_longer_to_be_followed_is_forgotten() {
     let (world, webhook) = followed().await;
     let _worker = world.worker("w1");
     world.until_followed().await;
@@ -93,7 +93,7 @@ async fn an_account_that_asks_no_longer_is_forgotten() {
     assert_eq!(webhook.bodies(ROOM), numbered("after", 2));
 }
 
-/// Many more than one answer tells, while Odoo is away.
+/// Many more than one answer holds, while Odoo is away.
 #[tokio::test]
 async fn while_odoo_is_away_nothing_is_lost_and_the_order_is_kept() {
     let (world, webhook) = followed().await;
@@ -138,7 +138,7 @@ async fn an_answer_that_is_lost_repeats_the_events_and_odoo_knows_them() {
 }
 
 #[tokio::test]
-async fn each_refusal_of_odoo_is_told_with_what_to_do() {
+async fn each_refusal_of_odoo_is_reported_with_what_to_do() {
     let (world, webhook) = followed().await;
     let _worker = world.worker("w1");
     world.until_followed().await;
@@ -167,7 +167,7 @@ async fn each_refusal_of_odoo_is_told_with_what_to_do() {
 
 /// A page of a proxy in place of Odoo must not cost a message.
 #[tokio::test]
-async fn an_event_that_odoo_will_never_take_is_left_out_and_nothing_else_is() {
+async fn an_event_that_odoo_will_never_accept_is_left_out_and_nothing_else_is() {
     let (world, webhook) = followed().await;
     let worker = Watched::start(&world, "w1", &[]).await;
     world.until_followed().await;
@@ -208,7 +208,7 @@ async fn a_homeserver_that_fails_or_limits_is_asked_again_from_the_same_place() 
 }
 
 #[tokio::test]
-async fn an_account_that_is_refused_is_told_and_followed_again_when_it_is_not() {
+async fn an_account_that_is_refused_is_reported_and_followed_again_when_it_is_not() {
     let (world, webhook) = followed().await;
     let _worker = world.worker("w1");
     world.until_followed().await;
@@ -230,9 +230,9 @@ async fn an_account_that_is_refused_is_told_and_followed_again_when_it_is_not() 
     world.until(FOLLOWING).await;
 }
 
-/// A homeserver that was restored from a backup: nothing tells what was written since, and reading goes on.
+/// A homeserver that was restored from a backup: what was written since cannot be found out, and reading goes on.
 #[tokio::test]
-async fn a_place_that_the_homeserver_has_forgotten_is_told_and_reading_begins_anew() {
+async fn a_place_that_the_homeserver_has_forgotten_is_reported_and_reading_begins_anew() {
     let (world, webhook) = followed().await;
     let _worker = world.worker("w1");
     world.until_followed().await;
@@ -243,7 +243,7 @@ async fn a_place_that_the_homeserver_has_forgotten_is_told_and_reading_begins_an
 
     webhook.until_events(2).await;
     assert_eq!(webhook.bodies(ROOM), numbered("after", 2));
-    assert!(world.worker_logs().contains("what was written since is not handed to Odoo"));
+    assert!(world.worker_logs().contains("what was written since is not passed on to Odoo"));
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn status_and_check_say_whether_messages_from_matrix_reach_odoo() {
     say(&world, ROOM, "text", 1..=3);
     world.until("SELECT forwarded_total = 3 FROM matrix_follower").await;
     let (code, told) = check().await;
-    assert!(code == Some(0) && told.contains("3 events are with Odoo"), "{told}");
+    assert!(code == Some(0) && told.contains("3 events passed on to Odoo"), "{told}");
 
     webhook.fail_always(Fault::Status(401));
     say(&world, ROOM, "text", [4]);
@@ -321,7 +321,7 @@ async fn status_and_check_say_whether_messages_from_matrix_reach_odoo() {
     assert!(told.contains("FROM MATRIX") && told.contains("waiting") && told.contains("refuses the secret"), "{told}");
 }
 
-/// Sending costs no request but the sending, for as long as it is known that nothing has changed.
+/// Sending costs no other request, for as long as it is known that nothing has changed.
 #[tokio::test]
 async fn while_an_account_is_followed_a_room_is_looked_at_once_and_again_when_it_changes() {
     let (world, webhook) = followed().await;
@@ -342,7 +342,7 @@ async fn while_an_account_is_followed_a_room_is_looked_at_once_and_again_when_it
     }
     assert_eq!(world.homeserver.looks(), looks, "looked at although nothing has changed");
 
-    // By whoever has the account: the one sender whose messages Odoo does not want.
+    // By somebody who has the account: the one sender whose messages Odoo does not want.
     world.homeserver.room(ROOM, Room { is_encrypted: true, ..Room::default() });
     world.homeserver.tell(ROOM, BOT, "m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" }));
     say(&world, ROOM, "after", [1]);
@@ -351,7 +351,7 @@ async fn while_an_account_is_followed_a_room_is_looked_at_once_and_again_when_it
     assert_eq!(row.error_code.as_deref(), Some("org.odoo.encrypted"), "{row:?}");
     assert!(world.homeserver.looks() > looks);
 
-    // Without Odoo nobody reads on, so each claim looks.
+    // Without Odoo nothing more is read, so each claim looks.
     webhook.fail_always(Fault::Status(503));
     say(&world, ROOM, "after", [2]);
     world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting')").await;

@@ -30,7 +30,7 @@ async fn a_proxy_of_the_environment_never_sees_a_token_in_clear() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_the_way_is_named() {
+async fn a_proxy_that_refuses_to_connect_is_named() {
     let world = World::new(BINARY).await;
     let proxy = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", proxy.local_addr().unwrap());

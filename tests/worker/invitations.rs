@@ -55,7 +55,7 @@ async fn a_person_whose_server_is_down_has_one_room_and_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn an_invitation_that_is_never_answered_holds_that_person_only() {
+async fn an_invitation_that_is_never_answered_holds_up_that_person_only() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_invitations(STRANGER, Some(Fault::Silence));
     let _worker = world.worker("w1");
@@ -71,7 +71,7 @@ async fn an_invitation_that_is_never_answered_holds_that_person_only() {
 }
 
 #[tokio::test]
-async fn a_limit_on_invitations_holds_that_person_and_nobody_else() {
+async fn a_limit_on_invitations_holds_up_that_person_and_nobody_else() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_invitations(PERSON, Some(Fault::Limit { retry_after_ms: 1_000 }));
     let _worker = world.worker("w1");

@@ -15,7 +15,7 @@ async fn lanes(world: &World, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn a_held_lane_stands_first_with_its_attempts_and_error() {
+async fn a_held_up_lane_is_listed_first_with_its_attempts_and_error() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_always(Fault::Refuse { status: 503, errcode: "M_UNKNOWN" });
     let held = world.enqueue("!held:double.test", "held").await;

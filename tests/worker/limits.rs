@@ -1,4 +1,4 @@
-//! 429 is no failure: the account pauses, the messages wait.
+//! A 429 is not a failure: the account pauses, the messages wait.
 
 use std::{
     path::Path,
@@ -64,7 +64,7 @@ fn asked(proxy: &Proxy, name: &str) -> usize {
     proxy.asked(std::fs::read_to_string(path).unwrap().lines().next().unwrap())
 }
 
-/// A lane that is being sent, here or elsewhere, is none to take a slot for.
+/// No slot is taken for a lane that is being sent, here or elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_spent_on_a_message_only() {
     let world = World::new(BINARY).await;

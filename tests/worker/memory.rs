@@ -1,4 +1,4 @@
-//! A homeserver remembers transaction ids for one device: what was tried under another one is looked for first.
+//! A homeserver remembers transaction ids for one device: messages tried under another one are looked for first.
 
 use stack::{homeserver::Fault, world::World};
 

@@ -26,7 +26,7 @@ async fn deliveries_are_counted_by_kind_and_outcome_and_timed() {
     worker.until_metric("matrix_listener_up", 1.0).await;
 }
 
-/// Alert rules and dashboards stand on these names.
+/// Alert rules and dashboards depend on these names.
 #[tokio::test]
 async fn every_promised_metric_is_on_the_page() {
     let world = World::new(BINARY).await;
@@ -78,7 +78,7 @@ async fn an_outage_shows_as_a_backlog_and_a_backend_that_is_down() {
 }
 
 #[tokio::test]
-async fn a_limit_is_counted_and_is_no_failure() {
+async fn a_limit_is_counted_and_is_not_a_failure() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_next(1, Fault::Limit { retry_after_ms: 100 });
     let worker = Watched::start(&world, "w1", &[]).await;

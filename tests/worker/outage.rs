@@ -96,7 +96,7 @@ async fn without_holding_an_outage_fails_each_message_after_its_retry() {
 
 /// Others pass, so the account is well; whether the room or its first message is at fault is known after a minute.
 #[tokio::test]
-async fn a_poisonous_message_is_given_up_when_the_one_behind_it_is_taken() {
+async fn a_poisonous_message_is_given_up_when_the_one_behind_it_is_accepted() {
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 1", Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     let ids = world.enqueue_many(&[ROOM], "message", 3).await;
@@ -190,9 +190,9 @@ async fn a_lower_id_that_is_committed_late_takes_no_time_from_a_suspect() {
     }
 }
 
-/// The probe past the head arrives, and nobody learns of it. The head must not follow it.
+/// The message tried past the head arrives, and its answer is lost. The head must not follow it.
 #[tokio::test]
-async fn a_message_tried_past_the_head_that_arrived_unknown_decides_the_next_claim() {
+async fn a_message_tried_past_the_head_that_arrived_without_an_answer_decides_the_next_claim() {
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 1", Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
     world.homeserver.poison("message 2", Fault::SilenceAccepted);
@@ -232,7 +232,7 @@ async fn a_room_outage_without_holding_fails_each_message_after_its_retry() {
     assert_eq!(world.log().await.iter().filter(|row| row.status == "failed" && row.is_final).count(), 2);
 }
 
-/// Nobody else writes, so only time tells that the message is at fault and not the homeserver.
+/// Nobody else writes, so only time can show that the message is at fault and not the homeserver.
 #[tokio::test]
 async fn a_message_that_the_homeserver_itself_fails_at_for_ten_minutes_is_given_up() {
     let world = World::new(BINARY).await;

@@ -1,4 +1,4 @@
-//! `pause` and `resume`: an operator's word stands above what workers see.
+//! `pause` and `resume`: an operator's decision overrides what workers see.
 
 use stack::world::World;
 

@@ -1,4 +1,4 @@
-//! Before a claim sends into a room it looks there: encrypted, replaced, left?
+//! Before a claim sends into a room it checks whether the room was encrypted, replaced or left.
 
 use stack::{
     homeserver::Room,
@@ -34,7 +34,7 @@ async fn agreed(world: &World, room: &str, body: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_room_that_becomes_encrypted_gets_nothing_readable_from_the_next_claim_on() {
+async fn a_room_that_becomes_encrypted_gets_nothing_unencrypted_from_the_next_claim_on() {
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, Room::default());
     let _worker = world.worker("w1");
@@ -69,7 +69,7 @@ async fn consent_counts_as_it_is_now_and_for_the_record_s_own_room() {
 }
 
 #[tokio::test]
-async fn a_record_whose_table_is_gone_or_knows_no_consent_allows_nothing() {
+async fn a_record_whose_table_is_gone_or_has_no_consent_column_allows_nothing() {
     for table in ["", "CREATE TABLE test_record (id integer PRIMARY KEY)"] {
         let world = World::new(BINARY).await;
         world.homeserver.room(ROOM, encrypted());
@@ -83,7 +83,7 @@ async fn a_record_whose_table_is_gone_or_knows_no_consent_allows_nothing() {
     }
 }
 
-/// The account may still speak in the old room, so the homeserver would take the message.
+/// The account may still post in the old room, so the homeserver would accept the message.
 #[tokio::test]
 async fn nothing_goes_into_a_room_that_was_replaced() {
     let world = World::new(BINARY).await;
@@ -101,7 +101,7 @@ async fn nothing_goes_into_a_room_that_was_replaced() {
 }
 
 #[tokio::test]
-async fn a_direct_room_that_was_replaced_is_not_spoken_to() {
+async fn a_direct_room_that_was_replaced_gets_nothing() {
     let world = World::new(BINARY).await;
     let _worker = world.worker("w1");
     let first = world.enqueue_direct(PERSON, "one").await;

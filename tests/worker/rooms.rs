@@ -32,7 +32,7 @@ async fn assert_refused(world: &World, code: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn a_403_has_six_causes_and_each_its_own_end() {
+async fn a_403_has_six_causes_and_each_its_own_outcome() {
     let room = |membership| Room { membership, ..Room::default() };
     let banned = format!("{BOT} is banned");
     let causes = [
@@ -79,7 +79,7 @@ async fn a_403_has_six_causes_and_each_its_own_end() {
 }
 
 #[tokio::test]
-async fn an_invitation_that_cannot_be_taken_is_reported_and_tried_once() {
+async fn an_invitation_that_cannot_be_accepted_is_reported_and_tried_once() {
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..Room::default() });
     // The message and the join.
@@ -98,7 +98,7 @@ async fn a_successor_that_does_not_let_the_bot_in_is_to_be_confirmed() {
     assert_refused(&world, "org.odoo.room_replaced", "it does not let this account in").await;
 }
 
-/// A module of the homeserver may refuse one text and take the next one.
+/// A module of the homeserver may refuse one text and accept the next one.
 #[tokio::test]
 async fn a_refusal_that_the_room_does_not_explain_concerns_one_message_only() {
     let world = World::new(BINARY).await;
@@ -111,7 +111,7 @@ async fn a_refusal_that_the_room_does_not_explain_concerns_one_message_only() {
     assert_eq!(rows, [("failed", Some("made to fail (HTTP 403 M_FORBIDDEN)")), ("ok", None)]);
 }
 
-/// The levels of such a room say nothing of its creator.
+/// The levels of such a room do not list its creator.
 #[tokio::test]
 async fn the_creator_of_a_version_12_room_is_never_said_to_lack_power() {
     let world = World::new(BINARY).await;
@@ -139,7 +139,7 @@ async fn a_room_that_may_not_be_looked_at_is_looked_at_once() {
 }
 
 #[tokio::test]
-async fn an_invitation_that_follows_a_refusal_is_taken() {
+async fn an_invitation_that_follows_a_refusal_is_accepted() {
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, Room { membership: Membership::Left, ..Room::default() });
     let _worker = world.worker("w1");
@@ -155,7 +155,7 @@ async fn an_invitation_that_follows_a_refusal_is_taken() {
 }
 
 #[tokio::test]
-async fn a_limit_on_joining_holds_that_room_and_no_other() {
+async fn a_limit_on_joining_holds_up_that_room_and_no_other() {
     let world = World::new(BINARY).await;
     let invited = Room { membership: Membership::Invited, join_limit_ms: Some(2_000), ..Room::default() };
     world.homeserver.room(ROOM, invited);
@@ -201,7 +201,7 @@ async fn a_replaced_room_is_followed_when_a_member_invited_the_bot_to_its_succes
 }
 
 #[tokio::test]
-async fn who_rules_the_old_room_cannot_redirect_its_messages() {
+async fn an_administrator_of_the_old_room_cannot_redirect_its_messages() {
     for (why, new) in [
         ("does not name the old one", Room { predecessor: None, ..successor() }),
         ("is not in the old room", Room { invited_by: Some("@stranger:double.test".to_owned()), ..successor() }),
@@ -225,7 +225,7 @@ fn encrypted() -> Room {
 }
 
 #[tokio::test]
-async fn nothing_goes_readable_into_an_encrypted_room_without_consent() {
+async fn nothing_goes_unencrypted_to_an_encrypted_room_without_consent() {
     let world = World::new(BINARY).await;
     world.homeserver.room(ROOM, encrypted());
 
@@ -257,7 +257,7 @@ async fn a_homeserver_that_cannot_say_whether_a_room_is_encrypted_gets_no_messag
 
 /// The room with a person is chosen by the worker, so it can choose another one.
 #[tokio::test]
-async fn a_direct_room_that_became_encrypted_is_left_for_another_one() {
+async fn a_direct_room_that_became_encrypted_is_replaced_by_another_one() {
     let world = World::new(BINARY).await;
     let person = "@jane:double.test";
     let worker = world.worker("w1");

@@ -18,7 +18,7 @@ fn every_test_that_the_threat_table_names_exists() {
     for row in rows {
         let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
         let names: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test stands for: {row}");
+        assert!(!names.is_empty(), "no test is named for: {row}");
         for name in names {
             assert!(defined.contains(name), "there is no test {name}");
         }

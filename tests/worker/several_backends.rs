@@ -40,7 +40,7 @@ async fn with_one_place_three_backends_take_turns() {
 
 /// All places are taken by calls that last, and the claim of the lane is not at its end.
 #[tokio::test]
-async fn a_pause_is_heard_while_all_places_are_taken() {
+async fn a_pause_is_obeyed_while_all_places_are_taken() {
     let world = World::new(BINARY).await;
     world.homeserver.hold_answers();
     let worker = world.worker_with("w1", &[&PATIENT[..], &[("WORKER_CONCURRENCY", "1")]].concat());
@@ -156,7 +156,7 @@ async fn a_diagnosis_that_fails_for_the_moment_is_made_again() {
 
 /// As a proxy answers that undoes the encoding of a path: only this message's path is unknown to the homeserver.
 #[tokio::test]
-async fn one_message_whose_path_is_not_known_does_not_stop_its_lane_for_ever() {
+async fn one_message_whose_path_is_unknown_does_not_stop_its_lane_for_ever() {
     let world = World::new(BINARY).await;
     world.homeserver.poison("bad", Fault::Refuse { status: 404, errcode: "M_UNRECOGNIZED" });
     let bad = world.enqueue(ROOM, "bad").await;
@@ -177,7 +177,7 @@ async fn one_message_whose_path_is_not_known_does_not_stop_its_lane_for_ever() {
 }
 
 #[tokio::test]
-async fn a_limit_of_no_time_at_all_is_no_busy_loop() {
+async fn a_limit_of_no_time_at_all_is_not_a_busy_loop() {
     let world = World::new(BINARY).await;
     world.homeserver.fail_always(Fault::Limit { retry_after_ms: 0 });
     let _worker = world.worker("w1");

@@ -48,9 +48,9 @@ async fn the_next_process_of_a_name_takes_over_at_once() {
     world.assert_settled(&[id]).await;
 }
 
-/// A copied worker.env, a container that was scaled to two: nobody meant it, and nothing may come of it but a warning.
+/// A copied worker.env, a container that was scaled to two: a mistake, which must cause nothing but a warning.
 #[tokio::test]
-async fn two_running_workers_of_one_name_are_safe_and_warned_of() {
+async fn two_running_workers_of_one_name_are_safe_and_give_a_warning() {
     let world = World::new(BINARY).await;
     world.homeserver.delay(Duration::from_millis(5));
     let rooms: Vec<_> = (0..20).map(|number| format!("!room{number}:double.test")).collect();

@@ -1,5 +1,5 @@
-//! A real homeserver: what people see of direct messages, what it says of those who are not there, and what it tells whoever follows
-//! the account.
+//! A real homeserver: what people see of direct messages, what it answers about accounts that do not exist, and what it
+//! returns to a client that follows the account.
 
 use serde_json::json;
 use stack::{
@@ -60,7 +60,7 @@ async fn a_direct_message_reaches_its_person_in_one_room_on_a_real_homeserver() 
     assert_eq!(deliver(&world, jane.id(), "second").await.status, "ok");
     assert_eq!(bodies(&jane, room).await, ["first", "second"]);
 
-    // Who leaves is invited again.
+    // A person who leaves is invited again.
     jane.leave(room).await.unwrap();
     assert_eq!(deliver(&world, jane.id(), "third").await.status, "ok");
     assert_eq!(jane.invitations().await.unwrap(), [(room.clone(), true)]);
@@ -140,7 +140,7 @@ async fn what_people_write_on_a_real_homeserver_reaches_odoo_once_and_in_order()
     bot.send(&room, "own").await.unwrap();
     assert_eq!(webhook.name(anna.id()).as_deref(), Some("Anna Kraus"));
 
-    // More than one answer tells, while nobody can take it.
+    // More than one answer holds, while Odoo cannot accept it.
     webhook.fail_always(Fault::Reset);
     for number in 2..=160 {
         anna.send(&room, &format!("text {number}")).await.unwrap();

@@ -1,4 +1,4 @@
-//! The worker as a service of systemd: what it tells, and what stands in `deploy/`.
+//! The worker as a service of systemd: what it reports, and the files in `deploy/`.
 
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
@@ -47,7 +47,7 @@ impl Manager {
 }
 
 #[tokio::test]
-async fn it_tells_that_it_runs_what_waits_that_it_moves_and_that_it_stops() {
+async fn it_reports_that_it_runs_what_waits_that_it_moves_and_that_it_stops() {
     let world = World::new(BINARY).await;
     let manager = Manager::new();
     let worker = world.worker_with("w1", &[("NOTIFY_SOCKET", &manager.path), ("WATCHDOG_USEC", "4000000")]);
@@ -91,7 +91,7 @@ async fn without_its_tables_it_is_started_pings_and_says_what_it_waits_for() {
     manager.hears("WATCHDOG=1").await;
 }
 
-/// Whoever fills in the example finds every variable that the worker reads, and none that it does not.
+/// The example has every variable that the worker reads, and no others.
 #[test]
 fn the_example_environment_has_every_variable() {
     let mut documented: BTreeSet<_> = VARIABLES.into_iter().map(str::to_owned).collect();
@@ -108,7 +108,7 @@ fn the_example_environment_has_every_variable() {
 
 /// An alert on a name that does not exist would never fire.
 #[test]
-fn every_alert_stands_on_metrics_that_exist() {
+fn every_alert_uses_metrics_that_exist() {
     let metrics = Metrics::default();
     metrics.backend_up.get_or_create(&OfBackend { backend: 1 }).set(1);
     metrics.following.get_or_create(&OfBackend { backend: 1 }).set(1);
@@ -141,7 +141,7 @@ fn alerts_fire_when_they_must() {
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
 }
 
-/// Whoever runs `man` or presses Tab finds every command and every variable.
+/// `man` and completion show every command and every variable.
 #[test]
 fn the_help_names_every_variable() {
     let help = Command::new(BINARY).arg("--help").output().unwrap();

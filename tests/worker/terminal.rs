@@ -74,7 +74,7 @@ async fn the_watch_fits_into_the_terminal_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn a_watch_that_nobody_looks_at_prints_blocks() {
+async fn a_watch_without_a_terminal_prints_blocks() {
     let world = World::new(BINARY).await;
     let mut command = world.launch.command(&["status", "--watch"]);
     let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -109,7 +109,7 @@ async fn long_commands_show_how_far_they_are_on_a_terminal_only() {
     world.assert_settled(&ids).await;
     pty.until("100 sent, 0 failed, 0 still waiting").await;
     let shown = pty.shown();
-    // Each line of the log begins where the progress was, and the last word stands alone.
+    // Each line of the log begins where the progress was, and the last line has nothing else.
     assert!(shown.contains("\r\u{1b}[K100 sent, 0 failed, 0 still waiting"), "{shown:?}");
 
     let log = "INSERT INTO matrix_log (date, queued_at, backend_id, outbox_id, status, room_id)

@@ -1,4 +1,4 @@
-//! Whom the worker trusts for TLS, and how it says where it looks.
+//! Which TLS authorities the worker trusts, and how an error says where it looks for them.
 
 use std::{path::Path, process::Command, time::Duration};
 

@@ -12,7 +12,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Starts a worker on a free port, which its log tells.
+    /// Starts a worker on a free port, which its log shows.
     pub(crate) async fn start(world: &World, name: &str, variables: &[(&str, &str)]) -> Self {
         let variables: Vec<_> = [("METRICS_LISTEN", "127.0.0.1:0")].iter().chain(variables).copied().collect();
         let process = world.worker_with(name, &variables);

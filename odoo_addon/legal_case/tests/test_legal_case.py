@@ -20,7 +20,7 @@ class TestLegalCase(LegalCaseCommon):
         self.assertEqual(first.stage_id, self.stage_first)
         self.assertEqual(first.user_id, self.lawyer)
 
-    def test_a_copy_starts_again_under_its_own_reference(self):
+    def test_a_copy_starts_again_with_its_own_reference(self):
         case = self.create_case(stage_id=self.stage_second.id)
 
         copy = case.copy()
@@ -92,7 +92,7 @@ class TestLegalCase(LegalCaseCommon):
         self.assertEqual(case.hearing_ids.company_id, self.company)
         self.assertEqual(case.hearing_count, 1)
 
-    def test_moving_a_case_is_told_in_its_chatter(self):
+    def test_moving_a_case_is_noted_in_its_chatter(self):
         case = self.create_case()
         self.flush_tracking()
 

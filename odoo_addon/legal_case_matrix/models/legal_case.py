@@ -44,7 +44,7 @@ class LegalCase(models.Model):
         return super()._matrix_place(event_type)
 
     def _matrix_stage_text(self, event_type):
-        # With all rights: the text is the office's, whoever moves the case.
+        # With all rights: the text is the same for everybody who moves the case.
         return event_type == "stage_changed" and self.stage_id.sudo().matrix_template
 
     def _matrix_room_people(self):

@@ -2,7 +2,7 @@ from odoo import api, fields, models
 
 
 class LegalCaseStage(models.Model):
-    """A stage may have words of its own for the cases that enter it."""
+    """A stage can have its own text for the cases that enter it."""
 
     _name = "legal.case.stage"
     _inherit = ["legal.case.stage", "matrix.text.mixin"]

@@ -1,7 +1,7 @@
 from odoo import api, models
 
-# What a room must know of a planned hearing.
-TOLD = ("name", "case_id", "date_start", "location")
+# A change of one of these is posted.
+POSTED = ("name", "case_id", "date_start", "location")
 
 
 class LegalHearing(models.Model):
@@ -10,8 +10,8 @@ class LegalHearing(models.Model):
 
     @api.model
     def _matrix_event_types(self):
-        told = ["hearing_created", "hearing_changed", "hearing_cancelled"]
-        return [*told, *super()._matrix_event_types()]
+        events = ["hearing_created", "hearing_changed", "hearing_cancelled"]
+        return [*events, *super()._matrix_event_types()]
 
     def _matrix_room_record(self):
         return self.case_id
@@ -23,20 +23,19 @@ class LegalHearing(models.Model):
         return hearings
 
     def write(self, vals):
-        if not {"state", *TOLD} & vals.keys():
+        if not {"state", *POSTED} & vals.keys():
             return super().write(vals)
-        before = {hearing: hearing._matrix_told() for hearing in self}
+        before = {hearing: hearing._matrix_posted_values() for hearing in self}
         result = super().write(vals)
-        changed = self.filtered(lambda h: h._matrix_told() != before[h])
+        changed = self.filtered(lambda h: h._matrix_posted_values() != before[h])
         cancelled = changed.filtered(
             lambda h: h.state == "cancelled" and before[h]["state"] != "cancelled"
         )
         cancelled._matrix_note("hearing_cancelled")
-        # Nobody waits for a cancelled hearing, and what was held is history; planning
-        # it again is news.
+        # A change to a cancelled or past hearing is not posted; planning it again is.
         planned = changed.filtered(lambda h: h.state == "planned")
         planned._matrix_note("hearing_changed")
         return result
 
-    def _matrix_told(self):
-        return {name: self[name] for name in ("state", *TOLD)}
+    def _matrix_posted_values(self):
+        return {name: self[name] for name in ("state", *POSTED)}

@@ -6,7 +6,7 @@ _MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class MatrixBackend(models.Model):
-    """Which events of cases and hearings are told, and with which words.
+    """Which events of cases and hearings are posted, and with which texts.
 
     The format of a hearing's time is neither "short", where day and month can be
     mistaken, nor "medium" with its seconds.

@@ -3,7 +3,7 @@ from odoo.tools import SQL
 
 
 class MatrixLog(models.Model):
-    """The case of a delivery. The database sets it: the worker knows no cases."""
+    """The case of a delivery. A trigger sets it: the worker knows nothing of cases."""
 
     _inherit = "matrix.log"
 

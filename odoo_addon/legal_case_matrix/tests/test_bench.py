@@ -1,4 +1,4 @@
-"""What telling a room costs the person who works in Odoo.
+"""How much longer a person waits in Odoo because of Matrix.
 
 Not part of the ordinary tests, because it measures time:
 ``odoo-bin -d … -i legal_case_matrix --test-tags matrix_bench``.
@@ -46,22 +46,22 @@ class TestBench(LegalMatrixCase):
         return 1000 * (perf_counter() - start)
 
     def added(self, what, rounds, prepare):
-        """Return the milliseconds that telling adds to ``prepare()()``."""
+        """Return the milliseconds that Matrix adds to ``prepare()()``."""
         taken = {False: [], True: []}
         for number in range(rounds + 5):
-            for told in (False, True):
-                self.tell(told)
+            for is_on in (False, True):
+                self.switch_events(is_on)
                 work = prepare()
                 self.commit()
                 self.clear_outbox()
                 self.env.invalidate_all()
                 took = self.milliseconds(work)
                 if number >= 5:  # the first ones fill caches
-                    taken[told].append(took)
+                    taken[is_on].append(took)
         pairs = zip(taken[False], taken[True], strict=True)
-        added = median(told - silent for silent, told in pairs)
+        added = median(on - off for off, on in pairs)
         _logger.info(
-            "%s: %.2f ms, telling adds %.2f ms (median of %s)",
+            "%s: %.2f ms, Matrix adds %.2f ms (median of %s)",
             what,
             median(taken[False]),
             added,
@@ -69,9 +69,9 @@ class TestBench(LegalMatrixCase):
         )
         return added
 
-    def tell(self, told):
+    def switch_events(self, is_on):
         # Not by the ORM: it would clear caches that are warm in a server that works.
-        flags = [SQL("%s = %s", SQL.identifier(flag), told) for flag in FLAGS]
+        flags = [SQL("%s = %s", SQL.identifier(flag), is_on) for flag in FLAGS]
         self.env.cr.execute(SQL("UPDATE matrix_backend SET %s", SQL(", ").join(flags)))
         self.backend.invalidate_recordset()
 

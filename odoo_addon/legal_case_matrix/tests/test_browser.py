@@ -48,7 +48,7 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
         )
         self.assertTrue(self.homeserver.tokens)
 
-    def test_a_lawyer_links_a_room_and_follows_what_it_is_told(self):
+    def test_a_lawyer_links_a_room_and_follows_what_is_posted(self):
         self.backend.write(
             {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}
         )

@@ -177,7 +177,7 @@ class TestCreateRoom(RoomCase):
             self.assertNotEqual(self.case.matrix_room_alias, self.first_alias())
             self.case.write({"matrix_room_id": False, "matrix_room_alias": False})
 
-    def test_nobody_can_take_all_aliases_before(self):
+    def test_nobody_can_take_all_aliases_in_advance(self):
         self.point(self.first_alias(), "!theirs")
         self.create_and_unlink()
         second = next(alias for alias in self.rooms if alias != self.first_alias())
@@ -188,7 +188,7 @@ class TestCreateRoom(RoomCase):
         self.assertEqual(self.case.matrix_room_alias, second, "The same room again")
         self.assertEqual(self.created, ["!new0"])
 
-    def test_when_every_alias_is_taken_the_way_out_is_said(self):
+    def test_when_every_alias_is_taken_the_error_says_what_to_do(self):
         for localpart in self.case._matrix_room_localparts():
             self.point(f"#{localpart}:example.org", "!theirs")
 
@@ -196,7 +196,7 @@ class TestCreateRoom(RoomCase):
             self.case.action_matrix_create_room()
         self.assertFalse(self.case.matrix_room_id)
 
-    def test_an_alias_whose_room_is_gone_is_no_dead_end(self):
+    def test_an_alias_whose_room_is_gone_is_not_a_dead_end(self):
         self.rooms[self.first_alias()] = "!gone"
         self.answers["GET", f"/directory/room/{self.first_alias()}"] = (
             404,
@@ -275,7 +275,7 @@ class TestCreateRoom(RoomCase):
             ],
         )
 
-    def test_who_could_not_be_invited_is_told_and_the_room_is_linked(self):
+    def test_who_could_not_be_invited_is_named_and_the_room_is_linked(self):
         colleague = self.make_user("colleague", "legal_case.legal_case_group_user")
         colleague.matrix_user_id = "@colleague:example.org"
         self.profile("colleague")
@@ -290,7 +290,7 @@ class TestCreateRoom(RoomCase):
         self.assertIn("no Matrix account is entered: matrix-lawyer.", message)
         self.assertEqual(self.case.matrix_room_id, "!new0")
 
-    def test_a_homeserver_that_encrypts_every_room_is_said_before_people_come(self):
+    def test_nobody_is_invited_before_being_warned_of_an_encrypting_homeserver(self):
         self.encrypts = True
         self.lawyer.sudo().matrix_user_id = "@matrix-lawyer:example.org"
 
@@ -319,14 +319,14 @@ class TestCreateRoom(RoomCase):
         self.assertEqual(self.case.matrix_room_id, "!new1")
         self.assertEqual(self.case.matrix_room_health, "ok")
 
-    def test_a_homeserver_that_always_encrypts_gets_no_room_for_each_click(self):
+    def test_a_homeserver_that_always_encrypts_does_not_get_a_room_for_each_click(self):
         self.encrypts = True
         for _click in range(6):
             self.create_and_unlink()
 
         self.assertEqual(len(self.created), 4)
 
-    def test_without_a_backend_the_way_to_one_is_told(self):
+    def test_without_a_backend_the_error_says_how_to_set_one_up(self):
         self.backend.is_active = False
 
         with self.assertRaisesRegex(UserError, "Matrix → Backends"):

@@ -12,7 +12,7 @@ EDITORS = "mail.group_mail_template_editor"
 
 @tagged("post_install", "-at_install")
 class TestCaseEvents(LegalMatrixCase):
-    def test_a_new_case_is_told(self):
+    def test_a_new_case_is_posted(self):
         case = self.create_case(name="Ida v. Moon")
 
         self.assertEqual(self.said(), ["Case Ida v. Moon created for Ida Client"])
@@ -22,7 +22,7 @@ class TestCaseEvents(LegalMatrixCase):
         self.assertEqual((row["res_model"], row["res_id"]), ("legal.case", case.id))
         self.assertEqual(row["user_id"], self.lawyer.id)
 
-    def test_a_new_case_is_told_before_its_hearings(self):
+    def test_a_new_case_is_posted_before_its_hearings(self):
         hearing = {"name": "Oral", "date_start": "2030-05-01 07:00:00"}
         for name in ("One", "Two"):
             self.create_case(
@@ -38,18 +38,18 @@ class TestCaseEvents(LegalMatrixCase):
         self.assertIn("Case One created", self.bodies()[0])
         self.assertIn("Case Two created", self.bodies()[3])
 
-    def test_a_move_to_another_stage_is_told(self):
+    def test_a_move_to_another_stage_is_posted(self):
         self.case.stage_id = self.stages[1]
 
         self.assertEqual(self.said(), ["Case Ida v. Rest moved to Court"])
         self.assertEqual(self.outbox()[0]["event_type"], "stage_changed")
 
-    def test_staying_in_the_stage_is_not_told(self):
+    def test_staying_in_the_stage_is_not_posted(self):
         self.case.write({"stage_id": self.stages[0].id, "name": "Renamed"})
 
         self.assertEqual(self.said(), [])
 
-    def test_a_stage_that_comes_with_another_company_is_told(self):
+    def test_a_stage_that_comes_with_another_company_is_posted(self):
         other = self.env["res.company"].create({"name": "Other"})
         own = self.env["legal.case.stage"].create(
             {"name": "Ours", "company_id": self.env.company.id}
@@ -61,7 +61,7 @@ class TestCaseEvents(LegalMatrixCase):
 
         self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
 
-    def test_a_stage_may_have_its_own_words(self):
+    def test_a_stage_may_have_its_own_text(self):
         words = "{{ object.name }} is in {{ object.stage_id.name }}"
         self.stages[1].matrix_template = words
 
@@ -72,7 +72,7 @@ class TestCaseEvents(LegalMatrixCase):
         self.case.stage_id = self.stages[0]
         self.assertEqual(self.said(), ["Case Ida v. Rest moved to Intake"])
 
-    def test_a_new_backend_speaks_the_language_of_who_makes_it(self):
+    def test_a_new_backend_has_texts_in_the_language_of_its_creator(self):
         self.env["res.lang"]._activate_lang("de_DE")
         backends = self.env["matrix.backend"]
         names = [
@@ -121,12 +121,12 @@ class TestCaseEvents(LegalMatrixCase):
             (failure,) = self.failures()
             self.assertIn(place, failure["error_message"])
 
-    def test_the_words_of_a_stage_are_the_managers(self):
+    def test_only_managers_write_the_text_of_a_stage(self):
         fields = self.env["legal.case.stage"].with_user(self.lawyer).fields_get()
 
         self.assertNotIn("matrix_template", fields)
 
-    def test_who_writes_the_words_of_a_stage_must_be_a_template_editor(self):
+    def test_who_writes_the_text_of_a_stage_must_be_a_template_editor(self):
         stage_groups = (
             "legal_case.legal_case_group_manager",
             "mail_matrix.group_matrix_manager",
@@ -146,7 +146,7 @@ class TestCaseEvents(LegalMatrixCase):
 
         self.assertEqual(stage.matrix_template, "{{ object.name }}")
 
-    def test_bad_words_of_a_stage_are_refused_when_they_are_saved(self):
+    def test_an_invalid_text_of_a_stage_is_refused_when_it_is_saved(self):
         for text in (
             "{{ object. }}",
             "{{ object.matrix_message_count }}",
@@ -155,7 +155,7 @@ class TestCaseEvents(LegalMatrixCase):
             with self.assertRaises(ValidationError):
                 self.stages[0].matrix_template = text
 
-    def test_the_room_is_spoken_to_in_the_language_of_the_company(self):
+    def test_messages_are_in_the_language_of_the_company(self):
         self.env["res.lang"]._activate_lang("de_DE")
         self.env.company.partner_id.lang = "de_DE"
         self.stages[1].with_context(lang="de_DE").name = "Gericht"
@@ -237,7 +237,7 @@ class TestHearingEvents(LegalMatrixCase):
         cls.hearing = cls.create_hearing()
         cls.settle()
 
-    def test_a_new_hearing_is_told_in_the_room_of_its_case(self):
+    def test_a_new_hearing_is_posted_in_the_room_of_its_case(self):
         self.create_hearing(name="Verdict")
 
         self.assertEqual(
@@ -254,7 +254,7 @@ class TestHearingEvents(LegalMatrixCase):
             (row["res_model"], row["res_id"]), ("legal.case", self.case.id)
         )
 
-    def test_a_hearing_without_a_place_is_told_without_one(self):
+    def test_a_hearing_without_a_place_is_posted_without_one(self):
         self.create_hearing(location=False)
 
         self.assertEqual(
@@ -262,7 +262,7 @@ class TestHearingEvents(LegalMatrixCase):
             ["Hearing Oral hearing on Wed, 1 May 2030, 09:00 CEST (case Ida v. Rest)"],
         )
 
-    def test_another_time_or_place_is_told(self):
+    def test_another_time_or_place_is_posted(self):
         self.hearing.write({"date_start": "2030-05-02 08:30:00", "location": "Room 1"})
 
         self.assertEqual(
@@ -273,7 +273,7 @@ class TestHearingEvents(LegalMatrixCase):
             ],
         )
 
-    def test_what_the_room_need_not_know_is_not_told(self):
+    def test_changes_of_no_interest_to_the_room_are_not_posted(self):
         self.hearing.write(
             {"judge": "N.N.", "location": "Room 204", "note": "<p>x</p>"}
         )
@@ -282,7 +282,7 @@ class TestHearingEvents(LegalMatrixCase):
 
         self.assertEqual(self.said(), [])
 
-    def test_a_cancelled_hearing_is_told_once(self):
+    def test_a_cancelled_hearing_is_posted_once(self):
         self.hearing.write({"state": "cancelled", "location": "Nowhere"})
         self.hearing.location = "Elsewhere"
 
@@ -294,7 +294,7 @@ class TestHearingEvents(LegalMatrixCase):
             ],
         )
 
-    def test_a_hearing_that_takes_place_after_all_is_told(self):
+    def test_a_hearing_that_takes_place_after_all_is_posted(self):
         self.hearing.action_cancel()
         self.settle()
 

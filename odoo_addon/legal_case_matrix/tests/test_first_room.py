@@ -7,7 +7,7 @@ CREATED = "Case Late room created for Ida Client"
 
 @tagged("post_install", "-at_install")
 class TestFirstRoom(LegalMatrixCase):
-    """A case that gets its room later: what was not told, and what is told then."""
+    """A case that gets its room later: what was not posted, and what is posted then."""
 
     @classmethod
     def setUpClass(cls):
@@ -19,7 +19,7 @@ class TestFirstRoom(LegalMatrixCase):
         rows = self.env["matrix.log"].search([("res_id", "=", self.late.id)])
         return [(row.event_type, row.outcome, row.error_code) for row in rows]
 
-    def test_the_log_says_why_nobody_was_told(self):
+    def test_the_log_says_why_nothing_was_posted(self):
         self.create_hearing(case_id=self.late.id)
         self.late.stage_id = self.stages[1]
 
@@ -46,7 +46,7 @@ class TestFirstRoom(LegalMatrixCase):
         self.assertEqual((row.outcome, row.res_id), ("untold", self.case.id))
         self.assertIn("turned off", row.error_message)
 
-    def test_what_was_not_told_has_not_failed(self):
+    def test_what_was_not_posted_has_not_failed(self):
         overview = self.env["matrix.log"].with_user(self.manager).get_overview()
 
         self.assertEqual(overview["failed"], "0")

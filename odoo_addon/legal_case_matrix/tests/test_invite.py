@@ -100,7 +100,7 @@ class TestInvitePeople(RoomCase):
         self.assertIn("Invited: bea, cleo, dora.", text)
         self.assertIn("no Matrix account is entered: amy.", text)
 
-    def test_one_reason_is_said_once_for_all(self):
+    def test_one_reason_is_given_once_for_everybody(self):
         self.answers["POST", self.asked] = FORBIDDEN
 
         _kind, text = self.invite()
@@ -169,7 +169,7 @@ class TestInvitePeople(RoomCase):
         self.assertEqual(self.invited(), [])
         self.assertIn("Not invited yet: amy, bea, cleo, dora.", text)
 
-    def test_an_account_that_the_own_homeserver_does_not_know_is_said_by_name(self):
+    def test_an_account_that_our_homeserver_does_not_know_is_named(self):
         self.people[1].matrix_user_id = "@baa:example.org"
         self.people[2].matrix_user_id = "@cleo:elsewhere.org"
         for refusal in ("M_NOT_FOUND", "M_UNKNOWN"):

@@ -62,7 +62,7 @@ class TestLinkRoom(RoomCase):
         self.case.matrix_room_id = ROOM
         self.assertFalse(self.case.matrix_resolved_alias)
 
-    def test_who_created_a_strangers_room_is_said(self):
+    def test_the_creator_of_a_strangers_room_is_named(self):
         self.only_alias("#ida:example.org")
         for creator, is_said in ((STRANGER, True), (BOT, False)):
             self.room_state("m.room.create", state({}, creator))
@@ -95,7 +95,7 @@ class TestLinkRoom(RoomCase):
                     self.case.action_matrix_resolve_alias()
                 self.assertFalse(self.case.matrix_room_id)
 
-    def test_an_unknown_alias_is_told(self):
+    def test_an_unknown_alias_is_reported(self):
         self.case.matrix_room_alias = "#nobody:example.org"
 
         with self.assertRaisesRegex(UserError, "no room with the alias #nobody"):
@@ -145,7 +145,7 @@ class TestLinkRoom(RoomCase):
 
         self.assertEqual(second.matrix_room_id, self.case.matrix_room_id)
 
-    def test_matrix_to_is_told_where_the_room_is(self):
+    def test_a_link_of_matrix_to_says_where_the_room_is(self):
         self.assertEqual(
             self.case.action_matrix_open()["url"],
             "https://matrix.to/#/!case:example.org?via=example.org",

@@ -42,7 +42,7 @@ class RoomCase(LegalMatrixCase):
 
 @tagged("post_install", "-at_install")
 class TestCheckRoom(RoomCase):
-    def test_a_room_that_can_be_spoken_in_is_ready(self):
+    def test_a_room_that_can_be_posted_in_is_ready(self):
         self.room_state("m.room.power_levels", state({"events_default": 0}))
 
         self.assertEqual(self.check(), ("ok", "success"))
@@ -55,7 +55,7 @@ class TestCheckRoom(RoomCase):
         self.assertEqual(self.check(), ("ok", "success"))
         self.assertEqual(self.homeserver.asked("POST", f"/rooms/{ROOM}/join"), [{}])
 
-    def test_a_public_room_is_joined_but_told(self):
+    def test_a_public_room_is_joined_with_a_warning(self):
         self.room_state("m.room.join_rules", state({"join_rule": "public"}))
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
         self.answers["POST", f"/rooms/{ROOM}/join"] = (200, {"room_id": ROOM})
@@ -68,7 +68,7 @@ class TestCheckRoom(RoomCase):
         self.assertEqual(self.check(), ("public", "warning"))
         self.assertNotIn("joined", self.case.matrix_room_health_note)
 
-    def test_an_account_that_is_not_in_the_room_is_told_by_name(self):
+    def test_an_account_that_is_not_in_the_room_is_named(self):
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
         for answer in (FORBIDDEN, NOT_FOUND):
             self.answers["POST", f"/rooms/{ROOM}/join"] = answer
@@ -76,21 +76,21 @@ class TestCheckRoom(RoomCase):
             self.assertEqual(self.check(), ("not_joined", "danger"))
             self.assertIn(f"{BOT} is not in", self.case.matrix_room_health_note)
 
-    def test_a_banned_account_is_told(self):
+    def test_a_banned_account_is_reported(self):
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
         banned = {"errcode": "M_BAD_STATE", "error": "You are banned"}
         self.answers["POST", f"/rooms/{ROOM}/join"] = (403, banned)
 
         self.assertEqual(self.check(), ("banned", "danger"))
 
-    def test_a_replaced_room_is_told_with_its_successor_and_not_followed(self):
+    def test_a_replaced_room_is_reported_with_its_successor_and_not_followed(self):
         self.room_state("m.room.tombstone", state({"replacement_room": "!evil"}))
 
         self.assertEqual(self.check(), ("replaced", "danger"))
         self.assertIn("!evil", self.case.matrix_room_health_note)
         self.assertEqual(self.case.matrix_room_id, ROOM)
 
-    def test_levels_decide_who_may_speak(self):
+    def test_power_levels_decide_who_may_post(self):
         for levels, health in (
             ({"events_default": 50}, "no_power"),
             ({"events_default": 50, "users_default": 50}, "ok"),
@@ -171,7 +171,7 @@ class TestCheckRoom(RoomCase):
 
         self.assertEqual(self.case.matrix_room_health, "ok")
 
-    def test_only_who_may_write_the_case_asks(self):
+    def test_only_who_may_write_the_case_can_check(self):
         stranger = self.make_user("stranger", "legal_case.legal_case_group_user")
 
         for button in (

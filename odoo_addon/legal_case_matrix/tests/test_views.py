@@ -30,7 +30,7 @@ class TestViews(LegalMatrixCase):
         self.assertIn("matrix_room_id", self.form(self.lawyer))
         self.assertNotIn("matrix", self.form(outsider))
 
-    def test_who_has_nothing_to_do_with_matrix_works_on(self):
+    def test_who_has_nothing_to_do_with_matrix_can_still_work(self):
         outsider = self.make_user("outsider", "legal_case.legal_case_group_manager")
 
         self.case.with_user(outsider).stage_id = self.stages[1]

@@ -119,7 +119,7 @@ class TestWhoDecides(HttpCase, LegalMatrixCase):
         self.assertEqual(self.case.matrix_room_id, ROOM)
         self.assertFalse(self.case.matrix_mirror_notes)
 
-    def test_what_a_clerk_does_to_cases_works_and_is_told(self):
+    def test_what_a_clerk_does_to_cases_works_and_is_posted(self):
         self.theirs.stage_id = self.stages[1]
         hearing = self.create_hearing().with_user(self.clerk)
         hearing.location = "Room 7"
@@ -171,7 +171,7 @@ class TestWhoDecides(HttpCase, LegalMatrixCase):
             self.assertEqual(message.author_id, self.lawyer.partner_id)
             tracked = message.sudo().tracking_value_ids.field_id.mapped("name")
             self.assertIn(name, tracked)
-        self.assertEqual(self.said(), [], "The room does not hear of it")
+        self.assertEqual(self.said(), [], "Nothing is posted in the room")
 
     def flush_tracking(self):
         self.env.flush_all()

@@ -14,7 +14,7 @@ class MatrixRotateKey(Command):
     name = "matrix_rotate_key"
 
     def run(self, args):
-        """``args``: options of the server, of which ``-d`` is needed; mostly ``-c``.
+        """``args``: server options. ``-d`` is required, and ``-c`` is usual.
 
         Exits with an error, and changes nothing, where a token cannot be opened.
         """

@@ -3,8 +3,8 @@ from odoo.http import request
 
 from .inbound import BACKEND, PUBLIC, InboundController, Refusal
 
-# A transaction has at most 100 events of 64 KiB. What is refused comes again for ever,
-# and everything after it waits.
+# A transaction has at most 100 events of 64 KiB. The homeserver repeats a refused one
+# for ever, and everything after it waits.
 _MAX_BYTES = 8 * 1024 * 1024
 _ROOT = f"/mail_matrix/appservice/{BACKEND}"
 _API = f"{_ROOT}/_matrix/app/v1"
@@ -15,7 +15,7 @@ class AppServiceController(InboundController):
 
     @http.route(f"{_API}/transactions/<txn_id>", methods=["PUT"], **PUBLIC)
     def matrix_transaction(self, backend_id, txn_id, **_ignored):
-        """Take over a transaction.
+        """Accept a transaction.
 
         Its number is not remembered: a homeserver that was set up anew counts from the
         beginning again. Each event is known by its own id.
@@ -36,10 +36,10 @@ class AppServiceController(InboundController):
         **PUBLIC,
     )
     def matrix_unknown(self, backend_id, **_ignored):
-        """Say that Odoo makes no users and no rooms when somebody asks for them."""
+        """Answer that Odoo does not create users or rooms on demand."""
         try:
             self._backend("appservice", backend_id)
-            raise Refusal(404, "M_NOT_FOUND", "Odoo does not know it.")
+            raise Refusal(404, "M_NOT_FOUND", "Unknown to Odoo.")
         except Refusal as refusal:
             return self._refuse(refusal)
 

@@ -20,7 +20,7 @@ PUBLIC = {
 
 
 class Refusal(Exception):
-    """An answer that says no, in words for logs of whoever asked."""
+    """A refusal. Its text is for the log of the program that called."""
 
     def __init__(self, status, errcode, message, **headers):
         super().__init__(message)
@@ -30,10 +30,10 @@ class Refusal(Exception):
 
 
 class InboundController(http.Controller):
-    """Where events from rooms are handed over."""
+    """Receives events from rooms."""
 
     def _answer(self, mode, backend_id, max_bytes):
-        """Take over the body of this request and return the answer."""
+        """Process the body of this request and return the answer."""
         try:
             backend = self._backend(mode, backend_id)
             events, names = self._read_batch(max_bytes)
@@ -47,9 +47,9 @@ class InboundController(http.Controller):
         """Return the backend if this request shows its secret. Raises Refusal."""
         backend = request.env(su=True)["matrix.backend"].browse(backend_id).exists()
         if not backend.is_active or backend.inbound_mode != mode:
-            raise Refusal(404, "M_NOT_FOUND", "Nothing is taken over here.")
+            raise Refusal(404, "M_NOT_FOUND", "This backend takes no events.")
         if not backend._knows_inbound_secret(self._bearer()):
-            raise Refusal(403, "M_FORBIDDEN", "This is not the secret.")
+            raise Refusal(403, "M_FORBIDDEN", "The secret is not valid.")
         return backend
 
     def _bearer(self):
@@ -57,15 +57,15 @@ class InboundController(http.Controller):
         header = request.httprequest.headers.get("Authorization", "")
         scheme, _blank, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret:
-            raise Refusal(401, "M_UNAUTHORIZED", "Show the secret as a Bearer token.")
+            raise Refusal(401, "M_UNAUTHORIZED", "Send the secret as a Bearer token.")
         return secret
 
     def _read_batch(self, max_bytes):
         length = request.httprequest.content_length
         if length is None:
-            raise Refusal(411, "M_UNKNOWN", "State the length of the body.")
+            raise Refusal(411, "M_UNKNOWN", "Send a Content-Length header.")
         if length > max_bytes:
-            raise Refusal(413, "M_TOO_LARGE", f"At most {max_bytes} bytes are taken.")
+            raise Refusal(413, "M_TOO_LARGE", f"At most {max_bytes} bytes are accepted.")
         try:
             return read_batch(request.httprequest.get_data(cache=False))
         except BadBatch as error:
@@ -73,7 +73,8 @@ class InboundController(http.Controller):
             raise Refusal(error.status, errcode, str(error)) from None
 
     def _lock(self, backend):
-        """Let one request at a time work for a backend, and no crowd of them wait."""
+        """Allow one request per backend at a time; refuse others instead of
+        queueing."""
         [(is_free,)] = request.env.execute_query(
             SQL(
                 "SELECT pg_try_advisory_xact_lock(%s, %s)",
@@ -85,7 +86,7 @@ class InboundController(http.Controller):
             raise Refusal(
                 429,
                 "M_LIMIT_EXCEEDED",
-                "The events before these are still being taken over.",
+                "The previous events are still being processed.",
                 **{"Retry-After": "1"},
             )
 

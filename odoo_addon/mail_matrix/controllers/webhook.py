@@ -7,7 +7,7 @@ _MAX_BYTES = 2 * 1024 * 1024
 
 
 class WebhookController(InboundController):
-    """Where the worker hands over what it read on the homeserver."""
+    """Receives what the worker has read on the homeserver."""
 
     @http.route(f"/mail_matrix/inbound/{BACKEND}", methods=["POST"], **PUBLIC)
     def matrix_inbound(self, backend_id, **_ignored):

@@ -6,9 +6,10 @@ from ..tools import words
 
 
 class IrActionsServer(models.Model):
-    """A server action that tells a room, for any model; it needs no mixin.
+    """A server action that posts a message in a room, for any model without a mixin.
 
-    Like every event it becomes a message at commit, and never fails what it is part of.
+    Like every event it becomes a message at commit, and never makes its transaction
+    fail.
     """
 
     _name = "ir.actions.server"
@@ -71,7 +72,7 @@ class IrActionsServer(models.Model):
         return f"{self._matrix_place('automation')}, {label}"
 
     def _matrix_text_problem(self, name):
-        # What another kind of action keeps in these fields is never rendered.
+        # Actions of other kinds never render what these fields hold.
         return super()._matrix_text_problem(name) if self.state == "matrix" else None
 
     def _run_action_matrix_multi(self, eval_context=None):
@@ -95,7 +96,7 @@ class IrActionsServer(models.Model):
         return False
 
     def _matrix_failure_without_record(self):
-        """Return the log row of a run that has no record to tell of."""
+        """Return the log row of a run that has no record to send a message about."""
         company = self.env.company
         backend = self.matrix_backend_id or self.env["matrix.backend"]._active_for(
             company
@@ -118,7 +119,7 @@ class IrActionsServer(models.Model):
         return self.env._("Server action “%(name)s”", name=name)
 
     def _matrix_target(self, event_type):
-        """See matrix.event.mixin; the record stands in the context."""
+        """See matrix.event.mixin; the record is in the context."""
         record = self.env.context["matrix_record"]
         has_room = hasattr(record, "_matrix_room_record")
         room_record = record._matrix_room_record() if has_room else record

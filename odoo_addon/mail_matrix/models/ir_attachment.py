@@ -6,14 +6,14 @@ class IrAttachment(models.Model):
     _inherit = "ir.attachment"
 
     def unlink(self):
-        messages = self._matrix_told_messages()
+        messages = self._matrix_posted_messages()
         result = super().unlink()
-        # The room reads the names of a message's files.
+        # A message in the room lists the names of its files.
         messages.exists()._matrix_follow()
         return result
 
-    def _matrix_told_messages(self):
-        """Return the messages with these files that a room was told of."""
+    def _matrix_posted_messages(self):
+        """Return the messages with these files that were posted in a room."""
         if not self:
             return self.env["mail.message"]
         self.env["mail.message"].flush_model(["attachment_ids"])

@@ -5,19 +5,26 @@ from odoo import models
 
 from ..tools import chatter_html
 
-# What makes another text of a message, or decides who may read it.
-_TOLD = {"body", "attachment_ids", "subtype_id", "is_internal", "model", "res_id"}
+# Fields that change a message's text, or who may read it.
+_TEXT_FIELDS = {
+    "body",
+    "attachment_ids",
+    "subtype_id",
+    "is_internal",
+    "model",
+    "res_id",
+}
 
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
 
 class MailMessage(models.Model):
-    """A message of the chatter as a room reads it."""
+    """A chatter message, and its copies in rooms."""
 
     _inherit = "mail.message"
 
     def init(self):
-        """Leave out what Odoo's own method does: it ran when mail was set up.
+        """Skip Odoo's own method, which ran when mail was installed.
 
         In Odoo 18 it locks the table of all messages even where nothing is to do, and
         an upgrade of this addon would keep users from writing until its end.
@@ -26,7 +33,7 @@ class MailMessage(models.Model):
     def write(self, vals):
         result = super().write(vals)
         # Odoo writes nothing when it removes files.
-        if not vals or _TOLD & vals.keys():
+        if not vals or _TEXT_FIELDS & vals.keys():
             self._matrix_follow("res_id" in vals or "model" in vals)
         return result
 
@@ -34,14 +41,14 @@ class MailMessage(models.Model):
         mirrors = self.env["matrix.mirror"]._of(self)
         result = super().unlink()
         if self.env.context.get("matrix_record_goes"):
-            # What a room heard of a record is its history, as are other events.
+            # Posts about a deleted record stay in the room, as its other events do.
             mirrors.unlink()
         else:
             mirrors._note_change()
         return result
 
     def _matrix_follow(self, is_moved=False):
-        """Have the rooms that were told of these hear what became of them.
+        """Update the rooms where these messages were posted.
 
         :param bool is_moved: they may belong to another record now
         """
@@ -51,12 +58,12 @@ class MailMessage(models.Model):
             return
         mirrors._note_change()
         if is_moved:
-            told = set(mirrors.mapped("message_id"))
-            for message in self.filtered(lambda message: message.id in told):
-                message._matrix_tell_new_record()
+            posted = set(mirrors.mapped("message_id"))
+            for message in self.filtered(lambda message: message.id in posted):
+                message._matrix_post_in_new_room()
 
-    def _matrix_tell_new_record(self):
-        """Have the room of this message's record hear it: another one did so far."""
+    def _matrix_post_in_new_room(self):
+        """Post this message in the room of its new record."""
         model = self.env.get(self.model)
         if model is not None and "matrix_mirror_chatter" in model._fields:
             record = model.browse(self.res_id)

@@ -4,7 +4,7 @@ from ..tools import words
 
 
 class MatrixBackendStatus(models.Model):
-    """What the workers know of a backend."""
+    """What the workers know about a backend."""
 
     _name = "matrix.backend.status"
     _inherit = "matrix.table.mixin"

@@ -8,7 +8,7 @@ from odoo.tools.sql import index_exists
 from ..tools import content as contents
 
 _MANAGER = "mail_matrix.group_matrix_manager"
-# A negative operator of a search, and the positive one that it denies.
+# Negative search operators, each with the operator that it negates.
 _POSITIVE = {
     "=": ("in", False),
     "!=": ("in", True),
@@ -23,8 +23,8 @@ _LINKS = {"partner_id"}
 class MatrixContact(models.Model):
     """A person in Matrix whom a backend's account can write to.
 
-    The Matrix ID is the key. Names are chosen by the people themselves: they are shown,
-    and nothing is ever matched by them.
+    The Matrix ID is the key. People choose their own names: these are shown, and never
+    used for matching.
     """
 
     _name = "matrix.contact"
@@ -78,7 +78,7 @@ class MatrixContact(models.Model):
 
     def init(self):
         result = super().init()
-        # Asked first, because even IF NOT EXISTS waits for those who write contacts.
+        # Checked first, because even IF NOT EXISTS waits for writes to contacts.
         if not index_exists(self.env.cr, "matrix_contact_person_key"):
             self.env.cr.execute(
                 """
@@ -94,7 +94,7 @@ class MatrixContact(models.Model):
             if not contents.is_user_id(contact.matrix_user_id):
                 raise ValidationError(
                     self.env._(
-                        "“%(account)s” is not a Matrix account. Write it as "
+                        "“%(account)s” is not a valid Matrix account. Write it as "
                         "@name:example.org, with at most 255 bytes.",
                         account=contact.matrix_user_id[:300],
                     )
@@ -122,7 +122,7 @@ class MatrixContact(models.Model):
             wanted = {*value} if isinstance(value, Collection) else {value}
             found = mapped.filtered(lambda user: user.id in wanted)
             if False in wanted:
-                # Contacts that are nobody's: all but those of the other users.
+                # Contacts without a user: all except those of the other users.
                 found, is_negative = mapped - found, not is_negative
         else:
             # 19.0 turns a search for a name into "any" with a domain of its own.
@@ -216,7 +216,7 @@ class MatrixContact(models.Model):
             )
         return {"backend_id": backend.id, "matrix_user_id": matrix_user_id}
 
-    # What became of them: a user sees his own messages, a manager those of all.
+    # What became of the messages: users see their own, managers all.
 
     def _matrix_logged(self, limit):
         about = [
@@ -281,7 +281,7 @@ class MatrixContact(models.Model):
                 if (contact[name] or False) != (value or False)
             }
             if "avatar_url" in changed:
-                # The picture is another one, or none: the next look fetches it.
+                # The picture has changed or is gone: the next sync fetches it.
                 changed.update(image_1920=False, avatar_fetched_at=False)
             contact.write({**changed, **seen})
         ids = set(known.mapped("matrix_user_id"))

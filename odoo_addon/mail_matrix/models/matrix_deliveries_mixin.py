@@ -5,13 +5,13 @@ from odoo.tools import SQL
 USER = "mail_matrix.group_matrix_user"
 _SHOWN = 5
 _MAX_TEXT = 300
-# Who looks at a form looks for what was queued just now: a long queue before it must
-# not make the form slow.
+# A form shows what was queued just now: a long queue before it must not make the form
+# slow.
 NEWEST_WAITING = 10_000
 
 
 class MatrixDeliveriesMixin(models.AbstractModel):
-    """A record that people send messages from: who may, and what became of them."""
+    """A record that people send messages from, and the deliveries of these messages."""
 
     _name = "matrix.deliveries.mixin"
     _description = "Record whose Matrix Deliveries are Shown"
@@ -33,23 +33,22 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             )
 
     def get_matrix_deliveries(self):
-        """Return the last messages of this record and what holds them, as a dict.
+        """Return the last messages of this record and what holds them up, as a dict.
 
         ``rows``: the newest first, each a dict: ``key``, ``date`` (UTC), ``event``,
         ``text`` (shortened), ``outcome`` (waiting, ok, failed or held),
         ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (what people
         in the room think of it), ``log_id``, ``can_retry``.
-        ``troubles``: in plain words, that the room takes nothing.
-        ``count``: how many messages there are in all.
-        Raises AccessError where the user may not read the record, or no deliveries at
-        all.
+        ``troubles``: in plain words, why the room receives nothing. ``count``: how many
+        messages there are in all. Raises AccessError where the user may not read the
+        record, or no deliveries at all.
         """
         self.ensure_one()
         self.check_access("read")
         self.env["matrix.log"].check_access("read")
         waiting = self._matrix_waiting(_SHOWN)
         logs = self._matrix_logged(2 * _SHOWN)
-        # A held message has its failed row already, and waits still.
+        # A held message has its failed row already, and is still waiting.
         held = {log.txn_id: log for log in logs if not log.is_final}
         rows = [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
         rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
@@ -121,7 +120,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         }
 
     def _matrix_waiting_note(self, row):
-        """Return what keeps a message that nobody has tried yet, or nothing."""
+        """Return why a message that was not tried yet is waiting, or nothing."""
         if not row.backend_id.is_active:
             return self.env._("The Matrix backend was turned off.")
         if self.env["matrix.worker"]._all_silent():

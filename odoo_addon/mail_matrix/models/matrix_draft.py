@@ -38,7 +38,7 @@ class MatrixDraft(models.Model):
 
     @api.autovacuum
     def _gc_drafts(self):
-        """Forget what nobody came back to."""
+        """Delete drafts that nobody came back to."""
         self.env.cr.execute(
             SQL(
                 "DELETE FROM matrix_draft "
@@ -91,7 +91,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 )
 
     def _matrix_drafts(self):
-        """Return this person's own drafts, with all rights: nobody has any on them."""
+        """Return this person's own drafts, with all rights: no group has access."""
         return (
             self.env["matrix.draft"]
             .sudo()

@@ -3,8 +3,8 @@ from odoo import api, models
 from ..tools import words
 
 
-class NotTold(Exception):
-    """Nobody hears of an event. The log says why.
+class NotPosted(Exception):
+    """An event is not posted. The log says why.
 
     :param about: what the row of the log holds besides
     """
@@ -16,10 +16,10 @@ class NotTold(Exception):
 
 
 class MatrixEventMixin(models.AbstractModel):
-    """A record whose events a room hears of: its own room, or another record's."""
+    """A record whose events are posted in a room: its own, or another record's."""
 
     _name = "matrix.event.mixin"
-    _description = "Events told in Matrix"
+    _description = "Events Posted in Matrix"
 
     def _matrix_note(self, event_type):
         """Remember that ``event_type`` happened; the rest is done at commit."""
@@ -31,11 +31,12 @@ class MatrixEventMixin(models.AbstractModel):
         return []
 
     def _matrix_room_record(self):
-        """Return the record, with matrix.thread.mixin, whose room hears of this one."""
+        """Return the record, with matrix.thread.mixin, in whose room this one's events
+        go."""
         return self
 
     def _matrix_backend(self):
-        """Return the backend that speaks for this record, with all rights, or none."""
+        """Return the backend that serves this record, with all rights, or none."""
         return self.env["matrix.backend"]._active_for_record(self._matrix_room_record())
 
     def _matrix_template(self, event_type, backend):
@@ -48,7 +49,7 @@ class MatrixEventMixin(models.AbstractModel):
 
     @api.model
     def _matrix_opening_events(self):
-        """Return the events with which such a record begins: rooms hear them first."""
+        """Return the events that announce a new record: these are posted first."""
         return []
 
     @api.model
@@ -61,16 +62,16 @@ class MatrixEventMixin(models.AbstractModel):
         return {}
 
     def _matrix_url(self):
-        """Return the address that opens this record in Odoo, for those who may."""
+        """Return the address of this record in Odoo."""
         self.ensure_one()
         return self.env["matrix.outbox"]._url_of(self)
 
     def _matrix_base_url(self):
-        """Return where the company of this record reaches Odoo."""
+        """Return the address at which the record's company reaches Odoo."""
         return self._matrix_room_record().get_base_url()
 
     def _matrix_target(self, event_type):
-        """Return (backend, values of the row), or nothing where this is not told.
+        """Return (backend, values of the row), or nothing if this is not posted.
 
         The values name the room and the record whose room it is.
         """
@@ -79,21 +80,21 @@ class MatrixEventMixin(models.AbstractModel):
         backend = room_record and self._matrix_backend()
         if not backend or not backend[f"notify_{event_type}"]:
             return None
-        room_record._matrix_check_listens(backend)
+        room_record._matrix_check_posted(backend)
         room = room_record.matrix_room_id or backend.default_room_id
         return backend, room_record._matrix_row_values(backend, room)
 
-    def _matrix_check_listens(self, backend):
-        """Raise NotTold unless a room hears of this record, whose room it would be."""
+    def _matrix_check_posted(self, backend):
+        """Raise NotPosted unless this record has a room and sends to it."""
         about = {"backend_id": backend.id, "res_model": self._name, "res_id": self.id}
         if not self.matrix_enabled:
-            raise NotTold(
+            raise NotPosted(
                 self.env._("“Send to Matrix” was turned off for this record."),
                 words.ERROR_OFF,
                 about,
             )
         if not self.matrix_room_id and not backend.default_room_id:
-            raise NotTold(
+            raise NotPosted(
                 self.env._("The record had no Matrix room at that time."),
                 words.ERROR_NO_ROOM,
                 about,

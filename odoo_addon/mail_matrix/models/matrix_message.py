@@ -69,7 +69,7 @@ class MatrixMessage(models.Model):
                 WHERE l.is_final
             ) AS matrix_message
             """,
-            untold=words.NOT_TOLD,
+            untold=words.NOT_POSTED,
             discarded=words.ERROR_DISCARDED,
         )
 

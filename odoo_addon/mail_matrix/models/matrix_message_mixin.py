@@ -5,7 +5,7 @@ from ..tools import words
 
 
 class MatrixTableMixin(models.AbstractModel):
-    """A table of the contract, which sql/migrations makes and other programs write.
+    """A table of the contract, which sql/migrations creates and the worker writes too.
 
     It has no foreign keys, so a reference may dangle. Each one is read through a LEFT
     JOIN: what was deleted reads as empty and no list, group or export raises
@@ -47,7 +47,7 @@ class MatrixTableMixin(models.AbstractModel):
 
 
 class MatrixMessageMixin(models.AbstractModel):
-    """What an outbox row and its log row say alike."""
+    """The fields that an outbox row and its log row share."""
 
     _name = "matrix.message.mixin"
     _inherit = ["matrix.table.mixin", "matrix.about.mixin"]
@@ -62,8 +62,8 @@ class MatrixMessageMixin(models.AbstractModel):
     txn_id = fields.Char(
         string="Transaction ID",
         readonly=True,
-        help="Names this message to the homeserver, so that a repetition sends "
-        "nothing twice.",
+        help="Identifies this message to the homeserver, so that a repeated request "
+        "sends nothing twice.",
     )
     attachment_id = fields.Many2one("ir.attachment", readonly=True)
     user_id = fields.Many2one("res.users", string="Caused by", readonly=True)

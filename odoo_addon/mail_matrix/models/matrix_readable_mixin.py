@@ -8,9 +8,10 @@ from odoo.tools import SQL
 class MatrixReadableMixin(models.AbstractModel):
     """Who reads which message.
 
-    A user reads those of the records that he may read, and his own direct messages. A
-    manager reads all of his companies. A record rule cannot follow res_model and
-    res_id, so search and access checks do, as mail.message does it.
+    Users read the deliveries of records that they may read, and their own direct
+    messages. Managers read all deliveries of their companies. A record rule cannot
+    follow res_model and res_id, so search and access checks do, as mail.message does
+    it.
     """
 
     _name = "matrix.readable.mixin"

@@ -36,6 +36,6 @@ class MatrixWorker(models.Model):
 
     @api.model
     def _all_silent(self):
-        """Whether no worker at all showed a sign of life lately."""
+        """Whether no worker at all has shown a sign of life lately."""
         latest = self.sudo().search([], limit=1)
         return not latest or latest.silent

@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class ResPartner(models.Model):
-    """A contact of Odoo to whom one can write in Matrix."""
+    """An Odoo contact, to whom people can write in Matrix."""
 
     _inherit = "res.partner"
 

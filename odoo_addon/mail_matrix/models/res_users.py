@@ -13,7 +13,7 @@ _WHILE_TYPING = {"connect_timeout": 1, "read_timeout": 2, "total_timeout": 3}
 
 
 class ResUsers(models.Model):
-    """Who a user of Odoo is in Matrix: said by himself or by a Matrix Manager."""
+    """A user's Matrix account, entered by the user or by a Matrix Manager."""
 
     _inherit = "res.users"
 
@@ -76,9 +76,9 @@ class ResUsers(models.Model):
 
     @api.onchange("matrix_user_id")
     def _onchange_matrix_user_id(self):
-        """Say at once that the own homeserver has no such account.
+        """Warn at once if our own homeserver has no such account.
 
-        A look at the homeserver while a person types: short, and silent when it fails.
+        Asked while a person types: the time limit is short, and a failure is ignored.
         """
         vals = self._matrix_tidy({"matrix_user_id": self.matrix_user_id})
         account = self.matrix_user_id = vals.get("matrix_user_id", False)
@@ -134,7 +134,7 @@ class ResUsers(models.Model):
     def _matrix_own_account(self):
         """Return this user's account; where there is none, show where to enter it."""
         self.ensure_one()
-        # With all rights: others than Matrix Users have the field in their preferences
+        # With all rights: users outside the group have the field in their preferences
         # only.
         account = self.sudo().matrix_user_id
         if account:
@@ -152,14 +152,12 @@ class ResUsers(models.Model):
         )
 
     def _refuse_mapping_by_customers(self):
-        """Raise AccessError in the portal, where people may write their own user.
+        """Raise AccessError for portal users, who may write their own user.
 
-        In Matrix they would be taken for somebody of the office.
+        In Matrix they would be taken for members of the office.
         """
         if self.env.user.share:
-            raise AccessError(
-                self.env._("Your user of the portal has no account in Matrix.")
-            )
+            raise AccessError(self.env._("Portal users cannot have a Matrix account."))
 
     def _may_map(self):
         """Whether this user is a Matrix Manager in a company of each of these."""
@@ -184,8 +182,8 @@ class ResUsers(models.Model):
     def _refuse_second_mapping(self, account):
         """Raise ValidationError if two users would have ``account``.
 
-        Checked before the write, because the index res_users_matrix_user_id_key, which
-        keeps what two transactions at the same time could break, would speak first.
+        Checked before the write: after it, the index res_users_matrix_user_id_key,
+        which stops two transactions at the same time, would raise its own error first.
         """
         # With all rights: the other one may be archived, or of another company.
         twin = (

@@ -1,4 +1,4 @@
-"""A homeserver for one test, on a free loopback port: it says what it is told."""
+"""A homeserver for one test, on a free loopback port: it answers as the test wants."""
 
 import contextlib
 import datetime

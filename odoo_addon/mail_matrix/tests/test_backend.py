@@ -27,7 +27,7 @@ class TestBackend(MatrixCase):
         self.assertEqual(backend.default_room_id, "!new:example.org")
         self.assertEqual(backend.company_id, self.env.company)
 
-    def test_an_address_that_is_none_is_refused_by_name(self):
+    def test_an_invalid_address_is_refused_by_name(self):
         for url in (
             "matrix.example.org",
             "ftp://matrix.example.org",

@@ -75,7 +75,7 @@ class TestConnection(TransactionCase):
 
         self.assertFalse(backend.test_outdated)
 
-    def test_a_token_without_a_device_is_warned_of(self):
+    def test_a_token_without_a_device_gives_a_warning(self):
         backend = self.backend()
         self.homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
 
@@ -83,7 +83,7 @@ class TestConnection(TransactionCase):
         self.assertEqual(backend.test_result, "warning")
         self.assertIn("does not belong to a device", backend.test_warnings)
 
-    def test_http_is_warned_of_where_it_leaves_the_machine(self):
+    def test_http_gives_a_warning_where_it_leaves_the_machine(self):
         backend = self.backend()
         for url, warned in (
             ("http://matrix.example.org", True),
@@ -142,7 +142,7 @@ class TestConnection(TransactionCase):
         self.assertEqual(self.click(backend), "danger")
         self.assertIn("has no access token yet", backend.test_problem)
 
-    def test_the_token_is_not_sent_to_what_is_no_homeserver(self):
+    def test_the_token_is_not_sent_to_another_kind_of_server(self):
         backend = self.backend()
         self.homeserver.answers["GET", "/_matrix/client/versions"] = (200, b"<html>")
 

@@ -185,7 +185,7 @@ class TestContact(MatrixCase):
         with self.assertRaises(AccessError):
             contact.read(["avatar_url"])
 
-    def test_who_is_no_matrix_user_does_nothing(self):
+    def test_who_is_not_a_matrix_user_can_do_nothing(self):
         self.manager.matrix_user_id = ANNA
         for group in ("base.group_user", "base.group_portal"):
             outsider = self.make_user(f"outsider-{group}", group)
@@ -264,7 +264,7 @@ class TestContact(MatrixCase):
 
         self.assertEqual(self.outbox()[0]["matrix_user_id"], ANNA)
 
-    def test_a_person_is_there_once_for_each_backend(self):
+    def test_a_person_is_listed_once_for_each_backend(self):
         with (
             mute_logger("odoo.sql_db"),
             self.assertRaises(psycopg2.errors.UniqueViolation),
@@ -274,7 +274,7 @@ class TestContact(MatrixCase):
 
     def test_what_is_not_an_account_is_refused(self):
         for account in ("anna", "@anna", "#a:b", "@" + "a" * 255 + ":x"):
-            with self.assertRaisesRegex(ValidationError, "not a Matrix account"):
+            with self.assertRaisesRegex(ValidationError, "not a valid Matrix account"):
                 self.make_contact(account)
 
     def test_people_are_found_by_name_and_by_account(self):

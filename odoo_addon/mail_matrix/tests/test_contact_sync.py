@@ -98,7 +98,7 @@ class TestContactSync(MatrixCase):
 
         self.assertEqual(sync.result, "Contacts found: 1, of which new: 0.")
 
-    def test_a_search_of_the_directory_keeps_what_is_sound(self):
+    def test_a_search_of_the_directory_keeps_what_is_valid(self):
         anna = {
             "user_id": ANNA,
             "display_name": "Anna\u202e",
@@ -151,7 +151,7 @@ class TestContactSync(MatrixCase):
         self.assertEqual(self.contacts()[account].name, "Mixed")
         self.assertFalse(self.homeserver.asked(*SEARCH))
 
-    def test_an_account_that_is_not_there_is_named(self):
+    def test_an_account_that_does_not_exist_is_named(self):
         for status in (404, 410):
             gone = (status, {"errcode": "M_NOT_FOUND", "error": "No such account"})
             self.answers["GET", f"/profile/{CLARA}"] = gone
@@ -187,7 +187,7 @@ class TestContactSync(MatrixCase):
         self.assertIn("Out", sync.result)
         self.assertEqual({*self.contacts()}, {ANNA, BORIS})
 
-    def test_a_homeserver_that_limits_or_is_away_can_be_continued(self):
+    def test_a_sync_that_was_limited_or_interrupted_can_be_continued(self):
         limited = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 5000}
         sound = self.answers[members(ROOM)]
         self.answers[members(ROOM)] = (429, limited)
@@ -217,7 +217,7 @@ class TestContactSync(MatrixCase):
         self.assertIn("The time limit was reached", sync.result)
         self.assertEqual(self.homeserver.requests, [])
 
-    def test_a_homeserver_without_an_answer_is_said_in_plain_words(self):
+    def test_a_homeserver_without_an_answer_is_explained_in_plain_words(self):
         self.homeserver.stop()
 
         sync = self.sync()
@@ -232,32 +232,32 @@ class TestContactSync(MatrixCase):
         self.assertEqual(sync.state, "background")
         self.answers[members(ROOM)] = (200, {"joined": {ANNA: {"display_name": "A"}}})
 
-        [(_user, told)] = self.continue_in_background()
+        [(_user, note)] = self.continue_in_background()
 
         self.assertEqual(sync.state, "done")
         self.assertEqual(self.contacts()[ANNA].name, "A")
-        self.assertEqual((told["message"], told["type"]), (sync.result, "success"))
+        self.assertEqual((note["message"], note["type"]), (sync.result, "success"))
 
     def continue_in_background(self):
         """Let the scheduled action run once; return who was notified of what."""
-        told = []
+        sent = []
 
         def send(user, _kind, message):
-            told.append((user, message))
+            sent.append((user, message))
 
         with patch.object(type(self.env["res.users"]), "_bus_send", send):
             self.env["matrix.contact.sync"]._cron_continue()
-        return told
+        return sent
 
-    def test_a_long_directory_tells_its_progress_and_goes_on(self):
+    def test_a_long_directory_reports_its_progress_and_goes_on(self):
         with patch.object(contact_sync_run, "_MAX_PEOPLE", 1):
             sync = self.sync(with_rooms=True)
             sync.action_continue_in_background()
             self.assertEqual(sync.state, "background")
-            [(user, told)] = self.continue_in_background()
+            [(user, note)] = self.continue_in_background()
 
-        self.assertEqual((user, told["type"]), (self.user, "info"))
-        self.assertIn("Contacts found: ", told["message"])
+        self.assertEqual((user, note["type"]), (self.user, "info"))
+        self.assertIn("Contacts found: ", note["message"])
         self.assertEqual(sync.state, "background")
         self.continue_in_background()
         self.assertEqual(sync.state, "done")
@@ -266,13 +266,13 @@ class TestContactSync(MatrixCase):
     def test_the_scheduler_hears_how_much_is_left(self):
         syncs = self.env["matrix.contact.sync"]
         values = {"backend_id": self.backend.id, "state": "background"}
-        cron, told = type(self.env["ir.cron"]), []
+        cron, progress = type(self.env["ir.cron"]), []
         # Odoo 19 has another method, and warns of the one that Odoo 18 has.
         is_new = hasattr(cron, "_commit_progress")
         name = "_commit_progress" if is_new else "_notify_progress"
 
         def tell(_cron, *_done, remaining, **_values):
-            told.append(remaining)
+            progress.append(remaining)
 
         with (
             patch.object(cron, name, tell),
@@ -284,7 +284,7 @@ class TestContactSync(MatrixCase):
             for _run in range(2):
                 syncs.with_context(ir_cron_progress_id=1)._cron_continue()
 
-        self.assertEqual(told, [1, 0])
+        self.assertEqual(progress, [1, 0])
 
     def test_a_sync_that_cannot_go_on_gives_the_next_one_its_turn(self):
         syncs = self.env["matrix.contact.sync"]
@@ -292,17 +292,17 @@ class TestContactSync(MatrixCase):
             self.answers["GET", "/account/whoami"] = (status, {"user_id": BOT})
             first = syncs.create({"backend_id": self.backend.id, "state": "background"})
 
-            [(_user, told)] = self.continue_in_background()
+            [(_user, note)] = self.continue_in_background()
 
             self.assertEqual(first.state, state)
-            self.assertEqual(told["message"], first.result)
+            self.assertEqual(note["message"], first.result)
         waiting = syncs.create({"backend_id": self.backend.id, "state": "background"})
         self.backend.is_active = False
 
-        [(_user, told)] = self.continue_in_background()
+        [(_user, note)] = self.continue_in_background()
 
-        self.assertEqual((waiting.state, told["type"]), ("stopped", "warning"))
-        self.assertIn("turned off", told["message"])
+        self.assertEqual((waiting.state, note["type"]), ("stopped", "warning"))
+        self.assertIn("turned off", note["message"])
 
     def test_a_slow_directory_keeps_nobody_waiting(self):
         # Nobody ever answers.
@@ -379,7 +379,7 @@ class TestContactSync(MatrixCase):
 
         self.assertEqual(len(self.homeserver.asked("GET", f"{THUMBNAIL}/gone")), 1)
 
-    def test_nothing_to_look_for_and_no_backend_are_said(self):
+    def test_nothing_to_look_for_and_no_backend_are_explained(self):
         with self.assertRaisesRegex(UserError, "choose where to look"):
             self.sync(with_direct=False)
         sync = self.env["matrix.contact.sync"].with_user(self.user)
@@ -388,7 +388,7 @@ class TestContactSync(MatrixCase):
         with self.assertRaisesRegex(UserError, "turned off"):
             sync.action_sync()
 
-    def test_the_steps_are_not_a_users_to_write(self):
+    def test_users_cannot_write_the_steps(self):
         sync = self.sync()
         for name in ("todo", "notes", "new_count"):
             with self.assertRaises(AccessError):

@@ -90,7 +90,7 @@ class TestContent(BaseCase):
         self.assertEqual(shown(message), message["body"].expandtabs(8))
         self.assertNotIn("\r", message["formatted_body"])
 
-    def test_html_that_says_no_more_than_the_text_is_left_out(self):
+    def test_html_that_adds_nothing_to_the_text_is_left_out(self):
         for text in ("Hello", "1 < 2", "a\n  b\tc", ""):
             message = content.message(text, "t1")
             self.assertEqual(message["body"], text)
@@ -161,7 +161,7 @@ class TestContent(BaseCase):
             self.assertTrue(text.startswith(cut["body"][:-1]))
             self.assertNotIn("formatted_body", cut)
 
-    def test_ids_are_told_from_other_text(self):
+    def test_ids_are_distinguished_from_other_text(self):
         self.assertTrue(content.is_room_id("!abc:example.org"))
         self.assertTrue(
             content.is_room_id("!" + "x" * 43), "Room version 12 names no server"

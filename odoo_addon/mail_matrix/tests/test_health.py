@@ -17,7 +17,7 @@ class TestHealth(MatrixCase):
         cls.env.cr.execute("DELETE FROM matrix_worker")
         cls.seen = cls.backend.with_user(cls.manager)
 
-    def test_a_state_is_told_in_plain_words(self):
+    def test_a_state_is_explained_in_plain_words(self):
         self.backend_state("down", reason="no answer within 10 s")
 
         self.assertEqual(self.seen.state, "down")
@@ -26,20 +26,20 @@ class TestHealth(MatrixCase):
             "No answer within 10 s. Messages wait. It is tried again every minute.",
         )
 
-    def test_nothing_is_told_of_what_works(self):
+    def test_nothing_is_said_about_what_works(self):
         self.backend_state("ok")
 
         self.assertEqual((self.seen.state, self.seen.state_note), ("ok", False))
 
-    def test_an_unused_backend_is_neither_well_nor_ill(self):
+    def test_an_unused_backend_is_neither_healthy_nor_in_trouble(self):
         self.assertEqual((self.seen.state, self.seen.state_note), (False, False))
 
-    def test_a_backend_that_delivers_is_well(self):
+    def test_a_backend_that_delivers_is_healthy(self):
         self.log_row(backend_id=self.backend.id)
 
         self.assertEqual((self.seen.state, self.seen.state_note), ("ok", False))
 
-    def test_a_change_ends_what_was_known(self):
+    def test_a_change_of_the_backend_ends_its_state(self):
         self.backend_state("unauthorized")
         self.backend.homeserver_url = "https://new.example.org"
         self.backend.flush_recordset()
@@ -69,7 +69,7 @@ class TestHealth(MatrixCase):
         self.assertEqual(self.seen.waiting_count, "2")
         self.assertEqual(self.seen.oldest_queued_at, datetime(2026, 1, 1, 8))
 
-    def test_the_oldest_is_told_by_its_age(self):
+    def test_the_oldest_is_shown_by_its_age(self):
         self.assertFalse(self.seen.oldest_age)
 
         self.enqueue(queued_at=self.env.cr.now() - timedelta(hours=3))
@@ -131,7 +131,7 @@ class TestHealth(MatrixCase):
         self.assertTrue(self.seen.worker_missing)
         self.assertFalse(self.seen.worker_last_seen)
 
-    def test_a_plain_user_reads_none_of_it(self):
+    def test_a_plain_user_reads_nothing_of_it(self):
         with self.assertRaises(AccessError):
             self.backend.with_user(self.user).read(["state"])
 

@@ -13,7 +13,7 @@ class TestHints(MatrixCase):
 
         self.assertIn("Check the Matrix ID", hint)
 
-    def test_the_hints_for_a_direct_message_speak_of_no_record(self):
+    def test_the_hints_for_a_direct_message_mention_no_record(self):
         for code in ("org.odoo.encrypted", "M_FORBIDDEN"):
             hint = self.hint(code, matrix_user_id="@ida:example.org")
 

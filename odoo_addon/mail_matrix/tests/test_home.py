@@ -37,7 +37,7 @@ class TestHome(MatrixCase):
         self.env.invalidate_all()
         self.assertFalse(backend.is_elsewhere)
         self.assertGreater(
-            backend.sudo().config_version, before, "the worker must hear of it"
+            backend.sudo().config_version, before, "the worker must notice it"
         )
         backend._client()
 

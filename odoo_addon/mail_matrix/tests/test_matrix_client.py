@@ -87,7 +87,7 @@ class TestMatrixClient(TransactionCase):
             {"content": {"room_version": "12"}, "sender": None},
         )
 
-    def test_a_directory_search_tells_whether_there_is_more(self):
+    def test_a_directory_search_says_whether_there_is_more(self):
         homeserver = self.homeserver()
         homeserver.answers["POST", "/user_directory/search"] = (
             200,
@@ -102,7 +102,7 @@ class TestMatrixClient(TransactionCase):
             [{"search_term": "a", "limit": 5}],
         )
 
-    def test_a_dead_host_is_told_by_its_address(self):
+    def test_a_dead_host_is_named_by_its_address(self):
         homeserver = Homeserver()
         homeserver.stop()
 
@@ -110,7 +110,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn(f"Cannot connect to {homeserver.url}", text)
 
-    def test_an_unknown_host_is_told_by_its_name(self):
+    def test_an_unknown_host_is_named(self):
         client = MatrixClient(self.env, "http://localhost:1")
         client._reasons.host = "matrix.exmaple.org"
 
@@ -119,14 +119,14 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn("No host named matrix.exmaple.org", text)
 
-    def test_an_address_that_cannot_be_called_is_told(self):
+    def test_an_address_that_cannot_be_called_is_explained(self):
         url = "http://127.0.0.1:99999"
 
         text = self.refused(MatrixClient(self.env, url).versions)
 
         self.assertIn(f"“{url}” is not a valid address", text)
 
-    def test_a_certificate_of_its_own_is_refused_unless_told_otherwise(self):
+    def test_a_self_signed_certificate_is_refused_unless_allowed(self):
         homeserver = self.homeserver(certificate=True)
 
         text = self.refused(self.client(homeserver).versions)
@@ -135,7 +135,7 @@ class TestMatrixClient(TransactionCase):
         trusting = self.client(homeserver, verify_ssl=False)
         self.assertEqual(trusting.whoami()["user_id"], BOT)
 
-    def test_tls_with_a_server_that_has_none_is_told(self):
+    def test_tls_with_a_server_that_has_none_is_explained(self):
         homeserver = self.homeserver()
         homeserver.url = homeserver.url.replace("http:", "https:")
 
@@ -143,7 +143,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn("does not use TLS", text)
 
-    def test_a_wrong_token_is_told_and_not_repeated(self):
+    def test_a_wrong_token_is_reported_and_not_repeated(self):
         client = self.client(self.homeserver(), token="syt_other_secret")
 
         with self.assertRaises(MatrixError) as caught:
@@ -229,7 +229,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn("sent an answer of more than", text)
 
-    def test_a_broken_connection_is_told(self):
+    def test_a_broken_connection_is_explained(self):
         homeserver = self.homeserver()
         homeserver.answers["GET", "/joined_rooms"] = lambda body: (
             200,
@@ -241,7 +241,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn("interrupted before an answer", text)
 
-    def test_a_limited_account_is_told_how_long_to_wait(self):
+    def test_the_error_of_a_limited_account_says_how_long_to_wait(self):
         homeserver = self.homeserver()
         said = {"errcode": "M_LIMIT_EXCEEDED", "error": "!", "retry_after_ms": 4017}
         homeserver.answers["GET", "/joined_rooms"] = (429, said)
@@ -250,7 +250,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertIn("Try again in 4 seconds", text)
 
-    def test_a_proxy_without_its_homeserver_is_told_with_the_status(self):
+    def test_the_error_of_a_proxy_without_its_homeserver_has_the_status(self):
         homeserver = self.homeserver()
         homeserver.answers["GET", "/joined_rooms"] = (502, b"<html>Bad Gateway</html>")
 
@@ -273,7 +273,7 @@ class TestMatrixClient(TransactionCase):
             json.loads(room), {"room_alias_name": "case-1", "name": "Müller ./. Rest"}
         )
 
-    def test_whatever_comes_back_becomes_words(self):
+    def test_whatever_comes_back_becomes_a_readable_error(self):
         """Each answer of a broken server or proxy, for each kind of call."""
         ok = b"HTTP/1.1 200 OK\r\n"
         hostile = [
@@ -348,7 +348,7 @@ class TestMatrixClient(TransactionCase):
             with patch.dict(os.environ, {**given, **dict.fromkeys(names, address)}):
                 self.assertEqual(self.client(homeserver).whoami()["user_id"], BOT)
 
-    def test_a_proxy_that_does_not_give_the_way_is_named(self):
+    def test_a_proxy_that_refuses_to_connect_is_named(self):
         with socket.create_server(("127.0.0.1", 0)) as proxy:
             address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         client = MatrixClient(self.env, "https://127.0.0.1:1", TOKEN)
@@ -359,7 +359,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertRegex(text, "proxy.*HTTPS_PROXY.*127.0.0.1")
 
-    def test_certificates_that_are_not_where_they_should_be_become_words(self):
+    def test_missing_certificate_files_become_a_readable_error(self):
         homeserver = self.homeserver(certificate=True)
         with patch.dict("os.environ", {"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}):
             self.assertTrue(self.refused(self.client(homeserver).whoami))

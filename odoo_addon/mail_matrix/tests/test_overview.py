@@ -55,7 +55,7 @@ class TestOverview(MatrixCase):
         with self.assertRaises(AccessError):
             self.overview(stranger)
 
-    def test_it_tells_what_waits_and_since_when(self):
+    def test_it_shows_what_waits_and_since_when(self):
         self.enqueue(2, queued_at="2026-01-01 08:00:00")
 
         overview = self.overview(self.manager)
@@ -63,7 +63,7 @@ class TestOverview(MatrixCase):
         self.assertEqual(overview["waiting"], "2")
         self.assertEqual(overview["oldest_queued_at"], "2026-01-01 08:00:00")
 
-    def test_it_tells_what_waits_by_day_and_event(self):
+    def test_it_shows_what_waits_by_day_and_event(self):
         self.enqueue(2, queued_at="2026-01-01 08:00:00")
         self.enqueue(3, queued_at="2026-01-02 08:00:00")
         self.env.cr.execute(
@@ -124,7 +124,7 @@ class TestOverview(MatrixCase):
         self.backend.company_id = company
         self.assertEqual(self.overview(self.manager)["slow_rooms"], [])
 
-    def test_it_tells_which_backend_is_in_trouble(self):
+    def test_it_shows_which_backend_is_in_trouble(self):
         self.backend_state("unauthorized", reason="M_UNKNOWN_TOKEN")
 
         [trouble] = self.overview(self.manager)["troubles"]
@@ -134,7 +134,7 @@ class TestOverview(MatrixCase):
         )
         self.assertIn("Enter a valid access token", trouble["note"])
 
-    def test_it_tells_that_no_worker_runs(self):
+    def test_it_shows_that_no_worker_runs(self):
         self.assertTrue(self.overview(self.user)["is_worker_missing"])
 
         self.worker_seen()
@@ -178,7 +178,7 @@ class TestOverview(MatrixCase):
             {
                 "failed": words.NOT_FAILED,
                 "overview": words.NOT_FAILED,
-                "untold": words.NOT_TOLD,
+                "untold": words.NOT_POSTED,
                 "discarded": words.ERROR_DISCARDED,
             },
         )

@@ -54,7 +54,7 @@ class TestPeople(BaseCase):
         for said in (None, 1, True, ["a"], {"a": "b"}):
             self.assertEqual(people.harmless_name(said), "")
 
-    def test_account_data_of_every_shape_gives_what_is_sound_in_it(self):
+    def test_account_data_of_every_shape_gives_what_is_valid_in_it(self):
         sound = {"@a:x": ["!1:x", "!2"]}
         self.assertEqual(people.direct_rooms(sound), sound)
         mixed = {"@b:x": None, "@c:x": "!1", "nobody": ["!1"], "@d:x": [1, "#a:x", {}]}
@@ -95,7 +95,7 @@ class TestPeople(BaseCase):
 
         self.assertNotIn(b"script", drawn)
 
-    def test_what_is_no_picture_is_none(self):
+    def test_what_is_not_a_picture_is_ignored(self):
         svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
         too_large = picture() + b"\0" * people.MAX_AVATAR_BYTES
         bitmap = picture("BMP")

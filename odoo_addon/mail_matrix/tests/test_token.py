@@ -52,7 +52,7 @@ class TestToken(MatrixCase):
             self.set_token()
             self.assertTrue(self.sealed().startswith("fernet:"))
 
-    def test_without_a_key_the_token_is_plain_and_the_form_is_told(self):
+    def test_without_a_key_the_token_is_plain_and_the_form_says_so(self):
         with self.keys():
             self.set_token()
 
@@ -66,14 +66,14 @@ class TestToken(MatrixCase):
                 self.set_token(token)
             self.assertNotIn(TOKEN[:9], str(caught.exception))
 
-    def test_a_key_that_is_none_is_told_without_the_key(self):
+    def test_an_invalid_key_is_reported_without_the_key(self):
         with self.keys("no-key"), self.assertRaises(UserError) as caught:
             self.set_token()
 
         self.assertIn(tokens.KEY_OPTION, str(caught.exception))
         self.assertNotIn("no-key", str(caught.exception))
 
-    def test_a_token_of_another_key_is_told_and_not_used(self):
+    def test_a_token_of_another_key_is_reported_and_not_used(self):
         with self.keys(self.key):
             self.set_token()
 
@@ -121,7 +121,7 @@ class TestToken(MatrixCase):
         with self.keys(self.other_key), self.assertRaisesRegex(UserError, "rooms"):
             self.backend._rotate_token_key()
 
-    def test_a_token_stored_before_its_key_is_told_apart(self):
+    def test_a_token_stored_before_its_key_is_recognised(self):
         with self.keys():
             self.set_token()
             self.assertEqual(self.backend.token_state, "plain")

@@ -34,14 +34,14 @@ class TestUsers(MatrixCase):
         with self.assertRaises(AccessError):
             stranger.with_user(self.manager).matrix_user_id = ANNA
 
-    def test_users_say_themselves_who_they_are(self):
+    def test_users_enter_their_own_account(self):
         self.user.with_user(self.user).write(
             {"matrix_user_id": ANNA, "matrix_display_name": "Anna"}
         )
 
         self.assertEqual(self.user.matrix_user_id, ANNA)
 
-    def test_users_say_it_of_nobody_else(self):
+    def test_users_enter_nobody_elses_account(self):
         with self.assertRaises(AccessError):
             self.manager.with_user(self.user).matrix_user_id = ANNA
 
@@ -77,7 +77,7 @@ class TestUsers(MatrixCase):
 
         self.assertEqual(self.user.matrix_user_id, "@Anna:example.org")
 
-    def test_what_is_no_account_is_refused(self):
+    def test_what_is_not_an_account_is_refused(self):
         for text in ("anna", "@anna", "anna:example.org", "@:x", "@a b:c", "#a:b"):
             with self.assertRaisesRegex(ValidationError, "not a valid Matrix"):
                 self.user.matrix_user_id = text
@@ -95,7 +95,7 @@ class TestUsers(MatrixCase):
         with self.assertRaisesRegex(ValidationError, "another user"):
             self.make_user("new", "base.group_user", matrix_user_id=ANNA)
 
-    def test_a_manager_is_told_at_once_of_an_account_that_is_not_there(self):
+    def test_a_manager_is_warned_at_once_of_an_account_that_does_not_exist(self):
         homeserver = Homeserver()
         self.addCleanup(homeserver.stop)
         self.backend.write(
@@ -119,7 +119,7 @@ class TestUsers(MatrixCase):
             if is_warned:
                 self.assertIn(f"no account {typed}", changed["warning"]["message"])
 
-    def test_a_homeserver_that_does_not_answer_stops_nobody_who_types(self):
+    def test_a_homeserver_that_does_not_answer_does_not_stop_typing(self):
         self.backend.write(
             {"homeserver_url": "http://127.0.0.1:1", "personal_access_token": TOKEN}
         )

@@ -1,4 +1,4 @@
-"""Events that change what a room has read already."""
+"""Events that change what is in a room already."""
 
 from . import content as contents
 
@@ -7,7 +7,7 @@ from . import content as contents
 CHANGES = "org.odoo.changes"
 REDACTION = "m.room.redaction"
 
-# What the edited message itself says, for clients that know no edits, is cut here.
+# Where the text of an edit is cut for clients that do not know edits.
 _FALLBACK = 2_000
 _TEXT = ("msgtype", "body", "format", "formatted_body", "m.mentions")
 
@@ -15,7 +15,7 @@ _TEXT = ("msgtype", "body", "format", "formatted_body", "m.mentions")
 def edit(content, target):
     """Return the content of an edit: the message ``target`` says ``content`` now.
 
-    Mentions of the new text notify nobody a second time.
+    Mentions in the new text notify nobody a second time.
     """
     new = {key: content[key] for key in _TEXT if key in content}
     fallback = f"* {new['body']}"
@@ -38,7 +38,7 @@ def edit(content, target):
 def redaction(reason, target, txn_id):
     """Return the content of a redaction of the message ``target``.
 
-    Redactions are readable in encrypted rooms too: Matrix knows no others.
+    Redactions are unencrypted even in encrypted rooms: Matrix has no others.
     """
     return {
         "reason": reason,

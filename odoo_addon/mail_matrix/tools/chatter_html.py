@@ -23,8 +23,8 @@ MAX_TAGS = 1_600
 # Each "&" that stands for nothing is an error that the parser writes down.
 MAX_REFERENCES = 8_000
 MAX_TEXT = 8_000
-# What links may add: the text shows their addresses too. Short ones count as much as
-# long ones, and those that lead nowhere as well: each takes time.
+# The addresses of links count too: the plain text shows them. Short ones count as much
+# as long ones, and those that lead nowhere as well: each takes time.
 MAX_ADDRESSES = 12_000
 MIN_ADDRESS = 40
 # Matrix allows a depth of 100, the clients' own wrappers included.
@@ -52,7 +52,7 @@ _BLANKS = re.compile("[ \t\r\n\f]+")
 
 
 class Reading(NamedTuple):
-    """What became of a source."""
+    """What was read from a source."""
 
     text: str
     html: str
@@ -85,7 +85,7 @@ def read(source, base_url="", people=None, is_mail=False):
 
 
 def _bounded(source):
-    """Return what is parsed of ``source``, and whether that is not all."""
+    """Return the part of ``source`` that is parsed, and whether something was cut."""
     scanned = source[:MAX_SCANNED]
     text = _EMBEDDED.sub("", scanned)
     end = min(len(text), MAX_SOURCE)
@@ -227,7 +227,7 @@ class _Reader:
         if tag in BLOCKS or tag == "br":
             self._count_margin(open_tags)
         if tag in ("br", "hr"):
-            # They hold nothing, whatever the source says.
+            # These elements are empty, whatever the source says.
             return None
         self.preformatted += tag == "pre"
         self.open.append(element)

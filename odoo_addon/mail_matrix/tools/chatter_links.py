@@ -1,4 +1,5 @@
-"""Where a message of the chatter may lead, and what gives access and must stay."""
+"""Where links of a chatter message may lead, and which ones grant access and must
+go."""
 
 import re
 from urllib.parse import unquote, urljoin, urlsplit
@@ -44,7 +45,7 @@ def address(href, base_url):
 
 
 def without_secrets(text):
-    """Return ``text`` without the addresses that let in whoever has them."""
+    """Return ``text`` without the addresses that grant access to whoever has them."""
     may_have = "=" in text or "%" in text
     if not may_have or not _SECRET.search(unquote(text)):
         return text

@@ -3,7 +3,7 @@
 import re
 from itertools import islice
 
-# Their text is nothing that a reader of the message sees.
+# A reader of the message does not see their text.
 _UNSEEN = {
     *("script", "style", "head", "title", "meta", "link", "base", "template"),
     *("object", "embed", "applet", "iframe", "frame", "frameset", "noscript"),

@@ -13,8 +13,7 @@ from markupsafe import Markup, escape
 MAX_CONTENT_BYTES = 60 * 1024
 MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
-# Says that the message may stand readable in an encrypted room. The worker looks for
-# it.
+# Says that the message may go to an encrypted room unencrypted. The worker checks it.
 UNENCRYPTED = "org.odoo.unencrypted"
 ELLIPSIS = "…"
 
@@ -27,7 +26,7 @@ _TYPED_USER_ID = re.compile(
     r"(?<![\w@/])@[\w.=/+-]{1,200}:[\w.-]*\w(?::\d{1,5})?", re.A
 )
 
-# Hostile texts repeat a name without end: what is looked for is found by then.
+# Hostile texts repeat a name without end: real mentions are found within this.
 _MAX_FILE_NAME = 255
 _MAX_FOUND = 1000
 _MAX_MENTIONS = 50

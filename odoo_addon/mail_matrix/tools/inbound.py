@@ -1,4 +1,4 @@
-"""What a homeserver or the worker hands over, read without trust in any of it."""
+"""Reads what a homeserver or the worker sends, without trusting any of it."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _PARAGRAPHS = re.compile(r"\n{2,}")
 
 
 class BadBatch(ValueError):
-    """A body that is no batch of events; ``status`` is the answer in HTTP."""
+    """A body that is not a batch of events; ``status`` is the HTTP answer."""
 
     def __init__(self, status, message):
         super().__init__(message)
@@ -60,7 +60,7 @@ class File(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What is of use in an event. The rest is left behind here."""
+    """The parts of an event that Odoo uses."""
 
     kind: str  # message, edit, redaction or reaction
     event_id: str
@@ -86,7 +86,7 @@ def read_batch(body):
     if not isinstance(events, list):
         raise BadBatch(400, "The body has no list “events”.")
     if len(events) > MAX_EVENTS:
-        raise BadBatch(413, f"At most {MAX_EVENTS} events come in one request.")
+        raise BadBatch(413, f"A request can hold at most {MAX_EVENTS} events.")
     names = batch.get("names")
     return events, names if isinstance(names, dict) else {}
 
@@ -146,7 +146,7 @@ def _read_message(_event, content):
     if relation.get("rel_type") == "m.thread" and (
         relation.get("is_falling_back") or not _is_event_id(answered)
     ):
-        # In a thread the last message stands in for clients that know no threads.
+        # In a thread, this is the last message, for clients that do not know threads.
         answered = relation.get("event_id")
     target = answered if _is_event_id(answered) else None
     is_reply = bool(target)

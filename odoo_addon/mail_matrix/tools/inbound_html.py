@@ -7,8 +7,8 @@ from odoo.tools import html_sanitize
 
 from .html_tags import without_overload
 
-# Of all the others a class or a style can cover the page, and data can call the
-# programs of the chatter. An address of a picture is called by every reader.
+# Of the others, a class or a style could cover the page, and data attributes could call
+# the chatter's scripts. Every reader's browser would load the address of a picture.
 _KEPT = {"a": {"href"}, "ol": {"start"}, "td": {"colspan", "rowspan"}}
 # Clients repeat the message that is answered.
 _GONE = ("mx-reply", "img", "svg", "picture", "video", "audio", "iframe")
@@ -18,7 +18,7 @@ _SCHEMES = ("https://", "http://", "mailto:")
 def safe(source):
     """Return ``source`` as Markup for the chatter, or nothing where none can be made.
 
-    Odoo's sanitizer decides what may stand in HTML at all; less than that is left.
+    Odoo's sanitizer decides what is allowed at all; less than that is kept.
     """
     try:
         source = without_overload(source)

@@ -51,7 +51,7 @@ class MatrixCall:
         self.host = self._reasons.host
 
     def _call_or_none(self, method, path):
-        """As _call, but None where the server says that there is no such thing."""
+        """Like _call, but None where the server says that there is no such thing."""
         try:
             return self._call(method, path)
         except MatrixError as error:
@@ -87,7 +87,7 @@ class MatrixCall:
         deadline = time.monotonic() + self.total_timeout
         with requests.Session() as session, warnings.catch_warnings():
             if not self.verify_ssl:
-                # The backend's form says it where it was chosen.
+                # The backend's form already warns of this.
                 warnings.simplefilter(
                     "ignore", urllib3.exceptions.InsecureRequestWarning
                 )
@@ -138,7 +138,7 @@ def _unsigned(request):
 def _authorities():
     """Return where authorities are looked up: the system's store, as the worker does.
 
-    requests has a list of its own, which knows no authority of this house.
+    requests has its own list, without the authorities of this organisation.
     """
     if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
         return True

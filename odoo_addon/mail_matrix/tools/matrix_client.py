@@ -1,4 +1,4 @@
-"""What Odoo asks a homeserver for while a person waits. Messages never go this way."""
+"""Requests to a homeserver while a person waits. Messages are never sent from here."""
 
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ class MatrixClient(MatrixCall):
     # Server and account
 
     def versions(self):
-        """Return the versions of the specification that the server speaks."""
+        """Return the versions of the specification that the server supports."""
         answer = self._call("GET", "/_matrix/client/versions", signed=False)
         versions = answer.get("versions")
         if not isinstance(versions, list) or not versions:
@@ -110,7 +110,7 @@ class MatrixClient(MatrixCall):
     def has_account(self, user_id):
         """Whether there may be an account ``user_id``, which must be of this server.
 
-        A server that does not tell, or not us, is no reason to doubt the account.
+        If the server does not answer that, or not to us, the account is not doubted.
         """
         try:
             return self.profile(user_id) is not None
@@ -120,7 +120,7 @@ class MatrixClient(MatrixCall):
             raise
 
     def knows(self, user_id):
-        """Whether ``user_id`` is of another server, or may have an account on this."""
+        """Whether ``user_id`` is on another server, or may exist on this one."""
         server = self.whoami()["user_id"].partition(":")[2]
         return user_id.partition(":")[2] != server or self.has_account(user_id)
 
@@ -191,9 +191,9 @@ class MatrixClient(MatrixCall):
         return {str(member.get("state_key")) for member in members}
 
     def state_event(self, room_id, event_type, state_key=""):
-        """Return ``content`` and ``sender``, if told, of a state event.
+        """Return ``content`` and ``sender``, if given, of a state event.
 
-        None where the room has no such state. 403 where the account may not look.
+        None where the room has no such state. 403 where the account may not read it.
         """
         path = (
             f"{CLIENT}/rooms/{_part(room_id)}/state/"

@@ -1,4 +1,4 @@
-"""HTTP that ends at a point in time, however slowly the bytes drip in."""
+"""HTTP requests that end by a deadline, however slowly the bytes arrive."""
 
 import http.client
 import io
@@ -35,7 +35,7 @@ class Transport(requests.adapters.HTTPAdapter):
         return manager
 
     def _bound(self, manager):
-        """Let the connections of ``manager`` read their answers by the clock."""
+        """Let the connections of ``manager`` stop reading at the deadline."""
         manager.pool_classes_by_scheme = {
             scheme: self._bounded(pool)
             for scheme, pool in manager.pool_classes_by_scheme.items()

@@ -29,13 +29,13 @@ from .template_syntax import (
     parse,
 )
 
-# No message holds more characters, so none is worked on.
+# No message holds more characters, so no more are rendered.
 MAX_TEXT = MAX_CONTENT_BYTES + 1
-# Records of which a text names each one.
+# How many records a text names one by one.
 MAX_NAMES = 100
 _MAX_OPTION = 100
 
-# Letters of a pattern of Unicode's LDML that name the zone; quoted words are no such.
+# Letters of a Unicode LDML pattern that show the zone; quoted text is not a pattern.
 _NAMES_ZONE = re.compile("[zZvVOXx]")
 _QUOTED = re.compile("'[^']*'")
 
@@ -142,13 +142,13 @@ class _Scope:
         return (self._text(left) + self._text(right))[:MAX_TEXT]
 
     def _text(self, value):
-        """Return what a text says of ``value``: nothing of nothing, 0 included."""
+        """Return ``value`` as text; empty for 0 and other empty values."""
         if not value:
             return ""
         if isinstance(value, list):
             return ", ".join(filter(None, map(self._text, value)))[:MAX_TEXT]
         if isinstance(value, BaseModel):
-            # The rest is many records, not many words: their number is not bounded.
+            # More would be slow: the number of records is not bounded.
             names = [record.display_name or "" for record in value[:MAX_NAMES]]
             names += ["…"] if len(value) > MAX_NAMES else []
             return ", ".join(names)[:MAX_TEXT]
@@ -193,7 +193,7 @@ def _bounded(value):
 
 
 def _comparable(value):
-    """Return records as what they are equal by."""
+    """Return records as values that can be compared."""
     if isinstance(value, BaseModel):
         return (value._name, value._ids) if value else False
     return value

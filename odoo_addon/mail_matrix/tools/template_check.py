@@ -2,7 +2,7 @@
 
 from .template_syntax import FUNCTIONS, Call, Path, TemplateError, nodes, parse
 
-# What a room can read: words, numbers, times, and the names of records.
+# Types that can be shown: words, numbers, times, and the names of records.
 _READABLE = {
     "boolean",
     "char",

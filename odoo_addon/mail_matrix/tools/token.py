@@ -70,6 +70,6 @@ def _box():
     except ValueError as error:
         # The text of the key stays out of this; cryptography's error leaves it out too.
         raise BadKeyError(
-            f"{KEY_OPTION} in odoo.conf, or {KEY_VARIABLE}, is no Fernet key: 32 bytes "
-            "as 44 characters of URL-safe base64"
+            f"{KEY_OPTION} in odoo.conf, or {KEY_VARIABLE}, is not a Fernet key: 32 "
+            "bytes as 44 characters of URL-safe base64"
         ) from error

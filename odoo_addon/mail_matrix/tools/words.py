@@ -32,7 +32,7 @@ BACKEND_STATES = [
 # First keys of advisory locks: all of them are listed in sql/migrations/README.md.
 # With a backend's id: one sync of contacts for each account at a time.
 LOCK_CONTACT_SYNC = 1836348027
-# With a backend's id: one request at a time that hands over events from rooms.
+# With a backend's id: one request with events from rooms at a time.
 LOCK_INBOUND = 1836348028
 
 MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
@@ -42,7 +42,7 @@ MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (sil
 ERROR_TEMPLATE = "org.odoo.template"
 ERROR_ROOM = "org.odoo.room"
 ERROR_NO_RECORD = "org.odoo.no_record"
-# The worker finds the same, in rooms that nobody has checked.
+# The worker writes it too, for rooms that nobody has checked.
 ERROR_ENCRYPTED = "org.odoo.encrypted"
 # The worker did not get the file from Odoo.
 ERROR_FILE = "org.odoo.file"
@@ -53,6 +53,6 @@ ERROR_NO_SUCH_USER = "org.odoo.no_such_user"
 # Nothing went wrong: the record has no room, or Matrix is turned off for it.
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"
-NOT_TOLD = (ERROR_NO_ROOM, ERROR_OFF)
+NOT_POSTED = (ERROR_NO_ROOM, ERROR_OFF)
 # Logged as failed, but nothing has failed.
-NOT_FAILED = (*NOT_TOLD, ERROR_DISCARDED)
+NOT_FAILED = (*NOT_POSTED, ERROR_DISCARDED)

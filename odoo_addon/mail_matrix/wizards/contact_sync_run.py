@@ -6,7 +6,8 @@ from ..tools import content as contents
 from ..tools import people
 from ..tools.matrix_error import MatrixError
 
-# A person waits: no call is begun after this, and each one ends within the other.
+# A person waits: no call is begun after the first limit, and each ends within the
+# second.
 _SECONDS = 20
 _CALL_SECONDS = 8
 _MAX_PEOPLE = 1000
@@ -17,7 +18,7 @@ _AVATAR_DAYS = 30
 
 
 class Run:
-    """One stretch of a sync: what is still to do and whom it has found."""
+    """One run of a sync: what is still to do, and the people found so far."""
 
     def __init__(self, sync):
         self.sync = sync
@@ -51,7 +52,8 @@ class Run:
                 name, *arguments = self.todo[0]
                 further = getattr(self, f"step_{name}")(*arguments)
             except MatrixError as error:
-                # Without an answer, or told to wait, the next step would fare alike.
+                # Without an answer, or when asked to wait, the next step would fail
+                # too.
                 if error.status is None or error.status in (401, 429):
                     self.is_refused = True
                     return str(error)
@@ -63,7 +65,8 @@ class Run:
     def add(self, user_id, answer=None, is_direct=None):
         """Remember a person.
 
-        :param answer: the homeserver's words on the person; None where it has none
+        :param answer: what the homeserver says of the person; None where it says
+            nothing
         :param is_direct: None where this source does not know
         """
         if user_id == self.account or not contents.is_user_id(user_id):
@@ -145,7 +148,7 @@ class Run:
             if is_direct or self.sync.with_rooms:
                 knows = self.sync.with_direct
                 self.add(user_id, answer, is_direct if knows else None)
-        # Invited, and not there yet: the chat exists all the same.
+        # Invited but not joined yet: the chat exists all the same.
         for user_id in direct_with:
             self.add(user_id, is_direct=True)
 

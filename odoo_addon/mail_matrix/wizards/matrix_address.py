@@ -4,7 +4,7 @@ from ..models.matrix_backend.connection import notification
 
 
 class MatrixAddress(models.TransientModel):
-    """Test Connection has found the homeserver at another address and asks first."""
+    """Asks before another address, found by Test Connection, is used."""
 
     _name = "matrix.address"
     _description = "Other Address of a Homeserver"

@@ -17,7 +17,7 @@ class MatrixComposer(models.TransientModel):
         string="Message",
         help="A Matrix ID in the text, such as @name:example.org, is mentioned too.",
     )
-    # What stood on the record when this was opened.
+    # The draft on the record when this was opened.
     draft = fields.Text()
     candidate_ids = fields.Many2many(
         comodel_name="res.users", compute="_compute_candidate_ids"
@@ -49,14 +49,14 @@ class MatrixComposer(models.TransientModel):
 
     @api.depends("res_model", "res_id")
     def _compute_candidate_ids(self):
-        """Offer the record's people first: it is them whom one writes to mostly."""
+        """Offer the record's people first: they are mentioned most."""
         for composer in self:
             composer.candidate_ids = composer._record()._matrix_mentionable()
 
     @api.depends("res_model", "res_id")
     def _compute_sends_files(self):
         for composer in self:
-            # With all rights: plain users do not see how the backend is.
+            # With all rights: plain users may not read the backend's health.
             backend = composer._record().sudo()._matrix_backend()
             composer.sends_files = backend.send_files
 

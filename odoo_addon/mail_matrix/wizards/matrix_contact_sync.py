@@ -10,8 +10,8 @@ from .contact_sync_run import Run
 class MatrixContactSync(models.TransientModel):
     """Look for people on the homeserver and keep them as contacts.
 
-    The work is a list of small steps, each one call: what is left when the time is over
-    is done by the next run, here or in the background.
+    The work is a list of small steps, one call each: the next run, here or in the
+    background, does what is left when the time is over.
     """
 
     _name = "matrix.contact.sync"
@@ -48,7 +48,7 @@ class MatrixContactSync(models.TransientModel):
     )
     result = fields.Text(readonly=True)
     started_at = fields.Datetime(readonly=True)
-    # Steps are calls to the homeserver: nobody writes them from outside.
+    # Steps are calls to the homeserver: no client may write them.
     todo = fields.Json(groups=fields.NO_ACCESS)
     new_count = fields.Integer(groups=fields.NO_ACCESS)
     notes = fields.Json(groups=fields.NO_ACCESS)
@@ -202,7 +202,7 @@ class MatrixContactSync(models.TransientModel):
                 "todo": steps,
                 "notes": [],
                 "new_count": 0,
-                # What was found before the second in which this began is old.
+                # Contacts found before the second in which this began are old.
                 "started_at": fields.Datetime.now(),
             }
         )

@@ -57,7 +57,7 @@ class MatrixPreview(models.TransientModel):
 
     @api.model
     def _first_record(self, event_type):
-        """Return a record that tells of this event, as the field wants it, or False."""
+        """Return a record that has this event, as the field wants it, or False."""
         for model in self.env["matrix.backend"]._template_models():
             records = self.env[model]
             if event_type in records._matrix_event_types() and records.has_access(
@@ -76,8 +76,8 @@ class MatrixPreview(models.TransientModel):
     @api.onchange("record_ref")
     def _onchange_record_ref(self):
         if self.record_ref and not self._is_fitting():
-            told = self.record_ref._matrix_event_types()
-            self.event_type = next((event for event in told), False)
+            events = self.record_ref._matrix_event_types()
+            self.event_type = next((event for event in events), False)
 
     def _is_fitting(self):
         record = self.record_ref
@@ -106,7 +106,7 @@ class MatrixPreview(models.TransientModel):
             return {}, str(error)
 
     def action_send_to_me(self):
-        """Queue the text as a direct message to whoever looks at it."""
+        """Queue the text as a direct message to the user who looks at it."""
         self.ensure_one()
         self.check_access("read")
         account = self.env.user._matrix_own_account()
@@ -122,7 +122,7 @@ class MatrixPreview(models.TransientModel):
         if self.problem:
             raise UserError(self.problem)
         row = self._row()
-        # No message of the chatter: edits of that one are for rooms that were told.
+        # Not linked to the chatter message: its edits are not for this direct chat.
         row.pop("message_id", None)
         target = self.env["matrix.contact"]._direct_values(backend.sudo(), account)
         self.env["matrix.outbox"]._insert_rows([{**row, **target, "event_type": "dm"}])

@@ -2,11 +2,11 @@ from odoo import api, fields, models
 
 
 class TestMatrixVisit(models.Model):
-    """An event of its own that the ticket's room hears of."""
+    """A record whose events are posted in the ticket's room."""
 
     _name = "test.matrix.visit"
     _inherit = "matrix.event.mixin"
-    _description = "Visit told in the Ticket's Room"
+    _description = "Visit Posted in the Room of its Ticket"
 
     ticket_id = fields.Many2one("test.matrix.ticket", required=True, ondelete="cascade")
     date = fields.Datetime()

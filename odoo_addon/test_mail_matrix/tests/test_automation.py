@@ -23,7 +23,7 @@ class TestAutomation(TicketCase):
         action.with_context(active_model=records._name, active_ids=records.ids).run()
         self.commit()
 
-    def test_any_record_speaks_in_a_room(self):
+    def test_any_record_can_post_in_a_room(self):
         partners = self.env["res.partner"].create([{"name": "Ann"}, {"name": "Bob"}])
         action = self.action(matrix_room="!contacts", matrix_message_type="m.notice")
         self.run_on(action, partners)
@@ -91,7 +91,7 @@ class TestAutomation(TicketCase):
         self.assertEqual(failure["error_code"], "org.odoo.template")
         self.assertIn("Server action “Tell Matrix”: ", failure["error_message"])
 
-    def test_who_runs_it_without_a_record_is_told(self):
+    def test_running_it_without_a_record_is_explained(self):
         with self.assertRaisesRegex(UserError, "“Tell Matrix”.* a list or form of Con"):
             self.action().run()
         self.assertEqual(self.failures(), [])

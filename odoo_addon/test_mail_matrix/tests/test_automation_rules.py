@@ -42,7 +42,7 @@ class TestAutomationRules(TicketCase):
             {"name": "Paint the door", "project_id": self.project.id}
         )
 
-    def test_a_rule_tells_a_room_of_a_new_task(self):
+    def test_a_rule_posts_a_new_task_in_a_room(self):
         self.rule_on_tasks("on_create_or_write")
 
         task = self.create_task()

@@ -111,7 +111,7 @@ class TestBusinessFirst(TicketCase):
 
         self.assertEqual(self.bodies(), ["True"])
 
-    def test_errors_that_odoo_runs_again_on_go_up(self):
+    def test_errors_that_make_odoo_retry_are_raised(self):
         for code in (
             errorcodes.SERIALIZATION_FAILURE,
             errorcodes.DEADLOCK_DETECTED,
@@ -154,7 +154,7 @@ class TestBusinessFirst(TicketCase):
 
         self.assertEqual(self.outbox() + self.failures(), [])
 
-    def test_what_a_savepoint_took_back_is_not_told(self):
+    def test_what_a_savepoint_rolled_back_is_not_posted(self):
         """Not even one that Odoo does not hear of, since it flushes nothing."""
         self.ticket.stage = "Kept"
         self.env.flush_all()
@@ -178,11 +178,11 @@ class TestBusinessFirst(TicketCase):
         )
         self.assertEqual(self.failures(), [])
 
-    def test_a_stage_change_alone_that_a_savepoint_took_back_is_not_told(self):
+    def test_a_single_stage_change_that_a_savepoint_rolled_back_is_not_posted(self):
         with closing(self.env.cr.savepoint(flush=False)):
             self.ticket.stage = "Taken back"
             self.env.flush_all()
-        # The cache still says so, for nobody told it.
+        # The cache still says so, because nothing cleared it.
         self.assertEqual(self.ticket.stage, "Taken back")
         self.ticket.name = "Renamed"
         self.env.invalidate_all()
@@ -195,7 +195,7 @@ class TestBusinessFirst(TicketCase):
         self.assertEqual(self.stage_in_database(), "New")
         self.assertEqual(self.outbox() + self.failures(), [])
 
-    def test_a_change_that_outlives_the_savepoint_is_told(self):
+    def test_a_change_that_outlives_the_savepoint_is_posted(self):
         """What Odoo had not written yet is written at commit all the same."""
         with closing(self.env.cr.savepoint(flush=False)):
             self.ticket.stage = "Written later"
@@ -204,7 +204,7 @@ class TestBusinessFirst(TicketCase):
         self.assertEqual(self.stage_in_database(), "Written later")
         self.assertEqual(self.bodies(), ["Ticket Leaking tap moved to Written later"])
 
-    def test_a_message_that_a_savepoint_took_back_is_not_told(self):
+    def test_a_message_that_a_savepoint_rolled_back_is_not_posted(self):
         self.ticket.matrix_mirror_chatter = True
         with closing(self.env.cr.savepoint(flush=False)):
             self.ticket.message_post(
@@ -215,7 +215,7 @@ class TestBusinessFirst(TicketCase):
 
         self.assertEqual(self.outbox() + self.failures(), [])
 
-    def test_a_savepoint_of_others_neither_loses_nor_doubles(self):
+    def test_a_savepoint_of_other_code_neither_loses_nor_doubles_messages(self):
         self.ticket.stage = "One"
         with self.env.cr.savepoint():
             self.ticket.copy({"name": "Other", "matrix_room_id": "!other"})

@@ -21,7 +21,7 @@ class TestChatter(TicketCase):
         self.commit()
         return message
 
-    def test_the_room_reads_along(self):
+    def test_chatter_messages_are_posted_in_the_room(self):
         self.post("The tap is new.")
 
         self.assertEqual(self.bodies(), ["Ann: The tap is new."])

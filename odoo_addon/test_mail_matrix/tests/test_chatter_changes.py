@@ -54,7 +54,7 @@ class TestChatterChanges(TicketCase):
 
     # Before it left.
 
-    def test_an_edit_before_it_left_leaves_instead_and_in_its_place(self):
+    def test_an_edit_before_sending_replaces_the_text_in_its_place(self):
         message = self.post()
         self.post("Second")
         before = self.outbox()
@@ -69,7 +69,7 @@ class TestChatterChanges(TicketCase):
         self.assertEqual(after[0]["content"]["org.odoo.outbox"], after[0]["txn_id"])
         self.assertNotIn("m.new_content", after[0]["content"])
 
-    def test_a_deletion_before_it_left_leaves_nothing_but_a_line_in_the_log(self):
+    def test_a_deletion_before_sending_leaves_only_a_line_in_the_log(self):
         message = self.post()
 
         self.edit(message, "", attachment_ids=[])
@@ -79,7 +79,7 @@ class TestChatterChanges(TicketCase):
         self.assertEqual([row["error_code"] for row in failed], ["org.odoo.deleted"])
         self.assertNotIn("Frist", str(failed))
 
-    def test_a_message_that_is_removed_before_it_left_does_not_leave(self):
+    def test_a_message_that_is_emptied_before_sending_is_not_sent(self):
         message = self.post()
 
         message.sudo().unlink()
@@ -87,7 +87,7 @@ class TestChatterChanges(TicketCase):
 
         self.assertEqual(self.outbox(), [])
 
-    def test_an_edit_in_the_transaction_of_the_message_is_told_once(self):
+    def test_an_edit_in_the_transaction_of_the_message_is_posted_once(self):
         message = self.as_user(self.ticket).message_post(
             body="Frist", message_type="comment", subtype_xmlid="mail.mt_comment"
         )
@@ -97,7 +97,7 @@ class TestChatterChanges(TicketCase):
 
     # When a worker may have sent it.
 
-    def test_a_message_that_a_worker_holds_is_edited_in_the_room(self):
+    def test_a_message_that_a_worker_has_leased_is_edited_in_the_room(self):
         message = self.post()
         self.lane(lease_until="now() AT TIME ZONE 'UTC' + interval '1 min'")
 
@@ -107,7 +107,7 @@ class TestChatterChanges(TicketCase):
         self.assertEqual(original["content"]["body"], "Ann: Frist line")
         self.assert_edits(edit, original["txn_id"], "Ann: First line")
 
-    def test_a_message_that_a_worker_holds_is_redacted_in_the_room(self):
+    def test_a_message_that_a_worker_has_leased_is_redacted_in_the_room(self):
         message = self.post()
         self.lane(lease_until="now() AT TIME ZONE 'UTC' + interval '1 min'")
 
@@ -118,7 +118,7 @@ class TestChatterChanges(TicketCase):
         self.assertEqual(original["content"]["body"], "Ann: Frist line")
         self.assert_redacts(redaction, original["txn_id"])
 
-    def test_what_was_tried_leaves_without_its_text_and_is_redacted(self):
+    def test_what_was_tried_is_sent_without_its_text_and_redacted(self):
         """The homeserver may have it: its answer may have been lost."""
         for lane in (
             {"head_id": "1"},
@@ -141,7 +141,7 @@ class TestChatterChanges(TicketCase):
                 self.assertEqual(self.lane() > epoch, "lease_until" in lane)
                 self.lane(head_id="NULL", lease_until="NULL")
 
-    def test_what_was_tried_leaves_edited_and_is_edited_in_the_room_too(self):
+    def test_what_was_tried_is_sent_edited_and_edited_in_the_room_too(self):
         message = self.post()
         self.lane(head_id="1", attempts="1")
 
@@ -151,7 +151,7 @@ class TestChatterChanges(TicketCase):
         self.assertEqual(original["content"]["body"], "Ann: First line")
         self.assert_edits(edit, original["txn_id"], "Ann: First line")
 
-    def test_a_lane_that_is_written_meanwhile_fails_nobody(self):
+    def test_a_lane_that_is_written_meanwhile_makes_nothing_fail(self):
         message = self.post()
         mirrors = self.env.registry["matrix.mirror"]
 
@@ -166,7 +166,7 @@ class TestChatterChanges(TicketCase):
 
     # After it left.
 
-    def test_an_edit_after_it_left_is_an_edit_in_the_room(self):
+    def test_an_edit_after_sending_is_an_edit_in_the_room(self):
         message = self.post()
         (sent,) = self.log_all()
 
@@ -175,9 +175,9 @@ class TestChatterChanges(TicketCase):
         (edit,) = self.outbox()
         self.assert_edits(edit, sent.txn_id, "Ann: First line")
         self.assertEqual(edit["room_id"], ROOM)
-        self.assertEqual((edit["res_model"], edit["res_id"]), self.told())
+        self.assertEqual((edit["res_model"], edit["res_id"]), self.record_key())
 
-    def test_a_deletion_after_it_left_is_a_redaction(self):
+    def test_a_deletion_after_sending_is_a_redaction(self):
         message = self.post()
         (sent,) = self.log_all()
 
@@ -263,7 +263,7 @@ class TestChatterChanges(TicketCase):
 
         self.assert_redacts(self.outbox()[0], sent.txn_id)
 
-    def test_a_note_is_edited_only_where_notes_are_told(self):
+    def test_a_note_is_edited_only_where_notes_are_posted(self):
         message = self.post(subtype_xmlid="mail.mt_note")
         self.edit(message, "First line")
         self.assertEqual(self.outbox(), [])
@@ -274,7 +274,7 @@ class TestChatterChanges(TicketCase):
         self.edit(message, "First line")
         self.assertEqual(len(self.outbox()), 1)
 
-    def test_a_room_that_reads_along_no_more_hears_of_deletions_only(self):
+    def test_a_room_that_no_longer_gets_chatter_gets_deletions_only(self):
         message = self.post()
         self.log_all()
         self.ticket.matrix_mirror_chatter = False
@@ -285,7 +285,7 @@ class TestChatterChanges(TicketCase):
         self.commit()
         self.assertEqual(len(self.outbox()), 1)
 
-    def test_what_is_written_later_is_not_told_in_the_room_before(self):
+    def test_what_is_written_later_is_not_posted_in_the_former_room(self):
         message = self.post()
         self.log_all()
         self.ticket.matrix_room_id = "!other:example.org"
@@ -294,7 +294,7 @@ class TestChatterChanges(TicketCase):
 
         self.assertEqual(self.outbox(), [])
 
-    def test_an_inactive_backend_is_told_nothing(self):
+    def test_nothing_is_queued_for_an_inactive_backend(self):
         message = self.post()
         self.log_all()
         self.backend.is_active = False
@@ -328,7 +328,7 @@ class TestChatterChanges(TicketCase):
             by_room["!other:example.org"]["content"]["body"], "Ann: Frist line"
         )
 
-    def test_a_merged_thread_stays_in_the_room_where_it_was_told(self):
+    def test_a_merged_thread_stays_in_the_room_where_it_was_posted(self):
         other = self.other()
         message = self.post()
         (sent,) = self.log_all()
@@ -357,7 +357,7 @@ class TestChatterChanges(TicketCase):
 
     # Failures.
 
-    def test_an_edit_whose_text_cannot_be_made_fails_nobody(self):
+    def test_an_edit_whose_text_cannot_be_made_makes_nothing_fail(self):
         message = self.post()
         self.log_all()
         ticket = type(self.ticket)
@@ -399,7 +399,7 @@ class TestChatterChanges(TicketCase):
                 self.assertIn("First line", self.bodies()[0])
                 self.assertNotIn("Frist", str(self.outbox()))
 
-    def test_what_the_log_has_forgotten_is_forgotten(self):
+    def test_what_is_older_than_the_log_is_deleted(self):
         self.post()
         mirror = self.env["matrix.mirror"].sudo().search([])
         mirror.queued_at = "2020-01-01 00:00:00"
@@ -409,7 +409,7 @@ class TestChatterChanges(TicketCase):
 
         self.assertFalse(mirror.exists())
 
-    def told(self):
+    def record_key(self):
         return self.ticket._name, self.ticket.id
 
     def assert_edits(self, row, txn_id, body):

@@ -19,7 +19,7 @@ class TestChatterHtml(TicketCase):
         cls.env["ir.config_parameter"].set_param("web.base.url", _URL)
 
     def post(self, body, **values):
-        """Return the content of what the room hears of a message."""
+        """Return the content that the room gets for a message."""
         self.clear_outbox()
         values = {
             "message_type": "comment",
@@ -55,7 +55,7 @@ class TestChatterHtml(TicketCase):
         self.assertTrue(html.startswith("Ann: One <b>bold</b> word<ul><li>first"), html)
         self.assertIn("<pre>if a:\n    b</pre>", html)
 
-    def test_no_image_and_no_access_token_leaves(self):
+    def test_no_image_and_no_access_token_is_sent(self):
         content = self.post(
             '<p>See <img src="/web/image/7?access_token=s3cret" alt="logo.png"></p>'
             '<p><a href="/mail/view?model=a&amp;access_token=s3cret">here</a> or '
@@ -164,13 +164,13 @@ class TestChatterHtml(TicketCase):
 
         self.assertTrue(content["body"].startswith("Ann: Read on in Odoo: https://"))
 
-    def test_the_text_of_a_message_is_no_template(self):
+    def test_the_text_of_a_message_is_not_a_template(self):
         content = self.post("<p>{{ object.secret }} and &lt;b&gt;</p>")
 
         self.assertEqual(content["body"], "Ann: {{ object.secret }} and <b>")
         self.assertIn("and &lt;b&gt;", content["formatted_body"])
 
-    def test_a_message_that_is_deleted_in_its_own_transaction_is_not_told(self):
+    def test_a_message_that_is_deleted_in_its_own_transaction_is_not_posted(self):
         self.clear_outbox()
         message = self.as_user(self.ticket).message_post(
             body="Oops", message_type="comment", subtype_xmlid="mail.mt_comment"

@@ -51,7 +51,7 @@ class TestDeliveries(TicketCase):
         self.env.invalidate_all()
         return self.as_user(self.ticket).get_matrix_deliveries()["rows"][0]["note"]
 
-    def test_a_message_that_waits_says_for_what(self):
+    def test_a_waiting_message_says_what_it_waits_for(self):
         self.ticket._matrix_enqueue("manual", "Hello")
         self.env.cr.execute("DELETE FROM matrix_worker")
         self.assertIn("No worker is running", self.note())
@@ -66,7 +66,7 @@ class TestDeliveries(TicketCase):
         self.ticket._matrix_enqueue("manual", "long " * 5000)
         self.assertEqual(len(self.outcomes()[0][0]), 301)
 
-    def test_the_backend_tells_how_it_is(self):
+    def test_the_backend_shows_its_health(self):
         self.ticket._matrix_enqueue("manual", "One")
         self.ticket._matrix_enqueue("manual", "Two")
         self.log(self.outbox()[0], status="ok")
@@ -102,7 +102,7 @@ class TestDeliveries(TicketCase):
         self.backend.is_active = False
         self.assertFalse(backend.worker_missing, "Nothing waits without a backend")
 
-    def test_settings_show_how_the_backend_is_and_lead_to_it(self):
+    def test_settings_show_the_backends_health_and_lead_to_it(self):
         self.backend_state("down", reason="no answer")
         settings = self.env["res.config.settings"].create({})
 

@@ -59,7 +59,7 @@ class TestEnqueue(TicketCase):
                 row["content"]["formatted_body"],
             )
 
-    def test_another_record_speaks_in_the_room_of_its_ticket(self):
+    def test_another_record_posts_in_the_room_of_its_ticket(self):
         self.env.company.partner_id.tz = "Europe/Berlin"
         self.as_user(self.env["test.matrix.visit"]).create(
             {"ticket_id": self.ticket.id, "date": "2026-07-01 08:00:00"}
@@ -72,7 +72,7 @@ class TestEnqueue(TicketCase):
         # 18.0: Jul 1, 2026, 10:00:00 AM; 19.0: 07/01/2026 10:00:00 AM
         self.assertRegex(row["content"]["body"], r" on .*2026,? 10:00:00")
 
-    def test_the_room_reads_the_language_of_the_company(self):
+    def test_messages_are_in_the_language_of_the_company(self):
         self.env["res.lang"]._activate_lang("de_DE")
         self.env.company.partner_id.lang = "de_DE"
         self.as_user(self.env["test.matrix.visit"]).create(
@@ -146,7 +146,7 @@ class TestEnqueue(TicketCase):
         with patch.object(type(self.env.cr), "execute", spy):
             yield executed
 
-    def test_a_new_record_is_told_before_its_lines(self):
+    def test_a_new_record_is_posted_before_its_lines(self):
         """Its lines are saved first, as a form with a list saves them."""
         tickets = self.env["test.matrix.ticket"].create(
             [
@@ -161,10 +161,10 @@ class TestEnqueue(TicketCase):
         tickets[0].stage = "Done"
         self.commit()
 
-        told = [(row["room_id"], row["event_type"]) for row in self.outbox()]
+        posted = [(row["room_id"], row["event_type"]) for row in self.outbox()]
         for room, more in (("!A", ["ticket_moved"]), ("!B", [])):
             self.assertEqual(
-                [event for place, event in told if place == room],
+                [event for place, event in posted if place == room],
                 ["ticket_created", "visit_created", "visit_created", *more],
             )
 
@@ -183,7 +183,7 @@ class TestEnqueue(TicketCase):
 
         self.assertEqual(self.bodies()[0], "Ticket A created")
 
-    def test_silence_where_it_is_meant(self):
+    def test_nothing_is_posted_where_matrix_is_off(self):
         def silent():
             self.ticket.stage = f"{self.ticket.stage}!"
             self.commit()
@@ -207,14 +207,14 @@ class TestEnqueue(TicketCase):
         self.commit()
         self.assertEqual(len(self.outbox()), 1)
 
-    def test_the_default_room_hears_of_records_without_a_room(self):
+    def test_records_without_a_room_post_in_the_default_room(self):
         self.backend.default_room_id = "!new:example.org"
         self.env["test.matrix.ticket"].create({"name": "No room"})
         self.commit()
 
         self.assertEqual(self.outbox()[0]["room_id"], "!new:example.org")
 
-    def test_the_backend_of_the_record_s_company_speaks(self):
+    def test_the_backend_of_the_record_s_company_is_used(self):
         company = self.env["res.company"].create({"name": "Branch"})
         branch = self.backend.copy({"company_id": company.id, "is_active": True})
         self.ticket.company_id = company
@@ -223,7 +223,7 @@ class TestEnqueue(TicketCase):
 
         self.assertEqual(self.outbox()[0]["backend_id"], branch.id)
 
-    def test_loading_data_of_a_module_is_no_event(self):
+    def test_loading_data_of_a_module_is_not_an_event(self):
         tickets = self.env["test.matrix.ticket"].with_context(install_mode=True)
         tickets._load_records(
             [
@@ -237,7 +237,7 @@ class TestEnqueue(TicketCase):
 
         self.assertEqual(self.outbox(), [])
 
-    def test_an_import_is_told_and_its_dry_run_is_not(self):
+    def test_an_import_is_posted_and_its_dry_run_is_not(self):
         imports = self.env["test.matrix.ticket"].with_context(import_file=True)
         fields, rows = ["name", "matrix_room_id"], [["One", ROOM], ["Two", ROOM]]
 
@@ -251,7 +251,7 @@ class TestEnqueue(TicketCase):
         self.commit()
         self.assertEqual(self.bodies(), ["Ticket One created", "Ticket Two created"])
 
-    def test_a_deleted_record_is_not_told_of(self):
+    def test_nothing_is_posted_about_a_deleted_record(self):
         self.ticket.stage = "Done"
         self.ticket.unlink()
         self.commit()

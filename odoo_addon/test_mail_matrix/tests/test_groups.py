@@ -14,7 +14,7 @@ class TestGroups(TicketCase):
         employee = cls.make_user("employee", "base.group_user")
         cls.theirs = cls.ticket.with_user(employee)
 
-    def test_an_employee_presses_no_button(self):
+    def test_an_employee_cannot_use_the_buttons(self):
         self.ticket.matrix_message = "Hello"
         self.ticket.matrix_room_alias = "#tap:example.org"
         self.commit()
@@ -39,7 +39,7 @@ class TestGroups(TicketCase):
             composer.with_env(self.theirs.env).action_send()
         self.assertEqual(self.outbox(), [])
 
-    def test_what_an_employee_does_is_told_all_the_same(self):
+    def test_what_an_employee_does_is_posted_all_the_same(self):
         self.theirs.stage = "Done"
         self.commit()
 
@@ -47,7 +47,7 @@ class TestGroups(TicketCase):
         self.assertEqual((row["event_type"], row["room_id"]), ("ticket_moved", ROOM))
         self.assertEqual(row["user_id"], self.theirs.env.uid)
 
-    def test_a_matrix_user_presses_them(self):
+    def test_a_matrix_user_can_use_the_buttons(self):
         self.as_user(self.ticket).action_matrix_send_test()
 
         self.assertEqual(self.bodies(), ["Hello from Odoo"])

@@ -45,7 +45,7 @@ class TestHeldRoom(TicketCase):
     def troubles(self, record=None):
         return self.as_user(record or self.ticket).get_matrix_deliveries()["troubles"]
 
-    def test_the_record_says_since_when_how_many_wait_and_when_it_goes_on(self):
+    def test_the_record_says_since_when_how_many_wait_and_when_the_next_try_is(self):
         self.assertEqual(self.troubles(), [])
         self.hold()
 
@@ -57,7 +57,7 @@ class TestHeldRoom(TicketCase):
             r"the next try is at \d\d:\d\d:\d\d\.$",
         )
 
-    def test_a_record_whose_room_is_held_by_another_ones_message_says_so_too(self):
+    def test_a_record_whose_room_is_held_up_by_another_ones_message_says_so_too(self):
         other = self.ticket.create({"name": "Same room", "matrix_room_id": ROOM})
         elsewhere = self.ticket.create({"name": "B", "matrix_room_id": "!b:m.org"})
         self.hold()
@@ -65,13 +65,13 @@ class TestHeldRoom(TicketCase):
         self.assertEqual(len(self.troubles(other)), 1)
         self.assertEqual(self.troubles(elsewhere), [])
 
-    def test_a_room_that_is_being_tried_is_held_still(self):
+    def test_a_room_that_is_being_tried_is_still_held_up(self):
         soon = self.env.cr.now() + timedelta(seconds=20)
         self.hold(retry_in=None, lease_until=soon)
 
         self.assertIn("it is being tried again.", self.troubles()[0])
 
-    def test_one_message_is_told_as_one(self):
+    def test_one_message_is_counted_as_one(self):
         self.env.cr.execute(
             "DELETE FROM matrix_outbox WHERE id = %s", [self.outbox()[1]["id"]]
         )
@@ -79,14 +79,14 @@ class TestHeldRoom(TicketCase):
 
         self.assertIn("; one message waits; ", self.troubles()[0])
 
-    def test_what_is_held_no_longer_is_no_trouble(self):
+    def test_a_room_that_is_no_longer_held_up_is_not_listed(self):
         self.hold()
         self.log(self.outbox()[0], status="ok")
 
         self.assertEqual(self.troubles(), [])
         self.assertEqual(self.overview()["held"], [])
 
-    def test_a_backend_that_cannot_send_is_the_trouble_and_not_its_rooms(self):
+    def test_a_backend_that_cannot_send_is_listed_instead_of_its_rooms(self):
         self.hold()
         for state in ("down", "unauthorized", "misconfigured", "paused"):
             self.backend_state(state)
@@ -95,7 +95,7 @@ class TestHeldRoom(TicketCase):
         self.backend_state("rate_limited")
         self.assertEqual(len(self.troubles()), 1)
 
-    def test_a_room_that_only_waits_for_its_turn_after_an_outage_is_no_trouble(self):
+    def test_a_room_that_only_waits_for_its_turn_after_an_outage_is_not_listed(self):
         self.hold(retry_in=None)
 
         self.assertEqual(self.troubles(), [])
@@ -146,7 +146,7 @@ class TestHeldRoom(TicketCase):
 
         self.assertEqual((overview["held"], overview["held_beyond"]), ([], 0))
 
-    def test_a_person_who_cannot_be_reached_is_no_room(self):
+    def test_a_person_who_cannot_be_reached_is_not_called_a_room(self):
         contact = self.env["matrix.contact"].create(
             {"backend_id": self.backend.id, "matrix_user_id": "@ida:example.org"}
         )

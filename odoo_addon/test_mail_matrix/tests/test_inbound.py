@@ -60,7 +60,7 @@ class TestInbound(InboundCase):
 
         self.assertEqual(len(notes), 2)
 
-    def test_what_is_no_message_of_a_person_is_ignored(self):
+    def test_what_is_not_a_message_of_a_person_is_ignored(self):
         ignored = [
             self.text("Own", sender=BOT),
             self.text("Another Odoo", {"org.odoo.outbox": "odoo-1"}),
@@ -97,7 +97,7 @@ class TestInbound(InboundCase):
 
         self.assertFalse(self.outbox())
 
-    def test_two_databases_in_one_room_end_after_one_round(self):
+    def test_two_databases_in_one_room_do_not_echo_each_other(self):
         """A person writes once; what each Odoo sends reaches the other one."""
         self.ticket.matrix_mirror_chatter = True
         self.ticket.matrix_mirror_notes = True
@@ -114,7 +114,7 @@ class TestInbound(InboundCase):
         self.assertEqual(self.ingest(other), said)
         self.assertFalse(self.outbox())
 
-    def test_nobody_gets_mail_of_a_note(self):
+    def test_nobody_gets_mail_about_a_note(self):
         follower = self.env["res.partner"].create({"name": "F", "email": "f@e.org"})
         self.ticket.message_subscribe(follower.ids)
 
@@ -162,7 +162,7 @@ class TestInbound(InboundCase):
 
             self.assertIn("<p>Plain &lt;b&gt;</p>", note.body)
 
-    def test_deep_html_fails_nobody(self):
+    def test_deep_html_makes_nothing_fail(self):
         html = "<b>" * 15_000 + "deep"
         content = {"format": "org.matrix.custom.html", "formatted_body": html}
 
@@ -170,7 +170,7 @@ class TestInbound(InboundCase):
 
         self.assertIn("deep", note.body)
 
-    def test_characters_that_no_database_takes_fail_nobody(self):
+    def test_characters_that_no_database_accepts_make_nothing_fail(self):
         note = self.ingest(self.text("a\x00b\ud800c"))
 
         self.assertIn("<p>abc</p>", note.body)
@@ -196,7 +196,7 @@ class TestInbound(InboundCase):
 
         self.assertIn("First", note.body)
 
-    def test_an_edit_of_what_never_came_in_is_no_note(self):
+    def test_an_edit_of_what_never_came_in_is_not_a_note(self):
         self.assertFalse(self.ingest(self.edit_of({"event_id": "$unknown"}, "New")))
 
     def test_what_is_deleted_in_the_room_has_no_text_any_more(self):
@@ -239,7 +239,7 @@ class TestInbound(InboundCase):
 
     # Which record
 
-    def test_a_record_where_matrix_is_off_hears_nothing(self):
+    def test_a_record_where_matrix_is_off_gets_nothing(self):
         self.ticket.matrix_enabled = False
 
         self.assertFalse(self.ingest(self.text()))
@@ -249,7 +249,7 @@ class TestInbound(InboundCase):
 
         self.assertFalse(self.ingest(self.text(), backend=other))
 
-    def test_of_several_records_the_one_that_receives_replies_hears(self):
+    def test_of_several_records_the_one_that_receives_replies_gets_them(self):
         second = self.ticket.copy({"matrix_room_id": ROOM})
 
         self.assertTrue(self.ingest(self.text()))
@@ -289,7 +289,7 @@ class TestInbound(InboundCase):
         self.assertFalse(failed.error)
         self.assertIn("bad", self.notes()[-1].body)
 
-    def test_trouble_of_the_database_makes_the_feed_send_again(self):
+    def test_an_error_of_the_database_makes_the_feed_send_again(self):
         rows = type(self.env["matrix.inbound"])
         busy = psycopg2.errors.SerializationFailure("could not serialize access")
         with patch.object(rows, "_follow_message", side_effect=busy):
@@ -418,7 +418,7 @@ class TestAnswers(InboundCase):
 class TestBatch(InboundCase):
     """What is no batch is refused with the right answer."""
 
-    def test_what_is_no_batch_is_refused(self):
+    def test_what_is_not_a_batch_is_refused(self):
         many = json.dumps({"events": [{}] * 101}).encode()
         for body, status in (
             (b"", 400),
@@ -435,7 +435,7 @@ class TestBatch(InboundCase):
                 inbound.read_batch(body)
             self.assertEqual(raised.exception.status, status, body[:30])
 
-    def test_a_hundred_events_are_taken_over(self):
+    def test_a_hundred_events_are_accepted(self):
         events = [self.text(f"Number {number}") for number in range(100)]
 
         notes = self.ingest(*events)
@@ -444,12 +444,12 @@ class TestBatch(InboundCase):
         self.assertIn("Number 0<", notes[0].body)
         self.assertIn("Number 99<", notes[-1].body)
 
-    def test_times_that_nobody_can_believe(self):
+    def test_unbelievable_times_are_replaced(self):
         for stamp in (None, "1", -1, True, 2**70, 10**15, 1.5):
             [*_, note] = self.ingest(self.text(origin_server_ts=stamp))
             self.assertEqual(note.date, self.env.cr.now(), stamp)
 
-    def test_what_waited_for_odoo_has_the_time_when_it_was_written(self):
+    def test_what_waited_for_odoo_keeps_its_own_time(self):
         written = self.env.cr.now() - timedelta(hours=1)
         stamp = int(written.replace(tzinfo=timezone.utc).timestamp() * 1000)
 

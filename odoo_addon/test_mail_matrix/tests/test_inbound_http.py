@@ -83,7 +83,7 @@ class TestAppService(HttpCase, InboundCase):
             self.assertEqual(answer.status_code, 401, shown)
         self.assertFalse(self.notes())
 
-    def test_nothing_is_taken_over_where_it_was_not_asked_for(self):
+    def test_nothing_is_accepted_where_the_backend_is_not_set_up_for_it(self):
         self.backend.inbound_mode = "none"
         self.assertEqual(self.put([self.text()]).status_code, 404)
         self.backend.inbound_mode = "appservice"
@@ -95,7 +95,7 @@ class TestAppService(HttpCase, InboundCase):
         self.assertEqual(self.put([self.text()]).status_code, 404)
         self.assertFalse(self.notes())
 
-    def test_a_body_that_is_no_transaction_is_refused(self):
+    def test_a_body_that_is_not_a_transaction_is_refused(self):
         for body, status in (
             (b"{", 400),
             (b'{"events": "\xff"}', 400),
@@ -109,7 +109,7 @@ class TestAppService(HttpCase, InboundCase):
 
         self.assertEqual(answer.status_code, 403)
 
-    def test_what_comes_while_another_one_is_at_work_comes_again(self):
+    def test_a_request_while_another_one_is_processed_is_sent_again(self):
         with sql_db.db_connect(self.env.cr.dbname).cursor() as other:
             other.execute(
                 "SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_INBOUND, self.backend.id]
@@ -120,7 +120,7 @@ class TestAppService(HttpCase, InboundCase):
         self.assertEqual(answer.headers["Retry-After"], "1")
         self.assertFalse(self.notes())
 
-    def test_odoo_makes_no_users_and_no_rooms(self):
+    def test_odoo_creates_no_users_and_no_rooms(self):
         headers = {"Authorization": f"Bearer {self.secret}"}
         for what in ("users/@x:example.org", "rooms/%23x:example.org"):
             url = f"{self.path()}/{what}"
@@ -211,7 +211,7 @@ class TestWebhook(HttpCase, InboundCase):
         self.assertEqual([answer.status_code for answer in answers], [200, 200])
         self.assertIn("<b>Anna Smith</b>", self.notes().body)
 
-    def test_names_that_are_none_are_ignored(self):
+    def test_invalid_names_are_ignored(self):
         for names in ([], "x", {ANNA: 7}, {ANNA: ""}):
             self.assertEqual(self.post([self.text()], names).status_code, 200, names)
             self.assertIn("<b>anna</b>", self.notes()[-1].body)
@@ -278,7 +278,7 @@ class TestInboundSecret(InboundCase):
             with self.assertRaises(AccessError):
                 act()
 
-    def test_a_copy_of_a_backend_takes_nothing_over(self):
+    def test_a_copy_of_a_backend_accepts_no_events(self):
         self.backend.inbound_mode = "appservice"
 
         copy = self.backend.copy()
@@ -286,7 +286,7 @@ class TestInboundSecret(InboundCase):
         self.assertEqual(copy.inbound_mode, "none")
         self.assertFalse(copy._inbound_secret())
 
-    def test_what_is_no_address_is_refused(self):
+    def test_what_is_not_an_address_is_refused(self):
         for url in (
             "odoo",
             "ftp://a",

@@ -27,7 +27,7 @@ class TestLogOutcomes(TicketCase):
         overview = self.env["matrix.log"].with_user(self.manager).get_overview()
         self.assertEqual(overview["failed"], "0")
 
-    def test_a_retry_is_found_where_it_is(self):
+    def test_a_retried_message_is_found_where_it_is_now(self):
         self.log(self.outbox()[0], error_message="Not in this room")
         failed = self.logs()
         self.assertFalse(failed.was_retried)
@@ -44,7 +44,7 @@ class TestLogOutcomes(TicketCase):
         self.assertEqual(failed.action_view_retried()["res_id"], self.logs()[0].id)
         self.assertEqual(self.logs()[0].outcome, "ok", sent)
 
-    def test_a_record_says_why_nothing_is_sent_just_now(self):
+    def test_a_record_says_why_nothing_is_sent_at_the_moment(self):
         mine = self.as_user(self.ticket)
         self.assertFalse(mine.matrix_trouble)
         self.backend_state("down", reason="No answer")

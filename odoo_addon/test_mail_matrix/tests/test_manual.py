@@ -12,7 +12,7 @@ class TestManual(TicketCase):
         self.assertEqual(self.bodies(), ["Hello from Odoo"])
         self.assertEqual(self.outbox()[0]["event_type"], "test")
 
-    def test_the_test_text_is_a_template_as_the_others(self):
+    def test_the_test_text_is_a_template_like_the_others(self):
         self.backend.template_test = "Hello from {{ object.name }}"
 
         self.as_user(self.ticket).action_matrix_send_test()
@@ -22,7 +22,7 @@ class TestManual(TicketCase):
         self.assertIn(">Leaking tap</a>", row["content"]["formatted_body"])
         self.assertEqual(row["user_id"], self.user.id)
 
-    def test_a_test_text_that_fails_says_who_can_mend_it(self):
+    def test_a_test_text_that_fails_says_who_can_fix_it(self):
         self.backend.template_test = "{{ object.echo }}"
 
         def fail(ticket):
@@ -85,14 +85,14 @@ class TestManual(TicketCase):
         self.ticket._matrix_enqueue("manual", "@a:b " + "<" * 55 * 1024)
         self.assertNotIn("formatted_body", self.outbox()[0]["content"])
 
-    def test_the_record_tells_how_much_fits(self):
+    def test_the_record_shows_how_much_fits(self):
         with Form(self.ticket) as form:
             form.matrix_message = "Short"
             self.assertFalse(form.matrix_message_fullness)
             form.matrix_message = "x" * 48 * 1024
             self.assertEqual(form.matrix_message_fullness, "48 of 60 KB")
 
-    def test_what_is_missing_is_said(self):
+    def test_what_is_missing_is_named(self):
         self.ticket.matrix_room_id = False
         with self.assertRaisesRegex(UserError, "no Matrix room"):
             self.ticket._matrix_enqueue("manual", "Hello")
@@ -109,13 +109,13 @@ class TestManual(TicketCase):
         with self.assertRaisesRegex(UserError, "turned off"):
             self.ticket._matrix_enqueue("manual", "Hello")
 
-    def test_only_who_may_write_the_record_speaks_for_it(self):
+    def test_only_who_may_write_the_record_can_post_for_it(self):
         portal = self.make_user("matrix-portal", "base.group_portal")
         with self.assertRaises(AccessError):
             self.ticket.with_user(portal).action_matrix_send_test()
         self.assertEqual(self.outbox(), [])
 
-    def test_a_room_that_is_none_is_refused_by_name(self):
+    def test_an_invalid_room_is_refused_by_name(self):
         for room in ("room", "@a:example.org", "!a b"):
             with self.assertRaisesRegex(ValidationError, room):
                 self.ticket.matrix_room_id = room

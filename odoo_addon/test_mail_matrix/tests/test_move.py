@@ -41,7 +41,7 @@ class TestMove(TicketCase):
             self.assertEqual(row["id"], was["id"])
         self.assertFalse(self.old.is_stranded)
 
-    def test_a_room_that_a_worker_holds_stays_until_it_lets_go(self):
+    def test_a_room_that_a_worker_has_leased_stays_until_it_is_released(self):
         for backend in (self.backend, self.new):
             self.lease(backend, "30 s")
             kind = self.old.action_move_waiting()["params"]["type"]
@@ -69,7 +69,7 @@ class TestMove(TicketCase):
         )
         return self.env.cr.fetchone()
 
-    def test_the_worker_reads_the_new_backend_anew_and_looks_before_it_sends(self):
+    def test_the_worker_reads_the_new_backend_again_and_searches_before_it_sends(self):
         version, _at = self.configured()
 
         self.old.action_move_waiting()
@@ -86,7 +86,7 @@ class TestMove(TicketCase):
         self.assertEqual(self.env.cr.fetchall(), [("down", version)])
         self.assertFalse(self.new.with_user(self.manager).state)
 
-    def test_a_pause_of_the_new_backend_stays_one(self):
+    def test_a_pause_of_the_new_backend_remains(self):
         self.backend_state("paused", self.new, reason="Holiday")
 
         self.old.action_move_waiting()
@@ -132,7 +132,7 @@ class TestMove(TicketCase):
         self.assertEqual(self.lane_of(self.new), (head, 2, now, "No", None))
         self.assertEqual(self.lane_of(self.backend), (None, 0, None, None, None))
 
-    def test_a_message_that_the_new_backend_holds_keeps_its_own_history(self):
+    def test_a_message_that_holds_up_the_new_backend_keeps_its_own_history(self):
         first, _second, third = (row["id"] for row in self.outbox())
         self.hold(self.backend, first)
         self.hold(self.new, third)
@@ -199,7 +199,7 @@ class TestMove(TicketCase):
         self.old.action_move_waiting()
         self.assertNotIn(self.backend.id, troubles())
 
-    def test_send_again_goes_through_the_backend_of_today(self):
+    def test_send_again_goes_through_the_current_backend(self):
         self.backend.default_room_id = "!old-default:example.org"
         self.new.default_room_id = "!new-default:example.org"
         homeless = self.ticket.create({"name": "No room"})

@@ -50,7 +50,7 @@ class TestPreview(TicketCase):
         self.assertIn("does not exist for this kind of record", preview.problem)
         self.assertFalse(preview.body)
 
-    def test_a_text_that_the_database_refuses_ends_no_transaction(self):
+    def test_a_text_that_the_database_refuses_does_not_end_the_transaction(self):
         def fail(ticket):
             ticket.env.cr.execute("SELECT no_such_column")
 

@@ -158,7 +158,7 @@ class TestRequeue(TicketCase):
         self.assertIn("Better", row["content"]["body"])
         self.assertEqual(row["room_id"], "!successor:example.org")
 
-    def test_send_again_goes_to_the_room_of_now_and_retry_to_the_old_one(self):
+    def test_send_again_goes_to_the_current_room_and_retry_to_the_old_one(self):
         sent_again, log = self.failed_message(), self.failed_message()
         self.ticket.matrix_room_id = "!successor:example.org"
 
@@ -191,7 +191,7 @@ class TestRequeue(TicketCase):
         self.fail().with_user(self.manager).action_send_again()
         self.assertEqual(self.outbox()[0]["room_id"], "!named:example.org")
 
-    def test_send_again_asks_for_the_consent_of_now(self):
+    def test_send_again_asks_for_the_current_consent(self):
         log = self.failed_message()
         self.found(health="encrypted")
         with self.assertRaisesRegex(UserError, "cannot encrypt"):
@@ -209,7 +209,7 @@ class TestRequeue(TicketCase):
         (row,) = self.outbox()
         self.assertNotIn("org.odoo.unencrypted", row["content"])
 
-    def test_retry_asks_for_the_consent_of_now(self):
+    def test_retry_asks_for_the_current_consent(self):
         self.ticket.matrix_send_unencrypted = True
         log = self.failed_message()
         self.assertIs(log.content["org.odoo.unencrypted"], True)
@@ -297,7 +297,7 @@ class TestRequeue(TicketCase):
         self.env.cr.execute("SELECT * FROM matrix_log WHERE id = %s", [log.id])
         return dict(self.env.cr.dictfetchone(), id=log.outbox_id)
 
-    def test_what_cannot_be_queued_is_said(self):
+    def test_what_cannot_be_queued_is_explained(self):
         self.ticket._matrix_enqueue("manual", "Hello")
         sent = self.log(self.outbox()[0], status="ok").with_user(self.manager)
         held = self.failed_message(is_final=False)
@@ -351,7 +351,7 @@ class TestRequeue(TicketCase):
         log.action_retry()
         self.assertEqual(self.bodies(), ["Hello"])
 
-    def test_what_a_worker_holds_is_not_discarded(self):
+    def test_what_a_worker_has_leased_is_not_discarded(self):
         self.ticket._matrix_enqueue("manual", "Being sent")
         lane = self.outbox()[0]["lane"]
         self.env.cr.execute(
@@ -391,7 +391,7 @@ class TestRequeue(TicketCase):
             "check in the room whether the message arrived", failure["error_message"]
         )
 
-    def test_waiting_rooms_tell_how_much_and_how_far(self):
+    def test_waiting_rooms_show_how_much_waits_and_how_far_the_worker_is(self):
         self.ticket._matrix_enqueue("manual", "One")
         self.ticket._matrix_enqueue("manual", "Two")
         lanes = self.env["matrix.lane"].with_user(self.manager)
@@ -422,7 +422,7 @@ class TestRequeue(TicketCase):
                 again = self.env["ir.cron.trigger"].search_count(vacuum)
                 self.assertEqual(again, calls + 1)
 
-    def test_old_deliveries_go_after_their_time(self):
+    def test_old_deliveries_are_deleted_after_their_time(self):
         log = self.failed_message()
         old = datetime.now() - timedelta(days=40)
         self.env.cr.execute("UPDATE matrix_log SET date = %s", [old])

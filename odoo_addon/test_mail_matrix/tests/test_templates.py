@@ -52,7 +52,7 @@ class TestTemplates(TicketCase):
             self.kind(f"{{{{ {name}[0] }}}}")
             self.kind(f"{{{{ {name}.__class__ }}}}")
 
-    def test_random_chains_say_a_field_or_are_refused(self):
+    def test_random_chains_name_a_field_or_are_refused(self):
         """Whatever passes the check is made of readable fields alone."""
         chance = random.Random(4711)
         words = [
@@ -99,7 +99,7 @@ class TestTemplates(TicketCase):
         with self.assertRaisesRegex(ValidationError, "test.matrix.ticket.secret"):
             self.backend.template_ticket_moved = "{{ object.secret }}"
 
-    def test_what_a_text_says_is_words_numbers_dates_and_names(self):
+    def test_a_text_shows_words_numbers_dates_and_names(self):
         ann, bob = (self.make_user(name, name=name) for name in ("Ann", "Bob"))
         self.ticket.write(
             {"partner_id": ann.partner_id.id, "user_ids": [(6, 0, (ann | bob).ids)]}

@@ -15,7 +15,7 @@ class TestWizards(TicketCase):
             form.mention_ids.add(user)
         return form.save()
 
-    def test_the_composer_speaks_in_the_room_and_mentions(self):
+    def test_the_composer_posts_in_the_room_and_mentions(self):
         ann = self.make_user("Ann", matrix_user_id="@ann:example.org")
         bob = self.make_user("Bob", matrix_user_id="@bob:example.org")
         self.compose("Ann <please> look\ntoday", ann | bob).action_send()
@@ -117,13 +117,13 @@ class TestWizards(TicketCase):
 
         self.assertEqual(mine.matrix_message, "And another thing")
 
-    def test_the_composer_tells_how_much_fits(self):
+    def test_the_composer_shows_how_much_fits(self):
         self.assertFalse(self.compose("Short").fullness)
         self.assertEqual(self.compose("x" * 48 * 1024).fullness, "48 of 60 KB")
         with self.assertRaisesRegex(UserError, "too long"):
             self.compose("x" * 70 * 1024).action_send()
 
-    def test_the_composer_is_no_way_around_rights(self):
+    def test_the_composer_does_not_bypass_access_rights(self):
         composer = self.env["matrix.composer"].with_user(self.user)
         other = {"res_model": "res.partner", "res_id": 1, "body": "Hello"}
         with self.assertRaisesRegex(UserError, "cannot have a Matrix room"):

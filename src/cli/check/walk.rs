@@ -114,7 +114,7 @@ async fn rights(store: &Store, role: &str, is_superuser: bool, findings: &mut Fi
     } else if is_superuser {
         findings.warning(
             &subject,
-            "is a superuser: whoever takes over the worker has the whole server",
+            "is a superuser: whoever takes over the worker controls the whole server",
             "give the worker a role of its own: odoo-matrix-worker grants --create-role --role odoo-matrix",
         );
     } else if !rights.beyond.is_empty() {
@@ -141,7 +141,7 @@ async fn load(store: &Store, findings: &mut Findings) -> Result<(), StoreError> 
         findings.warning(
             "vacuum",
             format!("{} deleted messages are not cleaned up (vacuumed {vacuumed}), which slows claiming down", rows.dead),
-            "VACUUM matrix_outbox as its owner; look whether autovacuum is on and whether a session holds an old snapshot",
+            "VACUUM matrix_outbox as its owner; check whether autovacuum is on and whether a session holds an old snapshot",
         );
     }
     if findings.0.len() == before {
@@ -195,11 +195,11 @@ async fn backends(
 fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
     let subject = format!("backend {} «{}», from Matrix", account.id, account.name);
     match account.trouble() {
-        None => findings.ok(subject, format!("{} events are with Odoo", account.forwarded_total)),
+        None => findings.ok(subject, format!("{} events passed on to Odoo", account.forwarded_total)),
         Some(trouble) if account.is_followed => findings.problem(
             subject,
             format!("messages from Matrix do not reach Odoo: {trouble}"),
-            "look at Messages from Matrix on the backend in Odoo; what was written meanwhile comes when it works again",
+            "see the page From Rooms of the backend in Odoo; what is written meanwhile is passed on once it works again",
         ),
         Some(trouble) => findings.warning(subject, trouble, "start odoo-matrix-worker"),
     }

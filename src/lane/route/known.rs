@@ -1,4 +1,5 @@
-//! What stands in the room already: messages that were sent although nobody learned of it, and those that others have overtaken.
+//! What is in the room already: messages that were sent although their answer was lost, and those that others have
+//! overtaken.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,7 +25,7 @@ impl Route {
         self.has_given_up && self.overtaken.iter().flatten().any(|overtaken| *overtaken == id)
     }
 
-    /// What the room's recent events say about a message that may have been sent before without our knowing.
+    /// What the room's recent events say about a message that may have been sent before without an answer.
     pub(super) async fn known_already(
         &mut self,
         delivery: &Delivery<'_>,
@@ -55,8 +56,8 @@ impl Route {
         Ok(None)
     }
 
-    /// The messages that have failed although the room has one that waits behind them: it was tried past them, and nobody learned
-    /// that it arrived.
+    /// The messages that have failed although the room has one that waits behind them: it was tried past them, and its
+    /// answer was lost.
     async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
         if self.overtaken.is_none() {
             let lane = &delivery.claim.lane;
@@ -79,7 +80,7 @@ impl Route {
         Ok(self.overtaken.as_deref().unwrap_or_default())
     }
 
-    /// What stands in the room, looked up anew.
+    /// What is in the room, looked up again.
     pub(in crate::lane) async fn markers_now(
         &self,
         homeserver: &Homeserver,

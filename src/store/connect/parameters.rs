@@ -1,4 +1,5 @@
-//! What stands behind the `?` of a `DATABASE_URL`: what we do ourselves, what the driver does, and what nobody does.
+//! The parameters of a `DATABASE_URL`, after its `?`: those that we handle, those that the driver handles, and those
+//! that are not supported.
 
 use super::UrlError;
 
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_driver_does_not_know_is_taken_out_of_the_url() {
+    fn what_the_driver_does_not_know_is_removed_from_the_url() {
         let (url, found) = Parameters::take(
             "postgresql://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%20x.pem&target_session_attrs=any&gssencmode=disable\
              &sslcert=/c.pem&sslkey=/k.pem&keepalives_count=2",

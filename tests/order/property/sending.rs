@@ -101,7 +101,7 @@ impl Play<'_> {
                 *next += 1;
             }
             Answer::Sent => {
-                // Nothing of the head stays to be told: it is not stuck any more.
+                // Nothing about the head is left to write: it is not stuck any more.
                 completions.retain(|done| done.id != held.id);
                 for id in passed_over.drain(..).chain([held.id]) {
                     let verdict = if room.contains(&id) {

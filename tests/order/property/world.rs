@@ -1,4 +1,4 @@
-//! Plays a sequence on the database and looks at each step whether the model agrees.
+//! Plays a sequence on the database and checks at each step whether the model agrees.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -272,7 +272,7 @@ impl Play<'_> {
         for lane in 0..LANES {
             self.expire(lane).await;
         }
-        // Whoever is late still tries to write what it knows, and may: nobody has taken over.
+        // A late worker still tries to write what it knows, and may: nobody has taken over.
         for (worker, lane) in (0..WORKERS).flat_map(|worker| (0..LANES).map(move |lane| (worker, lane))) {
             self.complete(worker, lane, true, 1).await?;
         }

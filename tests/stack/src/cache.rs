@@ -1,7 +1,8 @@
 //! What is made or downloaded once and kept outside the tree: `$XDG_CACHE_HOME/odoo-matrix`, else `~/.cache/odoo-matrix`.
 //!
-//! An entry is a folder whose name tells all that it depends on. It is made beside its place and renamed into it, under a
-//! lock, so that an interrupted download leaves nothing that looks finished and two runs do not download twice.
+//! An entry is a folder whose name contains everything that it depends on. It is made beside its place and renamed into
+//! it, under a lock, so that an interrupted download leaves nothing that looks finished and two runs do not download
+//! twice.
 
 use std::env;
 use std::fs::{self, File};

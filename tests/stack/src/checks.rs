@@ -17,7 +17,7 @@ use step::Tally;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Runs everything, also after a failure, so that one run tells all.
+/// Runs everything, also after a failure, so that one run shows all problems.
 pub(crate) async fn run() -> Result<ExitCode> {
     setup::everything().await?;
     let mut tally = Tally::default();

@@ -36,7 +36,7 @@ pub mod webhook;
 pub mod worker;
 pub mod world;
 
-/// A port of the loopback interface that nobody listens at now.
+/// A port of the loopback interface on which nobody listens now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

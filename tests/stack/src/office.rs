@@ -1,4 +1,4 @@
-//! A law office that works in Odoo and talks in Matrix: all parts, joined.
+//! A law office that works in Odoo and talks in Matrix: all parts together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ pub struct Office {
     pub admin: Client,
     pub site: Site,
     pub synapse: Synapse,
-    /// The account that speaks for Odoo.
+    /// The account that Odoo uses.
     pub bot: User,
-    /// A person who reads along in Matrix.
+    /// A person who reads the rooms in Matrix.
     pub lawyer: User,
     /// The password of both.
     pub matrix_password: &'static str,

@@ -1,4 +1,4 @@
-//! Stands between a program and PostgreSQL and spoils what passes: refuses statements, loses answers, falls silent.
+//! Sits between a program and PostgreSQL and does harm: refuses statements, loses answers, falls silent.
 //!
 //! It reads the wire protocol as far as it must: where a message ends, and which statement it runs.
 
@@ -250,7 +250,7 @@ impl<'a> Connection<'a> {
             if self.unanswered == 0 && self.refusal.is_some() {
                 continue;
             }
-            // Waits for either side. A client whose refusal is due is not heard before it has it.
+            // Waits for either side. A client whose refusal is due is not read from before it has it.
             let read = tokio::select! {
                 read = self.client.read_buf(&mut up), if self.refusal.is_none() => read?,
                 read = self.server.read_buf(&mut down) => {

@@ -1,4 +1,4 @@
-//! Which tests run side by side. What is timed runs alone, or it would measure its neighbours.
+//! Which tests run side by side. A test that measures time runs alone, or it would measure its neighbours.
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,6 +1,6 @@
-//! What each test of the worker stands on: a database with the contract, a worker role with its grants, a backend, and the
-//! double of the homeserver.
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose footing gives way must panic there")]
+//! What each test of the worker starts from: a database with the contract, a worker role with its grants, a backend,
+//! and the double of the homeserver.
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose set-up fails must panic there")]
 
 use std::{
     collections::{HashMap, HashSet},
@@ -177,7 +177,7 @@ impl World {
             .collect()
     }
 
-    /// Looks at the database until `sql`, which gives one boolean, says true.
+    /// Queries the database until `sql`, which returns one boolean, is true.
     pub async fn until(&self, sql: &str) {
         self.until_within(sql, PATIENCE).await;
     }
@@ -237,7 +237,7 @@ impl World {
         assert_eq!(finals.len(), ids.len());
         let events = self.homeserver.events();
         let distinct: HashSet<_> = events.iter().map(|event| &event.txn_id).collect();
-        assert_eq!(distinct.len(), events.len(), "a message stands twice in its room");
+        assert_eq!(distinct.len(), events.len(), "a message appears twice in its room");
         let (delivered, failed): (Vec<_>, Vec<_>) = log.iter().partition(|row| row.status == "ok");
         assert_eq!(delivered.len(), events.len(), "ok rows against events; failed: {failed:?}");
     }

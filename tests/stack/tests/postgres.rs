@@ -1,4 +1,4 @@
-//! The throw-away PostgreSQL that all other tests stand on.
+//! The throw-away PostgreSQL that all other tests use.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

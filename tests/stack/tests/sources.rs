@@ -1,4 +1,4 @@
-//! What documents promise about the sources is true.
+//! What documents say about the sources is true.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::{
@@ -32,7 +32,7 @@ fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// What stands in backticks in a document, outside its blocks of code.
+/// What is in backticks in a document, outside its blocks of code.
 fn quoted(document: &str) -> Vec<String> {
     let text: String = document.split("```").step_by(2).collect();
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -112,14 +112,14 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 #[test]
-fn no_import_runs_up_the_floors() {
+fn no_module_imports_one_from_a_higher_floor() {
     let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
     for (path, source) in files("src", &["rs"]) {
         let own = path.split(['/', '.']).nth(1).unwrap();
         let own_floor = floor(own).unwrap_or_else(|| panic!("{path}: {own} has no floor in {}", file!()));
         for known in imports(&source).into_iter().filter(|known| known != own) {
             let below = floor(&known).is_some_and(|floor| floor < own_floor);
-            assert!(below, "{path} names crate::{known}, which does not stand below it");
+            assert!(below, "{path} names crate::{known}, which is not below it");
         }
     }
 }
@@ -160,7 +160,7 @@ fn first_word(text: &str) -> Option<String> {
 }
 
 #[test]
-fn each_outside_thing_is_named_in_one_place() {
+fn each_outside_library_is_named_in_one_place() {
     for (word, places) in [
         ("tokio_postgres", &["src/store"][..]),
         ("deadpool_postgres", &["src/store"]),

@@ -1,4 +1,4 @@
-//! The homeserver behaves as the tests that stand on it take for granted.
+//! The homeserver behaves as other tests assume.
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 use stack::synapse::{Options, Synapse};
@@ -20,7 +20,7 @@ async fn a_message_is_seen_by_the_other_member() {
 }
 
 #[tokio::test]
-async fn an_admin_takes_the_limits_off_a_bot() {
+async fn an_admin_exempts_a_bot_from_the_limits() {
     let synapse = Synapse::start(Options::default()).await.unwrap();
     let admin = synapse.register("admin", "secret admin", true).await.unwrap();
     let bot = synapse.register("bot", "secret bot", false).await.unwrap();

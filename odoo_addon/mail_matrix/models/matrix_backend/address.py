@@ -15,7 +15,7 @@ _TIMEOUTS = {"connect_timeout": 3, "read_timeout": 4, "total_timeout": 5}
 
 
 class MatrixBackend(models.Model):
-    """The address of the client API, where another one was entered.
+    """Finds the address of the client API when another address was entered.
 
     Many servers are named example.org and serve the API at matrix.example.org; the file
     /.well-known/matrix/client says where. Others paste the path of the API as well.
@@ -33,7 +33,7 @@ class MatrixBackend(models.Model):
                     return None
                 if url != self.homeserver_url and not self._homeserver_url_problem(url):
                     with suppress(MatrixError):
-                        # The token stays here: nobody has agreed to this server yet.
+                        # Without the token: nobody has agreed to this server yet.
                         self._asker(url).versions()
                         return url
         return None
@@ -48,8 +48,8 @@ class MatrixBackend(models.Model):
             yield url.rstrip("/")
 
     def _published_addresses(self):
-        """Yield the addresses that the server publishes, as it was entered and on the
-        standard port of its name."""
+        """Yield the addresses that the server publishes at the address entered and at
+        the standard port of its name."""
         parts = urlsplit(self.homeserver_url)
         origins = [f"{parts.scheme}://{parts.netloc}", f"https://{parts.hostname}"]
         for origin in dict.fromkeys(origins):

@@ -8,15 +8,15 @@ from odoo.exceptions import UserError
 
 
 class MatrixBackend(models.Model):
-    """The file with which a homeserver learns that it sends events to Odoo."""
+    """The registration file, which makes a homeserver send events to Odoo."""
 
     _inherit = "matrix.backend"
 
     def action_download_registration(self):
-        """Ask who the account is, then give the file to download."""
+        """Ask the homeserver which account this is, then download the file."""
         self.ensure_one()
         self.check_access("write")
-        # With all rights: nobody enters it.
+        # With all rights: no user may write this field.
         self.sudo().inbound_account = self._client().whoami()["user_id"]
         return {
             "type": "ir.actions.act_url",
@@ -57,11 +57,12 @@ class MatrixBackend(models.Model):
         )
 
     def _appservice_suffix(self):
-        """Return what tells this backend from those of other Odoos."""
+        """Return what distinguishes this backend from those of other databases."""
         parameters = self.env["ir.config_parameter"].sudo()
         database = parameters.get_param("database.uuid", "")
         return f"{database[:8]}-{self.id}"
 
     def _appservice_token(self, secret):
-        """Return the token that Odoo could speak with. It does not: it is not kept."""
+        """Return the ``as_token``, which the file must have. Odoo never uses or keeps
+        it."""
         return hmac.new(secret.encode(), b"as_token", hashlib.sha256).hexdigest()

@@ -7,14 +7,14 @@ from odoo.tools.sql import index_exists
 
 from ...tools import content, migrations, words
 
-# Others see that there is a backend and its name.
+# Other users see only that there is a backend, and its name.
 _MANAGER = "mail_matrix.group_matrix_manager"
 
 _ONE_ACTIVE = "matrix_backend_one_active_per_company"
 
 
 class MatrixBackend(models.Model):
-    """A homeserver and the account there that speaks for Odoo."""
+    """A homeserver, and the account there that Odoo uses."""
 
     _name = "matrix.backend"
     _description = "Matrix Backend"
@@ -81,14 +81,14 @@ class MatrixBackend(models.Model):
         readonly=True,
         default=1,
         copy=False,
-        help="Counted by the database at each change that the worker must see.",
-        # Whoever writes a high number here would hide every later change from workers.
+        help="Increased by the database at each change that the worker must see.",
+        # A high number written here would hide every later change from the workers.
         groups=fields.NO_ACCESS,
     )
     configured_at = fields.Datetime(
         readonly=True,
         copy=False,
-        help="When the address or the token was set last; noted by the database.",
+        help="When the address or the token was last changed. Written by the database.",
         groups=_MANAGER,
     )
     notify_chatter = fields.Boolean(
@@ -113,7 +113,7 @@ class MatrixBackend(models.Model):
     )
 
     def init(self):
-        """Make the contract's tables, for which this model's own table must exist."""
+        """Create the contract's tables, which refer to this model's own table."""
         migrations.apply(self.env.cr)
         # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, _ONE_ACTIVE):
@@ -168,7 +168,7 @@ class MatrixBackend(models.Model):
             elif vals["is_active"]:
                 self.browse()._refuse_second_active(company_id)
         backends = super().create(vals_list)
-        # Odoo 18 asks nobody about the groups of fields here.
+        # Odoo 18 does not check the groups of fields here.
         if any(backend.config_version != 1 for backend in backends.sudo()):
             raise AccessError(self.env._("Only the database counts the changes."))
         self.env.registry.clear_cache()
@@ -182,7 +182,7 @@ class MatrixBackend(models.Model):
                     backend._refuse_second_active(company_id)
         result = super().write(self._tidy(vals))
         if "company_id" in vals:
-            # Odoo asks before the write only, of the company before.
+            # Odoo checks access only before the write, against the previous company.
             self.check_access("write")
         self.env.registry.clear_cache()
         return result
@@ -203,7 +203,7 @@ class MatrixBackend(models.Model):
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_waiting(self):
-        """The database refuses it too, in words that help nobody."""
+        """The database refuses it too, but with an error that helps nobody."""
         waiting = (
             self.env["matrix.outbox"]
             .sudo()
@@ -219,11 +219,11 @@ class MatrixBackend(models.Model):
             )
 
     def _refuse_second_active(self, company_id):
-        """Raise ValidationError if another backend than these speaks for the company.
+        """Raise ValidationError if another backend than these serves the company.
 
-        With two, nobody could tell which one speaks. Checked before the write, because
-        the index matrix_backend_one_active_per_company, which keeps what two
-        transactions at the same time could break, would speak first.
+        With two, it would be unclear which one sends. Checked before the write: after
+        it, the index matrix_backend_one_active_per_company, which stops two
+        transactions at the same time, would raise its own error first.
         """
         twin = self._active_twin(company_id)
         if twin and company_id:
@@ -245,7 +245,7 @@ class MatrixBackend(models.Model):
             )
 
     def _active_twin(self, company_id):
-        """Return, with all rights, another backend that speaks for the company."""
+        """Return, with all rights, another backend that serves the company."""
         return self.sudo().search(
             [
                 ("id", "not in", self.ids),
@@ -257,7 +257,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _tidy(self, vals):
-        """Return ``vals`` without the blanks and last slash of pasted text."""
+        """Return ``vals`` without blanks and a last slash left over from pasting."""
         vals = dict(vals)
         for name in ("homeserver_url", "default_room_id"):
             if isinstance(vals.get(name), str):
@@ -302,15 +302,15 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _active_for(self, company):
-        """Return the backend that speaks for ``company``, with all rights, or none.
+        """Return the backend that serves ``company``, with all rights, or none.
 
-        It is the company's own, else the one that serves all.
+        It is the company's own, else the one that all companies share.
         """
         return self.sudo().browse(self._active_id_for(company.id or False))
 
     @api.model
     def _active_for_record(self, record):
-        """Return the backend that speaks for the company of ``record``, or none."""
+        """Return the backend that serves the company of ``record``, or none."""
         has_company = "company_id" in record._fields
         company = record.company_id if has_company else self.env["res.company"]
         backend_id = self.env["matrix.outbox"]._once(
@@ -319,6 +319,7 @@ class MatrixBackend(models.Model):
         return self.sudo().browse(backend_id)
 
     def _message_type(self, event_type):
-        """Return the ``msgtype`` of this event: ``m.text`` unless told otherwise."""
+        """Return the ``msgtype`` of this event: ``m.text`` unless another one is
+        set."""
         name = f"message_type_{event_type}"
         return (self[name] if name in self._fields else None) or "m.text"

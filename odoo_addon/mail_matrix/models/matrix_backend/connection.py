@@ -10,18 +10,18 @@ from ...tools.matrix_error import ExplainedError, MatrixError
 
 
 class _NoHomeserver(ExplainedError):
-    """No homeserver answers at the address; it may be another one's."""
+    """No homeserver answers at this address; it may be at another one."""
 
 
 class MatrixBackend(models.Model):
-    """What a person asks the homeserver for, and waits for."""
+    """Requests to the homeserver that a person waits for."""
 
     _inherit = "matrix.backend"
 
     def _client(self, **timeouts):
         """Return the client of this account. Raises UserError without a token.
 
-        :param timeouts: those of MatrixClient, where others are wanted
+        :param timeouts: those of MatrixClient, to override its defaults
         """
         self.ensure_one()
         return MatrixClient(
@@ -29,8 +29,7 @@ class MatrixBackend(models.Model):
         )
 
     def action_test_connection(self):
-        """Note on the form whether the account can be used, and what stands in the way
-        if not."""
+        """Test the account; the form then shows the result, and what to fix."""
         self.ensure_one()
         self.check_access("write")
         try:
@@ -90,7 +89,7 @@ class MatrixBackend(models.Model):
 
         Raises UserError with the reason where the account cannot be used.
         """
-        # Without the token first: it is for homeservers only.
+        # Without the token first: only a homeserver may see it.
         try:
             versions = MatrixClient(
                 self.env, self.homeserver_url, verify_ssl=self.verify_ssl
@@ -101,7 +100,7 @@ class MatrixBackend(models.Model):
         whoami = client.whoami()
         account, device = whoami["user_id"], whoami.get("device_id")
         server = None
-        # Told by the federation API, which need not stand at this address.
+        # From the federation API, which may be at another address.
         with contextlib.suppress(MatrixError):
             server = client.server_version()
         found = {
@@ -158,8 +157,8 @@ class MatrixBackend(models.Model):
 def notification(kind, title, text, following=None):
     """Return the action that shows ``text`` for a moment.
 
-    Afterwards the form reads its record again, on which the result stands, unless
-    another action is ``following``.
+    The form then reloads its record, which holds the result, unless another action is
+    ``following``.
     """
     return {
         "type": "ir.actions.client",

@@ -7,14 +7,14 @@ from odoo.tools import SQL, babel_locale_parse, format_datetime, formatLang
 
 from ...tools import words
 
-# Counting goes no further: a long queue must not make a screen slow.
+# Counting stops here: a long queue must not make a screen slow.
 COUNT_AT_MOST = 10_000
 
 _MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class MatrixBackend(models.Model):
-    """How the backend is: what waits, since when, and who could send it."""
+    """The backend's health: what waits, since when, and whether a worker runs."""
 
     _inherit = "matrix.backend"
 
@@ -74,8 +74,8 @@ class MatrixBackend(models.Model):
     def _read_state(self):
         """Return by id what the workers know of these backends, and what waits.
 
-        A state that was seen with another configuration says nothing any more. Workers
-        write one where something is wrong: a backend without one that delivers is well.
+        Workers write a state only when something is wrong: a backend without one that
+        has delivered within a day is healthy.
         """
         rows = self.env.execute_query_dict(
             SQL(
@@ -100,7 +100,7 @@ class MatrixBackend(models.Model):
                     ) AS bounded
                 ) AS w
                 LEFT JOIN LATERAL (
-                    -- where nothing waits, there is nothing to walk through
+                    -- no search where nothing waits
                     SELECT queued_at FROM matrix_outbox
                     WHERE w.waiting > 0 AND backend_id = b.id ORDER BY id LIMIT 1
                 ) AS o ON true
@@ -154,7 +154,7 @@ class MatrixBackend(models.Model):
     @api.depends_context("uid")
     def _compute_delivered(self):
         since = self.env.cr.now() - timedelta(days=1)
-        # What is held will be sent: it has not failed yet, as in the Overview.
+        # As in the Overview: a held message has not failed, since it will be sent.
         groups = self.env["matrix.log"]._read_group(
             [
                 ("backend_id", "in", self.ids),
@@ -187,7 +187,7 @@ class MatrixBackend(models.Model):
         return self._open_log("failed")
 
     def _open_log(self, outcome):
-        """Open what the button has counted."""
+        """Open the list of what the button counts."""
         action = self._open("mail_matrix.matrix_log_action")
         action["context"] = {
             f"search_default_{outcome}": 1,

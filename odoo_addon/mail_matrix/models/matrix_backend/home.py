@@ -4,7 +4,7 @@ from odoo.tools import SQL
 
 
 class MatrixBackend(models.Model):
-    """The database that a backend belongs to: a copy of it must not speak as it does.
+    """The database that a backend belongs to: a copy of it must not send.
 
     The column database_identity is unknown to the ORM: the database sets it when the
     row is made, and nobody may write it but action_use_here().
@@ -37,7 +37,7 @@ class MatrixBackend(models.Model):
             backend.is_elsewhere = backend._origin.id in elsewhere
 
     def action_use_here(self):
-        """Let this database send, after it was moved from where it was."""
+        """Let this database send, after it was moved here."""
         self.ensure_one()
         self.check_access("write")
         self.env.cr.execute(
@@ -53,7 +53,7 @@ class MatrixBackend(models.Model):
 
     def _client(self, **timeouts):
         """Return the client of this account, unless it belongs to another database."""
-        # With all rights: others than managers use the account too.
+        # With all rights: the account is not used by managers only.
         if self.sudo().is_elsewhere:
             raise UserError(
                 self.env._(

@@ -12,24 +12,24 @@ _PATHS = {"follow": "inbound", "appservice": "appservice"}
 
 
 class MatrixBackend(models.Model):
-    """What people write in rooms comes into the chatter, if the backend asks for it."""
+    """Shows what people write in rooms in the chatter, if the backend says so."""
 
     _inherit = "matrix.backend"
 
     inbound_mode = fields.Selection(
         [
             ("none", "No"),
-            ("follow", "Yes: the worker reads it and hands it over to Odoo"),
+            ("follow", "Yes: the worker reads them and passes them on to Odoo"),
             (
                 "appservice",
-                "Yes: the homeserver sends it to Odoo (application service)",
+                "Yes: the homeserver sends them to Odoo (application service)",
             ),
         ],
         string="Messages from Rooms",
         default="none",
         copy=False,
         groups=_MANAGER,
-        help="Whether what people write in the rooms of records stands in the chatter.",
+        help="Whether what people write in a record's room appears in its chatter.",
     )
     inbound_url = fields.Char(
         string="Address of Odoo",
@@ -38,7 +38,7 @@ class MatrixBackend(models.Model):
         readonly=False,
         copy=False,
         groups=_MANAGER,
-        help="Where the homeserver, or the worker, reaches Odoo.",
+        help="Address at which the homeserver, or the worker, reaches Odoo.",
     )
     inbound_file_mb = fields.Integer(
         string="Largest File (MB)",
@@ -46,7 +46,7 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
         help="Files from rooms up to this size are attached to the note. 0: none.",
     )
-    # Of the application service; Test Connection and the registration file find it.
+    # The account's Matrix ID, found by Test Connection and the registration file.
     inbound_account = fields.Char(readonly=True, copy=False, groups=_MANAGER)
     inbound_secret_sealed = fields.Char(groups=fields.NO_ACCESS, copy=False)
 
@@ -106,15 +106,15 @@ class MatrixBackend(models.Model):
         return result
 
     def _renew_inbound_secret(self):
-        """Make a secret that only the new feed gets; none where nothing comes in."""
-        # With all rights: nobody may name this column.
+        """Create a secret for the new feed; remove it where nothing comes in."""
+        # With all rights: no user has access to this column.
         for backend in self.sudo():
             is_on = backend.inbound_mode in _PATHS
             secret = is_on and self._seal(secrets.token_urlsafe(32))
             backend.inbound_secret_sealed = secret
 
     def _inbound_secret(self):
-        """Return the secret that the feed shows, or None where there is none."""
+        """Return the secret that the feed must send, or None where there is none."""
         sealed = self.sudo().inbound_secret_sealed
         try:
             return tokens.unseal(sealed) if sealed else None
@@ -122,9 +122,9 @@ class MatrixBackend(models.Model):
             return None
 
     def _knows_inbound_secret(self, shown):
-        """Whether ``shown`` is the secret. It takes the same time for any other."""
+        """Whether ``shown`` is the secret, compared in constant time."""
         secret = self._inbound_secret()
-        # Where there is none, as long is spent on one that nobody knows.
+        # Without a secret, a random one is compared, so that it takes as long.
         right = (secret or secrets.token_urlsafe(32)).encode()
         same = hmac.compare_digest(right, shown.encode("utf-8", "replace"))
         return bool(secret) and same

@@ -8,7 +8,7 @@ _MANAGER = "mail_matrix.group_matrix_manager"
 
 
 class MatrixBackend(models.Model):
-    """Messages that wait at a backend which was turned off move to the one in charge.
+    """Moves messages that wait at a backend that was turned off to the active one.
 
     Like Discard, and unlike business transactions, this changes rows of the outbox.
     """
@@ -26,13 +26,13 @@ class MatrixBackend(models.Model):
             backend.is_stranded = not backend.is_active and backend.oldest_queued_at
 
     def action_move_waiting(self):
-        """Let the backends of today send what waits here, in its order.
+        """Let the backends that are active now send what waits here, in order.
 
         The rows keep their ids, so they go before what was queued since. Both lanes of
-        a room are locked and their epochs raised: no worker holds one, and one that
-        held it before and comes back is fenced. A first message that has failed takes
-        what it has been through with it, but not since when: the new account's rooms
-        begin with a clean record.
+        a room are locked and their epochs raised: no worker has leased one, and a
+        worker that had and comes back is fenced. A first message that has failed keeps
+        its attempts and its error, but not the time of its first failure: the new
+        account's rooms begin with a clean record.
         """
         self.ensure_one()
         self.env["matrix.log"]._check_manager()
@@ -78,10 +78,11 @@ class MatrixBackend(models.Model):
     def _let_look_before_sending(self, backend_ids):
         """Make workers read these backends again, as if they had been set up now.
 
-        What was tried at the old backend may stand in its room, and the new account's
-        homeserver does not know those transaction ids: the worker looks for it first.
-        The state belongs to the configuration of before: it keeps a worker that has
-        read that one already from taking the moved messages with it.
+        A message that the old backend tried may already be in its room, and the new
+        account's homeserver does not know its transaction id: ``configured_at`` makes
+        the worker search the room first. The state written here is for the previous
+        configuration: it stops a worker that still uses that one from sending the moved
+        messages without the search.
         """
         if not backend_ids:
             return
@@ -104,7 +105,7 @@ class MatrixBackend(models.Model):
     def _move_targets(self):
         """Return (model, id, backend id) for each record that messages here are about.
 
-        Raises UserError where no other backend speaks for one of them.
+        Raises UserError where no other backend serves one of them.
         """
         self.env.cr.execute(
             """
@@ -188,7 +189,7 @@ class MatrixBackend(models.Model):
                 JOIN locked AS new ON new.lane = pair.new_lane
                 LEFT JOIN moving AS head ON head.id = old.head_id
                     AND head.new_lane = pair.new_lane
-                    -- A message that the new lane is held at keeps its own history.
+                    -- A message that holds up the new lane keeps its own history.
                     AND NOT EXISTS (
                         SELECT FROM matrix_outbox AS o
                         WHERE o.id = new.head_id AND o.lane = new.lane
@@ -204,7 +205,7 @@ class MatrixBackend(models.Model):
                     head_id = COALESCE(free.head_id, l.head_id),
                     attempts = CASE WHEN free.head_id IS NULL THEN l.attempts
                         ELSE free.attempts END,
-                    -- That its failed row stands in the log already.
+                    -- Set, because its failed row is in the log already.
                     first_failed_at = CASE WHEN free.head_id IS NULL
                         THEN first_failed_at
                         WHEN has_failed THEN now() AT TIME ZONE 'UTC' END,
@@ -212,7 +213,7 @@ class MatrixBackend(models.Model):
                         ELSE free.last_error END
                 FROM free WHERE l.lane = free.new_lane
             ), followed AS (
-                -- What is edited later is edited by the account that sends it now.
+                -- The account that sends a message now also sends its edits.
                 UPDATE matrix_mirror AS m SET backend_id = moving.backend_id
                 FROM moving JOIN free USING (lane, new_lane)
                 WHERE m.txn_id = moving.txn_id

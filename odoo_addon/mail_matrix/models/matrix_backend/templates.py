@@ -4,7 +4,7 @@ _PREFIX = "template_"
 
 
 class MatrixBackend(models.Model):
-    """The texts of the events, those of other addons too."""
+    """The texts of all events, including those of other addons."""
 
     _name = "matrix.backend"
     _inherit = ["matrix.backend", "matrix.text.mixin"]
@@ -14,11 +14,11 @@ class MatrixBackend(models.Model):
     )
 
     def _compute_text_problems(self):
-        """Name the invalid texts wherever they are written: this is where one looks."""
+        """List the invalid texts of all models: this is where people look."""
         self.text_problems = "\n".join(self._matrix_invalid_texts()) or False
 
     def _register_hook(self):
-        """Name what an upgrade made invalid, when all addons are there to judge by."""
+        """Log the texts that an upgrade made invalid, once all addons are loaded."""
         super()._register_hook()
         if self.pool.updated_modules:
             self._matrix_log_invalid_texts()
@@ -55,6 +55,6 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _template_models(self):
-        """Return the models whose events these texts tell."""
+        """Return the models whose events these texts describe."""
         names = self.env.registry.descendants(["matrix.event.mixin"], "_inherit")
         return [name for name in sorted(names) if not self.env[name]._abstract]

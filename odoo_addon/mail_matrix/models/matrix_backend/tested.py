@@ -73,7 +73,7 @@ class MatrixBackend(models.Model):
             )
 
     def _write_test(self, **values):
-        """Replace the result of the test before by this one."""
+        """Replace the previous test's result with this one."""
         names = ("problem", "account", "device", "server", "specification", "warnings")
         self.write(
             {

@@ -100,7 +100,7 @@ class MatrixBackend(models.Model):
             )
         result = super().write(vals)
         if sealed:
-            # An empty write is checked by nobody, and sudo() below would pass it.
+            # Odoo does not check an empty write, and sudo() below would let it pass.
             self.check_access("write")
             self._store_sealed(sealed)
         if elsewhere:
@@ -109,7 +109,8 @@ class MatrixBackend(models.Model):
 
     def _reveals_token(self, url, verify_ssl):
         """Whether these values would show the stored token to another server."""
-        # With all rights: others may not read the address; who may write is told later.
+        # With all rights: users may not read the address. Write access is checked
+        # later.
         now = self.sudo()
         return (now.verify_ssl and not verify_ssl) or (
             _origin(now.homeserver_url) != _origin(url)
@@ -120,7 +121,7 @@ class MatrixBackend(models.Model):
         self._store_sealed(False)
 
     def _store_sealed(self, sealed):
-        # With all rights: nobody may name this column.
+        # With all rights: no user has access to this column.
         self.sudo().write({"token_sealed": sealed})
 
     @api.model
@@ -141,7 +142,7 @@ class MatrixBackend(models.Model):
     def _token(self):
         """Return the token for a call that a person waits for. Raises UserError."""
         self.ensure_one()
-        # With all rights: nobody may read this column.
+        # With all rights: no user may read this column.
         sealed = self.sudo().token_sealed
         if not sealed:
             raise UserError(
@@ -183,7 +184,7 @@ class MatrixBackend(models.Model):
 
 
 def _origin(url):
-    """Return scheme, host and port of ``url``; of what is none, the text itself."""
+    """Return scheme, host and port of ``url``, or ``url`` itself if it is not a URL."""
     try:
         parts = urlsplit((url or "").strip())
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

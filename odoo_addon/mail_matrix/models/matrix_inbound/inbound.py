@@ -18,9 +18,9 @@ _ONCE = "matrix_inbound_backend_event_key"
 class MatrixInbound(models.Model):
     """What came in from rooms, each event once, and what became of it.
 
-    The worker and the homeserver hand over an event again when they do not know whether
-    it arrived: its row is the proof that it did. Numbers of messages and records are no
-    foreign keys, since what they name may go.
+    The worker and the homeserver send an event again when they do not know whether it
+    arrived: its row proves that it did. The ids of messages and records are not foreign
+    keys, since what they name may be deleted.
     """
 
     _name = "matrix.inbound"
@@ -64,7 +64,7 @@ class MatrixInbound(models.Model):
     reaction = fields.Char(readonly=True)
     is_redacted = fields.Boolean(string="Deleted in Matrix", readonly=True)
     error = fields.Char(readonly=True)
-    # Of what failed only, to try it again.
+    # Kept for failed events only, to try them again.
     event = fields.Json(readonly=True, groups=fields.NO_ACCESS)
 
     @api.depends("res_model", "res_id")
@@ -89,14 +89,14 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _ingest(self, backend, events, names):
-        """Take over ``events``, as they came, for ``backend``.
+        """Process ``events`` in the order received, for ``backend``.
 
-        One that fails is logged and holds up no other. What is wrong with the database
-        is raised: then all of them come again.
+        An event that fails is logged and does not hold up the others. Errors of the
+        database are raised, so that all events are sent again.
 
         :param names: display names by Matrix ID, where they are known
         """
-        # A request that nobody logged in for has no user, and Odoo asks who writes.
+        # A request without a login has no user, but writing needs one.
         inbound_events = self.with_user(SUPERUSER_ID).with_context(matrix_names=names)
         account = self._account_of(backend)
         for raw in events:
@@ -106,7 +106,7 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _account_of(self, backend):
-        """Return the Matrix ID of the account: what it says came from here."""
+        """Return the Matrix ID of the account: its own messages came from Odoo."""
         status = self.env["matrix.backend.status"].sudo()
         found = status.search([("backend_id", "=", backend.id)], limit=1)
         return found.matrix_user_id or backend.sudo().inbound_account
@@ -172,7 +172,7 @@ class MatrixInbound(models.Model):
 
     @api.autovacuum
     def _gc_inbound(self):
-        """Forget what the log has forgotten."""
+        """Delete rows that are older than the log."""
         days = self.env["matrix.log"]._retention_days()
         if not days:
             return

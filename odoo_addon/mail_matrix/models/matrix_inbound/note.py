@@ -8,12 +8,12 @@ from odoo import api, models
 from ...tools import inbound, inbound_html
 
 _QUOTED = 120
-# An event may say of itself that it is older: this long is believed.
+# An event states its own time: up to this age, that is believed.
 _OLDEST = timedelta(days=30)
 
 
 class MatrixInbound(models.Model):
-    """A message of a room is a note, and follows what becomes of it there."""
+    """Turns a message from a room into a note, and applies its edits and redaction."""
 
     _inherit = "matrix.inbound"
 
@@ -55,7 +55,7 @@ class MatrixInbound(models.Model):
         record._message_update_content(message, body=body, strict=False)
 
     def _follow_redaction(self, record, event):
-        # Whoever may take a message out of a room: the homeserver has judged it.
+        # By anybody: the homeserver has already checked who may redact it.
         gone = self._row_of(self.backend_id, event.target)
         if not gone or gone.is_redacted:
             return
@@ -79,7 +79,7 @@ class MatrixInbound(models.Model):
             )
 
     def _follow_reaction(self, record, event):
-        """Nothing more is to do: the delivery shows the reactions to its event."""
+        """Nothing to do: the delivery shows the reactions to its event."""
 
     def _message(self):
         return self.env["mail.message"].browse(self.message_id or 0).exists()
@@ -94,8 +94,8 @@ class MatrixInbound(models.Model):
     def _as_author(self, record, sender):
         """Return ``record`` with all rights, in the name of ``sender``.
 
-        It is nobody's access to the record: the room is where it was written. Nothing
-        of it goes to a room again, and nobody becomes a follower.
+        All rights, because whoever may write in the room needs no access to the record.
+        The note is not posted in a room again, and nobody becomes a follower.
         """
         author = self._user_of(sender) or self.env.ref("mail_matrix.user_matrix_bot")
         record = self.env["matrix.outbox"]._in_language_of(record, record)
@@ -131,7 +131,7 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _name_of(self, sender):
-        """Return how a sender is called in Matrix; it proves nothing of him."""
+        """Return a sender's display name in Matrix, which proves nothing."""
         names = self.env.context.get("matrix_names") or {}
         name = names.get(sender)
         if not name:
@@ -141,9 +141,9 @@ class MatrixInbound(models.Model):
         return inbound.sender_name(name, sender)
 
     def _answered(self, record, event):
-        """Return the message of the chatter that is answered, or none, and its words.
+        """Return the chatter message that is answered, or none, and its text.
 
-        What is no message of the chatter, such as an event, has words only.
+        What is not a chatter message, such as an event, has a text only.
         """
         nothing = self.env["mail.message"]
         if not event.target:
@@ -156,8 +156,8 @@ class MatrixInbound(models.Model):
                 return nothing, None
             mirrors = self.env["matrix.mirror"].sudo()
             domain = [("txn_id", "=", delivery["txn_id"])]
-            told = mirrors.search(domain, limit=1)
-            message = nothing.browse(told.message_id or 0).exists()
+            mirror = mirrors.search(domain, limit=1)
+            message = nothing.browse(mirror.message_id or 0).exists()
             if not message:
                 return nothing, _quoted(delivery["payload"])
         if (message.model, message.res_id) != (record._name, record.id):

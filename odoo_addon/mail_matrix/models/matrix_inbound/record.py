@@ -1,21 +1,22 @@
 from odoo import api, models
 from odoo.tools import SQL
 
-# Who shares one room among more records than this gets the answers in the first ones.
+# If more records than this share one room, only the first ones can get answers.
 _MAX_RECORDS = 100
 
 
 class MatrixInbound(models.Model):
-    """Which record hears what is said in a room."""
+    """Finds the record that receives what is written in a room."""
 
     _inherit = "matrix.inbound"
 
     @api.model
     def _record_of(self, backend, event):
-        """Return the record that hears ``event``, with all rights, or None.
+        """Return the record that receives ``event``, with all rights, or None.
 
-        What refers to a delivery or to a note goes where that one is. Else it is the
-        record that receives replies, and of several that do not say so the first one.
+        An event that refers to a delivery or a note goes to the record of that. Any
+        other goes to the room's record that is marked to receive replies, or without
+        such a mark to the first one.
         """
         records = self._records_of_room(backend, event.room_id)
         if not records:
@@ -33,7 +34,8 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _records_of_room(self, backend, room_id):
-        """Return the records that have this room, the one that hears of it first."""
+        """Return the records that have this room, the one that receives replies
+        first."""
         records = []
         for name in self._room_models():
             model = self.env[name].sudo().with_context(active_test=False)
@@ -67,9 +69,9 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _delivery(self, records, event_id):
-        """Return what of these records' messages became ``event_id``, or None.
+        """Return the delivery of these records that became ``event_id``, or None.
 
-        Found by the records, which the log has an index of.
+        Searched by record, because the log has an index on that.
         """
         about = SQL(", ").join(SQL("%s", (one._name, one.id)) for one in records)
         rows = self.env.execute_query_dict(

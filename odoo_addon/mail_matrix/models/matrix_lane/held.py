@@ -5,10 +5,10 @@ from ..matrix_backend.health import COUNT_AT_MOST, count_text
 
 
 class MatrixLane(models.Model):
-    """A room or person that takes no messages while others of the account do.
+    """A room or person that receives no messages while others of the account do.
 
-    The worker holds the lane at its first message and tries it again and again. Where
-    the whole backend cannot send, that is the trouble, and not the lanes'.
+    The worker stays at the lane's first message and tries it again and again. If the
+    whole backend cannot send, the backend is reported instead of its lanes.
     """
 
     _inherit = "matrix.lane"
@@ -18,7 +18,7 @@ class MatrixLane(models.Model):
         """Return the troubles of these backends' lanes, the longest first, and how many
         there are in all.
 
-        Does not read the outbox but for the lanes that it returns.
+        Reads the outbox only for the lanes that it returns.
         """
         rows = self._read_held(SQL("o.backend_id = ANY(%s)", backends.ids), limit)
         return [self._held_trouble(row) for row in rows], rows and rows[0]["total"] or 0
@@ -47,7 +47,8 @@ class MatrixLane(models.Model):
                         AND (s.config_version >= b.config_version
                             OR s.state = 'paused')
                     WHERE l.first_failed_at IS NOT NULL
-                        -- After an outage a lane has no time of its own to wait for.
+                        -- A lane that waits for its turn after an outage has no time of
+                        -- its own.
                         AND (l.retry_at IS NOT NULL
                             OR l.lease_until > now() AT TIME ZONE 'UTC')
                         AND COALESCE(s.state, 'ok') IN ('ok', 'rate_limited')

@@ -3,7 +3,7 @@ from odoo.tools import SQL
 
 
 class MatrixLane(models.Model):
-    """A room or person with waiting messages, and how far the worker is with it."""
+    """A room or person with waiting messages, and the worker's progress with it."""
 
     _name = "matrix.lane"
     _inherit = "matrix.about.mixin"
@@ -29,8 +29,8 @@ class MatrixLane(models.Model):
 
     @property
     def _table_query(self):
-        """The id and the record are the oldest message's. A lease in the past is
-        none."""
+        """The id and the record are those of the oldest message. An expired lease does
+        not count."""
         return SQL(
             """
             SELECT waits.*, oldest.res_model, oldest.res_id, lane.owner,
@@ -64,7 +64,7 @@ class MatrixLane(models.Model):
         return action
 
     def action_discard(self):
-        """Give up all that waits for these rooms; see matrix.outbox."""
+        """Discard everything that waits for these rooms; see matrix.outbox."""
         self.check_access("read")
         outbox = self.env["matrix.outbox"].search([("lane", "in", self.mapped("lane"))])
         return outbox.action_discard()

@@ -61,8 +61,8 @@ class MatrixLog(models.Model):
                 "again."
             ),
             "org.odoo.overtaken": self.env._(
-                "The room took later messages, but not this one. Look whether it is "
-                "missing there, then send it again: it will stand below the others."
+                "The room took later messages, but not this one. Check whether it is "
+                "missing there, then send it again: it will appear below the others."
             ),
             "org.odoo.nothing_to_change": self.env._(
                 "Nothing: what was edited or deleted in Odoo had never reached the "

@@ -64,7 +64,7 @@ class MatrixLog(models.Model):
     def _compute_outcome(self):
         for row in self:
             row.outcome = row.status if row.is_final else "held"
-            if row.error_code in words.NOT_TOLD:
+            if row.error_code in words.NOT_POSTED:
                 row.outcome = "untold"
             elif row.error_code == words.ERROR_DISCARDED:
                 row.outcome = "discarded"

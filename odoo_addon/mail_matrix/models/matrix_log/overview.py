@@ -11,18 +11,18 @@ _HELD_SHOWN = 5
 
 
 class MatrixLog(models.Model):
-    """What the Overview says above its graph."""
+    """What the Overview shows above its graph."""
 
     _inherit = "matrix.log"
 
     @api.model
     def get_overview(self):
-        """Return the state of things as a dict; the counts as texts.
+        """Return what the Overview shows as a dict, with counts as texts.
 
         ``sent`` and ``failed`` count what this user may read of the last day.
         ``waiting``, ``oldest_queued_at``, ``waiting_by``, ``troubles`` (of backends),
-        ``held`` (rooms and people that take nothing) and ``held_beyond`` (how many more
-        of them there are) are for managers, False for others.
+        ``held`` (rooms and people that receive nothing) and ``held_beyond`` (how many
+        more of them there are) are for managers, False for others.
         """
         self.check_access("read")
         since = self.env.cr.now() - timedelta(hours=_HOURS)
@@ -51,7 +51,7 @@ class MatrixLog(models.Model):
 
     @api.model
     def _is_worker_missing(self):
-        """Whether messages could be waiting for a worker that does not run."""
+        """Whether messages could be waiting because no worker is running."""
         # With all rights: that nothing is sent concerns users of all companies.
         active = (
             self.env["matrix.backend"]

@@ -14,7 +14,7 @@ class MatrixLog(models.Model):
 
     @api.depends("matrix_event_id")
     def _compute_reactions(self):
-        # With all rights: who may read the delivery may know what became of it.
+        # With all rights: whoever may read the delivery may see the reactions to it.
         found = (
             self.env["matrix.inbound"]
             .sudo()

@@ -15,8 +15,8 @@ class MatrixLog(models.Model):
     def action_retry(self):
         """Queue the failed messages again under their old transaction ids.
 
-        A message that had arrived after all is not sent twice: the homeserver and the
-        worker know its id.
+        A message that did arrive is not sent twice: the homeserver or the worker
+        recognises its id.
         """
         self._check_manager()
         return self._retry()
@@ -41,9 +41,10 @@ class MatrixLog(models.Model):
 
     @api.model
     def _retry_sql(self, messages, readable):
-        """Return the statement that queues ``messages``, those that it has not yet.
+        """Return the statement that queues those of ``messages`` that were not queued
+        yet.
 
-        :param readable: those that may stand readable in an encrypted room
+        :param readable: those that may go to an encrypted room unencrypted
         """
         return SQL(
             """
@@ -59,7 +60,7 @@ class MatrixLog(models.Model):
             SELECT backend_id, event_type, CASE WHEN matrix_user_id IS NULL
                     THEN room_id END,
                 matrix_user_id, COALESCE(matrix_type, 'm.room.message'),
-                -- The consent of now, not that of the day when it was written.
+                -- The current consent, not that of the time when it was written.
                 content - %(unencrypted)s || CASE WHEN id = ANY(%(readable)s)
                     THEN jsonb_build_object(%(unencrypted)s, true) ELSE '{}' END,
                 txn_id, res_model, res_id, attachment_id, user_id,
@@ -75,8 +76,8 @@ class MatrixLog(models.Model):
         )
 
     def _split_by_consent(self):
-        """Return which of these may stand readable in an encrypted room, and which may
-        not be sent, because theirs is known to be encrypted."""
+        """Return which of these may be sent unencrypted to an encrypted room, and which
+        must not be sent, because their room is known to be encrypted."""
         readable = refused = self.browse()
         for message in self:
             record = None if message.matrix_user_id else message._room_record()
@@ -90,15 +91,15 @@ class MatrixLog(models.Model):
     def action_send_again(self):
         """Queue the failed messages as new ones, under new transaction ids.
 
-        They go to the room that their record has now, through the backend that it has
-        now: the old ones may be the reason why they failed. What that room must not
-        have is left out.
+        They go to their record's current room, through its current backend: the old
+        ones may be the reason why they failed. Messages that must not go to that room
+        are left out.
         """
         self._check_manager()
         left = Counter()
         rows = []
         messages = self._messages_to_requeue(left)
-        # What failed more than once is one message, in the place of its first line.
+        # A message that failed more than once is queued once, in its first place.
         latest = {message.txn_id: message for message in messages}
         for message in latest.values():
             try:
@@ -139,7 +140,7 @@ class MatrixLog(models.Model):
         backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
         row = self.env["matrix.outbox"]._row(backend, self.event_type, "", values)
         content = {**self.content, contents.MARKER: row["txn_id"]}
-        # The consent to stand readable is for one room.
+        # Consent to send unencrypted is for one room.
         content.pop(contents.UNENCRYPTED, None)
         if values.get("unencrypted"):
             content[contents.UNENCRYPTED] = True
@@ -170,7 +171,7 @@ class MatrixLog(models.Model):
         return {**values, **record._matrix_row_values(backend, room)}
 
     def _backend_now(self, record):
-        """Return the backend that speaks for this today. Raises UserError without one.
+        """Return the backend that serves this now. Raises UserError without one.
 
         :param record: the record whose room this is about, or None
         """
@@ -185,7 +186,7 @@ class MatrixLog(models.Model):
             raise UserError(
                 self.env._(
                     "The backend of these messages is not active, or was deleted, and "
-                    "no other one speaks for their company: %(backends)s. Activate one "
+                    "no other one serves their company: %(backends)s. Activate one "
                     "first.",
                     backends=own.name or "–",
                 )
@@ -205,11 +206,11 @@ class MatrixLog(models.Model):
         :param Counter left: what cannot is counted here, by the reason in plain words
         """
         self.browse().check_access("read")
-        # Rows that were deleted meanwhile are left out in silence.
+        # Rows that were deleted meanwhile are left out silently.
         found = self.exists()
         readable = found._filtered_access("read")
         self._leave(left, found - readable, self.env._("You may not read these."))
-        # With all rights: managers have none on what the worker writes but to read it.
+        # With all rights: managers may only read what the worker writes.
         rows = readable.sudo().sorted("id")
         retracted = self.env["matrix.mirror"]._retracted_among(rows.mapped("txn_id"))
         requeued = rows._requeued_ids()
@@ -245,8 +246,7 @@ class MatrixLog(models.Model):
         return rows
 
     def _requeued_ids(self):
-        """Return which of these were queued again: another row tells what became of
-        that."""
+        """Return which of these were queued again: another row has their outcome."""
         found = self.env.execute_query(
             SQL("SELECT log_id FROM matrix_requeue WHERE log_id = ANY(%s)", self.ids)
         )
@@ -287,7 +287,7 @@ class MatrixLog(models.Model):
 
     @api.model
     def _requeued_notification(self, queued, left):
-        """Say what was queued, and of what was not, how many and why.
+        """Report how many were queued, how many were not, and why.
 
         Raises UserError where nothing was queued.
         """

@@ -8,7 +8,7 @@ _BATCH = 10_000
 
 
 class MatrixLog(models.Model):
-    """Old deliveries go, a batch at a time."""
+    """Deletes old deliveries, one batch at a time."""
 
     _inherit = "matrix.log"
 

@@ -8,12 +8,13 @@ from ...tools import content as contents
 
 
 class MatrixMirror(models.Model):
-    """A message that was changed or deleted leaves so, or its room is told."""
+    """Applies an edit or deletion in the outbox if the message waits there, else in its
+    room."""
 
     _inherit = "matrix.mirror"
 
     def _follow_change(self):
-        """Tell the room what became of the message, if that is news."""
+        """Update the room, if what it has of the message is out of date."""
         self.ensure_one()
         backend = self.env["matrix.backend"].browse(self.backend_id).exists()
         if self.is_retracted or not backend.is_active:
@@ -36,7 +37,7 @@ class MatrixMirror(models.Model):
         return self.env["mail.message"].browse(self.message_id).exists()
 
     def _record(self):
-        """Return the record that told the message, or nothing."""
+        """Return the record in whose room the message was posted, or nothing."""
         model = self.env.get(self.res_model)
         if model is None or "matrix_mirror_chatter" not in model._fields:
             return None
@@ -44,7 +45,7 @@ class MatrixMirror(models.Model):
         return record.with_context(matrix_message_id=self.message_id)
 
     def _is_to_retract(self):
-        """Whether the message is gone, or nothing for this room any more."""
+        """Whether the message is gone, or must not be in this room any more."""
         message = self._message()
         if not message or message._filter_empty():
             return True
@@ -55,8 +56,8 @@ class MatrixMirror(models.Model):
         if (message.model, message.res_id) != (self.res_model, self.res_id):
             return True
         record = self._record()
-        notes_are_told = bool(record) and record.matrix_mirror_notes
-        return message._matrix_is_internal() and not notes_are_told
+        notes_are_posted = bool(record) and record.matrix_mirror_notes
+        return message._matrix_is_internal() and not notes_are_posted
 
     def _edited_rows(self, backend):
         """Return the row that tells the message as it is now, or None if it must not,
@@ -88,9 +89,9 @@ class MatrixMirror(models.Model):
                 self._log_withdrawn(waiting)
                 continue
             if waiting:
-                # It may have arrived without an answer: then the homeserver knows the
-                # transaction id and keeps the text until the redaction. Else it gets
-                # this instead of the text.
+                # The text may have arrived although no answer came: then the homeserver
+                # knows the transaction id and keeps the text until the redaction.
+                # Otherwise it gets this instead of the text.
                 waiting["attachment_id"] = None
                 self._put_back(waiting, self._blank_content(backend, txn_id))
             self._insert_change(self._redaction_row(backend, txn_id))
@@ -118,7 +119,7 @@ class MatrixMirror(models.Model):
             self.edit_txn_ids = [*(self.edit_txn_ids or ()), row["txn_id"]]
 
     def _insert_change(self, row):
-        # It tells of no message of its own, and is of use however late it comes.
+        # A change has no mirror of its own, and does not expire.
         row = {**row, "message_id": None, "expires_at": None}
         self.env["matrix.outbox"]._insert_rows([row])
 
@@ -132,7 +133,7 @@ class MatrixMirror(models.Model):
     def _take_waiting(self, txn_id):
         """Remove a message from the outbox and return its row, or None.
 
-        It is left alone in a lane that a worker holds: it may be on its way. What is
+        Left alone if a worker has leased its lane: it may be on its way. A row with
         ``is_doubtful`` may have been sent before, without an answer. A worker that lost
         its lease is fenced by the epoch.
         """
@@ -143,8 +144,8 @@ class MatrixMirror(models.Model):
                     self.env.cr.execute(sql, log_exceptions=False)
                 rows = self.env.cr.dictfetchall()
         except psycopg2.OperationalError:
-            # A worker wrote the lane meanwhile: it has the message. Odoo would run the
-            # whole request again, and the room can be told of the change as well.
+            # A worker has leased the lane meanwhile, and has the message. Odoo would
+            # run the whole request again; changing it in the room does as well.
             if self.env.cr.connection.closed:
                 raise
             return None
@@ -152,7 +153,7 @@ class MatrixMirror(models.Model):
         return rows[0] if rows else None
 
     def _lane_sql(self, txn_id):
-        # The lock below needs a row, which no worker may have made yet.
+        # The lock below needs a row, which may not exist yet.
         return SQL(
             """
             INSERT INTO matrix_lane (lane)
@@ -199,7 +200,7 @@ class MatrixMirror(models.Model):
         self.env["matrix.outbox"]._insert_rows([row], keep_ids=True)
 
     def _log_withdrawn(self, waiting):
-        """Log that a message will not leave, without its text: it was deleted."""
+        """Log that a message will not be sent, without its text: it was deleted."""
         failure = {
             **self._target(),
             "event_type": waiting["event_type"],

@@ -16,9 +16,10 @@ _WHERE = ("backend_id", "room_id", "res_model", "res_id")
 
 
 class MatrixMirror(models.Model):
-    """Which message of the chatter was told where, so that the room hears of changes.
+    """Which chatter message was posted where, so that its changes reach the room.
 
-    The numbers are no foreign keys: what they name may go before the room is told.
+    The ids are not foreign keys: what they name may be deleted before the room is
+    updated.
     """
 
     _name = "matrix.mirror"
@@ -36,9 +37,9 @@ class MatrixMirror(models.Model):
     res_model = fields.Char(string="Record Model", required=True)
     res_id = fields.Integer(string="Record ID", required=True)
     queued_at = fields.Datetime(string="Queued", required=True, index=True)
-    # Of the text that the room has: the same again is no news.
+    # Of the text that the room has, so that the same text is not sent as an edit.
     digest = fields.Char()
-    # The thread was merged into another one: what was told belongs to the old room.
+    # The thread was merged into another one: posts so far belong to the old room.
     is_moved = fields.Boolean(string="Thread Moved")
     # A list: the edits are events of their own.
     edit_txn_ids = fields.Json(string="Edits")
@@ -46,7 +47,7 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _remember(self, rows):
-        """Remember the rows of the outbox that tell a message of the chatter."""
+        """Remember the outbox rows that post chatter messages."""
         self.sudo().create(
             [
                 {
@@ -64,13 +65,14 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _digest(self, content):
-        """Return what is equal only for contents that say the same."""
+        """Return a digest that is equal only for contents that a reader sees as
+        equal."""
         said = changes.edit(content, "")["m.new_content"]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @api.model
     def _of(self, messages):
-        """Return what rooms were told of ``messages`` and still have."""
+        """Return the posts of ``messages`` that rooms still have."""
         return self.sudo().search(
             [("message_id", "in", messages.ids), ("is_retracted", "=", False)]
         )
@@ -95,7 +97,7 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _follow_requeued(self, requeued):
-        """Have queued again what was edited since it failed, as it is now.
+        """Update what was queued again and was edited since it failed.
 
         :param requeued: pairs of a row of the log and the row of the outbox that it is
             now, as far as that differs
@@ -114,9 +116,9 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _follow_changes(self):
-        """Queue what rooms are to hear of the messages that were changed.
+        """Queue the edits and redactions of the messages that were changed.
 
-        What a person wrote in Odoo must not fail because of Matrix.
+        Saving in Odoo must not fail because of Matrix.
         """
         noted = self.env.cr.precommit.data.pop(_CHANGED, None)
         outbox = self.env["matrix.outbox"]
@@ -150,19 +152,19 @@ class MatrixMirror(models.Model):
             self.env.transaction.clear()
             # Without the texts: an error of the database quotes the row.
             _logger.error(
-                "A change of a chatter message was not told and could not be logged: "
+                "A change to a chatter message was not sent and could not be logged: "
                 "matrix.mirror,%s (%s)",
                 self.id,
                 type(second_error).__name__,
             )
 
     def _target(self):
-        """Return the values of a row that goes where this was told."""
+        """Return the values of a row that goes where this was posted."""
         return {name: self[name] for name in _WHERE}
 
     @api.autovacuum
     def _gc_mirrors(self):
-        """Forget what the log has forgotten: the worker could not change it."""
+        """Delete rows older than the log: the worker could not change their events."""
         days = self.env["matrix.log"]._retention_days()
         if not days:
             return

@@ -6,16 +6,16 @@ from ...tools import words
 
 
 class MatrixOutbox(models.Model):
-    """A manager gives up messages that wait."""
+    """A manager discards waiting messages."""
 
     _inherit = "matrix.outbox"
 
     def action_discard(self):
         """Delete waiting messages and log them as failed, in one statement.
 
-        Messages of a room that a worker holds just now are left alone: they may be on
-        their way. The lock on the lane keeps a worker from taking it meanwhile, and the
-        next epoch fences a worker whose lease ran out and that comes back later.
+        Messages of a lane that a worker has leased are left alone: they may be on their
+        way. The lock on the lane keeps workers from leasing it meanwhile, and the next
+        epoch fences a worker whose lease ran out and that comes back later.
         """
         self.env["matrix.log"]._check_manager()
         self.check_access("read")
@@ -47,7 +47,7 @@ class MatrixOutbox(models.Model):
                 ), gone AS (
                     DELETE FROM matrix_outbox AS o USING free
                     WHERE o.id = ANY(%(ids)s) AND o.lane = free.lane
-                    -- Released leases have no end: this worker has vanished.
+                    -- A released lease has no end time, so this worker has vanished.
                     RETURNING o.*, free.lease_until > o.queued_at AS may_be_sent
                 )
                 INSERT INTO matrix_log (outbox_id, backend_id, event_type, res_model,

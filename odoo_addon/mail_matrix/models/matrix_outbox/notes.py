@@ -79,7 +79,7 @@ class MatrixOutbox(models.Model):
         notes = self._not_rolled_back(notes)
         if not notes:
             return
-        # A text whose expressions write would note its own event for ever.
+        # A text whose expressions write records could cause its own event for ever.
         data[_TURNING] = {}
         try:
             self._insert_for(notes)
@@ -91,9 +91,9 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _once(self, key, compute):
-        """Return ``compute()``, which is called once while a commit's notes are turned.
+        """Return ``compute()``, which is called once for each commit.
 
-        For what many records share: plain values only, since records may be forgotten.
+        For what many records share: plain values only, since the cache may be cleared.
         """
         known = self.env.cr.precommit.data.get(_TURNING)
         if known is None:
@@ -104,7 +104,7 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _insert_for(self, notes):
-        """Insert the rows of ``notes`` by one statement; log what cannot be said."""
+        """Insert the rows of ``notes`` by one statement; log those that fail."""
         with self.env.cr.savepoint(flush=False):
             rows, failures = self._rows_of(notes)
             self._insert_rows(rows)
@@ -116,7 +116,7 @@ class MatrixOutbox(models.Model):
     def _insert_one_by_one(self, notes):
         """Find the notes that the database refused, and log those."""
         for note, uid in notes.items():
-            # What was rolled back still stands in the cache.
+            # The cache still holds what was rolled back.
             self.env.transaction.clear()
             try:
                 self._insert_for({note: uid})
@@ -202,10 +202,10 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _opening_first(self, notes, existing):
-        """Return ``notes`` in the order in which rooms should hear of them.
+        """Return ``notes`` in the order in which rooms should read them.
 
-        That in which they happened, but a new record before what belongs to it: its
-        lines are saved with it, and so noted before it.
+        This is the order in which they happened, except that a new record comes before
+        its lines: lines are saved with it, and so noted before it.
         """
         openings = {note for note in notes if self._is_opening(note)}
         if not openings or len(notes) == 1:
@@ -240,8 +240,8 @@ class MatrixOutbox(models.Model):
     def _failures_of_gone(self, note, uid):
         """Return the log rows of a note whose record was deleted.
 
-        Most events are history then. Who made a server action for a deletion expects a
-        message, though, and none can be made.
+        Most events do not matter any more then. But whoever set up a server action on
+        deletion expects a message, and none can be made.
         """
         if note.event_type != "automation":
             return []
@@ -251,7 +251,8 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _event_of(self, note, record):
-        """Return who tells this event: the record, or the server action about it."""
+        """Return what makes this event's message: the record, or a server action about
+        it."""
         if note.event_type == "automation":
             action = record.env["ir.actions.server"].browse(note.cause_id)
             return action.with_context(matrix_record=record)

@@ -58,8 +58,8 @@ class MatrixOutbox(models.Model):
         """Return the values of a row that says ``body``.
 
         :param values: dict with ``backend_id``, ``room_id`` or ``matrix_user_id``, and
-            what else the row should hold; ``unencrypted`` says that the message may
-            stand readable in an encrypted room
+            what else the row should hold; ``unencrypted`` says that the message may go
+            to an encrypted room unencrypted
         :param dressing: ``links``, ``below`` and ``mentions`` of tools.content.message
         """
         txn_id = self._new_txn_id()
@@ -113,7 +113,7 @@ class MatrixOutbox(models.Model):
         Raises UserError where the text is empty or longer than an event can hold.
         """
         if len(body) > contents.MAX_CONTENT_BYTES:
-            # Refused before anything works on it: there is no end to what RPC brings.
+            # Checked before anything is done with the text: RPC may send any length.
             raise self._too_long(len(body))
         text = contents.clean(body)
         files = self._file_rows(backend, event_type, values, attachments)
@@ -176,7 +176,7 @@ class MatrixOutbox(models.Model):
     def _insert_rows(self, rows, keep_ids=False):
         """Insert ``rows`` in their order by one statement.
 
-        create() would need one for each hundred rows, and rights that nobody has.
+        create() would need one for each hundred rows, and rights that no user has.
 
         :param bool keep_ids: the rows were taken out before and go back to their place
         """

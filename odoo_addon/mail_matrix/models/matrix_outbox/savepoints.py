@@ -9,7 +9,7 @@ _marks = count(1)
 
 
 class Call(NamedTuple):
-    """One call of _note: what it noted, and what had still to be written then."""
+    """One call of _note: what it noted, and which values were not written yet."""
 
     mark: str
     previous: str | None  # the mark that was set before
@@ -18,7 +18,7 @@ class Call(NamedTuple):
 
 
 class MatrixOutbox(models.Model):
-    """What was noted in a savepoint that was rolled back is not told.
+    """Drops what was noted in a savepoint that was rolled back.
 
     Odoo forgets its callbacks when a savepoint that flushes is rolled back, but knows
     nothing of the others. PostgreSQL does: a setting of the transaction is rolled back
@@ -51,7 +51,8 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _not_rolled_back(self, notes):
-        """Return those of ``notes`` that happened for good. Nothing must be dirty."""
+        """Return those of ``notes`` that were not rolled back. Flush before calling
+        it."""
         calls = self.env.cr.precommit.data.pop(_CALLS, [])
         calls = {call.mark: call for call in calls}
         self.env.cr.execute("SELECT current_setting('mail_matrix.mark', true)")
@@ -76,13 +77,13 @@ class MatrixOutbox(models.Model):
         record = self.sudo().env[note.model].browse(note.res_id)
         if not pending or not record.exists():
             return False
-        # The cache may still hold what the database took back.
+        # The cache may still hold what the database rolled back.
         record.invalidate_recordset(pending, flush=False)
         return all(record[name] == value for name, value in pending.items())
 
 
 def _pending(records):
-    """Return what Odoo has still to write of ``records``."""
+    """Return the values of ``records`` that Odoo has not written yet."""
     # 18.0 keeps it in the cache, 19.0 in the transaction.
     dirty = getattr(records.env.transaction, "field_dirty", None)
     dirty = records.env.cache._dirty if dirty is None else dirty

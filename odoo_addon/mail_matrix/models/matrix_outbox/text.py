@@ -6,7 +6,7 @@ from ...tools import content as contents
 from ...tools.template import render
 from ...tools.template_syntax import TemplateError
 
-# Longer names are not looked for in a text.
+# Longer names are not turned into links.
 _MAX_NAME = 200
 
 
@@ -17,31 +17,35 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _url_of(self, record):
-        """Return the address that opens ``record`` in Odoo, for those who may.
+        """Return the address of ``record`` in Odoo.
 
-        Where Odoo stands is the company's to say, not the address by which whoever
-        causes the event, or an administrator, happened to reach it.
+        It begins with the web address of the company, not with the one by which an
+        administrator, or whoever causes the event, happened to log in.
         """
-        base = record._matrix_base_url() if _tells(record) else record.get_base_url()
+        base = (
+            record._matrix_base_url()
+            if _is_event_record(record)
+            else record.get_base_url()
+        )
         return f"{base}/mail/view?model={record._name}&res_id={record.id}"
 
     @api.model
     def _in_language_of(self, record, room_record):
-        """Return ``record`` in the language and time zone that its room hears.
+        """Return ``record`` in the language and time zone of its room.
 
-        They are those of the company, for a room has many readers, and the same
-        whoever or whatever causes the event.
+        They are those of the company: a room has many readers, and the text must not
+        depend on who or what causes the event.
         """
         company = "company_id" in room_record._fields and room_record.company_id
         company_id = company.id if company else None
         lang, zone = self._once(
             ("voice", company_id),
-            lambda: record.env["matrix.outbox"]._voice_of(company_id),
+            lambda: record.env["matrix.outbox"]._locale_of(company_id),
         )
         return record.with_context(lang=lang, tz=zone)
 
     @api.model
-    def _voice_of(self, company_id):
+    def _locale_of(self, company_id):
         """Return language and time zone of a company, else of the first one.
 
         Where its contact has none, they are those of Odoo's administrator. One
@@ -110,5 +114,5 @@ class MatrixOutbox(models.Model):
         return row
 
 
-def _tells(record):
+def _is_event_record(record):
     return hasattr(record, "_matrix_base_url")

@@ -20,9 +20,9 @@ _EDITORS = "mail.group_mail_template_editor"
 class MatrixTextMixin(models.AbstractModel):
     """A record that holds texts of events.
 
-    Texts are rendered with all rights, so who writes them and what they name counts.
-    The stored record is judged, whatever way its texts came: in a call, by defaults of
-    the context or of the database, by a copy or an import.
+    Texts are rendered with all rights, so it matters who writes them and what they
+    name. The stored record is checked, however its texts came: in a call, by defaults
+    of the context or of the database, by a copy or an import.
     """
 
     _name = "matrix.text.mixin"
@@ -76,7 +76,7 @@ class MatrixTextMixin(models.AbstractModel):
 
     @api.model
     def _matrix_own_texts(self):
-        """Return the texts that come with the program, in this user's language."""
+        """Return the texts that come with the addons, in this user's language."""
         fields = {name: self._fields[name] for name in self._matrix_text_fields()}
         return {
             name: (field.default and field.default(self)) or ""
@@ -241,6 +241,6 @@ class MatrixTextMixin(models.AbstractModel):
 
     @api.model
     def _matrix_log_invalid_texts(self):
-        """Name the stored texts that an upgrade made invalid."""
+        """Log the stored texts that an upgrade made invalid."""
         for problem in self._matrix_invalid_texts():
             _logger.warning("A text for Matrix is not valid any more. %s", problem)

@@ -5,11 +5,11 @@ from .thread import USER
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """Who decides where a record's messages go, and what of it is sent.
+    """Only Matrix Users decide where a record's messages go, and which are sent.
 
-    Matrix Users do. What the homeserver said about the room is written by Odoo alone.
-    Odoo 18 does not look at the groups of fields in ``create``, and neither version at
-    a person's own defaults: the new record is judged, however its values came.
+    Only Odoo writes what the homeserver said about the room. Odoo 18 does not check the
+    groups of fields in ``create``, and neither version checks a person's own defaults:
+    the new record is checked, however its values came.
     """
 
     _inherit = "matrix.thread.mixin"
@@ -26,10 +26,10 @@ class MatrixThreadMixin(models.AbstractModel):
         return super().write(vals)
 
     def copy_data(self, default=None):
-        """A copy by somebody without Matrix begins like a new record."""
+        """A copy made by somebody who is not a Matrix User begins like a new record."""
         if self._matrix_is_user():
             return super().copy_data(default)
-        # What stands in the default is not read from the record.
+        # Values given in ``default`` are not copied from the record.
         left_out = dict.fromkeys(self._matrix_deciding_fields() - set(default or {}))
         vals_list = super().copy_data({**(default or {}), **left_out})
         return [
@@ -39,7 +39,8 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.model
     def _matrix_deciding_fields(self):
-        """Return the names of the fields that say where to and what of is sent."""
+        """Return the names of the fields that decide where messages go and which are
+        sent."""
         return {
             name
             for name, field in self._fields.items()
@@ -48,7 +49,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.model
     def _matrix_found_fields(self):
-        """Return the names of the fields that Odoo writes alone."""
+        """Return the names of the fields that only Odoo writes."""
         return {
             name
             for name, field in self._fields.items()

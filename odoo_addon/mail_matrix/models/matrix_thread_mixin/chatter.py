@@ -9,12 +9,13 @@ from .thread import USER
 _WRITTEN = ("comment", "email", "email_outgoing")
 
 # Stands for the text of the message while the backend's text is rendered: the message
-# itself is no template, and has HTML of its own. The character is for private use.
+# itself is no template, and has HTML of its own. The character is from Unicode's
+# private use area.
 _PLACE = "\ue000text\ue000"
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """The room reads along in the chatter, where the record says so."""
+    """Posts chatter messages in the room, where the record says so."""
 
     _inherit = "matrix.thread.mixin"
 
@@ -22,7 +23,8 @@ class MatrixThreadMixin(models.AbstractModel):
         string="Post Internal Notes Too",
         tracking=True,
         groups=USER,
-        help="Notes are for colleagues. Turn on only if all in the room may read them.",
+        help="Notes are for colleagues. Turn on only if everybody in the room may read "
+        "them.",
     )
 
     @api.model
@@ -31,7 +33,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _message_post_after_hook(self, message, msg_vals):
         result = super()._message_post_after_hook(message, msg_vals)
-        if self._matrix_reads_along(message):
+        if self._matrix_posts_chatter(message):
             self.env["matrix.outbox"]._note(self, "chatter", message.id)
         return result
 
@@ -51,8 +53,9 @@ class MatrixThreadMixin(models.AbstractModel):
         records = self.with_context(matrix_record_goes=True)
         return super(MatrixThreadMixin, records).unlink()
 
-    def _matrix_reads_along(self, message):
-        # With all rights: whether the room reads along does not depend on who posts.
+    def _matrix_posts_chatter(self, message):
+        # With all rights: whether chatter goes to the room does not depend on who
+        # writes.
         record = self.sudo()
         if not record.matrix_mirror_chatter or message.message_type not in _WRITTEN:
             return False
@@ -63,7 +66,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return record.matrix_mirror_notes or not message._matrix_is_internal()
 
     def _matrix_chatter_message(self):
-        """Return the message that is told now, or none if it was deleted since."""
+        """Return the message that is being posted, or none if it was deleted since."""
         message_id = self.env.context.get("matrix_message_id", 0)
         return self.env["mail.message"].browse(message_id).exists()
 
@@ -71,7 +74,7 @@ class MatrixThreadMixin(models.AbstractModel):
         if event_type == "chatter":
             # At commit a message may be gone, emptied or an internal note.
             message = self._matrix_chatter_message()
-            if not message or not self._matrix_reads_along(message):
+            if not message or not self._matrix_posts_chatter(message):
                 return None
         return super()._matrix_target(event_type)
 
@@ -103,14 +106,14 @@ class MatrixThreadMixin(models.AbstractModel):
         return [{**row, "message_id": message.id} for row in rows]
 
     def _matrix_chatter_content(self, content):
-        """Return ``content`` with the message where its place is."""
+        """Return ``content`` with the message in place of its placeholder."""
         message = self._matrix_chatter_message()
         reading = message._matrix_reading(self.get_base_url())
         text, html = reading.text, Markup(reading.html)
         files = message.attachment_ids.sorted("id")
         below = [f"📎 {attachment.name}" for attachment in files]
         if reading.is_cut or not (text or below):
-            # Who reads no HTML has no other link to the rest.
+            # Without HTML, there is no other link to the rest.
             url = self._matrix_url()
             below.append(self.env._("Read on in Odoo: %(url)s", url=url))
         for line in map(contents.clean, below):

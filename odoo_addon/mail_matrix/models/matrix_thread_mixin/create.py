@@ -10,7 +10,7 @@ from ...tools.matrix_error import MatrixError
 
 # In the creation event, which nobody can change later: the record that the room is for.
 MARKER = "org.odoo.record"
-# Names for the room's alias, of which strangers may have taken the first ones.
+# How many names are tried for the room's alias: strangers may have taken the first.
 _ALIASES = 4
 
 
@@ -18,8 +18,8 @@ class MatrixThreadMixin(models.AbstractModel):
     """Create the record's room, or find the one that was created for it before.
 
     The room's alias is made from the record: clicked twice, or after a transaction that
-    was rolled back, the same room is found. An alias can be moved to another room by
-    whoever rules there, so only a room that our account created for this record counts.
+    was rolled back, the same room is found. Administrators of a room can move its alias
+    to another room, so only a room that our account created for this record counts.
     """
 
     _inherit = "matrix.thread.mixin"
@@ -34,22 +34,22 @@ class MatrixThreadMixin(models.AbstractModel):
         room, alias, problems = self._matrix_create_or_find(client, account)
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
-        told = []
+        notes = []
         if health == "ok":
-            told, refused = self._matrix_invite_people(client, room, account)
+            notes, refused = self._matrix_invite_people(client, room, account)
             problems = [*problems, *refused]
         else:
             problems = [*problems, self._matrix_nobody_invited(health)]
         return self._matrix_room_notification(
-            self.env._("Room created"), told, problems
+            self.env._("Room created"), notes, problems
         )
 
     def _matrix_wait_for_other_clicks(self):
-        """Let one click after the other create this record's room.
+        """Handle simultaneous clicks for this record's room one after the other.
 
         A homeserver that is asked for the same alias twice at once makes two rooms and
-        gives the alias to one of them. Who has waited finds that one, and then, when
-        Odoo runs the request again, that it is linked.
+        gives the alias to one of them. The click that waited finds that one, and, when
+        Odoo runs its request again, finds it linked.
         """
         self.env.cr.execute(
             SQL(
@@ -59,7 +59,7 @@ class MatrixThreadMixin(models.AbstractModel):
         )
 
     def _matrix_nobody_invited(self, health):
-        """Return what to do with a new room that nobody should be invited to yet."""
+        """Return what to do about a new room to which nobody should be invited yet."""
         if health != "encrypted":
             return self.env._(
                 "Nobody was invited yet. Click “Invite People” once this is settled."
@@ -131,7 +131,7 @@ class MatrixThreadMixin(models.AbstractModel):
             not self._matrix_can_be_used(client, room)
         ):
             room = self._matrix_create(client)
-            # The room is there and is linked now; this serves a rolled-back click.
+            # The room exists and is linked now; this is only needed after a rollback.
             with contextlib.suppress(MatrixError):
                 client.set_account_data(account, place, {"room_id": room})
         problem = self.env._(
@@ -142,7 +142,8 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _matrix_create(self, client, **values):
         return client.create_room(
-            # trusted_private_chat would let everybody invited rule the room for ever.
+            # trusted_private_chat would give everybody invited full power over the room
+            # for good.
             preset="private_chat",
             visibility="private",
             name=contents.clean(self.display_name)[:255],
@@ -176,7 +177,7 @@ class MatrixThreadMixin(models.AbstractModel):
         )
 
     def _matrix_can_be_used(self, client, room):
-        """Whether a new room instead would not be better."""
+        """Whether the room can be used, rather than a new one."""
         return not any(
             client.state_event(room, event_type)
             for event_type in ("m.room.tombstone", "m.room.encryption")
@@ -188,7 +189,7 @@ class MatrixThreadMixin(models.AbstractModel):
         if not localpart.startswith(f"{self._matrix_alias_prefix()}-"):
             return
         account = client.whoami()["user_id"]
-        # The part behind "~" tells apart the aliases of one record.
+        # The part after "~" distinguishes the aliases of one record.
         marker = localpart.partition("~")[0]
         if not self._matrix_is_ours(client, room, account, marker):
             raise UserError(
@@ -204,7 +205,8 @@ class MatrixThreadMixin(models.AbstractModel):
             )
 
     def _matrix_whose_room(self, client, room, health):
-        """Return, as a list of texts, who created a room that somebody else did."""
+        """Return a list with a text that names who created the room, if Odoo did
+        not."""
         if health in ("not_joined", "banned"):
             return []
         create = client.state_event(room, "m.room.create")

@@ -4,12 +4,12 @@ from ...tools import content as contents
 from ...tools.matrix_error import MatrixError
 from .thread import USER
 
-# From this version on the creators of a room rule it without standing in its levels.
+# From this version on, a room's creators have full power without being in its levels.
 FIRST_VERSION_WITH_CREATORS = 12
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """Whether the linked room can be spoken in, and who reads there."""
+    """Whether Odoo can post in the linked room, and who can read it."""
 
     _inherit = "matrix.thread.mixin"
 
@@ -34,7 +34,7 @@ class MatrixThreadMixin(models.AbstractModel):
     )
 
     def action_matrix_check_room(self):
-        """Look whether the account can speak in the room, and join it if it can."""
+        """Check whether the account can post in the room; join it if possible."""
         client = self._matrix_client()
         room = self._matrix_room_or_raise()
         health, note = self._matrix_look_at(client, room)
@@ -103,8 +103,8 @@ class MatrixThreadMixin(models.AbstractModel):
         try:
             client.join(room)
         except MatrixError as error:
-            # Synapse says M_BAD_STATE to who is banned, M_FORBIDDEN to who was not
-            # invited, M_UNKNOWN and 404 of rooms that it does not know.
+            # Synapse answers M_BAD_STATE if the account is banned, M_FORBIDDEN if it
+            # was not invited, and M_UNKNOWN or 404 for rooms that it does not know.
             if error.errcode == "M_BAD_STATE":
                 return "banned", self.env._(
                     "%(account)s is banned from this room. An administrator of the"
@@ -155,6 +155,6 @@ class MatrixThreadMixin(models.AbstractModel):
 
 
 def _level(levels, name, default):
-    """Return a power level, which the people of a room may have set to anything."""
+    """Return a power level, which members of a room may have set to anything."""
     level = levels.get(name, default) if isinstance(levels, dict) else default
     return level if isinstance(level, int) else default

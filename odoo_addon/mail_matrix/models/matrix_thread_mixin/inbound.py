@@ -5,7 +5,7 @@ from .thread import USER
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """What is said in the room stands in the chatter."""
+    """Shows what is written in the room in the chatter."""
 
     _inherit = "matrix.thread.mixin"
 
@@ -14,8 +14,8 @@ class MatrixThreadMixin(models.AbstractModel):
         copy=False,
         tracking=True,
         groups=USER,
-        help="Where several records share the room: what people write there stands in "
-        "the chatter of this one. Answers to a message stand where the message is.",
+        help="If several records share the room, what people write there appears in "
+        "the chatter of this one. Replies to a message appear where the message is.",
     )
 
     @api.constrains("matrix_room_id", "matrix_receives_replies")
@@ -36,8 +36,8 @@ class MatrixThreadMixin(models.AbstractModel):
                         )
                     )
 
-    def _matrix_reads_along(self, message):
+    def _matrix_posts_chatter(self, message):
         if self.env.context.get("matrix_inbound"):
-            # The room wrote it.
+            # It came from the room.
             return False
-        return super()._matrix_reads_along(message)
+        return super()._matrix_posts_chatter(message)

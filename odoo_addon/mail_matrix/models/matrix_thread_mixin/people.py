@@ -6,14 +6,14 @@ from odoo import models
 
 from ...tools.matrix_error import MatrixError
 
-# A person waits for the answer; no invitation is begun after this.
+# A person waits for the answer: no invitation is begun after this.
 _INVITING_SECONDS = 20
 # Somebody whose server is silent must not keep the others waiting.
 _AT_ONCE = 8
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """The record's people, and how they come into its room."""
+    """The record's people, and inviting them to its room."""
 
     _inherit = "matrix.thread.mixin"
 
@@ -43,7 +43,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return self._matrix_room_notification(title, invited, problems)
 
     def _matrix_room_people(self):
-        """Return the users who belong into the record's room."""
+        """Return the users who belong in the record's room."""
         people = self.message_partner_ids.user_ids
         return people | self.user_id if "user_id" in self._fields else people
 
@@ -59,14 +59,14 @@ class MatrixThreadMixin(models.AbstractModel):
         people = people.filtered(lambda user: user.active and not user.share)
         known = people.filtered("matrix_user_id")
         absent = known.filtered(lambda user: user.matrix_user_id not in there)
-        # Homeservers let a person be invited a few times in an hour only.
+        # Homeservers limit how often a person can be invited in an hour.
         missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
         invited, refused = self._matrix_invite(client, room, account, missing)
-        told, problems = [], []
+        done, problems = [], []
         if invited:
-            told.append(self.env._("Invited: %(users)s.", users=_names(invited)))
+            done.append(self.env._("Invited: %(users)s.", users=_names(invited)))
         if pending := absent - missing:
-            told.append(
+            done.append(
                 self.env._(
                     "Invited, has not joined yet: %(users)s.",
                     users=_names(pending),
@@ -97,27 +97,27 @@ class MatrixThreadMixin(models.AbstractModel):
                     users=_names(unknown),
                 )
             )
-        return told, problems
+        return done, problems
 
     def _matrix_invite(self, client, room, account, users):
-        """Invite ``users`` side by side, as long as the homeserver goes along.
+        """Invite ``users`` in parallel, until the homeserver limits the account.
 
         Return who was invited, and who was not as ``{reason: users}``.
         """
         server = account.partition(":")[2]
         until = time.monotonic() + _INVITING_SECONDS
-        # The threads make error texts; they must not ask the database for the language.
+        # Threads make error texts, but must not ask the database for the language.
         _ = self.env.lang
         limited = []
 
         def invite(user_id):
-            """Return why this person was not invited; False: nobody tried it."""
-            # One person may have been invited too often; twice, it is the account.
+            """Return why this person was not invited; False if that was not tried."""
+            # One limit may concern a person invited too often; two concern the account.
             if len(limited) > 1 or time.monotonic() > until:
                 return False
             try:
                 is_local = user_id.partition(":")[2] == server
-                # Homeservers invite accounts of their own that do not exist.
+                # Homeservers accept invitations of local accounts that do not exist.
                 if is_local and not client.has_account(user_id):
                     return unknown
                 client.invite(room, user_id)

@@ -14,12 +14,12 @@ from .thread import USER
 MATRIX_TO = "https://matrix.to/"
 
 
-# What the homeserver said about the linked room.
+# Fields with what the homeserver said about the linked room.
 FOUND = ("matrix_resolved_alias", "matrix_room_health", "matrix_room_health_note")
 
 
 class EncryptedRoom(ExplainedError):
-    """Nobody has agreed to messages that stand readable in an encrypted room."""
+    """Nobody has agreed to unencrypted messages in an encrypted room."""
 
     matrix_code = words.ERROR_ENCRYPTED
 
@@ -53,7 +53,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.constrains(lambda self: self._matrix_room_company_fields())
     def _check_matrix_room_company(self):
-        """Keep companies apart: who links a room sends it his records' data."""
+        """Keep companies apart: whoever links a room sends it data of their records."""
         # With all rights: people without Matrix move records to other companies, too.
         for record in self.sudo().filtered("matrix_room_id"):
             company = "company_id" in record._fields and record.company_id
@@ -107,7 +107,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 room and not record.matrix_room_id and not record.matrix_was_linked
             )
         )
-        # Consent was given for the room before, and what was found was true of it.
+        # Consent and check results belong to the previous room.
         moved_vals = {"matrix_send_unencrypted": False, **vals}
         result = super(MatrixThreadMixin, moved).write(moved_vals)
         super(MatrixThreadMixin, self - moved).write(vals)
@@ -119,7 +119,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.model
     def _matrix_tidy(self, vals):
-        """Take links of matrix.to, and an alias pasted into the wrong field."""
+        """Accept links of matrix.to, and an alias pasted into the wrong field."""
         vals = super()._matrix_tidy(vals)
         pasted = vals.get("matrix_room_id")
         if not isinstance(pasted, str):
@@ -139,12 +139,12 @@ class MatrixThreadMixin(models.AbstractModel):
         return None
 
     def _matrix_note_created(self):
-        """Say in the first room of these records that they were created, unless it was
-        said in the default room before."""
+        """Post in the first room of these records that they were created, unless the
+        default room has that message."""
         event_type = self._matrix_created_event()
         if not self or not event_type:
             return
-        told = self.env.execute_query(
+        posted = self.env.execute_query(
             SQL(
                 """
                 SELECT res_id FROM matrix_log
@@ -164,8 +164,10 @@ class MatrixThreadMixin(models.AbstractModel):
                 bound=NEWEST_WAITING,
             )
         )
-        told_ids = {res_id for (res_id,) in told}
-        self.filtered(lambda record: record.id not in told_ids)._matrix_note(event_type)
+        posted_ids = {res_id for (res_id,) in posted}
+        self.filtered(lambda record: record.id not in posted_ids)._matrix_note(
+            event_type
+        )
 
     def _matrix_row_values(self, backend, room):
         values = super()._matrix_row_values(backend, room)
@@ -174,7 +176,7 @@ class MatrixThreadMixin(models.AbstractModel):
         if self.matrix_send_unencrypted:
             return {**values, "unencrypted": True}
         if self.matrix_room_health == "encrypted":
-            # Before the worker finds it out: somebody may be waiting for the answer.
+            # Checked here already, because somebody may be waiting for the answer.
             raise EncryptedRoom(self._matrix_encrypted_explanation())
         return values
 
@@ -188,7 +190,7 @@ class MatrixThreadMixin(models.AbstractModel):
     # Buttons
 
     def action_matrix_resolve_alias(self):
-        """Link the room that the alias stands for."""
+        """Link the room that the alias leads to."""
         client = self._matrix_client()
         alias = self.matrix_room_alias
         if not alias:
@@ -209,8 +211,8 @@ class MatrixThreadMixin(models.AbstractModel):
         self._matrix_check_own_alias(client, alias, room)
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
-        told = self._matrix_whose_room(client, room, health)
-        return self._matrix_room_notification(self.env._("Room found"), told)
+        notes = self._matrix_whose_room(client, room, health)
+        return self._matrix_room_notification(self.env._("Room found"), notes)
 
     def action_matrix_open(self):
         """Open the room in the person's own Matrix client."""
@@ -251,12 +253,12 @@ class MatrixThreadMixin(models.AbstractModel):
         # whether this person may write the record.
         self.sudo().write(values)
 
-    def _matrix_room_notification(self, title, told=(), problems=()):
+    def _matrix_room_notification(self, title, notes=(), problems=()):
         kind = self._matrix_room_kind()
         kind = "warning" if problems and kind == "success" else kind
         note = self.matrix_room_health_note or self.matrix_room_id
-        text = " ".join([note, *told, *problems])
-        if told or problems:
+        text = " ".join([note, *notes, *problems])
+        if notes or problems:
             # There is more to read than a notification leaves time for.
             # With all rights: nobody may write what was found.
             self.sudo().matrix_room_health_note = text
@@ -267,7 +269,7 @@ class MatrixThreadMixin(models.AbstractModel):
         for name in (room, self.matrix_room_alias or ""):
             if server := name.partition(":")[2]:
                 return server
-        # With all rights: plain users do not see how the backend is.
+        # With all rights: plain users may not read the backend's health.
         statuses = self.env["matrix.backend.status"].sudo()
         status = statuses.search(
             [("backend_id", "=", self._matrix_backend().id)], limit=1

@@ -155,7 +155,7 @@ class MatrixThreadMixin(models.AbstractModel):
         :param str body: plain text; line ends are kept
         :param mentions: pairs of name in the text and Matrix user id
         :param attachments: files that follow the text, with all rights
-        Raises AccessError where the person may not write the record or is no Matrix
+        Raises AccessError where the person may not write the record or is not a Matrix
         User, UserError where the text cannot be sent.
         """
         rows = self._matrix_written_rows(event_type, body, mentions, attachments)
@@ -173,7 +173,7 @@ class MatrixThreadMixin(models.AbstractModel):
         )
 
     def _matrix_enqueue_test(self):
-        """Queue the backend's test text, made as the texts of events are."""
+        """Queue the backend's test text, rendered like the texts of events."""
         self.ensure_one()
         self._matrix_check_person()
         backend, values = self._matrix_target_or_raise()
@@ -219,7 +219,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_check_person(self):
         """Raise AccessError unless this person may act in Matrix for the record.
 
-        Not asked of events: those are told whoever causes them.
+        Not checked for events: those are posted whoever causes them.
         """
         self._matrix_check_user()
         self.check_access("write")

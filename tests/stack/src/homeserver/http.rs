@@ -30,8 +30,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The worker looks into a room before each claim sends there. Tests count and spoil what it sends: the look is none of
-    /// that, and has a fault of its own.
+    /// The worker looks into a room before each claim sends there. Tests count and spoil what it sends: the look is not
+    /// counted, and has a fault of its own.
     fn is_look(&self) -> bool {
         const SEEN: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
         self.method == "GET"

@@ -1,4 +1,4 @@
-//! Rooms with rules: who is in them, who may speak, what replaced them.
+//! Rooms with rules: who is in them, who may post, what replaced them.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, BOT};
 
-/// How the bot stands in a room.
+/// The bot's membership and rights in a room.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Room {
     pub membership: Membership,
@@ -14,7 +14,7 @@ pub struct Room {
     pub is_muted: bool,
     /// The room that replaced this one.
     pub tombstone: Option<String>,
-    /// The account may speak in the room although it was replaced.
+    /// The account may post in the room although it was replaced.
     pub is_open_after_tombstone: bool,
     /// The room that this one replaced.
     pub predecessor: Option<String>,
@@ -56,12 +56,12 @@ impl Room {
         }
     }
 
-    /// In room version 12 creators stand above all levels.
+    /// In room version 12 creators are above all levels.
     pub(super) fn is_mute(&self) -> bool {
         self.is_muted && self.creator.as_deref() != Some(BOT)
     }
 
-    /// How `user` stands in the room, in Matrix' words.
+    /// The membership of `user` in the room, in Matrix' words.
     pub(super) fn member(&self, user: &str) -> Option<&'static str> {
         let other = self.others.iter().find(|(other, _)| other == user).map(|(_, membership)| *membership);
         other.or_else(|| self.members.iter().any(|member| member == user).then_some("join"))

@@ -1,4 +1,5 @@
-//! What others say in rooms, as `GET /sync` and `GET /rooms/{roomId}/messages` tell it to whoever follows the account.
+//! What others write in rooms, as `GET /sync` and `GET /rooms/{roomId}/messages` return it to a client that follows the
+//! account.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -45,7 +46,7 @@ impl Homeserver {
         id
     }
 
-    /// One answer tells at most so much of a room; the rest is a gap.
+    /// One answer has at most this many events of a room; the rest is a gap.
     pub fn tell_at_most(&self, events: usize) {
         self.shared.world().stream.events_of_room = events;
     }
@@ -66,7 +67,7 @@ impl Homeserver {
         self.shared.changed.notify_waiters();
     }
 
-    /// How often somebody who follows the account asked what came.
+    /// How often clients that follow the account have asked for events.
     pub fn readings(&self) -> usize {
         self.requests().iter().filter(|request| request.path == ["sync"]).count()
     }
@@ -93,7 +94,7 @@ impl World {
     }
 }
 
-/// A call that follows the account waits until there is something to tell, as long as it asks for.
+/// A call that follows the account waits for new events, for as long as it asks for.
 pub(super) async fn wait(shared: &Shared, path: &[String], query: &str) {
     let (true, Some(since)) = (path == ["sync"], since(query)) else { return };
     let limit = parameter(query, "timeout").and_then(|time| time.parse().ok()).unwrap_or(0);
@@ -114,7 +115,7 @@ pub(super) async fn wait(shared: &Shared, path: &[String], query: &str) {
     let _ = tokio::time::timeout(Duration::from_millis(limit), news).await;
 }
 
-/// The answer to a call of somebody who follows the account.
+/// The answer to a call of a client that follows the account.
 pub(super) fn handle(world: &World, method: &str, path: &[&str], query: &str) -> Option<Answer> {
     let stream = &world.stream;
     match (method, path) {

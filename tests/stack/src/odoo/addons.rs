@@ -1,4 +1,4 @@
-//! This repository's addons as one series of Odoo takes them.
+//! This repository's addons, adapted to one series of Odoo.
 
 use std::fs;
 use std::path::Path;

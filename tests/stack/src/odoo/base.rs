@@ -76,7 +76,8 @@ pub(super) async fn copy_files(from: &Path, to: &Path, logs: &Path) -> Result<()
     process::run("cp", cp, &logs.join("cp.log"), WITHIN).await
 }
 
-/// Tells all that the dump depends on: Odoo's files, as far as one can see them from outside, and the server's version.
+/// Everything that the dump depends on: Odoo's files, as far as one can see them from outside, and the server's
+/// version.
 async fn entry(odoo: &Odoo, postgres: &Postgres, demo: bool) -> Result<String> {
     let row = postgres.server().connect("postgres").await?.query_one("SHOW server_version_num", &[]).await?;
     let major: u32 = row.get::<_, String>(0).parse::<u32>().context("a server version is a number")? / 10_000;

@@ -1,4 +1,4 @@
-//! What Odoo's log tells about its tests.
+//! What Odoo's log says about its tests.
 
 use std::collections::BTreeMap;
 use std::fs;

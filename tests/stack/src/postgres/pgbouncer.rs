@@ -24,7 +24,7 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Starts it for one role of one server. `mode` as in `pool_mode`.
     pub async fn start(server: &Server, mode: &str) -> Result<Self> {
-        // Tests that run side by side would stand in each other's way.
+        // Tests that run side by side would get in each other's way.
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
         INSTALLED
             .get_or_try_init(async || match program() {
@@ -59,7 +59,7 @@ impl PgBouncer {
         Ok(Self { _process: process, server: pooled, _folder: folder })
     }
 
-    /// The way through it, for the role that it knows.
+    /// The pooler as a server, for the role that it knows.
     pub fn server(&self) -> &Server {
         &self.server
     }

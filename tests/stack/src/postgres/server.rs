@@ -1,4 +1,4 @@
-//! Where a server listens and as whom we speak to it.
+//! Where a server listens, and the role with which we connect.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub struct Server {
 impl Server {
     /// Reads a libpq URL that names one TCP host; its database and its options are not kept.
     pub fn parse(url: &str) -> Result<Self> {
-        let config: Config = url.parse().context("it is no URL of the form postgresql://role:password@host:port/")?;
+        let config: Config = url.parse().context("it is not a URL of the form postgresql://role:password@host:port/")?;
         let [Host::Tcp(host)] = config.get_hosts() else {
             bail!("it must name one host to reach by TCP");
         };
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_survives_the_way_there_and_back() {
+    fn a_url_is_the_same_after_being_parsed_and_written() {
         let server = Server { host: "::1".into(), port: 5433, role: "a b".into(), password: "p@ss/%:".into() };
         let server = Server { host: "localhost".into(), ..server };
 

@@ -23,7 +23,7 @@ export class MatrixDeliveries extends Component {
         this.orm = useService("orm");
         this.action = useService("action");
         this.state = useState({rows: null, troubles: [], stopped: false});
-        // Each write may have made a message. The form does not wait for the answer.
+        // Each save may have queued a message. The form does not wait for the answer.
         useRecordObserver((record) => {
             this.observed = [record.resId, record.data.write_date];
             this.restart();
@@ -33,7 +33,7 @@ export class MatrixDeliveries extends Component {
 
     stop() {
         clearTimeout(this.timer);
-        // An answer to what was asked before is not wanted any more.
+        // The answer to an earlier request is out of date.
         this.asked = null;
     }
 
@@ -62,7 +62,8 @@ export class MatrixDeliveries extends Component {
             }
             this.state.stopped = true;
             if (this.waited) {
-                // Nobody asked for this look: the person may be offline for a moment.
+                // Nobody asked for this refresh: ignore it if the person is offline for
+                // a moment.
                 return;
             }
             throw error;

@@ -9,7 +9,7 @@ import {pivotView} from "@web/views/pivot/pivot_view";
 import {registry} from "@web/core/registry";
 import {useService} from "@web/core/utils/hooks";
 
-/** What is wrong, what waits and what the last day brought. */
+/** What is wrong, what waits, and what was sent in the last day. */
 export class MatrixOverview extends Component {
     static template = "mail_matrix.Overview";
     static components = {MatrixSetup};
