@@ -19,8 +19,8 @@ mod tests {
 
     #[test]
     fn each_length_has_its_unit() {
-        let told = [0, 59, 60, 3599, 3600, 172_799, 172_800].map(|seconds| words(Duration::from_secs(seconds)));
+        let shown = [0, 59, 60, 3599, 3600, 172_799, 172_800].map(|seconds| words(Duration::from_secs(seconds)));
 
-        assert_eq!(told, ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 days"]);
+        assert_eq!(shown, ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 days"]);
     }
 }

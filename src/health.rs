@@ -135,8 +135,8 @@ mod tests {
         health.ready();
 
         health.claiming.beat_while(sleep(HANGS_AFTER * 2)).await;
-        let told = health.is_ready().unwrap_err();
-        assert!(told.contains("flush loop"), "{told}");
+        let text = health.is_ready().unwrap_err();
+        assert!(text.contains("flush loop"), "{text}");
 
         health.flushing.beat();
         assert_eq!(health.is_ready(), Ok(()));

@@ -262,14 +262,14 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_account_says_where_a_person_can_do_something_about_it() {
-        let told = |body: &[u8]| read_answer(403, None, body, "token").unwrap_err().failure().text;
+        let text = |body: &[u8]| read_answer(403, None, body, "token").unwrap_err().failure().text;
 
         let consent =
-            told(br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree first","consent_uri":"https://m.org/terms"}"#);
+            text(br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree first","consent_uri":"https://m.org/terms"}"#);
         assert_eq!(consent, "Agree first; see https://m.org/terms (HTTP 403 M_CONSENT_NOT_GIVEN)");
-        let limit = told(br#"{"errcode":"M_RESOURCE_LIMIT_EXCEEDED","error":"Full","admin_contact":"mailto:a@m.org"}"#);
+        let limit = text(br#"{"errcode":"M_RESOURCE_LIMIT_EXCEEDED","error":"Full","admin_contact":"mailto:a@m.org"}"#);
         assert_eq!(limit, "Full; ask mailto:a@m.org (HTTP 403 M_RESOURCE_LIMIT_EXCEEDED)");
-        let once = told(
+        let once = text(
             br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree at https://m.org/t","consent_uri":"https://m.org/t"}"#,
         );
         assert_eq!(once, "Agree at https://m.org/t (HTTP 403 M_CONSENT_NOT_GIVEN)");

@@ -10,23 +10,23 @@ use crate::health::Health;
 
 /// One line for `systemctl status`.
 pub fn status(line: &str) {
-    tell(&[NotifyState::Status(line)]);
+    notify(&[NotifyState::Status(line)]);
 }
 
 /// The service runs. It may still be waiting for the database: `/readyz` and the status line say so.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Pings the watchdog, if there is one, for as long as both loops move.
 pub async fn watchdog(health: Health) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
     info!(limit_seconds = limit.as_secs_f64(), "Watched by systemd");
-    watch(&health, limit, || tell(&[NotifyState::Watchdog])).await;
+    watch(&health, limit, || notify(&[NotifyState::Watchdog])).await;
 }
 
 /// Pings at half of the limit when both loops have moved since the last ping. A loop that waits for work moves; after one that
@@ -49,7 +49,7 @@ async fn watch(health: &Health, limit: Duration, ping: impl Fn()) {
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "Could not report to systemd");
     }

@@ -19,7 +19,7 @@ pub struct Webhook {
     http: reqwest::Client,
     url: reqwest::Url,
     secret: SecretString,
-    /// Tells an Odoo that serves several databases which one is meant.
+    /// Selects the database, for an Odoo that serves several.
     database: String,
 }
 
@@ -73,7 +73,7 @@ impl Webhook {
     }
 }
 
-/// Tells an Odoo that serves several databases which one is meant.
+/// Selects the database, for an Odoo that serves several.
 fn naming(request: reqwest::RequestBuilder, database: &str) -> reqwest::RequestBuilder {
     match header::HeaderValue::from_str(database) {
         Ok(database) => request.header("X-Odoo-Database", database),

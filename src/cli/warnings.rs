@@ -150,8 +150,8 @@ mod tests {
             query_start: None,
         };
 
-        let told = snapshot(&held);
+        let text = snapshot(&held);
 
-        assert!(told.contains("session 7 (pg_dump)") && told.contains("123456 transactions old"), "{told}");
+        assert!(text.contains("session 7 (pg_dump)") && text.contains("123456 transactions old"), "{text}");
     }
 }

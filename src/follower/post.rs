@@ -53,7 +53,7 @@ impl Account {
                 Answer::Later { pause, reason } => (pause, reason),
             };
             metrics.inbound_failures.get_or_create(&Side { side: "odoo" }).inc();
-            self.tell(Trouble::Waiting, &reason).await;
+            self.report(Trouble::Waiting, &reason).await;
             // Waits for the pause only: the same events go before all others.
             sleep(streak.next_pause().max(pause.unwrap_or_default())).await;
         }

@@ -69,10 +69,10 @@ async fn a_missing_right_is_reported_with_the_fix_and_delivery_goes_on_once_it_i
     let mut producer = Producer::new(3);
     for (right, table) in [("DELETE", "matrix_outbox"), ("UPDATE", "matrix_lane"), ("SELECT", "matrix_backend")] {
         world.client.batch_execute(&format!("REVOKE {right} ON {table} FROM \"{role}\"")).await.unwrap();
-        let told = world.worker_logs().matches("grants --role").count();
+        let reported = world.worker_logs().matches("grants --role").count();
         producer.more(&world, 2).await;
         let deadline = Instant::now() + Duration::from_secs(10);
-        while world.worker_logs().matches("grants --role").count() == told {
+        while world.worker_logs().matches("grants --role").count() == reported {
             assert!(Instant::now() < deadline, "{right} on {table} was not missed\n{}", world.worker_logs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -83,12 +83,12 @@ async fn a_missing_right_is_reported_with_the_fix_and_delivery_goes_on_once_it_i
         producer.assert_delivered(&world).await;
     }
 
-    let told = world.worker_logs().matches("42501").count();
-    assert!(told < 60, "told {told} times");
+    let reported = world.worker_logs().matches("42501").count();
+    assert!(reported < 60, "reported {reported} times");
     report::record(
         "missing privilege (42501)",
-        "3 rights revoked in turn; told with the grants command, goes on after the grant",
-        &format!("all delivered; told {told} times"),
+        "3 rights revoked in turn; reported with the grants command, goes on after the grant",
+        &format!("all delivered; reported {reported} times"),
     );
 }
 
@@ -138,8 +138,8 @@ async fn one_row_that_cannot_be_logged_holds_up_nobody_else_and_is_reported() {
     wanted.sort_unstable();
     report::record(
         "a log insert that must fail for one row of a batch",
-        "2 of 103 rows; the others are completed, those are told, no hot loop",
-        "101 completed at once, 2 told and held, sent once; completed when mended",
+        "2 of 103 rows; the others are completed, those are reported, no hot loop",
+        "101 completed at once, 2 reported and held, sent once; completed once fixed",
     );
 }
 

@@ -41,10 +41,10 @@ async fn silent_connections_are_noticed_and_delivery_goes_on() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let noticed = silent.elapsed();
-        let mended = Instant::now();
+        let repaired = Instant::now();
         producer.more(&world, 1).await;
         world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", LIMIT).await;
-        let (noticed, delivered) = (noticed.as_secs_f64(), mended.elapsed().as_secs_f64());
+        let (noticed, delivered) = (noticed.as_secs_f64(), repaired.elapsed().as_secs_f64());
         figures.push(format!("{name} noticed after {noticed:.1} s, {delivered:.1} s later all is delivered"));
         producer.assert_delivered(&world).await;
         assert_eq!(worker.exit_status().unwrap(), None);

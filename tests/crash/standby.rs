@@ -33,8 +33,8 @@ async fn a_worker_goes_on_at_the_server_that_takes_writes() {
 
     let written: String = world.client.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
     old.demote().await.unwrap();
-    let told = || async { world.worker_logs().contains("does not allow writes").then_some(()) };
-    worker.until("said that nothing can be written", Duration::from_secs(60), told).await.unwrap();
+    let reported = || async { world.worker_logs().contains("does not allow writes").then_some(()) };
+    worker.until("said that nothing can be written", Duration::from_secs(60), reported).await.unwrap();
     world.client = new.server().connect(world.database.name()).await.unwrap();
     world.until(&format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")).await;
     let promoted = Instant::now();

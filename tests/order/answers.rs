@@ -101,9 +101,9 @@ async fn meets(name: &'static str, fault: Fault, becomes: Becomes) {
     let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", "6")]);
 
     if let Becomes::Held { state, .. } = becomes {
-        let told =
+        let reported =
             format!("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = '{state}' AND reason IS NOT NULL)");
-        world.until(&told).await;
+        world.until(&reported).await;
         // The fault is over by now: the probe finds the account well.
     }
     world.assert_settled(&ids).await;

@@ -132,18 +132,18 @@ async fn a_shard_that_is_away_for_a_quarter_of_an_hour_makes_nothing_fail() {
 
     let slowest = shard.check().await;
     let log = shard.world.log().await;
-    let told: Vec<_> = log.iter().filter(|row| !row.is_final).map(|row| row.outbox_id).collect();
-    let messages: HashSet<_> = told.iter().collect();
-    assert_eq!(told.len(), messages.len(), "a message was told more than once while it was held");
+    let held_ids: Vec<_> = log.iter().filter(|row| !row.is_final).map(|row| row.outbox_id).collect();
+    let messages: HashSet<_> = held_ids.iter().collect();
+    assert_eq!(held_ids.len(), messages.len(), "a message was reported more than once while it was held");
     // The first one of each room, and in each minute at most one more that was tried past it.
-    let told = told.len();
-    assert!((AWAY + 1..=AWAY * 15 + 1).contains(&told), "{told} failed rows");
+    let failed_rows = held_ids.len();
+    assert!((AWAY + 1..=AWAY * 15 + 1).contains(&failed_rows), "{failed_rows} failed rows");
     report::record(
         "a shard of the homeserver is away for 15 minutes",
         "on a clock that is moved on: 10 of 30 rooms answer 502, 20 messages each, and one room with a single message; none lost, \
          none failed for good, in order",
         &format!(
-            "0 lost, 0 failed; {told} failed rows meanwhile, one for each message tried; messages elsewhere took at most {} ms",
+            "0 lost, 0 failed; {failed_rows} failed rows meanwhile, one for each message tried; messages elsewhere took at most {} ms",
             slowest.as_millis()
         ),
     );

@@ -55,8 +55,8 @@ const STATEMENTS: [Statement; 18] = [
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key", "matrix_log_failed_idx"],
     },
     Statement {
-        name: "told.sql",
-        sql: include_str!("../../sql/told.sql"),
+        name: "first_of_lane.sql",
+        sql: include_str!("../../sql/first_of_lane.sql"),
         arguments: "'1/!room1:x', 100",
         indexes: &["matrix_outbox_lane_id_idx", "matrix_log_failed_idx"],
     },

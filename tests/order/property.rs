@@ -13,7 +13,7 @@ use proptest::{
 };
 use stack::{report, schedule};
 
-use self::world::Footing;
+use self::world::Setup;
 
 const SEQUENCES: u32 = 2_000;
 const LANES: usize = 3;
@@ -106,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sequences_that_chance_rarely_makes() {
     let _turn = schedule::beside().await;
-    let mut footing = Footing::new().await;
+    let mut setup = Setup::new().await;
     let (worker, lane) = (0, 0);
     let [late, early] = [0, 1].map(|producer| (Step::Insert { producer, lane }, Step::Commit { producer }));
     let claim = Step::Claim { worker, most: 1, rows: 3 };
@@ -138,7 +138,7 @@ async fn sequences_that_chance_rarely_makes() {
         .concat(),
     ];
     for (number, sequence) in sequences.iter().enumerate() {
-        footing.play(sequence).await.unwrap_or_else(|reason| panic!("sequence {number}: {reason}"));
+        setup.play(sequence).await.unwrap_or_else(|reason| panic!("sequence {number}: {reason}"));
     }
 }
 
@@ -146,7 +146,7 @@ async fn sequences_that_chance_rarely_makes() {
 fn any_sequence_of_steps_delivers_what_was_committed_once_and_in_order() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _turn = runtime.block_on(schedule::beside());
-    let mut footing = runtime.block_on(Footing::new());
+    let mut setup = runtime.block_on(Setup::new());
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     let config = Config {
         cases: SEQUENCES,
@@ -155,11 +155,11 @@ fn any_sequence_of_steps_delivers_what_was_committed_once_and_in_order() {
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
     };
-    let footing = std::cell::RefCell::new(&mut footing);
+    let setup = std::cell::RefCell::new(&mut setup);
     let steps = std::cell::Cell::new(0);
     let ended = TestRunner::new(config).run(&prop::collection::vec(step(), 1..40), |sequence| {
         steps.set(steps.get() + sequence.len());
-        runtime.block_on(footing.borrow_mut().play(&sequence)).map_err(TestCaseError::fail)
+        runtime.block_on(setup.borrow_mut().play(&sequence)).map_err(TestCaseError::fail)
     });
     match ended {
         Ok(()) => {}

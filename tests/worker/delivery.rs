@@ -178,8 +178,8 @@ async fn drain_says_how_it_went_when_what_waits_cannot_be_counted() {
 
     let output = tokio::time::timeout(Duration::from_secs(30), drain.output()).await.unwrap().unwrap();
 
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(told, "2 sent, 0 failed; what still waits could not be counted\n");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown, "2 sent, 0 failed; what still waits could not be counted\n");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("42501"), "{error}");
 }

@@ -23,15 +23,15 @@ async fn a_message_is_followed_from_its_first_failure_to_its_arrival() {
     let waiting = history(&world, &[&id.to_string()]).await;
     let _worker = world.worker("w1");
     world.assert_settled(&[id, other]).await;
-    let told = history(&world, &[&id.to_string()]).await;
+    let shown = history(&world, &[&id.to_string()]).await;
 
     assert_eq!(waiting["events"][0]["state"], "waiting");
-    let states: Vec<_> = told["events"].as_array().unwrap().iter().map(|event| event["state"].clone()).collect();
-    assert_eq!(states.first(), Some(&Value::from("ok")), "{told}");
-    assert!(states[1..].iter().all(|state| state == "held"), "{told}");
-    assert_eq!(told["events"][0]["worker"], "w1");
-    assert!(told["events"][0]["matrix_event_id"].as_str().unwrap().starts_with('$'), "{told}");
-    assert!(!told.to_string().contains("confidential"), "{told}");
+    let states: Vec<_> = shown["events"].as_array().unwrap().iter().map(|event| event["state"].clone()).collect();
+    assert_eq!(states.first(), Some(&Value::from("ok")), "{shown}");
+    assert!(states[1..].iter().all(|state| state == "held"), "{shown}");
+    assert_eq!(shown["events"][0]["worker"], "w1");
+    assert!(shown["events"][0]["matrix_event_id"].as_str().unwrap().starts_with('$'), "{shown}");
+    assert!(!shown.to_string().contains("confidential"), "{shown}");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_question_reads_a_bounded_part_of_a_long_log() {
         (&[], 20_200, 50, true),
     ] {
         world.client.batch_execute("SELECT pg_stat_reset()").await.unwrap();
-        let told = history(&world, question).await;
+        let shown = history(&world, question).await;
         // A session counts what it read at intervals, and for the last time just before it is gone.
         world
             .until(
@@ -106,8 +106,8 @@ async fn a_question_reads_a_bounded_part_of_a_long_log() {
 
         assert_eq!(scans, 0, "{question:?} reads the whole log");
         assert!(fetched <= most_read, "{question:?} reads {fetched} rows");
-        assert_eq!(told["events"].as_array().unwrap().len(), events, "{question:?}");
-        assert_eq!(told["searched_back_to"].is_null(), is_searched, "{question:?}");
+        assert_eq!(shown["events"].as_array().unwrap().len(), events, "{question:?}");
+        assert_eq!(shown["searched_back_to"].is_null(), is_searched, "{question:?}");
     }
     let text = world.command(&["history", "--room", "!nowhere:x"]).await;
     let text = String::from_utf8(text.stdout).unwrap();

@@ -48,8 +48,9 @@ async fn a_proxy_that_refuses_to_connect_is_named() {
     world.enqueue(ROOM, "hello").await;
     let _worker = world.worker_with("w1", &[("HTTPS_PROXY", &url)]);
 
-    let told = "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down' AND reason LIKE '%HTTPS_PROXY%')";
-    world.until_within(told, Duration::from_secs(20)).await;
+    let shown =
+        "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'down' AND reason LIKE '%HTTPS_PROXY%')";
+    world.until_within(shown, Duration::from_secs(20)).await;
 
     assert!(!refuses.is_finished());
     refuses.abort();

@@ -33,13 +33,13 @@ async fn a_person_whose_server_is_down_has_one_room_and_keeps_nobody_waiting() {
     world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE status = 'ok')").await;
     assert_eq!(world.homeserver.events()[0].body(), "at once");
     assert_ne!(world.state().await.as_deref(), Some("down"));
-    let told = failed(&world).await;
+    let shown = failed(&world).await;
     assert_eq!(
-        (told.len(), told[0].is_final, told[0].error_code.as_deref()),
+        (shown.len(), shown[0].is_final, shown[0].error_code.as_deref()),
         (1, false, Some("M_UNKNOWN")),
-        "{told:?}"
+        "{shown:?}"
     );
-    let text = told[0].error_message.as_ref().unwrap();
+    let text = shown[0].error_message.as_ref().unwrap();
     assert!(text.contains("could not be invited yet") && text.contains("until elsewhere.test answers"), "{text}");
 
     let sql = "SELECT room_id, matrix_user_id FROM matrix_log WHERE status = 'failed'";
@@ -137,9 +137,9 @@ async fn a_person_without_an_account_is_reported_at_once_and_gets_no_room() {
     let stranger = world.enqueue_direct(STRANGER, "to somebody").await;
     world.assert_settled(&[nobody, stranger]).await;
 
-    let told = failed(&world).await;
-    assert_eq!((told.len(), told[0].error_code.as_deref()), (1, Some("org.odoo.no_such_user")), "{told:?}");
-    let text = told[0].error_message.as_ref().unwrap();
+    let shown = failed(&world).await;
+    assert_eq!((shown.len(), shown[0].error_code.as_deref()), (1, Some("org.odoo.no_such_user")), "{shown:?}");
+    let text = shown[0].error_message.as_ref().unwrap();
     assert!(text.starts_with("no such Matrix user: double.test has no account @lawyer:double.test"), "{text}");
     assert_eq!(world.homeserver.bodies(&only_room(&world)), ["to somebody"]);
 }

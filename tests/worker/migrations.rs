@@ -142,8 +142,8 @@ async fn an_upgrade_gives_the_role_of_a_worker_its_rights_on_new_tables() {
     world.client.batch_execute(&schema(newest())).await.unwrap();
 
     let output = world.command(&["check"]).await;
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && told.contains("has the rights that the worker needs"), "{told}");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && shown.contains("has the rights that the worker needs"), "{shown}");
 }
 
 #[tokio::test]

@@ -144,8 +144,8 @@ async fn poisonous_messages_in_a_row_are_given_up_together() {
     assert_eq!(world.homeserver.bodies(ROOM), ["message 4", "message 5"]);
     let log = world.log().await;
     for id in &ids[..3] {
-        let told: Vec<_> = log.iter().filter(|row| row.outbox_id == *id).map(|row| row.is_final).collect();
-        assert_eq!(told, [false, true], "message {id}: {log:?}");
+        let shown: Vec<_> = log.iter().filter(|row| row.outbox_id == *id).map(|row| row.is_final).collect();
+        assert_eq!(shown, [false, true], "message {id}: {log:?}");
     }
 }
 
@@ -185,8 +185,8 @@ async fn a_lower_id_that_is_committed_late_takes_no_time_from_a_suspect() {
     assert_eq!(world.homeserver.bodies(ROOM), ["late", "message 2"]);
     let log = world.log().await;
     for id in [late, ids[0]] {
-        let told = log.iter().filter(|row| row.outbox_id == id && !row.is_final).count();
-        assert_eq!(told, 1, "failed rows of {id} while it was held: {log:?}");
+        let shown = log.iter().filter(|row| row.outbox_id == id && !row.is_final).count();
+        assert_eq!(shown, 1, "failed rows of {id} while it was held: {log:?}");
     }
 }
 

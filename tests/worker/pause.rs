@@ -16,8 +16,8 @@ async fn succeed(world: &World, arguments: &[&str]) -> String {
 async fn nothing_is_sent_while_paused_and_a_resume_sends_at_once() {
     let world = World::new(BINARY).await;
     let backend = world.backend.to_string();
-    let told = succeed(&world, &["pause", "--backend", &backend, "--reason", "upgrade of Synapse"]).await;
-    assert!(told.contains("«test»: paused"), "{told}");
+    let shown = succeed(&world, &["pause", "--backend", &backend, "--reason", "upgrade of Synapse"]).await;
+    assert!(shown.contains("«test»: paused"), "{shown}");
     let ids = world.enqueue_many(&[ROOM], "message", 3).await;
 
     // It ends by itself when nothing is left that could be sent.
@@ -28,9 +28,9 @@ async fn nothing_is_sent_while_paused_and_a_resume_sends_at_once() {
     let _worker = world.worker("w1");
     world.until("SELECT EXISTS (SELECT FROM matrix_worker)").await;
 
-    let told = succeed(&world, &["resume", "--all"]).await;
+    let shown = succeed(&world, &["resume", "--all"]).await;
 
-    assert!(told.contains("sends again; it was paused"), "{told}");
+    assert!(shown.contains("sends again; it was paused"), "{shown}");
     // Far below the worker's own poll of 15 s: the resume has woken it.
     world.until_within("SELECT NOT EXISTS (SELECT FROM matrix_outbox)", std::time::Duration::from_secs(10)).await;
     world.assert_settled(&ids).await;

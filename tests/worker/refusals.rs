@@ -31,13 +31,13 @@ async fn a_refusal_of_the_account_holds_all_messages_and_says_why() {
     for refusal in refusals {
         refuse(refusal);
         let (errcode, _, link) = refusal;
-        let told = format!(
+        let shown = format!(
             "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'unauthorized'
                 AND position('{errcode}' in reason) > 0 AND position('{link}' in reason) > 0)"
         );
         // The next probe is due.
         world.later(60).await;
-        world.until(&told).await;
+        world.until(&shown).await;
     }
     world.homeserver.heal();
     world.later(60).await;

@@ -72,7 +72,7 @@ async fn a_403_has_six_causes_and_each_its_own_outcome() {
     }
     report::record(
         "403: six causes",
-        "not a member, banned, no power level, replaced and to be confirmed: told in plain words, asked once; invited: joined; \
+        "not a member, banned, no power level, replaced and to be confirmed: shown in plain words, asked once; invited: joined; \
          replaced and safe: followed",
         &format!("{count} of {count} as documented"),
     );

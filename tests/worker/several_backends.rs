@@ -172,8 +172,8 @@ async fn one_message_whose_path_is_unknown_does_not_stop_its_lane_for_ever() {
     world.assert_settled(&[bad, behind, other]).await;
 
     assert_eq!(world.homeserver.bodies(ROOM), ["behind"]);
-    let told: Vec<_> = world.log().await.into_iter().filter(|row| row.outbox_id == bad).collect();
-    assert_eq!(told.iter().map(|row| row.is_final).collect::<Vec<_>>(), [false, true]);
+    let shown: Vec<_> = world.log().await.into_iter().filter(|row| row.outbox_id == bad).collect();
+    assert_eq!(shown.iter().map(|row| row.is_final).collect::<Vec<_>>(), [false, true]);
 }
 
 #[tokio::test]

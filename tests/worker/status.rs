@@ -13,7 +13,7 @@ async fn status(world: &World) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-async fn told(world: &World) -> String {
+async fn shown(world: &World) -> String {
     let output = world.command(&["status"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -29,7 +29,7 @@ async fn it_shows_what_was_sent_what_failed_and_who_sends() {
     world.assert_settled(&ids).await;
 
     let report = status(&world).await;
-    let text = told(&world).await;
+    let text = shown(&world).await;
 
     let backend = &report["backends"][0];
     assert_eq!((&backend["name"], &backend["state"]), (&Value::from("test"), &Value::from("ok")));
@@ -50,7 +50,7 @@ async fn a_backend_that_is_down_says_why_and_when_it_is_asked_again() {
     world.client.batch_execute("UPDATE matrix_outbox SET queued_at = queued_at - interval '2 hours'").await.unwrap();
 
     let report = status(&world).await;
-    let text = told(&world).await;
+    let text = shown(&world).await;
 
     let backend = &report["backends"][0];
     assert_eq!((&backend["state"], backend["waiting"].as_i64()), (&Value::from("down"), Some(2)));
@@ -63,7 +63,7 @@ async fn a_backend_that_is_down_says_why_and_when_it_is_asked_again() {
 async fn without_a_worker_it_warns() {
     let world = World::new(BINARY).await;
 
-    assert!(told(&world).await.contains("warning  no worker was seen"));
+    assert!(shown(&world).await.contains("warning  no worker was seen"));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn counting_stops_at_a_bound() {
     world.client.batch_execute("UPDATE matrix_backend SET is_active = false").await.unwrap();
 
     let report = status(&world).await;
-    let text = told(&world).await;
+    let text = shown(&world).await;
 
     assert_eq!(report["backends"][0]["waiting"], 10_000);
     assert_eq!(report["backends"][0]["has_more"], true);
@@ -98,7 +98,7 @@ async fn a_session_that_holds_an_old_snapshot_is_named_as_far_as_the_role_may_se
         EXCEPTION WHEN division_by_zero THEN END; END LOOP; DELETE FROM matrix_worker; END $$";
     world.client.batch_execute(many).await.unwrap();
     let old = status(&world).await;
-    let text = told(&world).await;
+    let text = shown(&world).await;
 
     assert_eq!(young["server"]["oldest_snapshot"], Value::Null);
     let held = &old["server"]["oldest_snapshot"];
@@ -134,7 +134,7 @@ async fn it_counts_direct_rooms_and_people_who_could_not_be_reached() {
     world.until("SELECT NOT EXISTS (SELECT FROM matrix_lane WHERE lease_until IS NOT NULL)").await;
 
     let backend = &status(&world).await["backends"][0];
-    let text = told(&world).await;
+    let text = shown(&world).await;
 
     // Jane's room, and the one that waits for the other's invitation.
     assert_eq!((backend["direct_rooms"].as_i64(), backend["people_unreached"].as_i64()), (Some(2), Some(2)));

@@ -31,7 +31,7 @@ async fn an_authority_of_the_system_is_trusted_and_a_refusal_says_where_it_was_l
     );
     let world = World::new(BINARY).await;
 
-    for (certificate, trusted, told) in [
+    for (certificate, trusted, shown) in [
         // It answers a page: what matters is that it was asked.
         ("leaf", "ca.pem", "not JSON"),
         ("leaf", "other.pem", "update-ca-certificates"),
@@ -56,7 +56,7 @@ async fn an_authority_of_the_system_is_trusted_and_a_refusal_says_where_it_was_l
         let output = check.output().await.unwrap();
 
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains(told), "{certificate} with {trusted}: {text}");
+        assert!(text.contains(shown), "{certificate} with {trusted}: {text}");
         server.stop(Signal::TERM).await.unwrap();
     }
 }

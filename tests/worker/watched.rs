@@ -18,8 +18,8 @@ impl Watched {
         let process = world.worker_with(name, &variables);
         let address = || async {
             let log = std::fs::read_to_string(process.log()).ok()?;
-            let (_, told) = log.split_once("/metrics address=")?;
-            told.split_once('\n').map(|(address, _)| address.to_owned())
+            let (_, shown) = log.split_once("/metrics address=")?;
+            shown.split_once('\n').map(|(address, _)| address.to_owned())
         };
         let address = process.until("reported its address", PATIENCE, address).await.unwrap();
         Self { process, address }

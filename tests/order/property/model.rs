@@ -41,7 +41,7 @@ pub(super) struct Model {
     /// Given up because the room has taken a message that stood behind them, with that one.
     pub(super) given_up: HashMap<Id, Id>,
     /// Those that have had their row "failed, will be sent when the homeserver is back".
-    pub(super) told: HashSet<Id>,
+    pub(super) reported: HashSet<Id>,
     now: usize,
 }
 
@@ -54,7 +54,7 @@ impl Model {
             committed: BTreeMap::new(),
             failed: HashSet::new(),
             given_up: HashMap::new(),
-            told: HashSet::new(),
+            reported: HashSet::new(),
             now: 0,
         }
     }
@@ -94,7 +94,7 @@ impl Model {
     pub(super) fn overtaken(&self, lane: usize) -> (Vec<Id>, Id) {
         let Lane { waiting, room, .. } = &self.lanes[lane];
         let last = waiting.iter().copied().rfind(|id| room.contains(id)).unwrap_or_default();
-        let is_overtaken = |id: &Id| self.told.contains(id) && !room.contains(id);
+        let is_overtaken = |id: &Id| self.reported.contains(id) && !room.contains(id);
         (waiting.range(..last).copied().filter(is_overtaken).collect(), last)
     }
 

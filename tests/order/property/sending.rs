@@ -73,16 +73,16 @@ impl Play<'_> {
         }
         if let Some(before) = passed_over.last() {
             // Written down before another one is tried: whoever takes over must know which ones failed.
-            let told = Batch {
+            let reported = Batch {
                 completions: vec![completion(*before, claim, Verdict::Stuck(failure()), 1)],
                 settles: Vec::new(),
             };
-            let owned = self.footing.stores[worker].complete(&told).await.map_err(|error| error.to_string())?;
+            let owned = self.setup.stores[worker].complete(&reported).await.map_err(|error| error.to_string())?;
             if owned.is_empty() {
                 *is_late = true;
                 return Ok(());
             }
-            self.model.told.insert(*before);
+            self.model.reported.insert(*before);
         }
         let room = &self.model.lanes[lane].room;
         let answer = match answer {

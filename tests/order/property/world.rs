@@ -30,7 +30,7 @@ macro_rules! ensure {
 type Checked = Result<(), String>;
 
 /// One database for all sequences; each has a backend of its own.
-pub(super) struct Footing {
+pub(super) struct Setup {
     world: World,
     pub(super) stores: Vec<Store>,
     producers: Vec<Client>,
@@ -50,13 +50,13 @@ pub(super) struct Work {
 
 /// One sequence on its way.
 pub(super) struct Play<'a> {
-    pub(super) footing: &'a Footing,
+    pub(super) setup: &'a Setup,
     backend: i32,
     pub(super) model: Model,
     pub(super) workers: [HashMap<usize, Work>; WORKERS],
 }
 
-impl Footing {
+impl Setup {
     pub(super) async fn new() -> Self {
         let world = World::new(BINARY).await;
         let mut stores = Vec::new();
@@ -78,7 +78,7 @@ impl Footing {
         let client = &self.world.client;
         client.batch_execute("UPDATE matrix_backend SET is_active = false; DELETE FROM matrix_outbox").await.unwrap();
         let backend = self.world.add_backend("http://localhost", "").await;
-        let mut play = Play { footing: self, backend, model: Model::new(), workers: Default::default() };
+        let mut play = Play { setup: self, backend, model: Model::new(), workers: Default::default() };
         for step in sequence {
             play.step(step).await?;
         }
@@ -91,12 +91,12 @@ impl Play<'_> {
         match *step {
             Step::Insert { producer, lane } => self.insert(producer, lane).await,
             Step::Commit { producer } => {
-                self.footing.producers[producer].batch_execute("COMMIT").await.unwrap();
+                self.setup.producers[producer].batch_execute("COMMIT").await.unwrap();
                 self.model.commit(producer);
                 Ok(())
             }
             Step::Rollback { producer } => {
-                self.footing.producers[producer].batch_execute("ROLLBACK").await.unwrap();
+                self.setup.producers[producer].batch_execute("ROLLBACK").await.unwrap();
                 self.model.open[producer].clear();
                 Ok(())
             }
@@ -129,7 +129,7 @@ impl Play<'_> {
     }
 
     async fn insert(&mut self, producer: usize, lane: usize) -> Checked {
-        let client = &self.footing.producers[producer];
+        let client = &self.setup.producers[producer];
         if self.model.open[producer].is_empty() {
             client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
         }
@@ -141,7 +141,7 @@ impl Play<'_> {
     }
 
     async fn claim(&mut self, worker: usize, most: usize, rows: usize) -> Checked {
-        let store = &self.footing.stores[worker];
+        let store = &self.setup.stores[worker];
         let ring = store.ring(&HashMap::new(), LANES).await.map_err(|error| error.to_string())?;
         let found: Vec<_> = ring.lanes.into_iter().map(|(_, lane)| lane).collect();
         let free = self.model.leasable();
@@ -200,7 +200,7 @@ impl Play<'_> {
             let is_ours = lease.epoch == self.model.lanes[lane].epoch;
             let wanted = HashSet::from_iter(is_ours.then_some(lease));
             for _ in 0..times {
-                let owned = self.footing.stores[worker].complete(&batch).await.map_err(|error| error.to_string())?;
+                let owned = self.setup.stores[worker].complete(&batch).await.map_err(|error| error.to_string())?;
                 ensure!(owned == wanted, "owned {owned:?}, not {wanted:?}");
             }
             if is_ours {
@@ -218,7 +218,7 @@ impl Play<'_> {
         for completion in &batch.completions {
             match completion.verdict {
                 Verdict::Stuck(_) => {
-                    self.model.told.insert(completion.id);
+                    self.model.reported.insert(completion.id);
                     continue;
                 }
                 Verdict::Failed(_) => {
@@ -245,14 +245,14 @@ impl Play<'_> {
 
     async fn rested(&mut self, lane: usize) {
         let sql = "UPDATE matrix_lane SET retry_at = now() AT TIME ZONE 'UTC' WHERE lane = $1 AND retry_at IS NOT NULL";
-        self.footing.world.client.execute(sql, &[&self.name(lane).as_str()]).await.unwrap();
+        self.setup.world.client.execute(sql, &[&self.name(lane).as_str()]).await.unwrap();
         self.model.lanes[lane].is_resting = false;
     }
 
     async fn expire(&mut self, lane: usize) {
         let sql = "UPDATE matrix_lane SET lease_until = now() AT TIME ZONE 'UTC' - interval '1 s'
             WHERE lane = $1 AND lease_until IS NOT NULL";
-        self.footing.world.client.execute(sql, &[&self.name(lane).as_str()]).await.unwrap();
+        self.setup.world.client.execute(sql, &[&self.name(lane).as_str()]).await.unwrap();
         if self.model.lanes[lane].lease == Lease::Held {
             self.model.lanes[lane].lease = Lease::Expired;
         }
@@ -292,17 +292,17 @@ impl Play<'_> {
     }
 
     async fn check(&self) -> Checked {
-        let client = &self.footing.world.client;
+        let client = &self.setup.world.client;
         let left: i64 = client.query_one("SELECT count(*) FROM matrix_outbox", &[]).await.unwrap().get(0);
         ensure!(left == 0, "{left} rows are left in the outbox");
         let sql = "SELECT outbox_id, status, is_final FROM matrix_log WHERE backend_id = $1 ORDER BY id";
         let mut finals: HashMap<Id, Vec<String>> = HashMap::new();
-        let mut told: HashMap<Id, usize> = HashMap::new();
+        let mut reported: HashMap<Id, usize> = HashMap::new();
         for row in client.query(sql, &[&self.backend]).await.unwrap() {
             if row.get(2) {
                 finals.entry(row.get(0)).or_default().push(row.get(1));
             } else {
-                *told.entry(row.get(0)).or_default() += 1;
+                *reported.entry(row.get(0)).or_default() += 1;
             }
         }
         let committed = self.model.committed();
@@ -316,13 +316,13 @@ impl Play<'_> {
         }
         ensure!(finals.len() == committed.len(), "final rows of messages that were never committed: {finals:?}");
         ensure!(
-            told.keys().copied().collect::<HashSet<_>>() == self.model.told,
-            "held rows {told:?}, not {:?}",
-            self.model.told
+            reported.keys().copied().collect::<HashSet<_>>() == self.model.reported,
+            "held rows {reported:?}, not {:?}",
+            self.model.reported
         );
         ensure!(
-            told.values().all(|&count| count == 1),
-            "a message was told more than once while it was held: {told:?}"
+            reported.values().all(|&count| count == 1),
+            "a message was reported more than once while it was held: {reported:?}"
         );
         let delivered: BTreeSet<_> = self.model.lanes.iter().flat_map(|lane| lane.room.iter().copied()).collect();
         let wanted: BTreeSet<_> = committed.iter().copied().filter(|id| !self.model.failed.contains(id)).collect();

@@ -24,13 +24,13 @@ pub(crate) async fn run(exit: bool) -> Result<ExitCode> {
     progress::say(format!("PostgreSQL: {:?}", postgres.server()));
     let office = Office::open(&postgres, &binary).await?;
     let texts = story::play(&office).await?;
-    let told = story::check(&office, &texts).await;
-    let messages = match &told {
+    let result = story::check(&office, &texts).await;
+    let messages = match &result {
         Ok(messages) => messages.clone(),
         Err(_) => office.lawyer.messages(&office.room).await?,
     };
     show(&messages, &office.logs().await?);
-    if let Err(error) = told {
+    if let Err(error) = result {
         if exit {
             return Err(error);
         }

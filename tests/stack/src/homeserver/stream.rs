@@ -122,7 +122,7 @@ pub(super) fn handle(world: &World, method: &str, path: &[&str], query: &str) ->
         ("POST", ["user", _, "filter"]) => Some(Answer::ok(json!({ "filter_id": "1" }))),
         ("GET", ["sync"]) => match since(query) {
             Some(since) if since < stream.forgotten => Some(Answer::refused(400, "M_UNKNOWN", "Invalid token")),
-            Some(since) => Some(Answer::ok(told(stream, since))),
+            Some(since) => Some(Answer::ok(events_since(stream, since))),
             // With a filter that names no room.
             None if query.contains("%22rooms%22%3A%5B%5D") => {
                 Some(Answer::ok(json!({ "next_batch": format!("s{}", stream.said.len()) })))
@@ -146,7 +146,7 @@ pub(super) fn handle(world: &World, method: &str, path: &[&str], query: &str) ->
     }
 }
 
-fn told(stream: &Stream, since: usize) -> Value {
+fn events_since(stream: &Stream, since: usize) -> Value {
     let mut rooms: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for (room, event) in stream.said.iter().skip(since) {
         rooms.entry(room).or_default().push(event);

@@ -50,7 +50,7 @@ impl Site {
         let stores = folder.path().join("data/filestore");
         fs::create_dir_all(&stores)?;
         base::copy_files(&base.filestore, &stores.join(database.name()), folder.path()).await?;
-        // Odoo looks there by itself, whatever addons path it is otherwise told.
+        // Odoo looks there by itself, whatever other addons path it is given.
         addons::copy(addons_folder(), &folder.path().join("data/addons").join(odoo.series()), odoo.series())?;
         let token_key = fernet_key();
         let conf = write_config(folder.path(), &owner, database.name())?;
