@@ -125,7 +125,7 @@ impl Account {
             let pause = match halt {
                 Halt::Lost => return,
                 Halt::Trouble { trouble, reason, pause } => {
-                    self.tell(trouble, &reason).await;
+                    self.report(trouble, &reason).await;
                     pause
                 }
                 Halt::Homeserver(error) => self.refused(&error).await,
@@ -283,7 +283,7 @@ impl Account {
     }
 
     /// Reports a trouble once, in the log and where Odoo shows it.
-    pub(super) async fn tell(&self, trouble: Trouble, reason: &str) {
+    pub(super) async fn report(&self, trouble: Trouble, reason: &str) {
         // Nothing is read meanwhile.
         self.context.rooms.of(self.asking.backend).close();
         let now = Some((trouble, reason.to_owned()));
@@ -314,7 +314,7 @@ impl Account {
             Outcome::Unauthorized(_) => self.unauthorized(&failure).await,
             _ => {}
         }
-        self.tell(Trouble::Stopped, &failure.to_string()).await;
+        self.report(Trouble::Stopped, &failure.to_string()).await;
         None
     }
 

@@ -102,7 +102,7 @@ impl Delivery<'_> {
                 continue;
             }
             if let Some((before, of_that, failure)) = passed_over.last()
-                && !self.tell(before, of_that, failure).await
+                && !self.record_failure(before, of_that, failure).await
             {
                 return Past::Ended(self.untouched(head, tries));
             }
@@ -140,7 +140,7 @@ impl Delivery<'_> {
 
     /// Writes the failed row of a message before another one is tried past it: a worker that takes over must know that
     /// it has failed. Says whether the lane is still ours.
-    async fn tell(&self, message: &Message, tries: &Tries, failure: &Failure) -> bool {
+    async fn record_failure(&self, message: &Message, tries: &Tries, failure: &Failure) -> bool {
         let completion = self.completion(message, tries, Verdict::Stuck(failure.clone()), tries.began.elapsed(), None);
         let batch = Batch { completions: vec![completion], settles: Vec::new() };
         match self.context.store.complete(&batch).await {

@@ -83,12 +83,12 @@ async fn each_sqlstate_at_each_statement_is_survived_and_reported() {
     report::record(
         "each SQLSTATE of a database that refuses, at each statement",
         &format!(
-            "{} states at {} statements for {} s each; nothing lost, told, at most {AT_MOST} attempts, the worker lives",
+            "{} states at {} statements for {} s each; nothing lost, reported, at most {AT_MOST} attempts, the worker lives",
             STATES.len(),
             STATEMENTS.len(),
             STANDS.as_secs()
         ),
-        &format!("all survived and told; at most {} attempts", most.into_iter().max().unwrap_or_default()),
+        &format!("all survived and reported; at most {} attempts", most.into_iter().max().unwrap_or_default()),
     );
 }
 
@@ -101,13 +101,13 @@ async fn play(name: &'static str, cause: Cause) -> usize {
     for state in STATES {
         stage.prepare(cause).await;
         let before = stage.proxy.harmed();
-        let told = |stage: &Stage| stage.world.worker_logs().matches(state).count();
-        let told_before = told(&stage);
+        let reported = |stage: &Stage| stage.world.worker_logs().matches(state).count();
+        let reported_before = reported(&stage);
 
         stage.proxy.spoil(&text, 0, usize::MAX, Harm::Refuse(state));
         stage.cause(cause).await;
         stage.until(&format!("{state} at {name}"), |stage| stage.proxy.harmed() > before).await;
-        stage.until(&format!("word of {state} at {name}"), |stage| told(stage) > told_before).await;
+        stage.until(&format!("word of {state} at {name}"), |stage| reported(stage) > reported_before).await;
         // A refusal that lasts for a while reveals a busy loop.
         tokio::time::sleep(STANDS).await;
         let met = stage.proxy.harmed() - before;

@@ -72,7 +72,7 @@ async fn those_who_are_in_the_room_read_what_is_written_then_on_every_device() {
     assert_eq!(texts(&mut leaver, &room).await.pop().unwrap(), Some("five".to_owned()));
     assert_eq!(texts(&mut phone, &room).await, all(&["one", "two", "three", "four", "five"]));
 
-    // What an Odoo sent can be told without keys, and nothing else of it.
+    // What an Odoo sent can be recognised without keys, and nothing else of it.
     let events = anna.timeline(&room).await.unwrap();
     let last = events.last().unwrap();
     assert_eq!((last.content["org.odoo.outbox"].as_str(), last.body()), (Some("t5"), ""));

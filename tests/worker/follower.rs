@@ -143,7 +143,7 @@ async fn each_refusal_of_odoo_is_reported_with_what_to_do() {
     let _worker = world.worker("w1");
     world.until_followed().await;
 
-    for (fault, told) in [
+    for (fault, shown) in [
         (Fault::Status(401), "refuses the secret"),
         (Fault::Status(404), "correct the address"),
         (Fault::Status(302), "redirects"),
@@ -155,7 +155,7 @@ async fn each_refusal_of_odoo_is_reported_with_what_to_do() {
         say(&world, ROOM, "text", [before + 1]);
         world
             .until(&format!(
-                "SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting' AND reason LIKE '%{told}%')"
+                "SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting' AND reason LIKE '%{shown}%')"
             ))
             .await;
         webhook.heal();
@@ -301,24 +301,27 @@ async fn status_and_check_say_whether_messages_from_matrix_reach_odoo() {
         let output = world.command(&["check"]).await;
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let (code, told) = check().await;
-    assert!(code == Some(0) && told.contains("no worker follows the account"), "{told}");
+    let (code, shown) = check().await;
+    assert!(code == Some(0) && shown.contains("no worker follows the account"), "{shown}");
 
     let _worker = world.worker("w1");
     world.until_followed().await;
     say(&world, ROOM, "text", 1..=3);
     world.until("SELECT forwarded_total = 3 FROM matrix_follower").await;
-    let (code, told) = check().await;
-    assert!(code == Some(0) && told.contains("3 events passed on to Odoo"), "{told}");
+    let (code, shown) = check().await;
+    assert!(code == Some(0) && shown.contains("3 events passed on to Odoo"), "{shown}");
 
     webhook.fail_always(Fault::Status(401));
     say(&world, ROOM, "text", [4]);
     world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting')").await;
-    let (code, told) = check().await;
-    assert!(code == Some(1) && told.contains("refuses the secret"), "{told}");
+    let (code, shown) = check().await;
+    assert!(code == Some(1) && shown.contains("refuses the secret"), "{shown}");
     let output = world.command(&["status"]).await;
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("FROM MATRIX") && told.contains("waiting") && told.contains("refuses the secret"), "{told}");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        shown.contains("FROM MATRIX") && shown.contains("waiting") && shown.contains("refuses the secret"),
+        "{shown}"
+    );
 }
 
 /// Sending costs no other request, for as long as it is known that nothing has changed.

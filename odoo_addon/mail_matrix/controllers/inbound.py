@@ -65,7 +65,9 @@ class InboundController(http.Controller):
         if length is None:
             raise Refusal(411, "M_UNKNOWN", "Send a Content-Length header.")
         if length > max_bytes:
-            raise Refusal(413, "M_TOO_LARGE", f"At most {max_bytes} bytes are accepted.")
+            raise Refusal(
+                413, "M_TOO_LARGE", f"At most {max_bytes} bytes are accepted."
+            )
         try:
             return read_batch(request.httprequest.get_data(cache=False))
         except BadBatch as error:

@@ -1,4 +1,4 @@
-//! Whether the keys in the database may be used, before anything is told to the homeserver: an upload replaces the keys of a device, even
+//! Whether the keys in the database may be used, before anything is sent to the homeserver: an upload replaces the keys of a device, even
 //! where it is answered with a refusal.
 
 use matrix_sdk_crypto::store::CryptoStore as _;

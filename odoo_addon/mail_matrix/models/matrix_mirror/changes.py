@@ -60,18 +60,18 @@ class MatrixMirror(models.Model):
         return message._matrix_is_internal() and not notes_are_posted
 
     def _edited_rows(self, backend):
-        """Return the row that tells the message as it is now, or None if it must not,
-        and the rows of files that were added since.
+        """Return the row that posts the message as it is now, or None if it must not be
+        posted, and the rows of files that were added since.
 
-        A room that the record has left is not told what is written since.
+        A room that the record has left does not get what was written since.
         """
         record = self._record()
         target = record and not self.is_moved and record._matrix_target("chatter")
         if not target:
             return None, []
         _backend, values = target
-        told = self._target()
-        if {key: values[key] for key in told} != told:
+        place = self._target()
+        if {key: values[key] for key in place} != place:
             return None, []
         domain = [("message_id", "=", self.message_id), ("attachment_id", "!=", False)]
         sent = self.search(domain).mapped("attachment_id")

@@ -94,14 +94,14 @@ class MatrixThreadMixin(models.AbstractModel):
             row["message_id"] = self._matrix_chatter_message().id
         return row
 
-    def _matrix_file_rows(self, backend, values, told=()):
+    def _matrix_file_rows(self, backend, values, queued=()):
         """Return the rows of the message's files, which follow its text.
 
-        :param told: ids of files that have a row already
+        :param queued: ids of files that have a row already
         """
         message = self._matrix_chatter_message()
         files = message.attachment_ids.sorted("id")
-        files = files.filtered(lambda file: file.id not in told)
+        files = files.filtered(lambda file: file.id not in queued)
         rows = self.env["matrix.outbox"]._file_rows(backend, "chatter", values, files)
         return [{**row, "message_id": message.id} for row in rows]
 

@@ -19,7 +19,8 @@ pub struct Server {
 impl Server {
     /// Reads a libpq URL that names one TCP host; its database and its options are not kept.
     pub fn parse(url: &str) -> Result<Self> {
-        let config: Config = url.parse().context("it is not a URL of the form postgresql://role:password@host:port/")?;
+        let config: Config =
+            url.parse().context("it is not a URL of the form postgresql://role:password@host:port/")?;
         let [Host::Tcp(host)] = config.get_hosts() else {
             bail!("it must name one host to reach by TCP");
         };
