@@ -35,6 +35,7 @@
     ],
     "assets": {
         "web.assets_backend": [
+            "mail_matrix/static/src/chatter/**/*",
             "mail_matrix/static/src/composer/**/*",
             "mail_matrix/static/src/deliveries/**/*",
             "mail_matrix/static/src/message_count/**/*",

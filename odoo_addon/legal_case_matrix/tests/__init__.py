@@ -1,6 +1,7 @@
 from . import test_answers
 from . import test_bench
 from . import test_browser
+from . import test_chatter_failure
 from . import test_create_room
 from . import test_events
 from . import test_failure_notice
@@ -10,6 +11,7 @@ from . import test_invite
 from . import test_link_room
 from . import test_log_case
 from . import test_room
+from . import test_room_mark
 from . import test_text_editor
 from . import test_translation
 from . import test_views

@@ -20,6 +20,8 @@ from . import matrix_contact
 from . import res_partner
 from . import ir_attachment
 from . import mail_message
+from . import mail_notification
+from . import mail_thread
 from . import matrix_inbound
 from . import ir_actions_server
 from . import res_config_settings

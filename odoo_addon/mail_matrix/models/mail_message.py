@@ -69,6 +69,55 @@ class MailMessage(models.Model):
             record = model.browse(self.res_id)
             self.env["matrix.outbox"]._note(record, "chatter", self.id)
 
+    def _matrix_show_delivery(self, status, reason):
+        """Show below this message what became of it; return whether that is news."""
+        notes = self.env["mail.notification"].sudo()
+        note = notes.search(
+            [("mail_message_id", "=", self.id), ("notification_type", "=", "matrix")],
+            limit=1,
+        )
+        shown = {
+            "notification_status": status,
+            "failure_type": "unknown" if reason else False,
+            "failure_reason": reason,
+        }
+        if note and all(note[name] == value for name, value in shown.items()):
+            return False
+        if note:
+            note.write(shown)
+        else:
+            notes.create(
+                {
+                    **shown,
+                    "mail_message_id": self.id,
+                    "notification_type": "matrix",
+                    "author_id": self.author_id.id,
+                    "is_read": True,
+                }
+            )
+        return True
+
+    def action_matrix_deliveries(self):
+        """Open what became of this message in its room, or say why it failed."""
+        self.ensure_one()
+        self.check_access("read")
+        if self.env.user.has_group("mail_matrix.group_matrix_user"):
+            action = self.env["ir.actions.act_window"]._for_xml_id(
+                "mail_matrix.matrix_log_action"
+            )
+            txn_ids = self.env["matrix.mirror"]._of(self).mapped("txn_id")
+            return {**action, "domain": [("txn_id", "in", txn_ids)], "context": {}}
+        notes = self.sudo().notification_ids.filtered("failure_reason")
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "danger",
+                "title": self.env._("Not sent to Matrix"),
+                "message": notes[:1].failure_reason or "",
+            },
+        }
+
     def _matrix_is_internal(self):
         return self.is_internal or self.subtype_id.internal or not self.subtype_id
 

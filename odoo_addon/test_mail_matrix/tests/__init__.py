@@ -4,6 +4,7 @@ from . import test_browser
 from . import test_business_first
 from . import test_chatter
 from . import test_chatter_changes
+from . import test_chatter_deliveries
 from . import test_chatter_html
 from . import test_deliveries
 from . import test_draft

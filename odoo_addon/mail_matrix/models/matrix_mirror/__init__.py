@@ -1,2 +1,3 @@
 from . import mirror
 from . import changes
+from . import deliveries

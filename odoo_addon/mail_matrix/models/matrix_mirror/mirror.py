@@ -108,7 +108,7 @@ class MatrixMirror(models.Model):
                 continue
             mirror.write(
                 {name: row[name] for name in _WHERE if row.get(name)}
-                | {"txn_id": row["txn_id"]}
+                | {"txn_id": row["txn_id"], "delivery": "new"}
             )
             if self._digest(failed.content) != mirror.digest:
                 mirror.digest = False

@@ -10,6 +10,29 @@ class MatrixThreadMixin(models.AbstractModel):
 
     matrix_trouble = fields.Char(compute="_compute_matrix_trouble", groups=USER)
 
+    matrix_room_mark = fields.Selection(
+        [("missing", "No Matrix room"), ("failed", "Matrix room not usable")],
+        compute="_compute_matrix_room_mark",
+        groups=USER,
+        help="What is wrong with the room, for lists and cards.",
+    )
+
+    def _compute_matrix_room_mark(self):
+        lanes = {record: record._matrix_own_lane() for record in self}
+        known = sorted(set(lanes.values()) - {None})
+        held = self.env["matrix.lane"]._held_among(known)
+        for record in self:
+            record.matrix_room_mark = record._matrix_mark_of(lanes[record] in held)
+
+    def _matrix_mark_of(self, is_held):
+        backend = self._matrix_backend()
+        if not self.matrix_enabled or not backend:
+            return False
+        if not self.matrix_room_id and not backend.default_room_id:
+            return "missing"
+        is_unusable = self.matrix_room_id and self._matrix_room_kind() == "danger"
+        return "failed" if is_unusable or is_held else False
+
     @api.depends_context("uid", "lang")
     def _compute_matrix_trouble(self):
         for record in self:

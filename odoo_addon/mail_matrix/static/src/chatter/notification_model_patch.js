@@ -1,0 +1,24 @@
+import {Notification} from "@mail/core/common/notification_model";
+import {_t} from "@web/core/l10n/translation";
+import {patch} from "@web/core/utils/patch";
+
+patch(Notification.prototype, {
+    get icon() {
+        return this.notification_type === "matrix" ? "fa fa-comments-o" : super.icon;
+    },
+    /** What became of the message stands beside it, without a click. */
+    get label() {
+        if (this.notification_type !== "matrix") {
+            return super.label;
+        }
+        switch (this.notification_status) {
+            case "ready":
+                return _t("Matrix: waiting");
+            case "sent":
+                return _t("Matrix: sent");
+            case "canceled":
+                return _t("Matrix: discarded");
+        }
+        return _t("Matrix: not sent");
+    },
+});
