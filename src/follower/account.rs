@@ -35,6 +35,10 @@ const TAKING: Duration = Duration::from_secs(1);
 /// Pause after an answer that had nothing for Odoo.
 const ECHO_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often Odoo is called when there is nothing for it. An Odoo that has just started takes seconds for its first request, which
+/// would otherwise be a message.
+const KNOCK_EVERY: Duration = Duration::from_secs(10);
+
 /// How often a lease is asked for again when the renewal failed, in a third of a lease.
 const ASKED_AGAIN: u32 = 5;
 
@@ -138,6 +142,8 @@ impl Account {
     /// From a whoami to the first thing that goes wrong.
     async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
         let (homeserver, webhook) = self.ends()?;
+        self.knock(&webhook).await;
+        let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
         let filter = homeserver.upload_filter(&me).await?;
         let since = match place.take() {
@@ -153,9 +159,16 @@ impl Account {
         let wait = LONGEST_WAIT.min(self.context.store.lease() / 2);
         let book = self.context.rooms.of(self.asking.backend);
         loop {
+            let is_due = called.elapsed() >= KNOCK_EVERY;
+            let knock = async {
+                if is_due {
+                    self.knock(&webhook).await;
+                }
+            };
             // Until this call ends, every change of a room is noticed.
             book.hears_until(Instant::now() + wait + self.http_timeout);
-            let synced = match homeserver.sync(&me, &filter, since, wait).await {
+            let (synced, ()) = tokio::join!(homeserver.sync(&me, &filter, since, wait), knock);
+            let synced = match synced {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
                         backend.id = self.asking.backend, failure = %error.failure(),
@@ -176,6 +189,9 @@ impl Account {
             failpoint::reach_if(accepted > 0, Point::Forwarded).await;
             self.read_until(&me, &synced.next_batch, accepted).await?;
             *since = synced.next_batch;
+            if is_due || accepted > 0 {
+                called = Instant::now();
+            }
             if accepted == 0 {
                 // The account's own messages come back too: after a pause, one answer has many of them.
                 sleep(ECHO_PAUSE).await;

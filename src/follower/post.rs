@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::{account::Account, batch::Batch};
 use crate::{
@@ -33,6 +33,14 @@ impl Account {
             }
         }
         accepted
+    }
+
+    /// Calls Odoo without a message. Whatever it answers: what is wrong is said when a message comes.
+    pub(super) async fn knock(&self, webhook: &Webhook) {
+        if self.deadline.leaves(self.context.call_needs) {
+            let answer = webhook.post(&Batch::default().body(&[])).await;
+            debug!(backend.id = self.asking.backend, ?answer, "Called Odoo, which has heard nothing for a while");
+        }
     }
 
     /// Posts some events of a batch until Odoo has accepted them; false when they are not to be posted like this again.

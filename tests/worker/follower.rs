@@ -36,6 +36,18 @@ fn say(world: &World, room: &str, body: &str, numbers: impl IntoIterator<Item = 
     }
 }
 
+/// An Odoo that has just started takes seconds over the first request of a kind.
+#[tokio::test]
+async fn odoo_is_called_before_the_first_message_and_again_after_silence() {
+    let (world, webhook) = followed().await;
+
+    let _worker = world.worker("w1");
+
+    webhook.until("the second call without a message", |webhook| webhook.knocks() >= 2).await;
+    assert_eq!(webhook.posts(), 0);
+    assert!(webhook.knocks() <= 3, "{} calls", webhook.knocks());
+}
+
 #[tokio::test]
 async fn what_others_write_reaches_odoo_once_and_in_order_and_what_was_written_before_does_not() {
     let (world, webhook) = followed().await;

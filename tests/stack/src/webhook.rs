@@ -53,6 +53,8 @@ struct State {
     databases: HashSet<String>,
     repeated: usize,
     posts: usize,
+    /// Calls without an event, which meet no fault.
+    knocks: usize,
     faults: VecDeque<Fault>,
     standing_fault: Option<Fault>,
     poison: Option<String>,
@@ -118,7 +120,12 @@ impl Webhook {
         self.shared.lock().repeated
     }
 
-    /// How often it was called.
+    /// How often it was called without an event.
+    pub fn knocks(&self) -> usize {
+        self.shared.lock().knocks
+    }
+
+    /// How often it was called with events.
     pub fn posts(&self) -> usize {
         self.shared.lock().posts
     }
@@ -187,6 +194,10 @@ impl State {
     }
 
     fn take(&mut self, call: &Call) -> (u16, Option<Fault>) {
+        if call.body["events"].as_array().is_some_and(Vec::is_empty) {
+            self.knocks += 1;
+            return (200, None);
+        }
         self.posts += 1;
         let fault = self.faults.pop_front().or(self.standing_fault);
         if let Some(Fault::Status(status)) = fault {
