@@ -20,6 +20,18 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Keeps the settings of the sessions that write the log.
+const SEEN_BY_THE_LOG: &str = "
+    CREATE TABLE public.seen (name text COLLATE \"C\", setting text, PRIMARY KEY (name, setting));
+    CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.seen SELECT name, current_setting(name)
+        FROM unnest(ARRAY['TimeZone', 'idle_session_timeout', 'lock_timeout', 'search_path', 'statement_timeout',
+            'transaction_isolation', 'transaction_read_only']) AS name ON CONFLICT DO NOTHING;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER see AFTER INSERT ON public.matrix_log FOR EACH ROW EXECUTE FUNCTION public.see()";
+
 /// What an administrator may have set for the whole database, most of it for Odoo's sake or by a template.
 #[tokio::test]
 async fn settings_of_the_database_change_nothing_for_the_worker() {
@@ -41,6 +53,7 @@ async fn settings_of_the_database_change_nothing_for_the_worker() {
             .await
             .unwrap();
     }
+    world.client.batch_execute(SEEN_BY_THE_LOG).await.unwrap();
     let workers = [world.worker("w1"), world.worker("w2")];
     let ids = world.enqueue_many(&ROOMS, "„text“", 10).await;
 
@@ -63,6 +76,18 @@ async fn settings_of_the_database_change_nothing_for_the_worker() {
     }
     let logs = world.worker_logs();
     assert!(!logs.contains(" WARN ") && !logs.contains("40001"), "{logs}");
+    let seen = world.client.query("SELECT name, setting FROM public.seen ORDER BY name", &[]).await.unwrap();
+    let seen: Vec<(String, String)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let wanted = [
+        ("TimeZone", "UTC"),
+        ("idle_session_timeout", "0"),
+        ("lock_timeout", "4s"),
+        ("search_path", "public"),
+        ("statement_timeout", "8s"),
+        ("transaction_isolation", "read committed"),
+        ("transaction_read_only", "off"),
+    ];
+    assert_eq!(seen, wanted.map(|(name, setting)| (name.to_owned(), setting.to_owned())));
     let drift = "SELECT max(abs(extract(epoch FROM date - (now() AT TIME ZONE 'UTC'))))::float8 < 60 FROM matrix_log";
     assert!(world.client.query_one(drift, &[]).await.unwrap().get::<_, bool>(0), "a time is not UTC");
 }

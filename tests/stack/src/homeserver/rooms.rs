@@ -46,7 +46,7 @@ impl Room {
     pub(super) fn refuses_message(&self) -> Option<Answer> {
         let forbidden = |text: &str| Some(Answer::refused(403, "M_FORBIDDEN", text));
         match self.membership {
-            Membership::Joined if self.is_mute() || self.tombstone.is_some() => {
+            Membership::Joined if self.is_mute() || self.is_closed_by_tombstone() => {
                 forbidden("You don't have permission to post that to the room.")
             }
             Membership::Joined => None,
@@ -54,6 +54,10 @@ impl Room {
                 forbidden(&format!("User {BOT} not in room"))
             }
         }
+    }
+
+    fn is_closed_by_tombstone(&self) -> bool {
+        self.tombstone.is_some() && !self.is_open_after_tombstone
     }
 
     /// In room version 12 creators are above all levels.
