@@ -37,15 +37,15 @@ impl Account {
 
     /// Makes the worker that calls itself `name` the one that follows the account, whoever did before.
     pub(crate) async fn follow(&self, store: &Store) -> Following {
-        self.world
-            .client
-            .batch_execute(
-                "UPDATE matrix_backend SET inbound_mode = 'follow'; UPDATE matrix_follower SET lease_until = NULL",
-            )
-            .await
-            .unwrap();
-        let (rows, _) = store.follow().await.unwrap();
-        rows.into_iter().find_map(|(_, following)| following).unwrap()
+        let free = "UPDATE matrix_backend SET inbound_mode = 'follow'; UPDATE matrix_follower SET lease_until = NULL";
+        loop {
+            self.world.client.batch_execute(free).await.unwrap();
+            let (rows, _) = store.follow().await.unwrap();
+            // Another one may take it in between.
+            if let Some(following) = rows.into_iter().find_map(|(_, following)| following) {
+                return following;
+            }
+        }
     }
 
     pub(crate) async fn take(&self, store: &Store) -> KeysFound {

@@ -109,11 +109,18 @@ async fn whenever_its_holder_dies_every_text_is_readable_once_in_order_and_no_ke
             }
             sleep(Duration::from_micros(random.u64(0..40_000))).await;
         };
-        tokio::select! {
-            () = ends => {}
-            ended = &mut life => ended.unwrap(),
+        let has_ended = tokio::select! {
+            () = ends => false,
+            ended = &mut life => {
+                ended.unwrap();
+                true
+            }
+        };
+        if random.bool() {
+            life.abort();
+        } else if !has_ended {
+            late.push(life);
         }
-        if random.bool() { life.abort() } else { late.push(life) }
     }
     for life in late {
         life.await.unwrap();

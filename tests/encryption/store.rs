@@ -84,7 +84,8 @@ async fn keys_to_write_with_in_rooms_are_never_stored_and_everything_else_is_sea
 #[tokio::test]
 async fn keys_that_cannot_be_opened_or_were_moved_about_are_refused_by_name() {
     let account = Account::new().await;
-    machine(account.open("w1").await).await.unwrap();
+    let bot = machine(account.open("w1").await).await.unwrap();
+    bot.store().save_changes(since("s1")).await.unwrap();
     let client = &account.world.client;
     let opened = async |keys: &Keys| {
         let store = account.store("w2");
@@ -97,11 +98,11 @@ async fn keys_that_cannot_be_opened_or_were_moved_about_are_refused_by_name() {
     assert!(error.contains("matrix_token_key"), "{error}");
 
     // Whoever can write the table cannot make one thing pass for another.
-    client.batch_execute("UPDATE matrix_crypto_item SET kind = 'since' WHERE kind = 'account'").await.unwrap();
+    client.batch_execute("UPDATE matrix_crypto_item SET kind = 'identity' WHERE kind = 'account'").await.unwrap();
     let error = opened(&account.keys).await.unwrap_err().to_string();
-    assert!(error.contains("since") && error.contains("belongs elsewhere"), "{error}");
+    assert!(error.contains("identity") && error.contains("belongs elsewhere"), "{error}");
 
-    client.batch_execute("DELETE FROM matrix_crypto_item WHERE kind = 'since'").await.unwrap();
+    client.batch_execute("DELETE FROM matrix_crypto_item WHERE kind = 'identity'").await.unwrap();
     let error = opened(&account.keys).await.unwrap_err();
     assert!(matches!(error, KeysError::Lost), "{error}");
 
@@ -179,4 +180,19 @@ async fn a_restored_dump_and_a_copied_database_are_noticed_and_stay_so() {
     let sql = "UPDATE matrix_crypto SET state = 'ok', database_identity = 'elsewhere', written_by = txid_current()";
     client.batch_execute(sql).await.unwrap();
     assert!(doubt().await.unwrap().contains("a copy"));
+}
+
+/// The machine stores the device first and its keys in another statement.
+#[tokio::test]
+async fn a_worker_that_died_while_it_made_the_keys_is_followed_by_one_that_makes_others() {
+    let account = Account::new().await;
+    machine(account.open("w1").await).await.unwrap();
+    account.world.client.batch_execute("DELETE FROM matrix_crypto_item WHERE kind <> 'device'").await.unwrap();
+
+    let made = machine(account.open("w2").await).await.unwrap();
+
+    let again = machine(account.open("w3").await).await.unwrap();
+    assert_eq!(again.identity_keys(), made.identity_keys());
+    let own = again.get_device(&me().0, &me().1, None).await.unwrap().unwrap();
+    assert_eq!(own.ed25519_key(), Some(made.identity_keys().ed25519));
 }
