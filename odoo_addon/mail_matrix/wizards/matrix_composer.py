@@ -35,7 +35,9 @@ class MatrixComposer(models.TransientModel):
         help="They get a highlighted notification. Users need a Matrix account for"
         " that.",
     )
-    attachment_ids = fields.Many2many(comodel_name="ir.attachment", string="Files")
+    attachment_ids = fields.Many2many(
+        comodel_name="ir.attachment", string="Attach Files"
+    )
     sends_files = fields.Boolean(compute="_compute_sends_files")
     fullness = fields.Char(compute="_compute_fullness")
     preview = fields.Html(
