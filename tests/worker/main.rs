@@ -12,6 +12,7 @@ mod drain;
 mod endpoint;
 mod files;
 mod follower;
+mod follower_looks;
 mod history;
 mod http_proxy;
 mod idle;

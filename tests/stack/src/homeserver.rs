@@ -145,56 +145,9 @@ impl Homeserver {
         self.port
     }
 
-    /// The next `times` calls meet `fault`.
-    pub fn fail_next(&self, times: usize, fault: Fault) {
-        self.shared.world().faults.extend(std::iter::repeat_n((None, fault), times));
-    }
-
-    /// The next `times` calls for `room` meet `fault`.
-    pub fn fail_room(&self, room: &str, times: usize, fault: Fault) {
-        self.shared.world().faults.extend(std::iter::repeat_n((Some(room.to_owned()), fault), times));
-    }
-
-    /// Every call meets `fault`, until [`Homeserver::heal`].
-    pub fn fail_always(&self, fault: Fault) {
-        self.shared.world().standing_fault = Some(fault);
-    }
-
-    /// Every message meets `fault` while all other calls are answered, until [`Homeserver::heal`].
-    pub fn fail_sends(&self, fault: Fault) {
-        self.shared.world().send_fault = Some(fault);
-    }
-
-    /// Every call for one of `rooms` meets `fault` while all others are answered, until [`Homeserver::heal`].
-    pub fn fail_shard(&self, rooms: &[&str], fault: Fault) {
-        self.shared.world().shard = Some((rooms.iter().map(|room| (*room).to_owned()).collect(), fault));
-    }
-
-    /// The message with this body meets `fault` whenever it is sent, until [`Homeserver::heal`].
-    pub fn poison(&self, body: &str, fault: Fault) {
-        self.shared.world().poison.insert(body.to_owned(), fault);
-    }
-
     /// How often the worker has looked into rooms before it sent there.
     pub fn looks(&self) -> usize {
         self.shared.world().looks
-    }
-
-    /// Every look into a room before something is sent there fails.
-    pub fn fail_looks(&self, fault: Fault) {
-        self.shared.world().look_fault = Some(fault);
-    }
-
-    /// No more faults.
-    pub fn heal(&self) {
-        let mut world = self.shared.world();
-        world.faults.clear();
-        world.standing_fault = None;
-        world.send_fault = None;
-        world.shard = None;
-        world.look_fault = None;
-        world.poison.clear();
-        world.limit = None;
     }
 
     /// Every answer takes so long.
@@ -307,20 +260,6 @@ impl Shared {
 }
 
 impl World {
-    /// The fault that a call meets, if any. `sent` is the body of the message that it sends.
-    fn take_fault(&mut self, room: Option<&str>, sent: Option<&str>) -> Option<Fault> {
-        let at = self.faults.iter().position(|(only, _)| only.is_none() || only.as_deref() == room);
-        let next = at.and_then(|at| self.faults.remove(at)).map(|(_, fault)| fault);
-        let of_message = || sent.and_then(|body| self.poison.get(body).or(self.send_fault.as_ref()));
-        next.or_else(|| of_message().or(self.fault_of(room)).or(self.standing_fault.as_ref()).cloned())
-    }
-
-    /// How the part of the homeserver that has `room` answers, if it is away.
-    fn fault_of(&self, room: Option<&str>) -> Option<&Fault> {
-        let (rooms, fault) = self.shard.as_ref()?;
-        rooms.contains(room?).then_some(fault)
-    }
-
     /// Puts a message into a room, or finds it there.
     fn accept(&mut self, room: &str, event_type: &str, txn_id: &str, content: Value) -> Answer {
         let key = (format!("{room}/{event_type}"), txn_id.to_owned());

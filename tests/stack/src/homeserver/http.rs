@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, BOT, Fault, Request, Room, Shared, TOKEN, direct, media,
+    Answer, BOT, Fault, Request, Shared, TOKEN, direct, media,
     rooms::{self, Membership},
     stream,
 };
@@ -276,28 +276,13 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             }
             Answer::ok(json!({}))
         }
-        ("POST", ["rooms", room, "join"]) => join(&mut world.rooms, room),
+        ("POST", ["rooms", room, "join"]) => rooms::join(&mut world.rooms, room),
         _ => Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
     }
 }
 
 fn limit_of(query: &str) -> usize {
     query.split('&').find_map(|pair| pair.strip_prefix("limit=")?.parse().ok()).unwrap_or(10)
-}
-
-fn join(rooms: &mut std::collections::HashMap<String, Room>, id: &str) -> Answer {
-    let Some(room) = rooms.get_mut(id) else { return Answer::refused(404, "M_NOT_FOUND", "No known servers") };
-    if let Some(pause) = room.join_limit_ms.take() {
-        return Answer::limited(pause);
-    }
-    match room.membership {
-        Membership::Banned => Answer::refused(403, "M_BAD_STATE", "You are banned from this room"),
-        Membership::Left if !room.is_public => Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room."),
-        _ => {
-            room.membership = Membership::Joined;
-            Answer::ok(json!({ "room_id": id }))
-        }
-    }
 }
 
 /// Writes the reply; says whether the connection goes on.

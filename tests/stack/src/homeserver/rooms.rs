@@ -125,3 +125,19 @@ pub(super) fn sync(rooms: &HashMap<String, Room>) -> Value {
     }
     answer
 }
+
+/// `POST …/join`.
+pub(super) fn join(rooms: &mut HashMap<String, Room>, id: &str) -> Answer {
+    let Some(room) = rooms.get_mut(id) else { return Answer::refused(404, "M_NOT_FOUND", "No known servers") };
+    if let Some(pause) = room.join_limit_ms.take() {
+        return Answer::limited(pause);
+    }
+    match room.membership {
+        Membership::Banned => Answer::refused(403, "M_BAD_STATE", "You are banned from this room"),
+        Membership::Left if !room.is_public => Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room."),
+        _ => {
+            room.membership = Membership::Joined;
+            Answer::ok(json!({ "room_id": id }))
+        }
+    }
+}
