@@ -8,7 +8,7 @@ WITH RECURSIVE lane (lane, ends_before, is_failing) AS (
     FROM matrix_backend AS b
     LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
     WHERE b.is_active
-        AND (s.state IS NULL OR s.state IN ('ok', 'rate_limited') OR (s.state <> 'paused' AND s.config_version <> b.config_version))
+        AND CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END IN ('ok', 'rate_limited')
     UNION ALL
     SELECT next.lane, lane.ends_before, rest.is_failing
     FROM lane

@@ -147,3 +147,34 @@ fn odoo_has_a_hint_for_every_error_code() {
         assert!(is_named || hints.contains(&format!("\"{code}\":")), "Odoo has no hint for {code}");
     }
 }
+
+/// A state that was seen with another configuration counts nowhere, or Odoo would show as stopped what the worker sends.
+#[test]
+fn which_state_of_a_backend_counts_is_judged_alike_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = read(&root.join("odoo_addon/mail_matrix/tools/words.py"));
+    let rule = words.split_once("STATE_COUNTS = \"").unwrap().1.split_once('"').unwrap().0;
+    // These ask for the opposite, whether there is another configuration, or set the present one.
+    let others = ["ring.sql", "status_reset.sql", "status_resumed.sql"];
+    let mut places = 0;
+
+    for folder in ["sql", "odoo_addon/mail_matrix/models/matrix_backend", "odoo_addon/mail_matrix/models/matrix_lane"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() || others.iter().any(|name| path.ends_with(name)) {
+                continue;
+            }
+            let text = read(&path);
+            places += text.matches(rule).count() + text.matches("SQL(words.STATE_COUNTS)").count();
+            let rest = text.replace(rule, "");
+
+            let compares = |operator: &str| rest.contains(&format!("config_version {operator} b.config_version"));
+            assert!(
+                !["=", "<>", "<", "<=", ">", ">="].iter().any(|one| compares(one)),
+                "{path:?} has a rule of its own"
+            );
+        }
+    }
+    assert_eq!(places, 5, "places that judge whether a state counts");
+}

@@ -46,6 +46,14 @@ class TestHealth(MatrixCase):
 
         self.assertEqual(self.seen.state, False)
 
+    def test_a_state_of_a_later_configuration_does_not_count_either(self):
+        """Odoo's table was restored, the worker's was not: the worker sends."""
+        self.backend_state(
+            "unauthorized", config_version=self.backend.sudo().config_version + 1
+        )
+
+        self.assertEqual(self.seen.state, False)
+
     def test_a_change_does_not_end_an_operators_pause(self):
         self.backend_state("paused", reason="maintenance")
         self.backend.homeserver_url = "https://new.example.org"

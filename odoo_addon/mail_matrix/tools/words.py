@@ -29,6 +29,12 @@ BACKEND_STATES = [
     ("paused", "Paused by an operator"),
 ]
 
+# Whether the state s of a backend b counts (matrix_backend_status, matrix_backend). One
+# seen with another configuration does not; an operator's pause always does. The worker
+# cannot use a view of the contract, as it runs on the contract before, too: its
+# statements repeat these words, and a test compares them.
+STATE_COUNTS = "s.state = 'paused' OR s.config_version = b.config_version"
+
 # First keys of advisory locks: all of them are listed in sql/migrations/README.md.
 # With a backend's id: one sync of contacts for each account at a time.
 LOCK_CONTACT_SYNC = 1836348027

@@ -89,7 +89,7 @@ class MatrixBackend(models.Model):
                     ) THEN 'ok' END) AS state
                 FROM matrix_backend AS b
                 LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
-                    AND (s.config_version >= b.config_version OR s.state = 'paused')
+                    AND (%(counts)s)
                 CROSS JOIN LATERAL (
                     SELECT count(*) AS waiting
                     FROM (
@@ -106,6 +106,7 @@ class MatrixBackend(models.Model):
                 ) AS o ON true
                 WHERE b.id = ANY(%(ids)s)
                 """,
+                counts=SQL(words.STATE_COUNTS),
                 bound=COUNT_AT_MOST + 1,
                 ids=self._origin.ids,
             )

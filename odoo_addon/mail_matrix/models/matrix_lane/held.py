@@ -1,6 +1,7 @@
 from odoo import api, models
 from odoo.tools import SQL, format_datetime
 
+from ...tools import words
 from ..matrix_backend.health import COUNT_AT_MOST, count_text
 
 
@@ -44,8 +45,7 @@ class MatrixLane(models.Model):
                     JOIN matrix_outbox AS o ON o.id = l.head_id AND o.lane = l.lane
                     JOIN matrix_backend AS b ON b.id = o.backend_id AND b.is_active
                     LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
-                        AND (s.config_version >= b.config_version
-                            OR s.state = 'paused')
+                        AND (%(counts)s)
                     WHERE l.first_failed_at IS NOT NULL
                         -- A lane that waits for its turn after an outage has no time of
                         -- its own.
@@ -66,6 +66,7 @@ class MatrixLane(models.Model):
                 ) AS waits
                 ORDER BY held.first_failed_at, held.lane
                 """,
+                counts=SQL(words.STATE_COUNTS),
                 condition=condition,
                 limit=limit,
                 bound=COUNT_AT_MOST + 1,
