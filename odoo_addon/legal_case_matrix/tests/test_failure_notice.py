@@ -13,7 +13,7 @@ class TestFailureNotice(LegalMatrixCase):
         return self.log(self.outbox()[-1], error_message="Not in this room")
 
     def tell(self):
-        self.env["matrix.failure.notice"]._cron_tell()
+        self.env["matrix.failure.notice"]._cron_report()
         return self.activities()
 
     def activities(self):
@@ -36,7 +36,7 @@ class TestFailureNotice(LegalMatrixCase):
         self.assertIn("Not in this room", activity.note)
         self.fail("And again")
         self.assertEqual(self.tell(), activity)
-        self.assertEqual(self.env["matrix.failure.notice"]._read_untold(), [])
+        self.assertEqual(self.env["matrix.failure.notice"]._read_unreported(), [])
         self.assertFalse(self.inbox())
 
     def test_who_prefers_it_gets_a_notification_or_nothing(self):

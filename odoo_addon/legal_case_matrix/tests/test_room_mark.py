@@ -69,7 +69,7 @@ class TestRoomMarkScreen(BrowserCase, LegalMatrixCase):
         """
         self.browse(
             cards,
-            show + 'await until(() => one("[title=\'Matrix room not usable\']"));',
+            show + "await until(() => one(\"[title='Matrix room not usable']\"));",
             "matrix-lawyer",
         )
         self.browse(

@@ -36,7 +36,7 @@ class FilesController(InboundController):
         if not backend.is_active or not backend.send_files:
             raise Refusal(404, "M_NOT_FOUND", "No files are given here.")
         if not backend._knows_file_proof(txn_id, self._bearer()):
-            raise Refusal(403, "M_FORBIDDEN", "This is no proof for the file.")
+            raise Refusal(403, "M_FORBIDDEN", "The proof is not valid for this file.")
         rows = request.env(su=True)["matrix.outbox"]
         domain = [("txn_id", "=", txn_id), ("backend_id", "=", backend.id)]
         attachment = rows.search(domain, limit=1).attachment_id

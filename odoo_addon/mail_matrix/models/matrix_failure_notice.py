@@ -11,14 +11,14 @@ from ..tools import words
 
 _logger = logging.getLogger(__name__)
 
-# Who comes back after a day finds what failed before in Logs.
+# Older failures are found in Logs.
 _LOOKED_BACK = timedelta(days=1)
 _BATCH = 200
 _MAX_TEXT = 80
 _ACTIVITY = "mail.mail_activity_data_warning"
 _CRON = "mail_matrix.matrix_failure_notice_cron"
-# What is meant by these happened in Odoo, where somebody saw it.
-_NOT_TOLD = (*words.NOT_FAILED, words.ERROR_DELETED, "org.odoo.nothing_to_change")
+# These are the result of something that somebody did in Odoo, and saw there.
+_NOT_REPORTED = (*words.NOT_FAILED, words.ERROR_DELETED, "org.odoo.nothing_to_change")
 
 
 class BigInteger(fields.Integer):
@@ -28,7 +28,7 @@ class BigInteger(fields.Integer):
 
 
 class MatrixFailureNotice(models.Model):
-    """A failed message that the person who caused it has heard of.
+    """A failed message that was reported to the person who caused it.
 
     The worker knows nothing of activities and mail: a scheduled action reads the log.
     """
@@ -39,13 +39,13 @@ class MatrixFailureNotice(models.Model):
     _rec_name = "log_id"
 
     log_id = BigInteger(required=True, index=True)
-    told_at = fields.Datetime(required=True, index=True)
+    reported_at = fields.Datetime(required=True, index=True)
     activity_id = fields.Many2one("mail.activity", ondelete="set null", index=True)
 
     @api.model
-    def _cron_tell(self):
-        """Tell one batch of failures, and run again while there are more."""
-        rows = self._read_untold()
+    def _cron_report(self):
+        """Report one batch of failures, and run again while there are more."""
+        rows = self._read_unreported()
         messages = {}
         for row in rows:
             key = (row["user_id"], row["res_model"], row["res_id"])
@@ -55,16 +55,18 @@ class MatrixFailureNotice(models.Model):
             activity = None
             try:
                 with self.env.cr.savepoint():
-                    activity = self._tell(user, model, res_id, failed)
+                    activity = self._notify(user, model, res_id, failed)
             except Exception as error:
                 self.env["matrix.outbox"]._raise_if_to_run_again(error)
-                # The others are told all the same, and this is not tried for ever.
-                _logger.exception("Nobody was told of failures of %s,%s", model, res_id)
+                # The others are notified all the same, and this is not tried for ever.
+                _logger.exception(
+                    "Nobody was notified of failures of %s,%s", model, res_id
+                )
             self.create(
                 [
                     {
                         "log_id": row["id"],
-                        "told_at": self.env.cr.now(),
+                        "reported_at": self.env.cr.now(),
                         "activity_id": activity and activity.id,
                     }
                     for row in failed
@@ -74,7 +76,7 @@ class MatrixFailureNotice(models.Model):
             self.env.ref(_CRON)._trigger()
 
     @api.model
-    def _read_untold(self):
+    def _read_unreported(self):
         self.env["res.users"].flush_model(["matrix_failure_notice", "active", "share"])
         self.flush_model(["log_id"])
         return self.env.execute_query_dict(
@@ -86,7 +88,7 @@ class MatrixFailureNotice(models.Model):
                 JOIN res_users AS u ON u.id = l.user_id AND u.active AND NOT u.share
                     AND COALESCE(u.matrix_failure_notice, 'activity') <> 'none'
                 WHERE l.status = 'failed' AND l.is_final AND l.date > %(since)s
-                    AND COALESCE(l.error_code, '') NOT IN %(not_told)s
+                    AND COALESCE(l.error_code, '') NOT IN %(not_reported)s
                     AND NOT EXISTS (
                         SELECT FROM matrix_failure_notice AS n WHERE n.log_id = l.id
                     )
@@ -97,16 +99,17 @@ class MatrixFailureNotice(models.Model):
                 LIMIT %(batch)s
                 """,
                 since=self.env.cr.now() - _LOOKED_BACK,
-                not_told=_NOT_TOLD,
+                not_reported=_NOT_REPORTED,
                 batch=_BATCH,
             )
         )
 
     @api.model
-    def _tell(self, user, model, res_id, failed):
-        """Tell ``user`` in his way of what failed; return the activity, if it is one.
+    def _notify(self, user, model, res_id, failed):
+        """Notify ``user`` of what failed as they prefer; return the activity, if it is
+        one.
 
-        Whoever may not read the record (any more) is told nothing.
+        A user who may not read the record (any more) is not notified.
         """
         if not user.has_group("mail_matrix.group_matrix_user"):
             return None
@@ -141,7 +144,7 @@ class MatrixFailureNotice(models.Model):
     def _schedule(self, record, user, title, body):
         """Return the activity of ``user`` on this record: one, however much fails."""
         kind = self.env.ref(_ACTIVITY)
-        told = self.search(
+        notice = self.search(
             [
                 ("activity_id.res_model", "=", record._name),
                 ("activity_id.res_id", "=", record.id),
@@ -150,8 +153,8 @@ class MatrixFailureNotice(models.Model):
             ],
             limit=1,
         )
-        if told:
-            return told.activity_id
+        if notice:
+            return notice.activity_id
         # It shows in the systray; an e-mail for each would be one too many.
         return record.with_context(mail_activity_quick_update=True).activity_schedule(
             activity_type_id=kind.id, summary=title, note=body, user_id=user.id
@@ -180,18 +183,20 @@ class MatrixFailureNotice(models.Model):
         """Close the activities whose failed messages are all queued again."""
         notices = self.sudo()
         activities = notices.search([("log_id", "in", list(log_ids))]).activity_id
-        told = notices.search([("activity_id", "in", activities.ids)])
-        requeued = self.env["matrix.log"].browse(told.mapped("log_id"))._requeued_ids()
-        left = told.filtered(lambda notice: notice.log_id not in requeued)
+        related = notices.search([("activity_id", "in", activities.ids)])
+        requeued = (
+            self.env["matrix.log"].browse(related.mapped("log_id"))._requeued_ids()
+        )
+        left = related.filtered(lambda notice: notice.log_id not in requeued)
         (activities - left.activity_id).unlink()
 
     @api.autovacuum
     def _gc_notices(self):
-        """Forget what is too old to be told again."""
+        """Delete notices of failures that are too old to be reported again."""
         self.env.cr.execute(
             SQL(
                 "DELETE FROM matrix_failure_notice "
-                "WHERE told_at < %s AND activity_id IS NULL",
+                "WHERE reported_at < %s AND activity_id IS NULL",
                 self.env.cr.now() - 2 * _LOOKED_BACK,
             )
         )

@@ -38,7 +38,7 @@ class ResUsers(models.Model):
         string="Failed Matrix Messages",
         default="activity",
         groups="mail_matrix.group_matrix_user",
-        help="How you hear of a message that you caused and that could not be sent.",
+        help="How you are notified of a message that you caused and that could not be sent.",
     )
 
     def init(self):
@@ -171,7 +171,7 @@ class ResUsers(models.Model):
         """Return ``vals`` with the account as Matrix writes it.
 
         Servers are named in lower case. The name before them is kept: old accounts have
-        capitals in it, and Matrix tells them apart.
+        capitals in it, and Matrix distinguishes them.
         """
         account = vals.get("matrix_user_id")
         if isinstance(account, str):

@@ -23,7 +23,7 @@ class Homeserver:
     """Answers by ``(method, path)``: a status, a JSON body and perhaps headers.
 
     Or by a function of the request's parsed body that returns these, or None to stay
-    silent. What was asked stands in ``requests``, as ``(method, path, body)``; paths
+    silent. Requests are recorded in ``requests``, as ``(method, path, body)``; paths
     are unquoted and begin after ``/_matrix/client/v3`` where they begin with it.
 
     :param certificate: serve TLS with a certificate of its own.

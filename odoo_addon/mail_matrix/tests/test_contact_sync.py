@@ -362,7 +362,7 @@ class TestContactSync(MatrixCase):
         self.assertTrue(contact.image_128)
         self.assertEqual(len(self.homeserver.asked("GET", f"{THUMBNAIL}/abc")), 1)
         self.assertEqual({*self.homeserver.tokens}, {TOKEN})
-        # Another one is fetched anew, and what is no picture is none.
+        # Another one is fetched again, and what is not a picture is ignored.
         anna["avatar_url"] = "mxc://example.org/new"
         self.answers["GET", f"{THUMBNAIL}/new"] = (200, b"<svg onload='alert(1)'/>")
         self.sync()

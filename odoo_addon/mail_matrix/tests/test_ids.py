@@ -25,7 +25,7 @@ class TestIds(MatrixCase):
         self.assertEqual((shown["id"], shown["payload"]), (_LOG_ID, "Hello"))
 
     def test_ids_at_the_ends_of_both_sizes_are_found_and_read(self):
-        # Browsers and Odoo's floats tell numbers apart up to the last of these.
+        # Browsers and Odoo's floats distinguish numbers up to the last of these.
         exact = 2**53
         ends = (1, 2**31 - 1, 2**31, 2**63 - 1)
         for end in ends:

@@ -20,7 +20,7 @@ from .html_tags import without_overload
 MAX_SCANNED = 1_500_000
 MAX_SOURCE = 80_000
 MAX_TAGS = 1_600
-# Each "&" that stands for nothing is an error that the parser writes down.
+# Each "&" that is not an entity is an error that the parser records.
 MAX_REFERENCES = 8_000
 MAX_TEXT = 8_000
 # The addresses of links count too: the plain text shows them. Short ones count as much
@@ -289,10 +289,10 @@ class _Reader:
 
 
 def _meaning(alternative):
-    """Return the text that stands for a picture, if it says something."""
+    """Return the text of a picture, if it says something."""
     text = _BLANKS.sub(" ", alternative or "").strip()
     if len(text) > 200 or not re.search(r"\w", text):
-        # Pictures that stand for a smiley have that as their text.
+        # Pictures used as a smiley have that as their text.
         return text if len(text) <= 8 else ""
     is_file = re.fullmatch(r"\S*\.(?:png|jpe?g|gif|svg|webp|bmp)", text, re.IGNORECASE)
     is_stock = text.lower() in ("image", "logo", "picture", "bild", "icon", "photo")

@@ -97,14 +97,14 @@ def unnamed(text, names):
 
 
 def typed_mentions(text):
-    """Return the Matrix user IDs that stand in ``text``, as pairs for ``mentions``."""
+    """Return the Matrix user IDs in ``text``, as pairs for ``mentions``."""
     found = (match[0] for match in _TYPED_USER_ID.finditer(text))
     users = islice(dict.fromkeys(filter(is_user_id, found)), _MAX_MENTIONS)
     return [(user, user) for user in users]
 
 
 def _places(text, wanted):
-    """Yield (place, words) where one of the words ``wanted`` stands in ``text``.
+    """Yield (place, words) for each of the words ``wanted`` in ``text``.
 
     From left to right, the longest words where several begin, until each was found as
     often as ``wanted`` says. Whole words only: Ann is not named in "Announcement".

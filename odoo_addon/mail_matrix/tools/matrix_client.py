@@ -150,7 +150,7 @@ class MatrixClient(MatrixCall):
     # Rooms
 
     def resolve_alias(self, alias):
-        """Return the id of the room that ``alias`` stands for. 404 if there is none."""
+        """Return the id of the room that ``alias`` leads to. 404 if there is none."""
         answer = self._call("GET", f"{CLIENT}/directory/room/{_part(alias)}")
         if not isinstance(answer.get("room_id"), str):
             raise self._reasons.not_matrix()
@@ -159,8 +159,8 @@ class MatrixClient(MatrixCall):
     def create_room(self, **values):
         """Create a room and return its id.
 
-        The endpoint knows no transaction id. A ``room_alias_name`` stands in for it:
-        asked again, the server answers ``M_ROOM_IN_USE`` and creates no second room.
+        The endpoint has no transaction id. A ``room_alias_name`` takes its place: asked
+        again, the server answers ``M_ROOM_IN_USE`` and creates no second room.
         """
         answer = self._call("POST", f"{CLIENT}/createRoom", values)
         if not isinstance(answer.get("room_id"), str):

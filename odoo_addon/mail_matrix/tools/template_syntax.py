@@ -40,8 +40,8 @@ class TemplateError(ValueError):
     """A text, or one expression of it, is not valid.
 
     ``kind`` says what is wrong and so what to write instead, ``part`` is the piece at
-    fault, ``expression`` the expression that it stands in. ``start`` is where the
-    braces of the expression begin in the text, None where that is not known.
+    fault, ``expression`` the expression that it is in. ``start`` is where the braces of
+    the expression begin in the text, None where that is not known.
     """
 
     start = None

@@ -25,7 +25,7 @@ class SealError(ValueError):
 
 
 def is_wellformed(token):
-    """Whether ``token`` can stand in an HTTP header: visible ASCII, no blanks."""
+    """Whether ``token`` is possible in an HTTP header: visible ASCII, no blanks."""
     return bool(re.fullmatch(r"[\x21-\x7e]+", token))
 
 

@@ -105,7 +105,7 @@ class TestBrowser(BrowserCase):
             await shows(".alert-warning", "stored unencrypted");
             await until(() => one("[name=personal_access_token] input").value === "");
             if (document.body.innerHTML.includes("syt_browser_token"))
-                throw new Error("The token stands on the page");
+                throw new Error("The token is on the page");
             await click("button[name=action_test_connection]");
             await until(() => one(".o_notification_bar.bg-danger"));
             """,

@@ -155,7 +155,7 @@ class TestBusinessFirst(TicketCase):
         self.assertEqual(self.outbox() + self.failures(), [])
 
     def test_what_a_savepoint_rolled_back_is_not_posted(self):
-        """Not even one that Odoo does not hear of, since it flushes nothing."""
+        """Not even in one that Odoo does not notice, since it flushes nothing."""
         self.ticket.stage = "Kept"
         self.env.flush_all()
         with closing(self.env.cr.savepoint(flush=False)):

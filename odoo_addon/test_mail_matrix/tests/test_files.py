@@ -13,7 +13,7 @@ PDF = b"%PDF-1.4 \x00\xff not text"
 
 
 class FilesCase(TicketCase):
-    """A ticket whose room reads along, files included."""
+    """A ticket whose chatter is posted in its room, files included."""
 
     @classmethod
     def setUpClass(cls):

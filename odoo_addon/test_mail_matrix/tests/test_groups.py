@@ -6,7 +6,7 @@ from .common import ROOM, TicketCase
 
 @tagged("post_install", "-at_install")
 class TestGroups(TicketCase):
-    """Who may write the record and is no Matrix User has no hand in Matrix."""
+    """Who may write the record but is not a Matrix User decides nothing in Matrix."""
 
     @classmethod
     def setUpClass(cls):

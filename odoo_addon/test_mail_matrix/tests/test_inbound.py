@@ -416,7 +416,7 @@ class TestAnswers(InboundCase):
 
 @tagged("post_install", "-at_install")
 class TestBatch(InboundCase):
-    """What is no batch is refused with the right answer."""
+    """What is not a batch is refused with the right answer."""
 
     def test_what_is_not_a_batch_is_refused(self):
         many = json.dumps({"events": [{}] * 101}).encode()

@@ -14,7 +14,7 @@ from .inbound import ANNA, BOT, InboundCase
 
 @tagged("post_install", "-at_install")
 class TestAppService(HttpCase, InboundCase):
-    """The homeserver hands over what is said in rooms."""
+    """The homeserver sends what is written in rooms."""
 
     @classmethod
     def setUpClass(cls):
@@ -186,7 +186,7 @@ class TestAppService(HttpCase, InboundCase):
 
 @tagged("post_install", "-at_install")
 class TestWebhook(HttpCase, InboundCase):
-    """The worker hands over what it read on the homeserver."""
+    """The worker sends what it read on the homeserver."""
 
     @classmethod
     def setUpClass(cls):

@@ -293,7 +293,7 @@ class TestRequeue(TicketCase):
         self.assertIn("3 queued", answer["params"]["message"])
 
     def outbox_row_of(self, log):
-        """Return the row that ``log`` tells of, as if it waited still."""
+        """Return the row that ``log`` is about, as if it was still waiting."""
         self.env.cr.execute("SELECT * FROM matrix_log WHERE id = %s", [log.id])
         return dict(self.env.cr.dictfetchone(), id=log.outbox_id)
 

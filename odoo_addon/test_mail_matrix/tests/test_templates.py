@@ -251,7 +251,7 @@ class TestTemplates(TicketCase):
         self.assertIn("Office", problems)
         self.assertIn("Methods cannot be called", problems)
         self.assertIn("object.user_ids.mapped", "".join(logs.output))
-        # It is no trouble to anybody but the reader of the log.
+        # It only matters to the reader of the log.
         self.ticket.stage = "Done"
         self.commit()
         self.assertIn("Methods cannot", self.failures()[0]["error_message"])

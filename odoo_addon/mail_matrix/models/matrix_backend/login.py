@@ -66,7 +66,7 @@ class MatrixBackend(models.Model):
                 with contextlib.suppress(MatrixError):
                     device.logout()
             raise
-        # What is wrong with the account stands on the backend.
+        # The backend's form shows what is wrong with the account.
         with contextlib.suppress(UserError):
             backend._test_and_note()
         return backend

@@ -18,8 +18,8 @@ class MatrixBackend(models.Model):
     def get_matrix_setup(self):
         """Return the steps as dicts, or False for who has nothing to set up.
 
-        ``key``, ``done``, ``note`` (what stands in the way) and ``action``, where there
-        is a place to go.
+        ``key``, ``done``, ``note`` (what prevents it) and ``action``, where there is a
+        place to go.
         """
         if not self.env.user.has_group("mail_matrix.group_matrix_manager"):
             return False

@@ -18,7 +18,7 @@ _LONGEST_PAUSE = timedelta(hours=1)
 class MatrixInbound(models.Model):
     """A file of a room is attached to its note, by a scheduled action at once.
 
-    Whoever hands over events waits for no file, and no transaction that takes over
+    The sender of events does not wait for files, and no transaction that processes
     messages waits for the homeserver.
     """
 

@@ -60,7 +60,7 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _is_installing(self):
-        """Whether data of a module is being loaded: that is no event.
+        """Whether data of a module is being loaded, which causes no events.
 
         An import by a person runs in the same mode, marked by import_file. Its dry run
         rolls back what it wrote, rows of the outbox included.

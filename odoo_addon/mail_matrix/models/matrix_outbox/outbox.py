@@ -134,7 +134,7 @@ class MatrixOutbox(models.Model):
     def _file_rows(self, backend, event_type, values, attachments):
         """Return the rows of files that follow a text, each a message of its own.
 
-        What is no file of Odoo's, such as a link, is left to the text.
+        What is not a file in Odoo, such as a link, is left to the text.
         """
         if not backend.send_files:
             return []

@@ -5,15 +5,15 @@ from odoo.tools import SQL
 from ...tools.template_check import ACCEPTED, readable
 from ...tools.template_syntax import FUNCTIONS, TemplateError
 
-# What every record with a chatter or a room has, and no room is told of.
+# Fields of every record with a chatter or a room that are of no interest in a text.
 _EVERYWHERE = ("mail.thread", "mail.activity.mixin", "matrix.thread.mixin")
 _KEPT = {"create_date", "create_uid", "display_name"}
 _OPTIONS = {"format_datetime": ", dt_format='EEE, d MMM y, HH:mm'"}
 
 
 class MatrixTextMixin(models.AbstractModel):
-    """What stands beside a text in its editor: names to insert, what the text becomes,
-    and where it breaks."""
+    """What a text's editor shows beside it: names to insert, what the text becomes, and
+    where it breaks."""
 
     _inherit = "matrix.text.mixin"
 
@@ -50,7 +50,7 @@ class MatrixTextMixin(models.AbstractModel):
 
         A dict: ``problem`` in plain words, with ``start`` and ``end`` of the part at
         fault and ``line`` and ``column`` of its start, counted from 1; or ``body``,
-        ``html`` and ``record``, the name of the record that it tells of.
+        ``html`` and ``record``, the name of the record that it is about.
         """
         self._matrix_check_text_reader(name)
         models_, variables = self._matrix_text_scope(name)

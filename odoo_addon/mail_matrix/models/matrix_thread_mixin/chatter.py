@@ -9,7 +9,7 @@ from .thread import USER
 _WRITTEN = ("comment", "email", "email_outgoing")
 
 # Stands for the text of the message while the backend's text is rendered: the message
-# itself is no template, and has HTML of its own. The character is from Unicode's
+# itself is not a template, and has HTML of its own. The character is from Unicode's
 # private use area.
 _PLACE = "\ue000text\ue000"
 

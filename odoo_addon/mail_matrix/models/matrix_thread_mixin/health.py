@@ -47,7 +47,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return self._matrix_room_notification(titles[self._matrix_room_kind()])
 
     def _matrix_room_kind(self):
-        """Return the kind of notification that tells what was found."""
+        """Return the kind of notification for what was found."""
         health = self.matrix_room_health
         if health in ("ok", False):
             return "success"

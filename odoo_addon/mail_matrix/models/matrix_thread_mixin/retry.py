@@ -38,6 +38,6 @@ class MatrixThreadMixin(models.AbstractModel):
         )
         if not log or log.outcome != "failed":
             raise UserError(
-                self.env._("This message is no failed message of this record.")
+                self.env._("This is not a failed message of this record.")
             )
         return log._retry()

@@ -6,7 +6,7 @@ patch(Notification.prototype, {
     get icon() {
         return this.notification_type === "matrix" ? "fa fa-comments-o" : super.icon;
     },
-    /** What became of the message stands beside it, without a click. */
+    /** The outcome of the message is shown beside it, without a click. */
     get label() {
         if (this.notification_type !== "matrix") {
             return super.label;

@@ -114,7 +114,7 @@ class MatrixGraphRenderer extends GraphRenderer {
 
 /**
  * @param {Function} renderer the view's own
- * @returns {Function} one that stands below the overview
+ * @returns {Function} one that is shown below the overview
  */
 function belowOverview(renderer) {
     return class extends Component {
