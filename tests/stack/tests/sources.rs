@@ -57,13 +57,13 @@ fn every_path_that_a_document_names_is_there() {
 
 /// `ARCHITECTURE.md` names each step as a function and, in brackets behind it, its file.
 #[test]
-fn every_function_on_the_way_of_a_message_exists() {
+fn every_function_in_the_life_of_a_message_exists() {
     let text = read("ARCHITECTURE.md");
-    let (_, way) = text.split_once("## The way of one message").unwrap();
-    let way = way.split("\n## ").next().unwrap();
+    let (_, life) = text.split_once("## The life of one message").unwrap();
+    let life = life.split("\n## ").next().unwrap();
     let mut steps = 0;
     for (function, rest) in
-        way.match_indices("` (`").map(|(at, _)| (way[..at].rsplit('`').next().unwrap(), &way[at + 4..]))
+        life.match_indices("` (`").map(|(at, _)| (life[..at].rsplit('`').next().unwrap(), &life[at + 4..]))
     {
         let file = rest.split('`').next().unwrap();
         let heads = [format!("fn {function}("), format!("fn {function}<"), format!("def {function}(")];
