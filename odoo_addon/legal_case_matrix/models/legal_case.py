@@ -49,3 +49,7 @@ class LegalCase(models.Model):
 
     def _matrix_room_people(self):
         return super()._matrix_room_people() | self.lawyer_ids
+
+    @api.model
+    def _matrix_people_fields(self):
+        return {"lawyer_ids", *super()._matrix_people_fields()}

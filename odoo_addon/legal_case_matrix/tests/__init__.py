@@ -8,6 +8,7 @@ from . import test_failure_notice
 from . import test_first_message
 from . import test_first_room
 from . import test_invite
+from . import test_follow
 from . import test_link_room
 from . import test_log_case
 from . import test_room

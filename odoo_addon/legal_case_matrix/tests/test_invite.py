@@ -61,6 +61,7 @@ class TestInvitePeople(RoomCase):
         self.assertEqual(kind, "success")
         self.assertTrue(text.endswith(" Invited: amy, cleo."), text)
         self.assertEqual(self.case.matrix_room_health_note, text)
+        self.assertFalse(self.case.matrix_people_note)
         self.assertCountEqual(self.invited(), ["amy", "cleo"])
 
     def test_nobody_is_invited_twice_when_all_are_there(self):
@@ -99,6 +100,10 @@ class TestInvitePeople(RoomCase):
         self.assertEqual(kind, "warning")
         self.assertIn("Invited: bea, cleo, dora.", text)
         self.assertIn("no Matrix account is entered: amy.", text)
+        # The form shows it until that is settled.
+        note = self.case.matrix_people_note
+        self.assertIn("no Matrix account is entered: amy.", note)
+        self.assertNotIn("amy", self.case.matrix_room_health_note)
 
     def test_one_reason_is_given_once_for_everybody(self):
         self.answers["POST", self.asked] = FORBIDDEN
@@ -141,18 +146,25 @@ class TestInvitePeople(RoomCase):
         self.assertIn("Invited: bea, cleo, dora.", text)
         self.assertIn("Not invited: amy (@amy:example.org).", text)
 
-    def test_who_is_invited_does_not_wait_for_silent_servers(self):
-        silent = threading.Event()
+    def test_people_are_invited_side_by_side(self):
+        others = threading.Barrier(4)
 
         def answer(body):
-            if "amy" in body["user_id"]:
-                silent.set()
-                return None
-            # Side by side: whoever comes after Amy is answered while she is not.
-            self.assertTrue(silent.wait(5))
+            # Nobody is answered before all four are asked.
+            others.wait(20)
             return 200, {}
 
         self.answers["POST", self.asked] = answer
+
+        kind, text = self.invite()
+
+        self.assertEqual(kind, "success")
+        self.assertIn("Invited: amy, bea, cleo, dora.", text)
+
+    def test_who_is_invited_does_not_wait_for_silent_servers(self):
+        self.answers["POST", self.asked] = lambda body: (
+            None if "amy" in body["user_id"] else (200, {})
+        )
         client = self.backend._client(read_timeout=1)
         with patch.object(type(self.backend), "_client", return_value=client):
             kind, text = self.invite()

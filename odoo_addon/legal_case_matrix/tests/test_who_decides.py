@@ -13,6 +13,7 @@ DECIDING = {
     "matrix_mirror_chatter": True,
     "matrix_mirror_notes": True,
     "matrix_receives_replies": True,
+    "matrix_follow_people": False,
     "matrix_send_unencrypted": True,
 }
 # Kept for each person, and sent in the name of the account all the same.

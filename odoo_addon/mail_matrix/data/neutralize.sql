@@ -13,3 +13,4 @@ DELETE FROM matrix_inbound;
 -- The keys belong to a device of the original. That a room is encrypted stays true.
 DELETE FROM matrix_crypto;
 DELETE FROM matrix_crypto_item;
+DELETE FROM matrix_room_look;

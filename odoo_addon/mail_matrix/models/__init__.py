@@ -15,6 +15,9 @@ from . import matrix_deliveries_mixin
 from . import matrix_thread_mixin
 from . import matrix_draft
 from . import matrix_failure_notice
+from . import matrix_room_person
+from . import matrix_room_look
+from . import ir_cron
 from . import res_users
 from . import matrix_contact
 from . import res_partner

@@ -122,7 +122,10 @@ class ResUsers(models.Model):
             # With all rights: a Matrix Manager need not manage users.
             self.check_access("read")
             self = self.sudo()
-        return super().write(vals)
+        result = super().write(vals)
+        if "matrix_user_id" in vals:
+            self.env["matrix.room.person"]._look_again(self)
+        return result
 
     def action_start_matrix_dm(self):
         """Open the composer for a direct message to this user."""

@@ -89,6 +89,9 @@ class TestContent(BaseCase):
         self.assertEqual(message["body"], "  a   b\n\tc\nd  e\n\n e\nf\ng A")
         self.assertEqual(shown(message), message["body"].expandtabs(8))
         self.assertNotIn("\r", message["formatted_body"])
+        # What begins a line or follows a blank, HTML would not show.
+        lines = message["formatted_body"].replace("<br/>", "\n")
+        self.assertNotRegex(lines, "(?m)^ |  ")
 
     def test_html_that_adds_nothing_to_the_text_is_left_out(self):
         for text in ("Hello", "1 < 2", "a\n  b\tc", ""):

@@ -171,6 +171,11 @@ class MatrixClient(MatrixCall):
         path = f"{CLIENT}/rooms/{_part(room_id)}/invite"
         self._call("POST", path, {"user_id": user_id})
 
+    def kick(self, room_id, user_id):
+        """Take somebody out of a room, or take an invitation back."""
+        path = f"{CLIENT}/rooms/{_part(room_id)}/kick"
+        self._call("POST", path, {"user_id": user_id})
+
     def join(self, room_id):
         self._call("POST", f"{CLIENT}/rooms/{_part(room_id)}/join", {})
 

@@ -114,17 +114,7 @@ class MatrixContactSync(models.TransientModel):
                 sync.state = "background"
             sync._notify_person()
             waiting = waiting.filtered(lambda sync: sync.state == "background")
-        self._tell_scheduler(done=1, remaining=len(waiting))
-
-    @api.model
-    def _tell_scheduler(self, done, remaining):
-        """Say how much is left, so that the scheduled action runs again at once."""
-        cron = self.env["ir.cron"]
-        if not hasattr(cron, "_commit_progress"):
-            # Odoo 18.
-            cron._notify_progress(done=done, remaining=remaining)
-        elif self.env.context.get("ir_cron_progress_id"):
-            cron._commit_progress(done, remaining=remaining)
+        self.env["ir.cron"]._matrix_tell(done=1, remaining=len(waiting))
 
     def _run_in_background(self):
         """Run, and return whether the next run may follow at once.

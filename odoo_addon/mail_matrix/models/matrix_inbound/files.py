@@ -85,7 +85,7 @@ class MatrixInbound(models.Model):
         later = rows.search([*domain, ("file_try_at", ">", now)], order="file_try_at")
         if later:
             self.env.ref(_CRON)._trigger(later[0].file_try_at)
-        self.env["matrix.contact.sync"]._tell_scheduler(len(due[:1]), len(due[1:]))
+        self.env["ir.cron"]._matrix_tell(len(due[:1]), len(due[1:]))
 
     def _fetch_file(self):
         message = self._message()

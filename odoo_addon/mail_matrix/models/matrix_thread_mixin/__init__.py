@@ -6,6 +6,7 @@ from . import trouble
 from . import mention
 from . import people
 from . import retry
+from . import follow
 from . import chatter
 from . import inbound
 from . import access

@@ -34,14 +34,13 @@ class MatrixThreadMixin(models.AbstractModel):
         room, alias, problems = self._matrix_create_or_find(client, account)
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
-        notes = []
+        notes, refused = [], []
         if health == "ok":
             notes, refused = self._matrix_invite_people(client, room, account)
-            problems = [*problems, *refused]
         else:
             problems = [*problems, self._matrix_nobody_invited(health)]
         return self._matrix_room_notification(
-            self.env._("Room created"), notes, problems
+            self.env._("Room created"), notes, problems, refused
         )
 
     def _matrix_wait_for_other_clicks(self):

@@ -1,6 +1,7 @@
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from odoo import models
 
@@ -10,6 +11,18 @@ from ...tools.matrix_error import MatrixError
 _INVITING_SECONDS = 20
 # Somebody whose server is silent must not keep the others waiting.
 _AT_ONCE = 8
+
+
+class Round(NamedTuple):
+    """What became of the record's people when they were to be invited: users."""
+
+    there: object
+    pending: object  # invited before, not there yet
+    invited: object
+    refused: dict  # by the reason
+    left_over: object  # not tried any more
+    unmapped: object  # without a Matrix account
+    accounts: set  # that are in the room, or invited there, people of the record or not
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -40,7 +53,7 @@ class MatrixThreadMixin(models.AbstractModel):
             ]
         elif not invited and not problems:
             invited = [self.env._("All people of this record are in the room.")]
-        return self._matrix_room_notification(title, invited, problems)
+        return self._matrix_room_notification(title, invited, unstored=problems)
 
     def _matrix_room_people(self):
         """Return the users who belong in the record's room."""
@@ -48,30 +61,51 @@ class MatrixThreadMixin(models.AbstractModel):
         return people | self.user_id if "user_id" in self._fields else people
 
     def _matrix_invite_people(self, client, room, account):
-        """Invite the record's people.
+        """Invite the record's people, and remember how each one stands.
 
         Return two lists of texts: who was invited, and who was not and why.
         """
-        there = {account, *client.joined_members(room)}
+        result = self._matrix_invite_round(client, room, account)
+        self.env["matrix.room.person"]._remember(self, room, result)
+        done = []
+        if result.invited:
+            done.append(self.env._("Invited: %(users)s.", users=_names(result.invited)))
+        if result.pending:
+            done.append(
+                self.env._(
+                    "Invited, has not joined yet: %(users)s.",
+                    users=_names(result.pending),
+                )
+            )
+        problems = self._matrix_not_invited(
+            result.refused, result.left_over, result.unmapped
+        )
+        return done, problems
+
+    def _matrix_invite_round(self, client, room, account):
+        members = {account, *client.joined_members(room)}
         asked = client.invited_members(room)
         # With all rights: a plain user may not read the accounts of others.
         people = self.sudo()._matrix_room_people()
         people = people.filtered(lambda user: user.active and not user.share)
         known = people.filtered("matrix_user_id")
-        absent = known.filtered(lambda user: user.matrix_user_id not in there)
+        absent = known.filtered(lambda user: user.matrix_user_id not in members)
         # Homeservers limit how often a person can be invited in an hour.
         missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
         invited, refused = self._matrix_invite(client, room, account, missing)
-        done, problems = [], []
-        if invited:
-            done.append(self.env._("Invited: %(users)s.", users=_names(invited)))
-        if pending := absent - missing:
-            done.append(
-                self.env._(
-                    "Invited, has not joined yet: %(users)s.",
-                    users=_names(pending),
-                )
-            )
+        return Round(
+            there=known - absent,
+            pending=absent - missing,
+            invited=invited,
+            refused=refused,
+            left_over=missing - invited - missing.browse().union(*refused.values()),
+            unmapped=people - known,
+            accounts=members | asked,
+        )
+
+    def _matrix_not_invited(self, refused, left_over, unmapped):
+        """Return, as a list of texts, who was not invited and why."""
+        problems = []
         for reason, users in refused.items():
             accounts = [f"{user.name} ({user.matrix_user_id})" for user in users]
             problems.append(
@@ -81,23 +115,23 @@ class MatrixThreadMixin(models.AbstractModel):
                     reason=reason,
                 )
             )
-        if left := missing - invited - self.env["res.users"].union(*refused.values()):
+        if left_over:
             problems.append(
                 self.env._(
                     "Not invited yet: %(users)s. Click “Invite People” later.",
-                    users=_names(left),
+                    users=_names(left_over),
                 )
             )
-        if unknown := people - known:
+        if unmapped:
             problems.append(
                 self.env._(
                     "Not invited, because no Matrix account is entered: %(users)s. A "
                     "Matrix Manager can enter it under Matrix → Configuration → "
                     "People.",
-                    users=_names(unknown),
+                    users=_names(unmapped),
                 )
             )
-        return done, problems
+        return problems
 
     def _matrix_invite(self, client, room, account, users):
         """Invite ``users`` in parallel, until the homeserver limits the account.

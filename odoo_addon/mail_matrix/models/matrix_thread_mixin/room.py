@@ -253,16 +253,20 @@ class MatrixThreadMixin(models.AbstractModel):
         # whether this person may write the record.
         self.sudo().write(values)
 
-    def _matrix_room_notification(self, title, notes=(), problems=()):
+    def _matrix_room_notification(self, title, notes=(), problems=(), unstored=()):
+        """Return the notification of what was found and done.
+
+        :param unstored: problems that the form shows in another place
+        """
         kind = self._matrix_room_kind()
-        kind = "warning" if problems and kind == "success" else kind
+        kind = "warning" if (problems or unstored) and kind == "success" else kind
         note = self.matrix_room_health_note or self.matrix_room_id
         text = " ".join([note, *notes, *problems])
         if notes or problems:
             # There is more to read than a notification leaves time for.
             # With all rights: nobody may write what was found.
             self.sudo().matrix_room_health_note = text
-        return notification(kind, title, text)
+        return notification(kind, title, " ".join([text, *unstored]))
 
     def _matrix_via(self, room):
         """Return a server that is in ``room``, or nothing: newer ids name none."""

@@ -1,0 +1,101 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+from odoo.tools.sql import index_exists
+
+_ONCE = "matrix_room_person_once"
+
+
+class MatrixRoomPerson(models.Model):
+    """How a person of a record stands in its room, as it was last seen.
+
+    Written by those who ask the homeserver, never by a business transaction.
+    """
+
+    _name = "matrix.room.person"
+    _description = "Person of a Matrix Room"
+    _log_access = False
+
+    res_model = fields.Char(required=True, readonly=True)
+    res_id = fields.Many2oneReference(
+        model_field="res_model", required=True, readonly=True
+    )
+    room_id = fields.Char(required=True, readonly=True)
+    user_id = fields.Many2one(
+        "res.users", required=True, ondelete="cascade", index=True, readonly=True
+    )
+    # The one that was invited: the user may have another one by now.
+    account = fields.Char(readonly=True)
+    state = fields.Selection(
+        [
+            ("in", "In the Room"),
+            ("refused", "Refused"),
+            ("waiting", "Not Invited Yet"),
+            ("unmapped", "Without Matrix Account"),
+            ("left", "No Longer on the Record"),
+        ],
+        required=True,
+        readonly=True,
+    )
+    note = fields.Text(readonly=True)
+
+    def init(self):
+        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        if not index_exists(self.env.cr, _ONCE):
+            self.env.cr.execute(
+                SQL(
+                    "CREATE UNIQUE INDEX %s "
+                    "ON matrix_room_person (res_model, res_id, user_id)",
+                    SQL.identifier(_ONCE),
+                )
+            )
+
+    @api.model
+    def _of(self, record):
+        """Return the people of ``record``, with all rights."""
+        return self.sudo().search(
+            [("res_model", "=", record._name), ("res_id", "=", record.id)],
+            order="id",
+        )
+
+    @api.model
+    def _remember(self, record, room, result):
+        """Keep what a Round found, and who stands in the room without belonging there
+        any more."""
+        known = self._of(record)
+        states = dict.fromkeys(result.there | result.pending | result.invited, ("in",))
+        for reason, users in result.refused.items():
+            states |= dict.fromkeys(users, ("refused", reason))
+        states |= dict.fromkeys(result.left_over, ("waiting",))
+        states |= dict.fromkeys(result.unmapped, ("unmapped",))
+        for user, (state, *note) in states.items():
+            values = {
+                "room_id": room,
+                "account": user.sudo().matrix_user_id,
+                "state": state,
+                "note": note[0] if note else False,
+            }
+            person = known.filtered(lambda person, user=user: person.user_id == user)
+            if person:
+                person.write(values)
+            else:
+                about = {"res_model": record._name, "res_id": record.id}
+                self.sudo().create({**about, "user_id": user.id, **values})
+        others = known.filtered(lambda person: person.user_id not in states)
+        stay = others.filtered(
+            lambda person: (
+                person.state in ("in", "left")
+                and person.room_id == room
+                and person.account in result.accounts
+            )
+        )
+        (others - stay).unlink()
+        stay.state = "left"
+
+    @api.model
+    def _look_again(self, users):
+        """Have the rooms of which ``users`` are people looked at."""
+        people = self.sudo().search([("user_id", "in", users.ids)])
+        for model, group in people.grouped("res_model").items():
+            if model in self.env:
+                records = self.env[model].browse(group.mapped("res_id")).exists()
+                records._matrix_look_later()

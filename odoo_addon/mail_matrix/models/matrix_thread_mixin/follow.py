@@ -1,0 +1,174 @@
+from odoo import api, fields, models
+from odoo.tools import format_list
+
+from ...tools.matrix_error import MatrixError
+from .thread import USER
+
+
+class MatrixThreadMixin(models.AbstractModel):
+    """The room follows the record's people.
+
+    Who comes to the record is invited in the background, who leaves it may be taken out
+    of the room by a click. Saving a record asks no homeserver.
+    """
+
+    _inherit = "matrix.thread.mixin"
+
+    matrix_follow_people = fields.Boolean(
+        string="Invite New People",
+        default=True,
+        tracking=True,
+        groups=USER,
+        help="Who becomes responsible for this record, or follows it, is invited to "
+        "the room. Off: by the button “Invite People” only.",
+    )
+    matrix_people_note = fields.Text(compute="_compute_matrix_people", groups=USER)
+    matrix_people_left = fields.Text(compute="_compute_matrix_people", groups=USER)
+
+    @api.depends_context("lang")
+    def _compute_matrix_people(self):
+        """Say who could not be invited, and who is in the room still."""
+        people = self.env["matrix.room.person"]
+        for record in self:
+            known = people._of(record._origin) if record._origin else people
+            known = known.filtered(
+                lambda person, room=record.matrix_room_id: person.room_id == room
+            )
+            # Who has left since is no concern of the record any more.
+            present = known.filtered(lambda person: person.user_id.active)
+            by_state = {
+                state: group.user_id
+                for state, group in present.grouped("state").items()
+            }
+            refused = present.filtered(lambda person: person.state == "refused")
+            problems = record._matrix_not_invited(
+                {
+                    note: group.user_id
+                    for note, group in refused.grouped("note").items()
+                },
+                by_state.get("waiting"),
+                by_state.get("unmapped"),
+            )
+            record.matrix_people_note = "\n".join(problems) or False
+            left = record._matrix_people_to_remove(known)
+            names = format_list(record.env, left.user_id.mapped("name"))
+            record.matrix_people_left = bool(left) and record.env._(
+                "No longer on this record, but still in the room: %(users)s.",
+                users=names,
+            )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        records = super().create(vals_list)
+        records._matrix_look_later()
+        return records
+
+    def write(self, vals):
+        result = super().write(vals)
+        if self._matrix_people_fields() & vals.keys():
+            self._matrix_look_later()
+        return result
+
+    def _message_subscribe(self, *args, **kwargs):
+        result = super()._message_subscribe(*args, **kwargs)
+        self._matrix_look_later()
+        return result
+
+    def message_unsubscribe(self, *args, **kwargs):
+        result = super().message_unsubscribe(*args, **kwargs)
+        self._matrix_look_later()
+        return result
+
+    @api.model
+    def _matrix_people_fields(self):
+        """Return the names of the fields that say who belongs into which room."""
+        return {"user_id", "matrix_room_id", "matrix_follow_people"}
+
+    def _matrix_look_later(self):
+        # With all rights: rooms follow whoever assigns the people.
+        followed = self.sudo().filtered(
+            lambda record: record.matrix_room_id and record.matrix_follow_people
+        )
+        self.env["matrix.room.look"]._note(followed)
+
+    def _matrix_follow_room(self):
+        """Invite who came to the record, and see who has left it. In the background."""
+        backend = self._matrix_backend()
+        room = self.matrix_room_id
+        if not (backend and room and self.matrix_enabled and self.matrix_follow_people):
+            return
+        company = "company_id" in self._fields and self.company_id
+        lang = (company or self.env.company).partner_id.lang
+        record = self.with_context(lang=lang)
+        record._matrix_wait_for_other_clicks()
+        client = record._matrix_backend()._client()
+        health, _note = record._matrix_look_at(client, room)
+        agreed = health == "encrypted" and self.matrix_send_unencrypted
+        if health == "ok" or agreed:
+            account = client.whoami()["user_id"]
+            record._matrix_invite_people(client, room, account)
+
+    # Who has left
+
+    def _matrix_people_to_remove(self, known):
+        """Return those of ``known`` who belong into the room no more, for no record."""
+        left = known.filtered(lambda person: person.state == "left")
+        people = left and self._matrix_people_of_room()
+        return left.filtered(lambda person: person.user_id not in people)
+
+    def _matrix_people_of_room(self):
+        """Return the people of all records that share this record's room."""
+        people = self.env["res.users"]
+        for model in self._matrix_models_with_rooms():
+            # With all rights: the room is the same for those who see other records.
+            records = self.env[model].sudo()
+            for record in records.search(
+                [("matrix_room_id", "=", self.matrix_room_id)]
+            ):
+                people |= record._matrix_room_people()
+        return people.filtered("active")
+
+    @api.model
+    def _matrix_models_with_rooms(self):
+        names = self.env.registry.descendants(["matrix.thread.mixin"], "_inherit")
+        return [name for name in sorted(names) if not self.env[name]._abstract]
+
+    def action_matrix_remove_people(self):
+        """Take those out of the room who are no longer people of the record."""
+        client = self._matrix_client()
+        room = self._matrix_room_or_raise()
+        self._matrix_wait_for_other_clicks()
+        left = self._matrix_people_to_remove(self.env["matrix.room.person"]._of(self))
+        members = {*client.joined_members(room), *client.invited_members(room)}
+        removed, problems = left.user_id.browse(), []
+        for person in left:
+            try:
+                if person.account in members:
+                    client.kick(room, person.account)
+            except MatrixError as error:
+                problems.append(
+                    self.env._(
+                        "Not removed: %(user)s (%(account)s). %(reason)s",
+                        user=person.user_id.name,
+                        account=person.account,
+                        reason=error,
+                    )
+                )
+                continue
+            removed |= person.user_id
+            person.unlink()
+        told = removed and [
+            self.env._(
+                "No longer in the room: %(users)s.",
+                users=format_list(self.env, removed.mapped("name")),
+            )
+        ]
+        title = self.env._("Remove people")
+        return self._matrix_room_notification(title, told or [], problems)
+
+    def action_matrix_keep_people(self):
+        """Let those stay in the room who are no longer people of the record."""
+        self.ensure_one()
+        self._matrix_check_person()
+        people = self.env["matrix.room.person"]._of(self)
+        people.filtered(lambda person: person.state == "left").unlink()
