@@ -38,7 +38,8 @@ class ResUsers(models.Model):
         string="Failed Matrix Messages",
         default="activity",
         groups="mail_matrix.group_matrix_user",
-        help="How you are notified of a message that you caused and that could not be sent.",
+        help="How you are notified of a message that you caused and that could not be "
+        "sent.",
     )
 
     def init(self):

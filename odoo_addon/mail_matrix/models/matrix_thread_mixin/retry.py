@@ -37,7 +37,5 @@ class MatrixThreadMixin(models.AbstractModel):
             ]
         )
         if not log or log.outcome != "failed":
-            raise UserError(
-                self.env._("This is not a failed message of this record.")
-            )
+            raise UserError(self.env._("This is not a failed message of this record."))
         return log._retry()
