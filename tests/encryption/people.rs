@@ -88,18 +88,8 @@ impl Reader {
     /// What a room says to this client: the text of each event that is a message, or why it cannot be read.
     pub(crate) async fn read(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<String, String>> {
         let settings = DecryptionSettings { sender_device_trust_requirement: trust };
-        let synced = self.place.next().await;
-        let news = synced.device;
-        let lists = serde_json::from_value(or_empty(news.device_lists)).unwrap();
-        let counts: BTreeMap<_, _> = serde_json::from_value(or_empty(news.one_time_keys)).unwrap();
-        let changes = EncryptionSyncChanges {
-            to_device_events: serde_json::from_value::<Option<_>>(news.events).unwrap().unwrap_or_default(),
-            changed_devices: &lists,
-            one_time_keys_counts: &counts,
-            unused_fallback_keys: None,
-            next_batch_token: Some(synced.next_batch),
-        };
-        self.machine.receive_sync_changes(changes, &settings).await.unwrap();
+        // The homeserver hands over a hundred messages for the device at a time.
+        while self.hear(&settings).await {}
         let members = self.place.homeserver.members(&RoomId::new(room)).await.unwrap_or_default();
         let members: Vec<_> = members.iter().filter_map(|id| OwnedUserId::try_from(id.as_str()).ok()).collect();
         self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await.unwrap();
@@ -125,6 +115,23 @@ impl Reader {
             }
         }
         texts
+    }
+
+    /// Takes in what the homeserver has for this device; false when there was nothing.
+    async fn hear(&mut self, settings: &DecryptionSettings) -> bool {
+        let synced = self.place.next().await;
+        let news = synced.device;
+        let lists = serde_json::from_value(or_empty(news.device_lists)).unwrap();
+        let counts: BTreeMap<_, _> = serde_json::from_value(or_empty(news.one_time_keys)).unwrap();
+        let changes = EncryptionSyncChanges {
+            to_device_events: serde_json::from_value::<Option<_>>(news.events.clone()).unwrap().unwrap_or_default(),
+            changed_devices: &lists,
+            one_time_keys_counts: &counts,
+            unused_fallback_keys: None,
+            next_batch_token: Some(synced.next_batch),
+        };
+        self.machine.receive_sync_changes(changes, settings).await.unwrap();
+        news.events.as_array().is_some_and(|events| !events.is_empty())
     }
 
     async fn answer(&self) {
