@@ -8,7 +8,7 @@ use serde_json::json;
 use stack::browser::{Browser, Page};
 use stack::office::{ADMIN_PASSWORD, Office};
 use stack::synapse::Event;
-use stack::{postgres, story};
+use stack::{axe, postgres, story};
 
 const WITHIN: Duration = Duration::from_secs(90);
 const FAILURE: &str = "Case Closed door created for Jane Doe";
@@ -23,7 +23,13 @@ async fn a_manager_connects_links_sends_and_retries_and_a_user_sees_no_backends(
 
     test_the_connection(&manager, &office).await;
     link_a_room_and_send(&manager, &office).await;
+    nothing_keeps_anybody_out(&manager, ".o_notebook .tab-pane.active").await;
     retry_what_failed(&manager, &office).await;
+    open_app(&manager, "Matrix").await;
+    manager.click(".o_menu_sections *", "Overview").await.unwrap();
+    manager.see(".o_matrix_slow_rooms, .o_matrix_week", "").await.unwrap();
+    nothing_keeps_anybody_out(&manager, ".o_matrix_overview").await;
+    assert_eq!(manager.script_errors().await.unwrap(), Vec::<String>::new());
 
     make_plain_user(&office, "clerk", "clerk-password").await;
     let clerk = log_in(&browser, &office, "clerk", "clerk-password").await;
@@ -149,6 +155,12 @@ async fn retry_what_failed(page: &Page<'_>, office: &Office) {
     assert_eq!(logs[4]["status"], "ok", "{logs:?}\n{}", office.worker.process().tail());
     let messages = office.lawyer.messages(&room).await.unwrap();
     assert_eq!(messages.iter().map(Event::body).collect::<Vec<_>>(), [FAILURE]);
+}
+
+/// axe-core finds nothing serious in what we put on the screen; what Odoo puts around it is Odoo's.
+async fn nothing_keeps_anybody_out(page: &Page<'_>, part: &str) {
+    let axe = axe::script().await.unwrap();
+    assert_eq!(page.barriers(&axe, part).await.unwrap(), Vec::<String>::new(), "in {part}");
 }
 
 async fn make_plain_user(office: &Office, login: &str, password: &str) {

@@ -77,7 +77,7 @@ pub(super) fn text(report: &Report) -> String {
         text.push_str(&format!("warning  {}\n         fix: {}\n", plain(&warning.text), plain(&warning.fix)));
     }
     for backend in report.backends.iter().filter(|backend| backend.direct_rooms > 0) {
-        text.push_str(&format!("note     backend {} has {} direct rooms\n", backend.id, backend.direct_rooms));
+        text.push_str(&direct_rooms(backend));
     }
     if !report.server.sees_all_sessions {
         text.push_str(
@@ -182,6 +182,11 @@ fn followed(accounts: &[FollowerReport]) -> Table {
     table
 }
 
+fn direct_rooms(backend: &BackendReport) -> String {
+    let rooms = if backend.direct_rooms == 1 { "room" } else { "rooms" };
+    format!("note     backend {} has {} direct {rooms}\n", backend.id, backend.direct_rooms)
+}
+
 /// An age in words.
 pub(super) fn ago(seconds: f64) -> String {
     words(Duration::from_secs_f64(seconds.max(0.0)))
@@ -208,6 +213,13 @@ mod tests {
             direct_rooms: 0,
             people_unreached: 0,
         }
+    }
+
+    #[test]
+    fn one_direct_room_is_one_room() {
+        let note = |direct_rooms| super::direct_rooms(&BackendReport { direct_rooms, ..backend("ok") });
+        assert_eq!(note(1), "note     backend 2 has 1 direct room\n");
+        assert_eq!(note(2), "note     backend 2 has 2 direct rooms\n");
     }
 
     #[test]

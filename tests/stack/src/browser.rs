@@ -28,6 +28,14 @@ const PROGRAMS: [&str; 3] = ["chromium", "google-chrome", "chrome"];
 const FIND: &str = "const find = (selector, text) => [...document.querySelectorAll(selector)].find((element) =>
     element.checkVisibility() && element.textContent.replace(/\\s+/g, ' ').includes(text));";
 
+/// Keeps what a page's scripts complain of. Debian's package of Odoo 19.0 lacks one library, which its page asks for.
+const KEEP_ERRORS: &str = "window.scriptErrors = [];
+    const keep = (error) => String(error).includes('selfie_segmentation') || window.scriptErrors.push(String(error));
+    window.addEventListener('error', (event) => keep(event.message));
+    window.addEventListener('unhandledrejection', (event) => keep(event.reason));
+    const say = console.error;
+    console.error = (...words) => { keep(words.join(' ')); say(...words); };";
+
 /// A running browser. Dropping it ends it and removes its profile.
 #[derive(Debug)]
 pub struct Browser {
@@ -90,7 +98,10 @@ impl Browser {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = self.call("", "Target.attachToTarget", attach).await?;
         let session = attached["sessionId"].as_str().context("a session has an id")?.to_owned();
-        Ok(Page { browser: self, session })
+        let page = Page { browser: self, session };
+        page.call("Page.enable", json!({})).await?;
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": KEEP_ERRORS})).await?;
+        Ok(page)
     }
 
     async fn call(&self, session: &str, method: &str, params: Value) -> Result<Value> {
@@ -169,6 +180,27 @@ impl Page<'_> {
         );
         self.until(&format!("the cursor in {selector}"), &focused).await?;
         self.call("Input.insertText", json!({"text": text})).await.map(drop)
+    }
+
+    /// What axe-core, whose script is `axe`, finds serious in the element of `selector`; one line each.
+    pub async fn barriers(&self, axe: &str, selector: &str) -> Result<Vec<String>> {
+        self.call("Runtime.evaluate", json!({"expression": axe})).await?;
+        let line = "(found, node) => `${found.id}: ${node.target.join(' ')} ${node.failureSummary}`";
+        let serious = "({violations}) => violations.filter(({impact}) => ['serious', 'critical'].includes(impact))";
+        let run = format!(
+            "(window.barriers = null, axe.run(find({}, ''), {{resultTypes: ['violations']}}).then((answer) => {{
+                window.barriers = ({serious})(answer).flatMap((found) => found.nodes.map((node) => ({line})(found, node)));
+            }}), true)",
+            json!(selector)
+        );
+        self.evaluate(&run).await?;
+        let found = self.until("what axe-core found", "window.barriers").await?;
+        Ok(serde_json::from_value(found)?)
+    }
+
+    /// What the scripts of the page have complained of since it was loaded.
+    pub async fn script_errors(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.evaluate("window.scriptErrors").await?)?)
     }
 
     /// Waits until the expression `look` gives something.

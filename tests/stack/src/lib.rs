@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tempfile::TempDir;
 
+pub mod axe;
 pub mod browser;
 pub mod cache;
 mod changes;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use stack::odoo::Odoo;
 use stack::synapse::Synapse;
 use stack::venv::Venv;
-use stack::{debian, machine, postgres};
+use stack::{axe, debian, machine, postgres};
 use tokio::try_join;
 
 /// What the demo needs: PostgreSQL, Synapse, Odoo.
@@ -24,7 +24,7 @@ pub(crate) async fn fast() -> Result<()> {
 /// What the demo and all checks need.
 pub(crate) async fn everything() -> Result<()> {
     system(true).await?;
-    try_join!(Synapse::install(), Odoo::install(), linters(), machine()).map(drop)
+    try_join!(Synapse::install(), Odoo::install(), linters(), machine(), axe::script()).map(drop)
 }
 
 /// The container for the tests of the service, where we may boot one. Elsewhere these tests say that they are skipped.
@@ -58,6 +58,10 @@ async fn system(browser: bool) -> Result<()> {
     }
     if browser && stack::browser::program().is_none() {
         missing.push("chromium");
+    }
+    // For axe-core, which looks at the screens.
+    if browser && !has("npm") {
+        missing.push("npm");
     }
     // For the tests of faults: a wrong clock, a network that is cut.
     if browser && stack::faketime::library().is_none() && debian::may_install() {

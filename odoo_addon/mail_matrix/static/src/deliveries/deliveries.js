@@ -88,14 +88,15 @@ export class MatrixDeliveries extends Component {
     }
 
     badge(outcome) {
-        const classes = {
-            ok: "text-bg-success",
-            failed: "text-bg-danger",
-            held: "text-bg-warning",
-            untold: "text-bg-secondary",
-            discarded: "text-bg-secondary",
+        const colors = {
+            ok: "success",
+            failed: "danger",
+            untold: "secondary",
+            discarded: "secondary",
         };
-        return classes[outcome] || "text-bg-warning";
+        // White on these colours is too pale to be read by everybody.
+        const color = colors[outcome] || "warning";
+        return `bg-${color}-subtle text-${color}-emphasis`;
     }
 
     async retry(row) {
