@@ -144,6 +144,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
     def action_view_matrix_messages(self):
         """Open all messages of this record: waiting, sent, failed, discarded."""
         self.ensure_one()
+        self._matrix_check_user()
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "mail_matrix.matrix_message_action"
         )

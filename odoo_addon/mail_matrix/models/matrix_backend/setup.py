@@ -19,8 +19,9 @@ class MatrixBackend(models.Model):
         """Return the steps as dicts, or False for who has nothing to set up.
 
         ``key``, ``done``, ``note`` (what prevents it) and ``action``, where there is a
-        place to go.
+        place to go. Raises AccessError for who has nothing to do with Matrix.
         """
+        self.check_access("read")
         if not self.env.user.has_group("mail_matrix.group_matrix_manager"):
             return False
         # With all rights: whether anything was sent, not what.
