@@ -34,7 +34,7 @@ const FAILS_NO_MORE: Duration = Duration::from_secs(120);
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
 
 /// One configured homeserver account, at one version of its configuration.
-pub struct Backend {
+pub(crate) struct Backend {
     pub id: BackendId,
     pub config_version: i32,
     pub hold_on_outage: bool,
@@ -53,7 +53,7 @@ pub struct Backend {
 
 /// Shared by the lanes that were claimed together: closed as soon as one of them learns that nobody may send.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<Mutex<Passage>>);
+pub(crate) struct Gate(Arc<Mutex<Passage>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Passage {
@@ -68,11 +68,11 @@ enum Passage {
 }
 
 impl Gate {
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         !matches!(*self.lock(), Passage::Open)
     }
 
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut passage = self.lock();
         if matches!(*passage, Passage::Open) {
             *passage = Passage::Closed;
@@ -80,7 +80,7 @@ impl Gate {
     }
 
     /// Closed, and the database has the reason.
-    pub fn recorded(&self) {
+    pub(crate) fn recorded(&self) {
         let now = Instant::now();
         let mut passage = self.lock();
         match *passage {
@@ -93,7 +93,7 @@ impl Gate {
 
     /// Closed, and the reason could not be written: a lane claimed because the database says that the backend may send
     /// would get the same answer again at once.
-    pub fn unrecorded(&self, pause: Duration) {
+    pub(crate) fn unrecorded(&self, pause: Duration) {
         let until = Instant::now() + pause.max(UNRECORDED_PAUSE);
         let mut passage = self.lock();
         match *passage {
@@ -104,7 +104,7 @@ impl Gate {
     }
 
     /// Whether it is closed for a reason that the database does not have.
-    pub fn is_unrecorded(&self) -> bool {
+    pub(crate) fn is_unrecorded(&self) -> bool {
         matches!(*self.lock(), Passage::KeptHere(until) if until > Instant::now())
     }
 
@@ -120,7 +120,7 @@ impl Gate {
 
 impl Backend {
     /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
-    pub fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
+    pub(crate) fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
         let homeserver = if row.is_at_home {
             keys.open("access token", row.token_sealed.as_deref())
                 .map_err(|text| Failure::new(code::TOKEN, text))
@@ -147,19 +147,19 @@ impl Backend {
 
     /// How old a message may be for us to trust the homeserver's memory of its transaction id. The memory ends after 24 h and does
     /// not include what was tried under another address or token.
-    pub fn remembers_for(&self) -> Duration {
+    pub(crate) fn remembers_for(&self) -> Duration {
         let as_configured = self.configured.map(|at| at.elapsed().saturating_sub(SWITCH));
         as_configured.map_or(DEDUP_TRUSTED, |time| time.min(DEDUP_TRUSTED))
     }
 
     /// Who the account is; asked once.
-    pub async fn me(&self, homeserver: &Homeserver) -> Result<UserId, SendError> {
+    pub(crate) async fn me(&self, homeserver: &Homeserver) -> Result<UserId, SendError> {
         self.me.get_or_try_init(|| async { Ok(homeserver.whoami().await?.user_id) }).await.cloned()
     }
 
     /// The gate for lanes that were just claimed because the database, asked at `asked`, said that the backend may send. A gate
     /// that was closed for a reason that the database had by then is replaced by an open one.
-    pub fn gate(&self, asked: Instant) -> Gate {
+    pub(crate) fn gate(&self, asked: Instant) -> Gate {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if gate.was_known_at(asked) {
             *gate = Gate::default();
@@ -174,18 +174,18 @@ impl Backend {
     }
 
     /// A message got its 200. The call had begun at `began`.
-    pub fn passed(&self, began: Instant) {
+    pub(crate) fn passed(&self, began: Instant) {
         let mut last = self.last_passed.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (*last).max(Some(began));
     }
 
     /// Whether this process has begun a call after `moment` that got its 200.
-    pub fn has_passed_since(&self, moment: Instant) -> bool {
+    pub(crate) fn has_passed_since(&self, moment: Instant) -> bool {
         self.last_passed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|began| began > moment)
     }
 
     /// `lane` has just failed. Whether no other lane has since a message got through: of two that fail, the homeserver is at fault.
-    pub fn is_only_failing(&self, lane: &Lane) -> bool {
+    pub(crate) fn is_only_failing(&self, lane: &Lane) -> bool {
         let mut last = self.last_failing.lock().unwrap_or_else(PoisonError::into_inner);
         let fails_still = |at: Instant| at.elapsed() < FAILS_NO_MORE && !self.has_passed_since(at);
         if last.as_ref().is_some_and(|(other, at)| other != lane && fails_still(*at)) {
@@ -197,19 +197,19 @@ impl Backend {
 }
 
 /// All active backends, read again when a configuration version turns up that is not here.
-pub struct Backends {
+pub(crate) struct Backends {
     keys: Keys,
     timeout: Duration,
     known: Mutex<HashMap<BackendId, Arc<Backend>>>,
 }
 
 impl Backends {
-    pub fn new(keys: Keys, timeout: Duration) -> Self {
+    pub(crate) fn new(keys: Keys, timeout: Duration) -> Self {
         Self { keys, timeout, known: Mutex::default() }
     }
 
     /// The backend at this version of its configuration; `None` when it is no longer active.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         store: &Store,
         id: BackendId,
@@ -236,7 +236,7 @@ impl Backends {
     }
 
     /// An operator has paused the backend: none of its lanes in progress sends another message.
-    pub fn pause(&self, id: BackendId) {
+    pub(crate) fn pause(&self, id: BackendId) {
         let Some(backend) = self.known(id) else { return };
         let gate = backend.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if !gate.is_closed() {
@@ -247,7 +247,7 @@ impl Backends {
     }
 
     /// Forgets those that are no longer active or whose configuration has changed, and stops their lanes.
-    pub fn retain(&self, is_current: impl Fn(BackendId, i32) -> bool) {
+    pub(crate) fn retain(&self, is_current: impl Fn(BackendId, i32) -> bool) {
         self.lock().retain(|id, backend| {
             let is_kept = is_current(*id, backend.config_version);
             if !is_kept {

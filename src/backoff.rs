@@ -7,12 +7,12 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 /// Pauses that double from the shortest to the longest and then stay there, each with up to its own length of jitter added,
 /// so that many workers do not come back in one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Backoff(ExponentialBuilder);
+pub(crate) struct Backoff(ExponentialBuilder);
 
 impl Backoff {
     /// # Panics
     /// When `shortest` is zero or longer than `longest`: a busy loop, or a pause that shrinks.
-    pub fn new(shortest: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(shortest: Duration, longest: Duration) -> Self {
         assert!(!shortest.is_zero() && shortest <= longest, "a backoff needs 0 < {shortest:?} <= {longest:?}");
         Self(
             ExponentialBuilder::new()
@@ -23,31 +23,31 @@ impl Backoff {
         )
     }
 
-    pub fn start(&self) -> Streak {
+    pub(crate) fn start(&self) -> Streak {
         Streak { builder: self.0, pauses: self.0.build() }
     }
 }
 
 /// The pauses of one streak of failures.
 #[derive(Debug)]
-pub struct Streak {
+pub(crate) struct Streak {
     builder: ExponentialBuilder,
     pauses: ExponentialBackoff,
 }
 
 impl Streak {
-    pub fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         self.pauses.next().expect("an exponential backoff without a maximum number of times never ends")
     }
 
     /// Something worked: the next failure begins a new streak.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.pauses = self.builder.build();
     }
 }
 
 /// `pause`, and up to a quarter of it on top.
-pub fn with_jitter(pause: Duration) -> Duration {
+pub(crate) fn with_jitter(pause: Duration) -> Duration {
     pause + pause.mul_f64(fastrand::f64() / 4.0)
 }
 

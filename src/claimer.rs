@@ -43,7 +43,7 @@ struct Cursor {
 
 /// What one round found.
 #[derive(Default)]
-pub struct Round {
+pub(crate) struct Round {
     pub claims: Vec<Claimed>,
     /// All lanes were looked at, and none was free.
     pub is_idle: bool,
@@ -57,7 +57,7 @@ pub struct Round {
     pub next_due: Option<Duration>,
 }
 
-pub struct Claimed {
+pub(crate) struct Claimed {
     pub claim: Claim,
     pub backend: Arc<Backend>,
     pub gate: Gate,
@@ -66,7 +66,7 @@ pub struct Claimed {
 }
 
 /// Remembers the cursor of each backend between rounds, so that no lane is looked at twice before all others were.
-pub struct Claimer {
+pub(crate) struct Claimer {
     backends: Backends,
     pulse: Pulse,
     cursors: HashMap<BackendId, Cursor>,
@@ -78,12 +78,12 @@ pub struct Claimer {
 }
 
 impl Claimer {
-    pub fn new(backends: Backends, pulse: Pulse) -> Self {
+    pub(crate) fn new(backends: Backends, pulse: Pulse) -> Self {
         Self { backends, pulse, cursors: HashMap::new(), size: Size::default(), unheard_until: None, served: None }
     }
 
     /// Walks once and claims at most `places` of the lanes found. Without a free place it only learns which backends may send.
-    pub async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
+    pub(crate) async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
         let most = places.max(LEAST_FOUND);
         let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
         let asked = Instant::now();

@@ -25,13 +25,13 @@ use crate::{
 };
 
 /// The longest lease that a worker may have. As long others wait at most for a lane whose holder died before the clock was set back.
-pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// What a lease must outlast beside two HTTP timeouts and the pause between them.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     pub database_url: SecretString,
     pub token_keys: Keys,
     pub worker_name: String,
@@ -46,7 +46,7 @@ pub struct Config {
 impl Config {
     /// # Errors
     /// Names the variable, its value unless it is a secret, and what to write instead.
-    pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
+    pub(crate) fn load(environment: &Environment) -> Result<Self, ConfigError> {
         environment.check_names()?;
         let database_url = environment.secret("DATABASE_URL")?.ok_or(ConfigError::Missing {
             variable: "DATABASE_URL",
@@ -91,7 +91,7 @@ impl Config {
     }
 
     /// How much of the lease must be left beyond the timeout for a call to be started: a second, less for very short leases.
-    pub fn lease_margin(&self) -> Duration {
+    pub(crate) fn lease_margin(&self) -> Duration {
         LEASE_MARGIN.min(self.lease / 10)
     }
 }
@@ -138,7 +138,7 @@ fn address(environment: &Environment, variable: &'static str) -> Result<Option<S
 }
 
 /// The kernel's name for this host; without one the worker still needs some name.
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())
         .ok()

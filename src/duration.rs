@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// In the largest unit that fits, rounded down: `0 s`, `59 s`, `3 min`, `5 h`, `2 days`.
-pub fn words(time: Duration) -> String {
+pub(crate) fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),

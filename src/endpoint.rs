@@ -37,18 +37,18 @@ const HEAD_BYTES: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A bound port.
-pub struct Endpoint(TcpListener);
+pub(crate) struct Endpoint(TcpListener);
 
 impl Endpoint {
     /// Binds `METRICS_LISTEN`. Port 0 takes a free one, which the log shows.
-    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         info!(address = %listener.local_addr()?, "Serving /healthz, /readyz and /metrics");
         Ok(Self(listener))
     }
 
     /// Answers until it is dropped.
-    pub async fn serve(self, health: Health, metrics: Metrics) {
+    pub(crate) async fn serve(self, health: Health, metrics: Metrics) {
         let watched = Arc::new((health, metrics));
         let mut served: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
         loop {

@@ -39,14 +39,14 @@ enum Entry {
 
 /// Where lanes put their results.
 #[derive(Clone)]
-pub struct Completions(mpsc::Sender<Entry>);
+pub(crate) struct Completions(mpsc::Sender<Entry>);
 
 impl Completions {
-    pub async fn complete(&self, completion: Completion) {
+    pub(crate) async fn complete(&self, completion: Completion) {
         self.put(Entry::Completion(completion)).await;
     }
 
-    pub async fn settle(&self, settle: Settle) {
+    pub(crate) async fn settle(&self, settle: Settle) {
         self.put(Entry::Settle(settle)).await;
     }
 
@@ -57,7 +57,7 @@ impl Completions {
 }
 
 /// Writes what lanes put, until the last [`Completions`] is gone.
-pub struct Flusher {
+pub(crate) struct Flusher {
     queue: mpsc::Receiver<Entry>,
     /// Notified after lanes were given back.
     pub released: Arc<Notify>,
@@ -68,12 +68,12 @@ pub struct Flusher {
 }
 
 impl Flusher {
-    pub fn new(released: Arc<Notify>, metrics: Metrics, pulse: Pulse) -> (Completions, Self) {
+    pub(crate) fn new(released: Arc<Notify>, metrics: Metrics, pulse: Pulse) -> (Completions, Self) {
         let (sender, queue) = mpsc::channel(QUEUE);
         (Completions(sender), Self { queue, released, metrics, pulse, refused: HashMap::new() })
     }
 
-    pub async fn run(mut self, store: &Store, leases: &Leases) {
+    pub(crate) async fn run(mut self, store: &Store, leases: &Leases) {
         let mut entries = Vec::with_capacity(BATCH);
         while self.pulse.beat_while(self.queue.recv_many(&mut entries, BATCH)).await > 0 {
             let mut batch = Batch::default();

@@ -34,7 +34,7 @@ const AFTER_LEASE: Duration = Duration::from_millis(50);
 const CONTRACT_PERIOD: Duration = Duration::from_secs(30);
 
 /// What following needs of the configuration.
-pub struct Setup {
+pub(crate) struct Setup {
     pub keys: Keys,
     pub http_timeout: Duration,
 }
@@ -47,7 +47,7 @@ struct Task {
 }
 
 /// Looks after all accounts until the worker stops.
-pub struct Followers {
+pub(crate) struct Followers {
     context: Arc<Context>,
     setup: Setup,
     wakeups: Wakeups,
@@ -55,12 +55,12 @@ pub struct Followers {
 }
 
 impl Followers {
-    pub fn new(context: Arc<Context>, setup: Setup, wakeups: Wakeups) -> Self {
+    pub(crate) fn new(context: Arc<Context>, setup: Setup, wakeups: Wakeups) -> Self {
         Self { context, setup, wakeups, tasks: HashMap::new() }
     }
 
     /// `asks`: whether any account asks to be followed; `None` where the contract is too old for that.
-    pub async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
+    pub(crate) async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
             () = self.look_after(asks) => {}

@@ -17,7 +17,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(45);
 
 /// Shows that one loop moves.
 #[derive(Clone, Debug)]
-pub struct Pulse(Arc<Mutex<Instant>>);
+pub(crate) struct Pulse(Arc<Mutex<Instant>>);
 
 impl Default for Pulse {
     fn default() -> Self {
@@ -26,12 +26,12 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    pub fn beat(&self) {
+    pub(crate) fn beat(&self) {
         *self.lock() = Instant::now();
     }
 
     /// Waits for `idle`, beating all the while: a loop that waits for work is as alive as one that works.
-    pub async fn beat_while<T>(&self, idle: impl Future<Output = T>) -> T {
+    pub(crate) async fn beat_while<T>(&self, idle: impl Future<Output = T>) -> T {
         let mut idle = pin!(idle);
         loop {
             self.beat();
@@ -57,7 +57,7 @@ impl Pulse {
 
 /// What the process knows of its own state. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub(crate) struct Health {
     pub claiming: Pulse,
     pub flushing: Pulse,
     readiness: Arc<Mutex<Result<(), String>>>,
@@ -72,7 +72,7 @@ impl Default for Health {
 
 impl Health {
     /// The worker claims lanes.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         let mut readiness = self.readiness();
         if readiness.is_err() {
             *readiness = Ok(());
@@ -80,20 +80,20 @@ impl Health {
     }
 
     /// It does not, in one line for a person.
-    pub fn not_ready(&self, reason: &impl std::fmt::Display) {
+    pub(crate) fn not_ready(&self, reason: &impl std::fmt::Display) {
         *self.readiness() = Err(reason.to_string().replace(['\n', '\r'], " "));
     }
 
     /// # Errors
     /// Why nothing is claimed, in one line.
-    pub fn is_ready(&self) -> Result<(), String> {
+    pub(crate) fn is_ready(&self) -> Result<(), String> {
         self.is_alive()?;
         self.readiness().clone()
     }
 
     /// # Errors
     /// Names the loop that hangs.
-    pub fn is_alive(&self) -> Result<(), String> {
+    pub(crate) fn is_alive(&self) -> Result<(), String> {
         for (name, pulse) in [("claim", &self.claiming), ("flush", &self.flushing)] {
             let age = pulse.last().elapsed();
             if age > HANGS_AFTER {
@@ -104,7 +104,7 @@ impl Health {
     }
 
     /// Whether both loops have moved since `then`.
-    pub fn moved_since(&self, then: Instant) -> bool {
+    pub(crate) fn moved_since(&self, then: Instant) -> bool {
         self.claiming.last() > then && self.flushing.last() > then
     }
 

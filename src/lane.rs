@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-pub use self::files::FileRoom;
+pub(crate) use self::files::FileRoom;
 use self::{
     outage::{SUSPECT_AFTER, Trouble},
     route::{Route, Step},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What the lanes of a worker share.
-pub struct Context {
+pub(crate) struct Context {
     pub store: Store,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
@@ -49,7 +49,7 @@ pub struct Context {
 }
 
 /// One claim while it is being sent.
-pub struct Delivery<'a> {
+pub(crate) struct Delivery<'a> {
     pub context: &'a Context,
     pub completions: &'a Completions,
     pub claim: &'a Claim,
@@ -78,7 +78,7 @@ struct Stop {
 
 impl Delivery<'_> {
     /// Sends the claim's messages and gives the lane back.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let mut route = Route::new(self);
         let mut stop = Stop::default();
         let mut waiting = self.claim.messages.as_slice();

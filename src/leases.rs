@@ -20,19 +20,19 @@ const ASKED_AGAIN: u32 = 5;
 
 /// When a lease ends, by this process's clock. A renewal extends it; when the lease is lost it becomes now.
 #[derive(Clone, Debug)]
-pub struct Deadline(Arc<Mutex<Instant>>);
+pub(crate) struct Deadline(Arc<Mutex<Instant>>);
 
 impl Deadline {
-    pub fn new(at: Instant) -> Self {
+    pub(crate) fn new(at: Instant) -> Self {
         Self(Arc::new(Mutex::new(at)))
     }
 
     /// Whether the lease holds for `time` more.
-    pub fn leaves(&self, time: Duration) -> bool {
+    pub(crate) fn leaves(&self, time: Duration) -> bool {
         *self.lock() > Instant::now() + time
     }
 
-    pub fn set(&self, at: Instant) {
+    pub(crate) fn set(&self, at: Instant) {
         *self.lock() = at;
     }
 
@@ -42,7 +42,7 @@ impl Deadline {
 }
 
 /// See [`Leases::sending`].
-pub struct Sending<'a> {
+pub(crate) struct Sending<'a> {
     leases: &'a Leases,
     claim: &'a Claim,
 }
@@ -69,18 +69,18 @@ struct Held {
 
 /// From a claim until its release is in the database.
 #[derive(Debug, Default)]
-pub struct Leases {
+pub(crate) struct Leases {
     held: Mutex<HashMap<Lane, Held>>,
     count: Gauge,
 }
 
 impl Leases {
     /// `count` shows how many are held.
-    pub fn new(count: Gauge) -> Self {
+    pub(crate) fn new(count: Gauge) -> Self {
         Self { held: Mutex::default(), count }
     }
 
-    pub fn add(&self, claim: &Claim) -> Deadline {
+    pub(crate) fn add(&self, claim: &Claim) -> Deadline {
         let deadline = Deadline::new(claim.deadline);
         let mut held = self.lock();
         let ours = Held { epoch: claim.epoch, deadline: deadline.clone(), is_sending: true };
@@ -89,7 +89,7 @@ impl Leases {
         deadline
     }
 
-    pub fn remove(&self, lease: &Lease) {
+    pub(crate) fn remove(&self, lease: &Lease) {
         let mut held = self.lock();
         if held.get(&lease.lane).is_some_and(|ours| ours.epoch == lease.epoch) {
             held.remove(&lease.lane);
@@ -99,16 +99,16 @@ impl Leases {
 
     /// For the task that sends a claim, to be dropped before its place is free. If the task panics the lease is no longer renewed;
     /// otherwise nobody else could ever lease the lane.
-    pub fn sending<'a>(&'a self, claim: &'a Claim) -> Sending<'a> {
+    pub(crate) fn sending<'a>(&'a self, claim: &'a Claim) -> Sending<'a> {
         Sending { leases: self, claim }
     }
 
-    pub fn holds(&self, lane: &Lane) -> bool {
+    pub(crate) fn holds(&self, lane: &Lane) -> bool {
         self.lock().contains_key(lane)
     }
 
     /// How many lanes of each backend are being sent. A lane whose release is being written no longer takes a place.
-    pub fn sending_by_backend(&self) -> HashMap<BackendId, usize> {
+    pub(crate) fn sending_by_backend(&self) -> HashMap<BackendId, usize> {
         let mut count = HashMap::new();
         let leases = self.lock();
         for (lane, _) in leases.iter().filter(|(_, lease)| lease.is_sending) {
@@ -119,16 +119,16 @@ impl Leases {
         count
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Renews for ever, each third of a lease. If the database is away the deadlines are not extended, and lanes stop in time.
-    pub async fn renew(&self, store: &Store) {
+    pub(crate) async fn renew(&self, store: &Store) {
         // Lanes that somebody had locked, which are asked for again before the next full turn.
         let mut locked = Vec::new();
         let mut since_all = 0;
@@ -155,7 +155,7 @@ impl Leases {
     }
 
     /// Gives back what is still held, once nothing sends it any more.
-    pub async fn give_back(&self, store: &Store) {
+    pub(crate) async fn give_back(&self, store: &Store) {
         let held = self.all();
         if held.is_empty() {
             return;

@@ -8,34 +8,34 @@
 //! command. [`cli`] puts the parts together.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
-pub mod backend;
-pub mod backoff;
-pub mod claimer;
+mod backend;
+mod backoff;
+mod claimer;
 pub mod cli;
-pub mod config;
+mod config;
 #[cfg(feature = "encryption")]
 pub mod crypto;
-pub mod duration;
-pub mod endpoint;
+mod duration;
+mod endpoint;
 pub mod environment;
 pub mod failpoint;
-pub mod flush;
-pub mod follower;
-pub mod health;
+mod flush;
+mod follower;
+mod health;
 mod http;
-pub mod lane;
-pub mod leases;
+mod lane;
+mod leases;
 pub mod matrix;
 pub mod message;
 pub mod metrics;
-pub mod privileges;
-pub mod rooms;
-pub mod runner;
+mod privileges;
+mod rooms;
+mod runner;
 pub mod seal;
-pub mod shutdown;
+mod shutdown;
 pub mod store;
-pub mod survey;
-pub mod systemd;
+mod survey;
+mod systemd;
 pub mod telemetry;
-pub mod terminal;
-pub mod webhook;
+mod terminal;
+mod webhook;

@@ -17,7 +17,7 @@ const USER: &str = "odoo-matrix";
 ///
 /// # Errors
 /// When a secret cannot be read, or the program cannot be run.
-pub fn leave_root(instance: &str, environment: &Environment) -> Result<(), ConfigError> {
+pub(crate) fn leave_root(instance: &str, environment: &Environment) -> Result<(), ConfigError> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let Some((user, group)) = ids(&users, USER).filter(|_| is_root) else { return Ok(()) };

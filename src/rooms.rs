@@ -1,7 +1,7 @@
 //! Which room a message really goes to, and why a room refuses one. Asks the homeserver; sends no message.
 
-pub mod book;
-pub mod diagnosis;
-pub mod direct;
-pub mod direct_book;
+pub(crate) mod book;
+pub(crate) mod diagnosis;
+pub(crate) mod direct;
+pub(crate) mod direct_book;
 mod power;

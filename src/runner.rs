@@ -46,7 +46,7 @@ const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 /// When the worker ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub(crate) enum Until {
     Stopped,
     /// Nothing is left that could be sent without somebody's help.
     Drained,
@@ -65,7 +65,7 @@ struct Shared {
 }
 
 /// Delivers until it is asked to stop, or until nothing is left to send. What was written is counted in `metrics`.
-pub async fn run(
+pub(crate) async fn run(
     config: &Config,
     store: Store,
     metrics: Metrics,

@@ -19,29 +19,29 @@ enum Phase {
 }
 
 /// The part of the grace in which results are written and lanes are given back, when all else has been dropped.
-pub fn last_words(grace: Duration) -> Duration {
+pub(crate) fn last_words(grace: Duration) -> Duration {
     Duration::from_secs(1).min(grace / 4)
 }
 
 /// Begins the phases.
 #[derive(Debug)]
-pub struct Trigger(watch::Sender<Phase>);
+pub(crate) struct Trigger(watch::Sender<Phase>);
 
 /// Tells which phase it is.
 #[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<Phase>);
+pub(crate) struct Shutdown(watch::Receiver<Phase>);
 
-pub fn channel() -> (Trigger, Shutdown) {
+pub(crate) fn channel() -> (Trigger, Shutdown) {
     let (sender, receiver) = watch::channel(Phase::Running);
     (Trigger(sender), Shutdown(receiver))
 }
 
 impl Trigger {
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.0.send_replace(Phase::Draining);
     }
 
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.0.send_replace(Phase::Ended);
     }
 
@@ -51,7 +51,7 @@ impl Trigger {
     ///
     /// # Errors
     /// When the process may not install signal handlers.
-    pub fn on_signals(self, grace: Duration) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    pub(crate) fn on_signals(self, grace: Duration) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         Ok(async move {
@@ -73,17 +73,17 @@ impl Trigger {
 }
 
 impl Shutdown {
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         *self.0.borrow() >= Phase::Draining
     }
 
     /// Waits until no new work may begin.
-    pub async fn draining(&self) {
+    pub(crate) async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
     /// Waits until all work must be dropped.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.reached(Phase::Ended).await;
     }
 

@@ -17,7 +17,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// Looks for ever. `asks` learns whether an account asks to be followed.
-pub async fn watch(store: &Store, metrics: &Metrics, asks: watch::Sender<Option<bool>>) {
+pub(crate) async fn watch(store: &Store, metrics: &Metrics, asks: watch::Sender<Option<bool>>) {
     let mut shown = HashSet::new();
     loop {
         match look(store, metrics, &mut shown).await {

@@ -9,21 +9,21 @@ use tracing::{info, warn};
 use crate::health::Health;
 
 /// One line for `systemctl status`.
-pub fn status(line: &str) {
+pub(crate) fn status(line: &str) {
     notify(&[NotifyState::Status(line)]);
 }
 
 /// The service runs. It may still be waiting for the database: `/readyz` and the status line say so.
-pub fn ready() {
+pub(crate) fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-pub fn stopping() {
+pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
 /// Pings the watchdog, if there is one, for as long as both loops move.
-pub async fn watchdog(health: Health) {
+pub(crate) async fn watchdog(health: Health) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
     info!(limit_seconds = limit.as_secs_f64(), "Watched by systemd");
     watch(&health, limit, || notify(&[NotifyState::Watchdog])).await;

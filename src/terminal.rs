@@ -15,13 +15,13 @@ const CLEAR_LINE: &str = "\r\u{1b}[K";
 static PROGRESS: Mutex<String> = Mutex::new(String::new());
 
 /// Columns and rows. If the terminal does not report it, the smallest usual size.
-pub fn size(terminal: impl AsFd) -> (usize, usize) {
+pub(crate) fn size(terminal: impl AsFd) -> (usize, usize) {
     let size = tcgetwinsize(terminal).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// `line` in at most `columns`, without what could move the cursor.
-pub fn cut(line: &str, columns: usize) -> String {
+pub(crate) fn cut(line: &str, columns: usize) -> String {
     let plain = line.chars().map(|c| if c.is_control() { ' ' } else { c });
     if line.chars().count() <= columns {
         return plain.collect();
@@ -30,21 +30,21 @@ pub fn cut(line: &str, columns: usize) -> String {
 }
 
 /// The one line of progress, on standard error. It goes when this is dropped.
-pub struct Progress {
+pub(crate) struct Progress {
     is_shown: bool,
 }
 
 impl Progress {
     /// Shows nothing unless it `is_wanted` and standard error is a terminal.
-    pub fn new(is_wanted: bool) -> Self {
+    pub(crate) fn new(is_wanted: bool) -> Self {
         Self { is_shown: is_wanted && stderr().is_terminal() }
     }
 
-    pub fn is_shown(&self) -> bool {
+    pub(crate) fn is_shown(&self) -> bool {
         self.is_shown
     }
 
-    pub fn show(&self, text: &str) {
+    pub(crate) fn show(&self, text: &str) {
         if self.is_shown {
             // One column less: a full line would leave the cursor in the next one.
             draw(cut(text, size(stderr()).0 - 1));
@@ -72,7 +72,7 @@ fn progress() -> MutexGuard<'static, String> {
 }
 
 /// Standard error for lines of the log: they are shown above the line of progress.
-pub struct LogLines;
+pub(crate) struct LogLines;
 
 impl Write for LogLines {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {

@@ -8,14 +8,14 @@ use reqwest::header;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-pub use self::file::{Files, NoFile};
+pub(crate) use self::file::{Files, NoFile};
 use crate::{http, matrix};
 
 /// Odoo answers with next to nothing.
 const ANSWER_LIMIT: usize = 64 << 10;
 
 /// The webhook of one backend.
-pub struct Webhook {
+pub(crate) struct Webhook {
     http: reqwest::Client,
     url: reqwest::Url,
     secret: SecretString,
@@ -25,7 +25,7 @@ pub struct Webhook {
 
 /// What became of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Odoo has all of it, or has decided to ignore it.
     Accepted,
     /// Odoo does not accept so much at once, or not this event.
@@ -37,7 +37,12 @@ pub enum Answer {
 impl Webhook {
     /// # Errors
     /// In plain words when the address or the secret cannot be used.
-    pub fn new(url: Option<&str>, secret: SecretString, database: &str, timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn new(
+        url: Option<&str>,
+        secret: SecretString,
+        database: &str,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let text =
             url.filter(|url| !url.is_empty()).ok_or("the backend has no address of Odoo's webhook; set it in Odoo")?;
         let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -48,7 +53,7 @@ impl Webhook {
         Ok(Self { http: http::client(&url, true, timeout)?, url, secret, database: database.to_owned() })
     }
 
-    pub async fn post(&self, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, body: &Value) -> Answer {
         let request = self.http.post(self.url.clone()).bearer_auth(self.secret.expose_secret());
         let request =
             naming(request, &self.database).header(header::CONTENT_TYPE, "application/json").body(body.to_string());

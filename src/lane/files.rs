@@ -35,7 +35,7 @@ const ODOO_AWAY_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Room in memory for files on their way.
 #[derive(Clone)]
-pub struct FileRoom(Arc<Semaphore>);
+pub(crate) struct FileRoom(Arc<Semaphore>);
 
 impl Default for FileRoom {
     fn default() -> Self {

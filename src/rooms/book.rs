@@ -14,11 +14,11 @@ const MOST_ROOMS: usize = 10_000;
 
 /// The books of all accounts. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct RoomBooks(Arc<Mutex<HashMap<BackendId, RoomBook>>>);
+pub(crate) struct RoomBooks(Arc<Mutex<HashMap<BackendId, RoomBook>>>);
 
 /// The rooms of one account.
 #[derive(Clone, Debug, Default)]
-pub struct RoomBook(Arc<Mutex<Pages>>);
+pub(crate) struct RoomBook(Arc<Mutex<Pages>>);
 
 #[derive(Debug, Default)]
 struct Pages {
@@ -39,39 +39,39 @@ struct Seen {
 
 /// When a look began. What it sees is kept only if nothing was forgotten since.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(u64);
+pub(crate) struct Mark(u64);
 
 impl RoomBooks {
-    pub fn of(&self, backend: BackendId) -> RoomBook {
+    pub(crate) fn of(&self, backend: BackendId) -> RoomBook {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(backend).or_default().clone()
     }
 }
 
 impl RoomBook {
     /// Changes are noticed until `then`: what is in the book can be relied upon.
-    pub fn hears_until(&self, then: Instant) {
+    pub(crate) fn hears_until(&self, then: Instant) {
         self.lock().heard_until = Some(then);
     }
 
     /// Changes are not noticed any more.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut pages = self.lock();
         pages.heard_until = None;
         pages.forget_all();
     }
 
-    pub fn forget(&self, room: &RoomId) {
+    pub(crate) fn forget(&self, room: &RoomId) {
         let mut pages = self.lock();
         pages.forgotten += 1;
         pages.rooms.remove(room);
     }
 
-    pub fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         Mark(self.lock().forgotten)
     }
 
     /// A room takes messages, and `person`, if any, is in it or invited to it.
-    pub fn saw(&self, since: Mark, room: &RoomId, person: Option<&UserId>, is_encrypted: bool) {
+    pub(crate) fn saw(&self, since: Mark, room: &RoomId, person: Option<&UserId>, is_encrypted: bool) {
         let mut pages = self.lock();
         if !pages.is_heard() || pages.forgotten != since.0 {
             return;
@@ -85,7 +85,7 @@ impl RoomBook {
     }
 
     /// Whether a room is encrypted that takes messages and that `person`, if any, is in or invited to; `None`: look.
-    pub fn is_encrypted(&self, room: &RoomId, person: Option<&UserId>) -> Option<bool> {
+    pub(crate) fn is_encrypted(&self, room: &RoomId, person: Option<&UserId>) -> Option<bool> {
         let mut pages = self.lock();
         if !pages.is_heard() {
             pages.forget_all();

@@ -10,7 +10,7 @@ use crate::{
 
 /// What there is to do about a 403.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Diagnosis {
+pub(crate) enum Diagnosis {
     /// We were invited and are in the room now: send again.
     Joined,
     /// The room was replaced, and it is safe to follow: send to this one.
@@ -25,7 +25,7 @@ pub enum Diagnosis {
 ///
 /// # Errors
 /// When the homeserver does not answer; a 429 among them is about this room, not about the account.
-pub async fn diagnose(
+pub(crate) async fn diagnose(
     homeserver: &Homeserver,
     me: &UserId,
     room: &RoomId,
@@ -85,7 +85,7 @@ async fn look(
 ///
 /// # Errors
 /// As [`diagnose`].
-pub async fn replaced(
+pub(crate) async fn replaced(
     homeserver: &Homeserver,
     me: &UserId,
     old: &RoomId,

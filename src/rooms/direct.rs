@@ -14,7 +14,7 @@ const MOST_LISTED: usize = 20;
 
 /// Whether messages for a person can go to a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// They are in it or invited to it.
     Ready { is_encrypted: bool },
     /// They were never invited: the room was made for them, and the invitation has not got through.
@@ -26,7 +26,7 @@ pub enum Standing {
 }
 
 /// Whether `room` can be used for messages to `person`.
-pub async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
+pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
     let looks = tokio::try_join!(
         homeserver.membership_of(room, person),
         homeserver.state(room, "m.room.tombstone"),
@@ -50,7 +50,7 @@ pub async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Re
 }
 
 /// A room that `list` has for `person`, that both are in, that has not been replaced and is not encrypted.
-pub async fn find(
+pub(crate) async fn find(
     homeserver: &Homeserver,
     list: &DirectList,
     person: &UserId,
@@ -71,17 +71,17 @@ pub async fn find(
 }
 
 /// Whether `user`'s account is one of `me`'s own homeserver.
-pub fn is_of_same_server(me: &UserId, user: &UserId) -> bool {
+pub(crate) fn is_of_same_server(me: &UserId, user: &UserId) -> bool {
     server_of(me) == server_of(user)
 }
 
 /// The part of a user id after the first colon.
-pub fn server_of(user: &UserId) -> &str {
+pub(crate) fn server_of(user: &UserId) -> &str {
     user.as_str().split_once(':').map_or("", |(_, server)| server)
 }
 
 /// The rooms that `list` has for `person`; what is not a room ID is skipped.
-pub fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
+pub(crate) fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
     let listed = match list.get(person.as_str()) {
         Some(Value::Array(rooms)) => rooms.as_slice(),
         Some(room @ Value::String(_)) => std::slice::from_ref(room),
@@ -91,7 +91,7 @@ pub fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
 }
 
 /// Puts `room` first among `person`'s rooms and leaves everything else as it is, whatever its shape. Returns whether it was missing.
-pub fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
+pub(crate) fn add(list: &mut DirectList, person: &UserId, room: &RoomId) -> bool {
     if rooms_of(list, person).contains(room) {
         return false;
     }

@@ -10,7 +10,7 @@ use crate::{
 
 /// One per backend. The list on the homeserver can only be replaced as a whole, so there is one writer at a time.
 #[derive(Default)]
-pub struct DirectBook {
+pub(crate) struct DirectBook {
     /// The list as it was last read or written.
     seen: Mutex<DirectList>,
     wanted: Mutex<Vec<(UserId, RoomId)>>,
@@ -19,17 +19,17 @@ pub struct DirectBook {
 }
 
 impl DirectBook {
-    pub fn lists(&self, person: &UserId, room: &RoomId) -> bool {
+    pub(crate) fn lists(&self, person: &UserId, room: &RoomId) -> bool {
         direct::rooms_of(&lock(&self.seen), person).contains(room)
     }
 
-    pub fn saw(&self, list: DirectList) {
+    pub(crate) fn saw(&self, list: DirectList) {
         *lock(&self.seen) = list;
     }
 
     /// Asks for an entry, and waits until it is this caller's turn to write or another one has written.
     /// Returns all entries that are to be written now; an empty list when somebody else has taken ours.
-    pub async fn turn(
+    pub(crate) async fn turn(
         &self,
         person: &UserId,
         room: &RoomId,

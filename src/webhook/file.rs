@@ -6,7 +6,7 @@ use super::{naming, transport};
 use crate::http;
 
 /// Where Odoo gives the files of one backend.
-pub struct Files<'a> {
+pub(crate) struct Files<'a> {
     /// As Odoo has it: an address to which the file's name is added.
     pub url: &'a str,
     /// Tells an Odoo that serves several databases which one is meant.
@@ -18,7 +18,7 @@ pub struct Files<'a> {
 
 /// Why Odoo gave no file, in plain words.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NoFile {
+pub(crate) enum NoFile {
     /// Odoo is away or busy: the same again later.
     Later(String),
     /// Asking again would not help.
@@ -30,7 +30,7 @@ impl Files<'_> {
     ///
     /// # Errors
     /// Says whether to ask again.
-    pub async fn get(&self, name: &str, proof: &str) -> Result<Vec<u8>, NoFile> {
+    pub(crate) async fn get(&self, name: &str, proof: &str) -> Result<Vec<u8>, NoFile> {
         let refused = |text: &str| NoFile::Refused(text.to_owned());
         let mut url = reqwest::Url::parse(self.url)
             .ok()
