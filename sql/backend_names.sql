@@ -1,2 +1,2 @@
--- Every backend there is, active or not.
+-- Every backend, active or not.
 SELECT b.id, b.name FROM matrix_backend AS b ORDER BY b.id

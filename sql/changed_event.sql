@@ -1,9 +1,9 @@
--- The event that a message changes: the one that the homeserver made of the message whose transaction id is in its content. Both
--- are of the same record, so that matrix_log_res_idx finds it. Step by step: a planner that knows the tables as empty would read
--- all of the log first.
+-- The event that a message changes: the event of the earlier message whose transaction id is in its content. Both belong to the
+-- same record, so matrix_log_res_idx finds it. Written in separate steps, because a planner whose statistics say that the tables
+-- are empty would read all of the log first.
 --
--- $1 id of the message that changes it, $2 its lane
--- No row when that one never arrived.
+-- $1 id of the message that changes the event, $2 its lane
+-- Returns no row if the earlier message never arrived.
 WITH change AS MATERIALIZED (
     SELECT o.res_model, o.res_id, o.content ->> 'org.odoo.changes' AS txn_id FROM matrix_outbox AS o
     WHERE o.id = $1 AND o.lane = $2

@@ -1,4 +1,4 @@
--- What `check` asks of the server: who we are there, its clock, and whether new messages wake the workers.
+-- What `check` asks the server: our role, its clock, and whether new messages wake the workers.
 SELECT current_user::text AS role, current_database()::text AS database, current_setting('server_version') AS version,
     (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS is_superuser,
     EXTRACT(EPOCH FROM clock_timestamp())::double precision AS clock_seconds,

@@ -1,11 +1,10 @@
--- Lease what is free among the candidate lanes. The epoch grows with each lease and is the fence for everything that is
--- written later.
+-- Lease the free ones among the candidate lanes. Each lease increments the epoch, which fences everything that is written later.
 --
 -- $1 owner, $2 candidate lanes, all of one backend, $3 lanes at most, $4 lease in ms
 -- $5 the backend, $6 whether this is the one lane of its slot
--- Nothing when the backend has been limited or stopped since the walk: another worker recorded that and gave back the lane that
--- is found free here. Their messages are read by sql/messages.sql, in a transaction that begins after this one: a lane that was
--- given back since this statement began is leased as it is now, but its messages would be read as they were.
+-- Returns no row if the backend has been limited or stopped since the walk: another worker recorded that and gave back the lane
+-- that is free here. sql/messages.sql reads the messages of the lanes in a later transaction: a lane that was given back after this
+-- statement began is leased in its present state, but this statement would read its messages in their earlier state.
 WITH pick AS MATERIALIZED (
     SELECT l.id, l.lane, l.epoch + 1 AS epoch, l.lease_until IS NOT NULL AS is_taken_over, l.head_id, l.attempts, l.first_failed_at,
         l.room_id
@@ -22,7 +21,7 @@ WITH pick AS MATERIALIZED (
     LIMIT $3::integer
     FOR UPDATE SKIP LOCKED
 ), leased AS (
-    -- Each of these lanes exists and is locked: this only ever updates. A join would compare every lane with every other one.
+    -- Each of these lanes exists and is locked, so this never inserts. A join would compare every lane with every other one.
     INSERT INTO matrix_lane (id, lane, epoch, owner, lease_until)
     SELECT pick.id, pick.lane, pick.epoch, $1, now() AT TIME ZONE 'UTC' + $4::integer * interval '1 ms' FROM pick
     ON CONFLICT (lane) DO UPDATE SET

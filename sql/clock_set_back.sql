@@ -1,10 +1,10 @@
--- The clock of the database was set back, perhaps while no worker ran: what was written before takes effect that much too late. So
--- what lies further ahead than a worker ever sets it counts as over. Only a lease stays as long as the longest that any worker may
--- have: its holder may be alive, and counts its time by another clock.
--- Reads every lane. It runs when a worker starts and after such a step.
+-- The clock of the database was set back, perhaps while no worker ran: times that were written before would come too late. So a time
+-- that is further in the future than a worker ever sets it is treated as over. Only a lease is shortened to the longest lease that
+-- any worker may have instead: its holder may be alive, and measures time by another clock.
+-- Reads every lane. It runs when a worker starts and after the clock was set back.
 --
 -- $1 longest lease in ms, $2 longest pause that a homeserver may ask for, in ms
--- How many rows were changed.
+-- Returns how many rows were changed.
 WITH bound AS MATERIALIZED (
     SELECT now_utc, now_utc + $1::bigint * interval '1 ms' AS lease, now_utc + $2::bigint * interval '1 ms' AS pause,
         -- Rests of rooms that fail and pauses between probes are shorter.
@@ -23,7 +23,7 @@ WITH bound AS MATERIALIZED (
     FOR UPDATE OF l
 ), lane AS (
     UPDATE matrix_lane AS l
-    -- Not by LEAST, which takes NULL for later than everything.
+    -- Not with LEAST, which ignores NULL: it would set a time where there was none.
     SET lease_until = CASE WHEN l.lease_until > bound.lease THEN bound.lease ELSE l.lease_until END,
         retry_at = CASE WHEN ahead.is_over THEN NULL ELSE l.retry_at END,
         first_failed_at = CASE WHEN l.first_failed_at > bound.now_utc THEN bound.now_utc ELSE l.first_failed_at END

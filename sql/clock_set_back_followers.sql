@@ -1,4 +1,4 @@
--- As sql/clock_set_back.sql, for accounts that are followed.
+-- Like sql/clock_set_back.sql, for accounts that are followed.
 --
 -- $1 longest lease in ms
 UPDATE matrix_follower AS f

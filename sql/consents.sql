@@ -1,4 +1,4 @@
--- Those of some messages whose record allows now that they are sent unencrypted to an encrypted room.
+-- Which of some messages may be sent unencrypted to an encrypted room, as their record allows it now.
 --
 -- $1 message ids
 SELECT o.id FROM matrix_outbox AS o

@@ -1,2 +1,2 @@
--- The contract that this database holds, as the last migration left it; NULL when there is none.
+-- The contract that this database has, as recorded by the last migration; NULL if there is none.
 SELECT obj_description(to_regclass('matrix_outbox'), 'pg_class')

@@ -1,8 +1,8 @@
--- Write what the device must not forget, all or nothing. May be repeated when it is unknown whether it was committed.
+-- Write what must be kept for the device, all or nothing. May be repeated when it is unknown whether it was committed.
 --
 -- $1 backend, $2 owner, $3 epoch of the keys
 -- $4 kinds, $5 keys and $6 sealed values, to be written; $7 kinds and $8 keys, to be removed. No item is named twice.
--- No row when another worker has taken the keys: nothing was written.
+-- Returns no row if another worker has taken the keys: then nothing was written.
 WITH fence AS MATERIALIZED (
     SELECT c.backend_id FROM matrix_crypto AS c WHERE c.backend_id = $1 AND c.owner = $2 AND c.epoch = $3 FOR SHARE
 ), removed AS (

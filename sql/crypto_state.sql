@@ -1,4 +1,4 @@
--- Whether the keys may be used, and why not. Keys that were moved stay so.
+-- Write whether the keys may be used, and why not. The state 'moved' is never changed.
 --
 -- $1 backend, $2 owner, $3 epoch of the keys, $4 state, $5 reason
 UPDATE matrix_crypto

@@ -1,8 +1,8 @@
--- Take an account's keys, as the worker that follows the account: the epoch grows and is the fence for everything that is written later.
--- Keys that were written elsewhere or later than this row says are not to be used: the database is a copy, or was restored.
+-- Take an account's keys, as the worker that follows the account: this increments the epoch, which fences everything that is written later.
+-- Keys that were last written in another database, or later than this row says, must not be used: the database is a copy, or was restored.
 --
 -- $1 backend, $2 owner, $3 epoch of the lease of the account, $4 the account, $5 its device
--- No row when the lease is not ours. `doubt` is NULL where the keys are those that were written last.
+-- Returns no row if the lease is not ours. `doubt` is NULL if the keys are those that were written last.
 WITH here AS MATERIALIZED (
     SELECT f.backend_id, matrix_database_identity() AS identity, control.timeline_id
     FROM matrix_follower AS f, pg_control_checkpoint() AS control
@@ -16,7 +16,7 @@ WITH here AS MATERIALIZED (
     SELECT CASE
         WHEN before.state = 'moved' THEN before.reason
         WHEN before.database_identity <> here.identity THEN 'the database is a copy of another one'
-        -- A row that a restored dump has brought was written by the transaction of the restore.
+        -- A row from a restored dump was written by the transaction of the restore.
         WHEN before.written_really <> before.written_by % 4294967296 THEN 'the database was restored from a dump'
         WHEN before.timeline_id <> here.timeline_id THEN 'the database server was restored from a backup, or a standby took over'
     END AS doubt

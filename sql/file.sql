@@ -1,8 +1,8 @@
--- What is known of the file of a message: where Odoo gives it, the present time for the request, and where it stands on the homeserver
--- if it has an address there. An address of another account, or from before the account was configured anew, is worth nothing.
+-- What is known about the file of a message: where to fetch it from Odoo, the present time for the request, and its address on the
+-- homeserver, if it has one. An address of another account, or from before the account was last configured, is ignored.
 --
 -- $1 message id, $2 its lane
--- No row when the message is gone.
+-- Returns no row if the message is gone.
 WITH message AS MATERIALIZED (
     SELECT o.txn_id, o.backend_id FROM matrix_outbox AS o WHERE o.id = $1 AND o.lane = $2
 )

@@ -1,11 +1,11 @@
--- Where the file of a message stands on the homeserver. Stores nothing once a newer lease has taken the lane over.
+-- Store the address of a message's file on the homeserver. Stores nothing once a newer lease has taken over the lane.
 --
 -- $1 owner, $2 lane, $3 epoch, $4 message id, $5 its address on the homeserver, $6 whether the homeserver has the file
 INSERT INTO matrix_upload AS u (txn_id, backend_id, content_uri, is_uploaded)
 SELECT o.txn_id, o.backend_id, $5::text, $6::boolean
 FROM matrix_lane AS l
 JOIN matrix_outbox AS o ON o.lane = l.lane
--- Whoever takes the lane over meanwhile waits, and then finds what is stored here.
+-- A worker that takes over the lane meanwhile waits, and then finds what is stored here.
 WHERE l.lane = $2 AND l.epoch = $3 AND l.owner = $1 AND o.id = $4
 FOR SHARE OF l
 ON CONFLICT (txn_id) DO UPDATE SET

@@ -1,4 +1,4 @@
--- The first messages of a lane, in their order, and which of them have failed before: those have their failed row in the log.
+-- The first messages of a lane, in order, and which of them have failed before: those have a failed row in the log.
 --
 -- $1 lane, $2 messages at most
 SELECT o.id, o.txn_id, g.is_logged IS NOT NULL AS has_failed

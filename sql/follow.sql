@@ -1,10 +1,11 @@
--- Lease the accounts that ask to be followed and that nobody follows, read how each one is configured, and forget those that no
--- longer ask for it. The epoch grows with each lease and is the fence for everything that is written later.
+-- Lease the accounts that are set up to be followed and that nobody follows, read the configuration of each, and forget those that
+-- are no longer set up for it. Each lease increments the epoch, which fences everything that is written later.
 --
 -- $1 owner, $2 lease in ms
--- One row per account that asks; epoch, since and account are NULL where it was not leased just now, and free_seconds is when it may be.
+-- Returns one row per account to be followed; epoch, since and account are NULL if it was not leased just now, and free_seconds says
+-- when it may be.
 WITH forgotten AS (
-    -- What is written while nobody asks is not for Odoo. An account that is inactive for a while keeps its place.
+    -- What is written in rooms while following is turned off is not meant for Odoo. An account that is only inactive keeps its position.
     DELETE FROM matrix_follower AS f
     WHERE NOT EXISTS (SELECT FROM matrix_backend AS b WHERE b.id = f.backend_id AND b.inbound_mode = 'follow')
 ), asks AS MATERIALIZED (

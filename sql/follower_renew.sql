@@ -1,4 +1,4 @@
--- Renew the lease of an account that is followed; no row when it was taken over.
+-- Renew the lease of an account that is followed; returns no row if another worker has taken it over.
 --
 -- $1 backend, $2 owner, $3 epoch, $4 lease in ms
 UPDATE matrix_follower

@@ -1,4 +1,4 @@
--- Give back lanes unsent, when a worker is stopped before it has finished. Touches no lane that a newer lease has taken over.
+-- Give back lanes without a result, when a worker is stopped before it has finished. Lanes taken over by a newer lease stay unchanged.
 --
 -- $1 owner, $2 lanes, $3 epochs
 UPDATE matrix_lane AS l

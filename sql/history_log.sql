@@ -1,12 +1,12 @@
--- One step through what became of messages, newest first and without their texts. The log has no index on messages, rooms and people,
--- and may hold millions of rows: so it is read backwards, so many rows at a time. Failures and the rows of a record have indexes, and
--- come all in one step. A parameter that is NULL is not a condition.
+-- One step through the outcomes of messages, newest first and without their texts. The log has no index on messages, rooms and people,
+-- and may have millions of rows: so it is read backwards, a fixed number of rows at a time. For failures and the rows of a record there
+-- are indexes, so all of them come in one step. A parameter that is NULL is not a condition.
 --
 -- $1 id of the message in the outbox, $2 room, $3 person, $4 model and $5 id of the record, $6 not older than so many seconds,
 -- $7 only failures, $8 rows of the log before this id, $9 read at most so many of them, $10 return at most so many rows
--- state: a word of matrix_log.status, or held for a failure that will be tried again
+-- state: a value of matrix_log.status, or held for a failure that will be tried again
 -- step_rows, step_id, step_at: how many rows were read, and the last of them; is_past: all of them are older than was asked for
--- One row without an outcome (id is NULL) when nothing was found.
+-- Returns one row without an outcome (id is NULL) if nothing was found.
 WITH walked AS MATERIALIZED (
     SELECT g.id, g.date, g.outbox_id, g.room_id, g.matrix_user_id
     FROM matrix_log AS g
@@ -43,7 +43,7 @@ SELECT step.rows AS step_rows, step.last_id AS step_id, to_char(step.last_at, 'Y
 FROM (SELECT count(*) AS rows, min(w.id) AS last_id, min(w.date) AS last_at, max(w.date) AS newest_at FROM walked AS w) AS step
 LEFT JOIN (
     found
-    -- One row by its index each, whatever the planner believes of the log.
+    -- Each row through its index, whatever the planner assumes about the log.
     CROSS JOIN LATERAL (SELECT g.* FROM matrix_log AS g WHERE g.id = found.id LIMIT 1) AS g
 ) ON true
 ORDER BY g.date DESC, g.id DESC

@@ -1,10 +1,11 @@
--- One step through the messages that wait, newest first and without their texts. A message, a room and a person have indexes, and come in
--- one step; else the outbox is read backwards, so many rows at a time. A parameter that is NULL is not a condition.
+-- One step through the messages that wait, newest first and without their texts. For a message, a room and a person there are indexes,
+-- so all rows come in one step; else the outbox is read backwards, a fixed number of rows at a time. A parameter that is NULL is not a
+-- condition.
 --
 -- $1 id of the message, $2 room, $3 person, $4 model and $5 id of the record, $6 not older than so many seconds,
 -- $7 messages before this id, $8 read at most so many of them, $9 return at most so many rows
 -- step_rows, step_id: how many rows were read, and the last of them
--- One row without a message (outbox_id is NULL) when nothing was found.
+-- Returns one row without a message (outbox_id is NULL) if nothing was found.
 WITH walked AS MATERIALIZED (
     SELECT o.id, o.res_model, o.res_id
     FROM matrix_outbox AS o
@@ -22,7 +23,7 @@ WITH walked AS MATERIALIZED (
         SELECT o.id
         FROM matrix_backend AS b
         CROSS JOIN LATERAL (SELECT b.id || '/' || COALESCE($2, $3) AS name OFFSET 0) AS lane
-        -- A range of the lane's index: by an equation the planner might as well read all of another index in the order of the ids.
+        -- A range of the lane's index: for an equality the planner might instead read all of another index in the order of the ids.
         CROSS JOIN LATERAL (
             SELECT o.id FROM matrix_outbox AS o
             WHERE o.lane >= lane.name AND (o.lane, o.id) < (lane.name, $7) AND $1 IS NULL
@@ -43,7 +44,7 @@ SELECT step.rows AS step_rows, step.last_id AS step_id,
 FROM (SELECT count(*) AS rows, min(w.id) AS last_id FROM walked AS w) AS step
 LEFT JOIN (
     found
-    -- One row by its index each, whatever the planner believes of the tables.
+    -- Each row through its index, whatever the planner assumes about the tables.
     CROSS JOIN LATERAL (
         SELECT o.* FROM matrix_outbox AS o
         WHERE o.id = found.id

@@ -1,10 +1,10 @@
--- The first messages of those lanes that the owner holds: of each lane its head, and further ones until it has enough of them
--- or enough bytes.
+-- The first messages of those lanes that the owner holds: the head of each lane, and further messages until the number or the bytes
+-- reach their limit.
 --
--- $1 owner, $2 lanes, $3 messages per lane at most; each of them is unpacked to be measured,
+-- $1 owner, $2 lanes, $3 messages per lane at most; each of them is decompressed to be measured,
 -- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids,
 -- $5 bytes of content per lane after which no further message is returned
--- Rows come in no order: sort by id.
+-- Rows come in no particular order: sort by id.
 SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.txn_id, o.is_expired,
     o.is_past_dedup, o.event_type, o.queued_seconds, o.has_file
 FROM matrix_lane AS l
@@ -25,6 +25,6 @@ CROSS JOIN LATERAL (
         LIMIT $3::integer
     ) AS o
 ) AS o
--- Not by the index on owners, which knows all lanes that this one ever had.
+-- Not through the index on owners, which contains every lane that this owner ever had.
 WHERE l.lane = ANY ($2::text[]) AND l.owner IS NOT DISTINCT FROM $1 AND l.lease_until IS NOT NULL
     AND (o.bytes_before IS NULL OR o.bytes_before < $5::integer)

@@ -1,15 +1,15 @@
--- Renew the leases that are still ours, all in one statement, except for lanes that are locked at the moment: one completion that
--- takes long, or a row that is looked at by hand, must not cost all other leases.
+-- Renew the leases that are still ours, all in one statement, except for lanes that are locked at the moment: a completion that
+-- takes long, or a row that somebody has locked by hand, must not make us lose all other leases.
 --
 -- $1 owner, $2 lanes, $3 epochs, $4 lease in ms
--- One row per lane that is ours, with whether it was renewed; one that was not is to be asked for again soon. A lane that does
--- not come back was taken over.
+-- Returns one row per lane that is ours, with whether it was renewed; if it was not, try again soon. A lane that is not returned
+-- was taken over.
 WITH ours AS MATERIALIZED (
     SELECT held.lane, held.epoch
     FROM unnest($2::text[], $3::bigint[]) AS held (lane, epoch)
     CROSS JOIN LATERAL (
         SELECT 1 FROM matrix_lane AS l
-        -- Not by the index on owners, which knows all lanes that this one ever had.
+        -- Not through the index on owners, which contains every lane that this owner ever had.
         WHERE l.lane = held.lane AND l.epoch = held.epoch AND l.owner IS NOT DISTINCT FROM $1 AND l.lease_until IS NOT NULL
         OFFSET 0
     ) AS l
@@ -23,7 +23,7 @@ WITH ours AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS l
 ), renewed AS (
-    -- Each of these lanes exists and is locked: this only ever updates. A join would compare every lane with every other one.
+    -- Each of these lanes exists and is locked, so this never inserts. A join would compare every lane with every other one.
     INSERT INTO matrix_lane (id, lane, lease_until)
     SELECT free.id, free.lane, now() AT TIME ZONE 'UTC' + $4::integer * interval '1 ms' FROM free
     ON CONFLICT (lane) DO UPDATE SET lease_until = excluded.lease_until

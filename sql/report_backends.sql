@@ -1,10 +1,10 @@
--- What `status` shows of each backend. Its waiting messages are counted up to a bound; their age is that of the oldest one counted.
+-- What `status` shows about each backend. Its waiting messages are counted up to a bound; their age is that of the oldest one counted.
 --
 -- $1 count at most so many
 -- unreached: people whose messages wait after a failure, or have failed for good within a day
--- due_seconds: when a limited backend sends again, or a stopped one is asked again
+-- due_seconds: when a limited backend sends again, or a stopped one is probed again
 WITH first AS MATERIALIZED (
-    -- The oldest messages of all backends: in a long backlog the counting by lane may not come to them.
+    -- The oldest messages of all backends: in a long backlog the counting by lane may not reach them.
     SELECT o.backend_id, o.queued_at FROM matrix_outbox AS o ORDER BY o.id LIMIT $1::bigint
 ), hour AS (
     SELECT g.backend_id, count(*) FILTER (WHERE g.status = 'ok') AS sent,

@@ -1,4 +1,4 @@
--- What `status` and `check` show of each account that is to be followed.
+-- What `status` and `check` show about each account that is to be followed.
 SELECT b.id, b.name, f.owner, COALESCE(f.lease_until > now() AT TIME ZONE 'UTC', false) AS is_followed, COALESCE(f.state, 'stopped') AS state,
     f.reason, f.forwarded_total,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.changed_at)::double precision AS state_seconds,

@@ -1,8 +1,8 @@
--- What `lanes` shows: lanes that have messages, the first so many of each backend in byte order, and all that are leased or held.
--- Those in trouble come first, then the ones that have waited longest.
+-- What `lanes` shows: lanes that have messages (of each backend the first ones in byte order, up to $2), and all that are leased or
+-- held. Lanes with a failure come first, then those that have waited longest.
 --
 -- $1 the one backend, or NULL for all, $2 lanes of each backend at most, $3 count at most so many messages of a lane,
--- $4 only those in trouble: their held message has failed and still waits
+-- $4 only lanes with a failure: their held message has failed and still waits
 WITH RECURSIVE waiting (lane, ends_before, n) AS (
     SELECT first.lane, b.id || '0', 1
     FROM matrix_backend AS b
@@ -12,7 +12,7 @@ WITH RECURSIVE waiting (lane, ends_before, n) AS (
         WHERE o.lane > b.id || '/' AND o.lane < b.id || '0'
         ORDER BY o.lane LIMIT 1
     ) AS first
-    -- Those in trouble are found without a walk over all that wait.
+    -- Lanes with a failure are found without a walk over all lanes that have messages.
     WHERE ($1::integer IS NULL OR b.id = $1) AND NOT $4::boolean
     UNION ALL
     SELECT next.lane, waiting.ends_before, waiting.n + 1
@@ -40,7 +40,7 @@ SELECT shown.lane, counted.messages, head.id AS head_id,
 FROM shown
 LEFT JOIN matrix_lane AS l ON l.lane = shown.lane
 LEFT JOIN LATERAL (
-    -- The message that holds up the lane stays its head, even behind one that was committed late, unless it was discarded.
+    -- The message that holds up the lane stays its head, even behind a message that was committed late, unless it was discarded.
     (SELECT o.id, o.queued_at, true AS is_held FROM matrix_outbox AS o WHERE o.id = l.head_id AND o.lane = shown.lane)
     UNION ALL
     (SELECT o.id, o.queued_at, false FROM matrix_outbox AS o WHERE o.lane = shown.lane ORDER BY o.id LIMIT 1)

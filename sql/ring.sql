@@ -1,15 +1,15 @@
 -- Walk the lanes that have messages, as a ring: for each backend that may send, the next free lanes after its cursor.
--- Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever the backlog. Lanes seen for
--- the first time get their row.
+-- Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever the backlog. For lanes seen for
+-- the first time a row is inserted.
 --
--- $1 backend ids and $2 the lane after which to go on, pairwise; a backend that is not named starts at its first lane
+-- $1 backend ids and $2 the lane after which to continue, pairwise; a backend that is not given starts at its first lane
 -- $3 free lanes to find for each backend, at most, $4 lanes to look at, at most, $5 owner
--- One row per free lane; one with lane NULL per active backend: how far the walk came (NULL: no further), whether that was the
--- last of its lanes, how many of the lanes on the way are leased by others or at rest, and what the backend may do:
+-- Returns one row per free lane, and one with lane NULL per active backend: how far the walk got (NULL: no further), whether that was
+-- the last of its lanes, how many of the lanes on the way are leased by others or resting, and what the backend may do:
 --   open     may send
---   changed  was stopped, but its configuration is another one now: to be reset
+--   changed  was stopped, but its configuration is another one now: its state has to be reset
 --   paced    is limited and may take one slot now
---   probe    is stopped and may be asked now whether it is back
+--   probe    is stopped and may be probed now
 --   closed   may do nothing for another wait_ms (NULL: until somebody resumes it)
 WITH RECURSIVE backend AS MATERIALIZED (
     SELECT b.id, b.config_version,
@@ -60,7 +60,7 @@ WITH RECURSIVE backend AS MATERIALIZED (
 ), missing AS (
     INSERT INTO matrix_lane (lane)
     SELECT ring.lane FROM ring WHERE ring.is_new
-    -- All writers make and lock lanes in this order, so two of them cannot block each other.
+    -- All writers insert and lock lanes in this order, so two of them cannot block each other.
     ORDER BY ring.lane
     ON CONFLICT DO NOTHING
 ), walk AS (

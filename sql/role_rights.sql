@@ -1,8 +1,8 @@
--- The rights of this session's role that differ from what sql/grants.sql gives: those that are missing, and those beyond on any
--- table of Odoo's schema. One row per table and right; of the rights beyond, the first so many. Nothing beyond is shown of a
--- superuser, who has them all.
+-- The rights of this session's role that differ from what sql/grants.sql gives: those that are missing, and additional ones on any
+-- table of Odoo's schema. One row per table and right; of the additional rights only the first ones. For a superuser, who has all
+-- rights, no additional ones are shown.
 --
--- $1 show at most so many rights beyond
+-- $1 show at most so many additional rights
 WITH need (relation, privilege) AS (
     VALUES ('matrix_outbox', 'SELECT'), ('matrix_outbox', 'DELETE'), ('matrix_log', 'SELECT'), ('matrix_log', 'INSERT'),
         ('matrix_backend', 'SELECT'), ('matrix_lane', 'SELECT'), ('matrix_lane', 'INSERT'), ('matrix_lane', 'UPDATE'),

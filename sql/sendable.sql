@@ -1,6 +1,6 @@
--- Whether a message waits that can go out without anybody's help: its backend may send, and its lane does not rest because its
--- room cannot be reached. Lanes leased by others count, for they may die, and limited lanes, whose rest has a known end. Each
--- lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever waits in it.
+-- Whether a message waits that can be sent without anybody's help: its backend may send, and its lane does not rest because its
+-- room cannot be reached. Lanes leased by other workers count, because those may die, and so do limited lanes, whose rest has a known
+-- end. Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, however much waits in it.
 WITH RECURSIVE lane (lane, ends_before, is_failing) AS (
     -- Where the walk begins; no lane yet.
     -- '0' follows '/' in byte order, so that the range is that of all lanes of the backend.
@@ -23,7 +23,7 @@ WITH RECURSIVE lane (lane, ends_before, is_failing) AS (
             WHERE l.lane = next.lane AND l.last_error IS NOT NULL AND l.retry_at > now() AT TIME ZONE 'UTC'
         ) AS is_failing
     ) AS rest
-    -- The first one that can be sent answers for its backend.
+    -- For each backend, the first message that can be sent is enough.
     WHERE lane.is_failing
 )
 SELECT EXISTS (SELECT FROM lane WHERE NOT lane.is_failing) AS is_sendable

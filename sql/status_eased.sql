@@ -1,6 +1,6 @@
--- A limited backend took a message: send a little faster, until no pace is needed.
--- Faster by a thousandth, for each step too far costs a 429; but an account that has met none for a hundred messages has most likely
--- been given more.
+-- A limited backend accepted a message: send a little faster, until no pace is needed.
+-- Faster by a thousandth only, because each step too far costs a 429; but if there was none for a hundred messages, the account's limit
+-- has most likely been raised.
 --
 -- $1 backend
 UPDATE matrix_backend_status AS s
@@ -10,7 +10,7 @@ SET interval_ms = faster.interval_ms,
     since = CASE WHEN faster.interval_ms < 40 THEN now() AT TIME ZONE 'UTC' ELSE s.since END
 FROM matrix_backend_status AS before
 CROSS JOIN LATERAL (
-    -- Rounded down as often as the fraction asks for: rounded to the nearest, a thousandth of a short interval would be nothing.
+    -- Rounded up or down at random, in proportion to the fraction: rounding to the nearest would lose a thousandth of a short interval.
     SELECT floor(random() + before.interval_ms * CASE
         WHEN before.checked_at + before.interval_ms * interval '100 ms' < now() AT TIME ZONE 'UTC' THEN 0.97
         ELSE 0.999

@@ -1,8 +1,8 @@
--- The homeserver limits the account: nobody sends before the pause is over, then at one pace that all workers share.
--- The interval begins with the length of the pause, at most 5 s: each message then shortens it a little. Answers that come while
--- the pause already holds only lengthen it. One that comes after it means that the pace is too fast, and by how much: the message
--- before emptied the account's allowance, and one more would have fitted into it after the interval and this pause together. A
--- pause in whole seconds says less, so it lengthens the interval by half at most.
+-- The homeserver limits the account: nobody sends before the pause is over, then all workers share one pace.
+-- The interval starts at the length of the pause, at most 5 s; each message then shortens it a little. A 429 that arrives during the
+-- pause only lengthens the pause. A 429 after it means that the pace is too fast, and shows by how much: the message before used up
+-- the account's allowance, and the next one would have been accepted after the interval and this pause together. A pause in whole
+-- seconds is less precise, so it lengthens the interval by half at most.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 pause in ms
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, reason, paused_until, next_send_at, interval_ms, checked_at)

@@ -1,4 +1,4 @@
--- The homeserver answered whoami: the backend may send again, after the rest of a limit that it had met before.
+-- The homeserver answered whoami: the backend may send again, after what remains of the pause of an earlier limit.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 Matrix user id, $4 device id or NULL
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, matrix_user_id, device_id, checked_at)

@@ -1,5 +1,5 @@
--- The backend has another configuration than the one that its state was seen with: forget the state.
--- Mostly an earlier one; a later one when Odoo's table was put back and this one was not.
+-- The state of the backend was seen with another configuration than the present one: forget the state.
+-- Usually that was an earlier configuration; a later one if Odoo's table was restored and this one was not.
 --
 -- $1 backend
 UPDATE matrix_backend_status AS s

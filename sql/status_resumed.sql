@@ -1,4 +1,4 @@
--- An operator lets backends send again: ends a pause, a limit or an outage as if it had never been. The workers are notified at once.
+-- An operator lets backends send again: ends a pause, a limit or an outage and forgets it. The workers are notified at once.
 --
 -- $1 backends
 WITH before AS (

@@ -1,6 +1,6 @@
--- The homeserver is away or refuses the account: nobody sends until a probe succeeds.
--- Probes begin at 5 s and slow down to 60 s. A homeserver that answers them may refuse messages all the same: a backend that
--- has taken none since it came back goes on where it was, unless that was ten minutes ago.
+-- The homeserver is down or refuses the account: nobody sends until a probe succeeds.
+-- Probes start at intervals of 5 s and slow down to 60 s. A homeserver that answers probes may still refuse messages: if the backend
+-- has accepted none since it came back, the intervals continue where they were, unless it came back more than ten minutes ago.
 --
 -- $1 backend, $2 the configuration that it was seen with, $3 state, $4 reason
 INSERT INTO matrix_backend_status AS s (backend_id, config_version, state, reason, probe_interval_ms, next_probe_at, checked_at)

@@ -5,7 +5,7 @@
 -- $1 count at most so many
 SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.config_version THEN s.state ELSE 'ok' END AS state,
     waiting.messages, waiting.oldest_seconds,
-    -- Whether the account asks to be followed; NULL with the previous contract, which does not have this.
+    -- Whether the account is to be followed; NULL with the previous contract, which has no such setting.
     CASE WHEN to_regclass('matrix_follower') IS NOT NULL THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'follow', false) END AS asks
 FROM (
     SELECT count(*) AS messages, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - min(o.queued_at))::double precision AS oldest_seconds

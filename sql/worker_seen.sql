@@ -1,9 +1,8 @@
--- The heartbeat. Write the heartbeat. Rows not renewed for a day are deleted, and sooner those of workers that ran beside another
--- of the same name.
+-- The heartbeat. Rows not renewed for a day are deleted, and those of workers that ran beside another one of the same name sooner.
 --
 -- $1 the name that this process is listed by, $2 host name, $3 process id, $4 version, $5 messages sent and $6 failed since the start,
 -- $7 the owner of its lanes, <name>/<incarnation>, by which it may have been listed before
--- Whether a worker was seen at a time that is still to come: the clock was set back.
+-- Returns whether a worker was seen at a time that is in the future: then the clock was set back.
 WITH clock AS (
     SELECT EXISTS (SELECT FROM matrix_worker AS w WHERE w.last_seen > now() AT TIME ZONE 'UTC' + interval '5 s') AS is_set_back
 ), gone AS (
