@@ -1,6 +1,6 @@
-//! End-to-end encryption of one account: its [`Device`], and what that must not forget ([`KeyStore`]).
+//! End-to-end encryption of one account: its [`Device`], and the store of the device's keys ([`KeyStore`]).
 //!
-//! Built with the feature `encryption` only. `docs/encryption.md` says what is protected from whom, and how far this is.
+//! Built with the feature `encryption` only. `docs/encryption.md` says what is protected against whom, and how much of this is done.
 
 mod device;
 mod error;

@@ -32,7 +32,7 @@ use crate::{
     store::{Claim, Completion, Held, Settle, Store, Verdict},
 };
 
-/// What the lanes of a worker share.
+/// What all lanes of a worker share.
 pub(crate) struct Context {
     pub store: Store,
     pub metrics: Metrics,
@@ -40,11 +40,11 @@ pub(crate) struct Context {
     /// A call is started only if the lease lasts for at least this long: the call's time limit and a margin.
     pub call_needs: Duration,
     pub retry_delay: Duration,
-    /// Odoo has so long for its answer.
+    /// How long Odoo may take for its answer.
     pub http_timeout: Duration,
-    /// Room for files that are in memory on their way from Odoo to a homeserver.
+    /// Space in memory for files that are being transferred from Odoo to a homeserver.
     pub files: FileRoom,
-    /// What this process knows of rooms while it follows their changes.
+    /// What this process knows about rooms while it follows their changes.
     pub rooms: RoomBooks,
 }
 
@@ -56,13 +56,13 @@ pub(crate) struct Delivery<'a> {
     pub deadline: Deadline,
     pub backend: &'a Backend,
     pub gate: Gate,
-    /// The backend is limited, and this claim took its slot.
+    /// The backend is limited, and its slot was taken for this claim.
     pub is_paced: bool,
 }
 
-/// What follows a message.
+/// What happens after a message.
 enum Next {
-    /// The lane goes on: this many of its messages are finished.
+    /// The lane continues: this many of its messages are finished.
     Done(usize),
     /// The lane is given back.
     Stop(Stop),
@@ -71,7 +71,7 @@ enum Next {
 /// How a lane is given back.
 #[derive(Default)]
 struct Stop {
-    /// The message at which it waits, if it has been tried.
+    /// The message that holds it up, if that has been tried.
     held: Option<Held>,
     retry_after: Option<Duration>,
 }
@@ -96,7 +96,7 @@ impl Delivery<'_> {
         self.completions.settle(settle).await;
     }
 
-    /// Brings one message to its end. `behind`: the messages of the claim that wait for it.
+    /// Takes one message to its outcome. `behind`: the messages of the claim that wait for it.
     async fn deliver(&self, message: &Message, behind: &[Message], route: &mut Route) -> Next {
         if route.gave_up(message.id) {
             return Next::Done(1);
@@ -131,7 +131,7 @@ impl Delivery<'_> {
                 Step::LaneLimited(pause) => return self.rest(message, &tries, pause),
                 Step::Unreachable(failure) => return self.hold(message, &tries, failure).await,
                 Step::Fenced => return self.untouched(message, &tries),
-                // Unless other messages get through: a proxy may refuse the path of this one alone.
+                // Unless other messages are accepted: a proxy may refuse only the path of this one.
                 Step::Answered(Outcome::Misconfigured(failure)) => {
                     if tries.failing_for() < SUSPECT_AFTER && !self.others_pass(&tries).await {
                         return self.stop(message, &tries, State::Misconfigured, failure).await;
@@ -146,12 +146,12 @@ impl Delivery<'_> {
             }
             debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
             is_retry = true;
-            // The lane stays ours while we wait: no other message of the room may overtake this one.
+            // The lane stays ours while we wait, so that no other message of the room overtakes this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
         }
     }
 
-    /// What is known of the account's rooms.
+    /// What is known about the account's rooms.
     fn book(&self) -> RoomBook {
         self.context.rooms.of(self.backend.id)
     }
@@ -184,7 +184,7 @@ impl Delivery<'_> {
         Next::Done(1)
     }
 
-    /// The account is limited and pauses as a whole. This counts neither as an attempt nor as a failure.
+    /// The account is limited and pauses as a whole. This is neither an attempt nor a failure.
     async fn limited(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         self.gate.close();
         debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
@@ -200,19 +200,19 @@ impl Delivery<'_> {
         self.untouched(message, tries)
     }
 
-    /// The message waits, and its attempts so far are kept.
+    /// The message waits, and its attempts so far stay counted.
     fn untouched(&self, message: &Message, tries: &Tries) -> Next {
         Next::Stop(Stop { held: self.tried(message, tries), retry_after: None })
     }
 
-    /// The homeserver limits what this room needs, an invitation or a join: other rooms go on.
+    /// The homeserver limits what this room needs, an invitation or a join: other rooms continue.
     fn rest(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         debug!(lane = %self.claim.lane, pause_ms = pause.as_millis(), "The homeserver limits this room");
         Next::Stop(Stop { held: self.tried(message, tries), retry_after: Some(pause) })
     }
 
     fn tried(&self, message: &Message, tries: &Tries) -> Option<Held> {
-        // If this message was committed late, the lane's head is a later one, which keeps its own history.
+        // If this message was committed late, the lane's head is a later message, which keeps its own attempts.
         let is_before_head = self.claim.held.is_some_and(|held| held.id > message.id);
         let is_known = tries.attempts > 0 && !is_before_head;
         is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None })

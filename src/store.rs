@@ -1,4 +1,4 @@
-//! Every statement that the worker runs, from `sql/`, and the types that go in and come out.
+//! Every statement that the worker runs, from `sql/`, with the types of its parameters and results.
 
 mod account;
 mod asked;
@@ -66,7 +66,7 @@ use crate::{
 
 const RENEW: &str = include_str!("../sql/renew.sql");
 
-/// What the worker needs at once: claim, completion, renewal, and a spare one for the rest.
+/// The connections that the worker needs at the same time: for claim, completion, renewal, and one for everything else.
 const CONNECTIONS: usize = 4;
 
 /// The database, as one worker process sees it. Clones share its connections.
@@ -93,16 +93,16 @@ pub struct BackendRow {
     pub verify_ssl: bool,
     pub hold_on_outage: bool,
     pub config_version: i32,
-    /// How long ago address or token were set last, if that is known.
+    /// How long ago the address or the token was last set, if that is known.
     pub configured_ago: Option<Duration>,
-    /// Whether it was set up in this database, and not in one of which this is a copy.
+    /// Whether it was set up in this database, and not in one that this database is a copy of.
     pub is_at_home: bool,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
 ///
 /// # Errors
-/// Why not.
+/// Says why it cannot.
 pub fn check_url(url: &str) -> Result<(), UrlError> {
     connect::Link::new(url).map(drop)
 }
@@ -158,11 +158,11 @@ impl Store {
         self.lease
     }
 
-    /// Whether the database holds a contract that serves this worker.
+    /// Whether the database has a contract that this worker can use.
     ///
     /// # Errors
-    /// [`StoreError::Contract`] says what is there instead and what to upgrade; [`StoreError::Pooler`] what is between
-    /// us and the server.
+    /// [`StoreError::Contract`] says which contract it has and what to upgrade; [`StoreError::Pooler`] says that a pooler is
+    /// between us and the server.
     pub async fn check_contract(&self) -> Result<(), StoreError> {
         self.check_sessions().await?;
         let rows = self.query(include_str!("../sql/contract_version.sql"), &[]).await?;
@@ -190,26 +190,26 @@ impl Store {
             .collect()
     }
 
-    /// Renews leases and returns those that are still ours, with whether each was renewed: somebody else may have it locked.
+    /// Renews leases and returns those that are still ours, with whether each was renewed: another session may have it locked.
     pub async fn renew(&self, held: &[Lease]) -> Result<HashMap<Lease, bool>, StoreError> {
         let (lanes, epochs) = columns(held);
         let rows = self.query(RENEW, &[&self.name.owner, &lanes, &epochs, &int(self.lease.as_millis())]).await?;
         rows.iter().map(|row| Ok((lease(row)?, value(row, 2)?))).collect()
     }
 
-    /// Gives leases back, and leaves their messages as they are.
+    /// Gives leases back without changing their messages.
     pub async fn give_back(&self, held: &[Lease]) -> Result<(), StoreError> {
         let (lanes, epochs) = columns(held);
         self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
     }
 
-    /// Messages that wait, counted up to `bound` of each backend.
+    /// The number of waiting messages, counted up to `bound` of each backend.
     pub async fn waiting(&self, bound: i64) -> Result<i64, StoreError> {
         let rows = self.query(include_str!("../sql/waiting.sql"), &[&bound]).await?;
         rows.first().map_or(Ok(0), |row| value(row, 0))
     }
 
-    /// Whether a message waits that can go out without a repair and without a person.
+    /// Whether a message waits that can be sent without anybody having to fix something.
     pub async fn has_sendable(&self) -> Result<bool, StoreError> {
         let rows = self.query(include_str!("../sql/sendable.sql"), &[]).await?;
         rows.first().map_or(Ok(false), |row| value(row, 0))
@@ -225,7 +225,7 @@ impl Store {
         self.answered(timeout(connect::ANSWER_TIMEOUT, run).await, client)
     }
 
-    /// A connection: an idle one, else a new one when it is time to try.
+    /// A connection: an idle one, else a new one when it is time for another attempt.
     async fn client(&self) -> Result<Object, StoreError> {
         if self.pool.status().available == 0 {
             self.attempts.turn().await?;
@@ -233,7 +233,7 @@ impl Store {
         let client = self.pool.get().await;
         match &client {
             Ok(_) => self.attempts.worked(),
-            // With connections that work, the server is there and only refuses more of them.
+            // If there are working connections, the server is up and only refuses more of them.
             Err(_) if self.pool.status().size == 0 => self.attempts.failed(),
             Err(_) => {}
         }
@@ -247,7 +247,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         if let Ok(result) = answer {
             if result.as_ref().is_err_and(|error| error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
-                // The server is a standby now, or was made one: only a new connection finds the one that takes writes.
+                // The server is a standby, or became one: only a new connection finds the server that accepts writes.
                 drop(Object::take(client));
                 self.pool.retain(|_, _| false);
                 self.metrics.db_reconnects.inc();
@@ -255,14 +255,14 @@ impl Store {
             return Ok(result?);
         }
         drop(Object::take(client));
-        // What happened to this one has most likely happened to the idle ones, and each would cost as much time.
+        // What happened to this connection has most likely happened to the idle ones, and each would take as much time to fail.
         self.pool.retain(|_, _| false);
         self.metrics.db_reconnects.inc();
         Err(StoreError::Cancelled("a statement was not answered in time".to_owned()))
     }
 }
 
-/// The statements at which a test may stop.
+/// The statements at which a test can stop the worker.
 fn failpoint_of(sql: &str) -> Option<Point> {
     match sql {
         complete::COMPLETE => Some(Point::InCommit),
@@ -279,12 +279,12 @@ fn value<'a, T: FromSql<'a>>(
     row.try_get(column).map_err(StoreError::from)
 }
 
-/// Leases as two arrays for a statement.
+/// Leases as two arrays for a statement's parameters.
 fn columns(leases: &[Lease]) -> (Vec<&str>, Vec<i64>) {
     leases.iter().map(|lease| (lease.lane.as_str(), lease.epoch)).unzip()
 }
 
-/// The lease that a row begins with.
+/// The lease in the first columns of a row.
 fn lease(row: &Row) -> Result<Lease, StoreError> {
     Ok(Lease { lane: Lane::new(value::<&str>(row, 0)?), epoch: value(row, 1)? })
 }

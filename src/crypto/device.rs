@@ -1,5 +1,5 @@
-//! The device of one account: what it tells the homeserver of its keys, what it learns of others, and what it writes in encrypted rooms.
-//! The worker that follows the account has it, and nobody else.
+//! The device of one account: it publishes its keys on the homeserver, learns about other devices, and writes in encrypted rooms.
+//! Only the worker that follows the account has it.
 
 mod exchange;
 mod preflight;
@@ -30,15 +30,15 @@ use crate::{
 pub struct Device {
     machine: OlmMachine,
     homeserver: Homeserver,
-    /// One exchange of keys at a time: what two asked for at once would be claimed twice.
+    /// One exchange of keys at a time: two at once would claim the same keys twice.
     exchange: Mutex<()>,
     /// In each room one message at a time, from the share of its key to its encryption.
     rooms: StdMutex<HashMap<RoomId, Arc<Mutex<()>>>>,
 }
 
 impl Device {
-    /// Takes the keys of the account's device, makes them if it has none, and tells the homeserver. Nothing is uploaded before it is certain
-    /// that the device has no keys but these.
+    /// Takes the keys of the account's device, creates them if it has none, and publishes them on the homeserver. Nothing is uploaded
+    /// before it is certain that the device has no keys but these.
     ///
     /// # Errors
     /// [`CryptoError::Refused`] says what a person has to do, and is stored where Odoo shows it.
@@ -77,17 +77,17 @@ impl Device {
         Ok(device)
     }
 
-    /// Up to where the device has heard what the homeserver tells it.
+    /// The position up to which the device has received updates from the homeserver.
     pub async fn since(&self) -> Result<Option<String>, CryptoError> {
         Ok(self.machine.store().next_batch_token().await?)
     }
 
-    /// What tells other people that it is this device: they compare it with what their client shows.
+    /// The fingerprint of this device: people compare it with what their client shows.
     pub fn fingerprint(&self) -> String {
         self.machine.identity_keys().ed25519.to_base64()
     }
 
-    /// Takes in what the homeserver tells the device, up to `next_batch`, and answers what is to be answered.
+    /// Processes the homeserver's updates for the device, up to `next_batch`, and sends the answers that they need.
     pub async fn hear(&self, news: &DeviceNews, next_batch: &str) -> Result<(), CryptoError> {
         let to_device_events: Vec<Raw<AnyToDeviceEvent>> = read(&news.events)?;
         let changed_devices: DeviceLists = read(&news.device_lists)?;
@@ -111,7 +111,7 @@ impl Device {
     }
 }
 
-/// A part of an answer. What is missing is empty.
+/// A part of an answer. If it is missing, it is empty.
 fn read<T: DeserializeOwned + Default>(value: &Value) -> Result<T, CryptoError> {
     if value.is_null() {
         return Ok(T::default());

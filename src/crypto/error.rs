@@ -1,4 +1,4 @@
-//! Why something of encryption did not work.
+//! Errors of encryption.
 
 use matrix_sdk_crypto::{CryptoStoreError, MegolmError, OlmError};
 use thiserror::Error;
@@ -9,31 +9,31 @@ use crate::{
     store::{KeysState, StoreError},
 };
 
-/// The longest content that may be encrypted: it grows by a third and more, and the homeserver takes events of 64 KiB.
+/// The longest content that may be encrypted: encryption makes it at least a third longer, and the homeserver accepts events of 64 KiB.
 pub(super) const LONGEST: usize = 45 << 10;
 
 #[derive(Debug, Error)]
 pub enum CryptoError {
-    /// The device is given up, and begins anew from the database.
+    /// The device in memory is given up, and is loaded from the database again.
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
     Homeserver(#[from] SendError),
-    /// The keys are not to be used before a person has done something about it.
+    /// The keys must not be used until a person has solved the problem.
     #[error("{reason}")]
     Refused { state: KeysState, reason: String },
-    /// There is no time left to make another call, or nobody may send.
+    /// There is no time left for another call, or sending is not allowed.
     #[error("no call may be made any more")]
     Stopped,
     #[error("the message is longer than one for an encrypted room may be ({} KB)", LONGEST >> 10)]
     TooLong,
-    /// The homeserver's answer, or a message, is not what Matrix defines.
+    /// The homeserver's answer, or a message, does not follow the Matrix specification.
     #[error("{0}")]
     Unusable(String),
 }
 
 impl CryptoError {
-    /// Whether the machine in memory may differ from what is stored.
+    /// Whether the crypto machine in memory may differ from what is stored.
     pub fn ends_the_device(&self) -> bool {
         matches!(self, Self::Keys(_) | Self::Refused { .. })
     }

@@ -1,4 +1,5 @@
-//! What the device must not forget, as items of a kind with a key: from the changes that the crypto machine hands over, and back.
+//! What must be kept for the device, as items of a kind with a key: made from the changes that the crypto machine passes on, and turned
+//! back into them.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +20,19 @@ use zeroize::Zeroizing;
 use super::rows::KeysError;
 use crate::store::ItemName;
 
-/// One item: what it is, whose it is, and its value. All of it is sealed, and the database knows it by a digest: names are long and
-/// strange where somebody wants them to be, and nobody's business.
+/// One item: what it is, whose it is, and its value. All of it is sealed, and a digest identifies it in the database, because names are
+/// private and other people can make them as long and strange as they like.
 pub(super) struct Item {
     pub(super) kind: String,
     pub(super) parts: Vec<String>,
     pub(super) value: Zeroizing<String>,
 }
 
-/// Items to be written and to be removed. The last word on an item counts.
+/// Items to be written and to be removed. The last change of an item counts.
 #[derive(Default)]
 pub(super) struct Items(BTreeMap<ItemName, Option<Zeroizing<String>>>);
 
-/// Everything that the items hold.
+/// Everything that the items contain.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) pending: PendingChanges,
@@ -40,14 +41,14 @@ pub(super) struct Known {
     pub(super) custom: Vec<(String, Vec<u8>)>,
 }
 
-/// How the database knows an item.
+/// How an item is identified in the database.
 fn name(kind: &str, parts: &[&str]) -> ItemName {
     let parts = serde_json::to_vec(parts).expect("texts are JSON");
     ItemName { kind: kind.to_owned(), key: format!("{:x}", Sha256::digest(parts)) }
 }
 
 impl Item {
-    /// Reads an item that was opened, if it is the one that the database says it is.
+    /// Reads an item that was unsealed, after checking that it is the one that was asked for.
     pub(super) fn open(found: &ItemName, text: &str) -> Result<Self, KeysError> {
         let broken = |reason: &str| KeysError::Unusable { kind: found.kind.clone(), reason: reason.to_owned() };
         let (kind, parts, value): (String, Vec<String>, String) =
@@ -63,18 +64,18 @@ impl Item {
         self.parts.get(index).map(String::as_str).ok_or_else(|| self.unusable(&"it has no name"))
     }
 
-    /// The identifier of Matrix that is the first part of the name.
+    /// The Matrix identifier that is the first part of the name.
     fn identifier<T: for<'a> TryFrom<&'a str>>(&self) -> Result<T, KeysError> {
         T::try_from(self.part(0)?).map_err(|_| self.unusable(&"its name is not an identifier of Matrix"))
     }
 
     fn parsed<T: DeserializeOwned>(&self) -> Result<T, KeysError> {
-        // What the parser says may quote the text.
+        // The parser's message may quote the text.
         let reason = |error: serde_json::Error| self.unusable(&format!("it cannot be read ({:?})", error.classify()));
         serde_json::from_str(&self.value).map_err(reason)
     }
 
-    /// Says which item cannot be used, never what it holds.
+    /// Says which item cannot be used, but never what it contains.
     fn unusable(&self, error: &impl std::fmt::Display) -> KeysError {
         KeysError::Unusable { kind: self.kind.clone(), reason: error.to_string() }
     }
@@ -113,7 +114,7 @@ impl Items {
         self.write("secret", &[name.as_str()], &secrets)
     }
 
-    /// A room key of somebody else. Those that this device writes with are never kept.
+    /// A room key of somebody else. Those with which this device encrypts are never stored.
     pub(super) async fn inbound(
         &mut self,
         session: &InboundGroupSession,
@@ -126,10 +127,10 @@ impl Items {
         self.write("inbound", &[session.room_id().as_str(), session.session_id()], &pickle)
     }
 
-    /// What the machine wants kept, but for secrets, which are added to those that are there, and room keys that are its own.
+    /// What the machine wants to be kept, except for secrets, which are added to the existing ones, and its own room keys.
     ///
     /// # Errors
-    /// Backups of keys and dehydrated devices are not used, and nothing of them would be kept.
+    /// Backups of keys and dehydrated devices are not used, and would not be kept.
     pub(super) async fn changes(
         &mut self,
         changes: &Changes,
@@ -194,7 +195,7 @@ impl Items {
 }
 
 impl Known {
-    /// Reads items as they were written.
+    /// Reads items in the form in which they were written.
     pub(super) fn read(items: &[Item]) -> Result<Self, KeysError> {
         let mut known = Self::default();
         for item in items {
@@ -257,7 +258,7 @@ impl Known {
         Ok(())
     }
 
-    /// Sessions with other devices, which need our own device to be read.
+    /// Sessions with other devices, which can only be read with our own device.
     fn read_sessions<'a>(&mut self, items: impl Iterator<Item = &'a Item>) -> Result<(), KeysError> {
         let account = self.pending.account.as_ref().map(|account| (account.user_id(), account.device_id()));
         let is_own = |device: &&DeviceData| Some((device.user_id(), device.device_id())) == account;

@@ -1,4 +1,4 @@
-//! The items of one account's device in the database: sealed, and written only as long as nobody else has taken the keys.
+//! The items of one account's device in the database: sealed, and written only while nobody else has taken the keys.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::{
     store::{ItemName, KeysTaken, Store, StoreError},
 };
 
-/// How often a save is tried when the database is away. Each try may be repeated safely.
+/// How often a save is tried while the database is unavailable. It is safe to repeat it.
 const TRIES: u32 = 5;
 
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Why keys cannot be used any more. After any of these the machine that uses them is given up, and begins anew from the database.
+/// Why keys cannot be used any more. After any of these the machine that uses them is given up, and is loaded from the database again.
 #[derive(Debug, Error)]
 pub enum KeysError {
     #[error("another worker holds the keys of this account now")]
@@ -71,7 +71,7 @@ impl Rows {
     pub(super) async fn load(&self) -> Result<Vec<Item>, KeysError> {
         let rows = self.store.key_items(self.taken).await?.ok_or(KeysError::Fenced)?;
         let open = |(name, sealed): &(ItemName, String)| {
-            // Nothing of it was ever written without a key.
+            // Nothing was ever written without a token key.
             let sealed = Some(sealed.as_str()).filter(|sealed| sealed.starts_with("fernet:"));
             let text = self.keys.open("stored key of encryption", sealed).map_err(KeysError::Sealed)?;
             Item::open(name, text.expose_secret())

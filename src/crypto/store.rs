@@ -1,7 +1,7 @@
-//! Keeps what the device must not forget in PostgreSQL, sealed and fenced. All of it is in memory as well, where it is read.
+//! Keeps the device's keys and sessions in PostgreSQL, sealed and fenced. All of them are in memory as well, from where they are read.
 //!
-//! The keys with which the device itself writes in rooms are in memory only: whoever takes over, restarts or restores a backup begins new
-//! ones, so that none is ever used for two texts.
+//! The keys with which the device itself encrypts in rooms are in memory only: after a takeover, a restart or a restored backup new ones
+//! are created, so that none is ever used for two texts.
 
 mod as_crypto_store;
 
@@ -30,13 +30,13 @@ use crate::{
 pub struct KeyStore {
     memory: MemoryStore,
     rows: Rows,
-    /// One save at a time, from the look at what is to be saved on: an older state must not be written over a newer one.
+    /// One save at a time, including the collection of what is to be saved: an older state must not overwrite a newer one.
     saving: Mutex<Saving>,
 }
 
 #[derive(Debug)]
 struct Saving {
-    /// The key by which other devices know the keys of this one.
+    /// The key by which other devices identify the keys of this one.
     own: Option<Curve25519PublicKey>,
 }
 
@@ -47,7 +47,7 @@ impl KeyStore {
         let items = rows.load().await?;
         let mut known = Known::read(&items)?;
         if known.pending.account.is_none() {
-            // The machine stores a new device before its keys. Whoever died in between has told nobody of them.
+            // The machine stores a new device before its keys. A worker that died in between has not published them.
             if items.iter().any(|item| item.kind != "device") {
                 return Err(KeysError::Lost);
             }
@@ -65,7 +65,7 @@ impl KeyStore {
         Ok(Self { memory, rows, saving: Mutex::new(Saving { own }) })
     }
 
-    /// Secrets that others have sent are added to those that are there.
+    /// Secrets that others have sent are added to the existing ones.
     async fn secrets(&self, items: &mut Items, changes: &Changes) -> Result<(), KeysError> {
         for SecretsInboxItem { secret_name, .. } in &changes.secrets {
             let mut secrets = in_memory(self.memory.get_secrets_from_inbox(secret_name).await);
@@ -77,7 +77,7 @@ impl KeyStore {
     }
 }
 
-/// Memory does not fail.
+/// The store in memory never fails.
 fn in_memory<T>(result: Result<T, Infallible>) -> T {
     result.unwrap_or_else(|never| match never {})
 }

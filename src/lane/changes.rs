@@ -1,4 +1,4 @@
-//! Edits and redactions: messages that change the event which an earlier message of their lane made.
+//! Edits and redactions: messages that change the event of an earlier message of their lane.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,13 @@ use crate::{
 /// The Matrix type of a message that removes the text of another one.
 const REDACTION: &str = "m.room.redaction";
 
-/// The events that the messages of this claim made: the log does not have all of them yet.
+/// The events of the messages of this claim, because the log does not have all of them yet.
 pub(super) type Made = HashMap<TxnId, EventId>;
 
-/// The event that `message` changes, or `None` for a message of its own.
+/// The event that `message` changes, or `None` if it changes none.
 ///
 /// # Errors
-/// What ends the attempt. The message that it changes came before it in the same lane: if it has no event now, it never will.
+/// What ends the attempt. The original message came before it in the same lane: if that has no event now, it never will.
 pub(super) async fn subject(
     delivery: &Delivery<'_>,
     message: &Message,

@@ -1,4 +1,4 @@
-//! Keeps the account's list of direct rooms, `m.direct`, by which its other clients know them.
+//! Keeps the account's list of direct rooms, `m.direct`, by which its other clients recognise them.
 
 use thiserror::Error;
 use tracing::warn;
@@ -23,7 +23,7 @@ enum ListError {
 }
 
 impl Delivery<'_> {
-    /// Adds the claim's direct room to the list if it is missing. Not needed for delivery: where it fails, the next claim of the
+    /// Adds the claim's direct room to the list if it is missing. Delivery does not need it: if it fails, the next claim of the
     /// lane tries again.
     pub(super) async fn list_direct_room(&self, route: &Route) {
         let Some(Target::Person(person)) = self.claim.messages.first().map(|message| &message.target) else { return };
@@ -32,7 +32,7 @@ impl Delivery<'_> {
             return;
         }
         let (_turn, wanted) = self.backend.direct.turn(person, room).await;
-        // Another task wrote our entries together with its own.
+        // Another task has written our entries together with its own.
         if wanted.is_empty() {
             return;
         }

@@ -1,7 +1,7 @@
 //! A message that is a file: the homeserver must have the file before the message can name it.
 //!
-//! The homeserver gives an address first, which is stored with the message; then Odoo gives the file and it is uploaded there. Whoever
-//! repeats any of it finds what was done before, so a file is uploaded once, whatever ends the worker in between.
+//! First the homeserver gives an address, which is stored with the message; then the file is fetched from Odoo and uploaded there. A worker
+//! that repeats any of this finds what was done before, so a file is uploaded once, whenever a worker is stopped.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -21,19 +21,19 @@ use crate::{
     webhook::{Files, NoFile},
 };
 
-/// No larger file goes out, whatever the homeserver takes.
+/// No larger file is sent, whatever the homeserver accepts.
 const LARGEST: u64 = 100 << 20;
 
-/// Files in memory at the same time, in KiB. A larger one goes alone.
+/// Files in memory at the same time, in KiB. A larger file is sent on its own.
 const MEMORY: u32 = 64 << 10;
 
-/// How long the worker's proof of who asks for a file is good, in seconds.
+/// How long the worker's proof that it may fetch a file is valid, in seconds.
 const PROOF_LASTS: i64 = 60;
 
-/// How long Odoo may be away before a file is given up, for the room's other messages wait behind it.
+/// How long Odoo may be unavailable before a file is given up, because the room's other messages wait behind it.
 const ODOO_AWAY_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Room in memory for files on their way.
+/// Space in memory for files that are being transferred.
 #[derive(Clone)]
 pub(crate) struct FileRoom(Arc<Semaphore>);
 
@@ -44,7 +44,7 @@ impl Default for FileRoom {
 }
 
 impl FileRoom {
-    /// Waits until there is room. Ended by what other files take: each has its time limits.
+    /// Waits until there is space. That takes no longer than the other files, each of which has its time limits.
     async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
         let kib = u32::try_from(bytes >> 10).unwrap_or(MEMORY).saturating_add(1).min(MEMORY);
         self.0.clone().acquire_many_owned(kib).await.expect("nobody closes it")
@@ -71,7 +71,7 @@ pub(super) async fn uploaded<'m>(
     let size = content.get("info").and_then(|info| info.get("size")).and_then(Value::as_u64).unwrap_or(LARGEST);
     let most = check_size(homeserver, size).await?;
     let _room = delivery.context.files.take(size).await;
-    // An address ends when nothing was uploaded to it for a day: then another one is taken, once.
+    // An address expires if nothing was uploaded to it for a day: then another one is requested, once.
     for _ in 0..2 {
         let given = match address.take() {
             Some(address) => Some(address),
@@ -94,11 +94,11 @@ pub(super) async fn uploaded<'m>(
     Err(Step::LaneLimited(SHORTEST_REST))
 }
 
-/// The most bytes that the file may have.
+/// The largest size that the file may have, in bytes.
 async fn check_size(homeserver: &Homeserver, size: u64) -> Result<u64, Step> {
     let most = match homeserver.largest_file().await {
         Ok(most) => most.unwrap_or(LARGEST).min(LARGEST),
-        // It does not say.
+        // The homeserver does not say.
         Err(error) if error.is_refusal() => LARGEST,
         Err(error) => return Err(error.into()),
     };
@@ -123,7 +123,7 @@ async fn new_address(
     Ok(given)
 }
 
-/// Odoo's file.
+/// The file, fetched from Odoo.
 async fn fetch(
     delivery: &Delivery<'_>,
     homeserver: &Homeserver,
@@ -136,7 +136,7 @@ async fn fetch(
         return Err(rejected(code::FILE, "the backend sends no files: turn on «Send Files» on it in Odoo".to_owned()));
     };
     let until = known.now + PROOF_LASTS;
-    // What Odoo signs too: controllers/files.py of the addon.
+    // Odoo signs the same text: controllers/files.py of the addon.
     let proof = homeserver.sign(&format!("org.odoo.file {} {} {until}", delivery.backend.id, message.txn_id));
     let files = Files { url, database: &known.database, timeout: delivery.context.http_timeout, most };
     let info = |key| content.get("info").and_then(|info| info.get(key)).and_then(Value::as_str);
@@ -157,7 +157,7 @@ async fn fetch(
     }
 }
 
-/// Stores where the file stands, or will stand.
+/// Stores the file's address, also before it is uploaded.
 async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, is_there: bool) -> Result<(), Step> {
     let lease = delivery.claim.lease();
     match delivery.context.store.file_stored(&lease, message.id, address.as_str(), is_there).await {
@@ -182,7 +182,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{megabytes:.1} MB")
 }
 
-/// The message with the address of its file. Odoo does not write of a file what only holds once there is one.
+/// The message with the address of its file. Odoo leaves out what is only true once there is an address.
 fn naming(message: &Message, mut content: Map<String, Value>, address: &ContentUri) -> Message {
     let mimetype = content.get("info").and_then(|info| info.get("mimetype")).and_then(Value::as_str);
     let kind = match mimetype.and_then(|mimetype| mimetype.split('/').next()) {

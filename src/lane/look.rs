@@ -1,4 +1,4 @@
-//! Looks at a room before a claim sends its first message there: the room may have been encrypted or replaced since. This costs two
+//! Checks a room before a claim sends its first message there: the room may have been encrypted or replaced since. This takes two
 //! small requests per claim, made at the same time, or none while this process follows the account and so notices such
 //! changes. For direct rooms see [`crate::rooms::direct::look`].
 
@@ -17,12 +17,12 @@ pub(super) struct Look {
     pub(super) is_encrypted: bool,
     /// The content of the event that says that the room was replaced. It may name the new one.
     pub(super) tombstone: Option<Value>,
-    /// The homeserver let us look.
+    /// Whether the homeserver let us read the room.
     is_seen: bool,
 }
 
 impl Look {
-    /// What is known of a room whose changes are followed, else what the homeserver says.
+    /// What is known about a room whose changes are followed, else what the homeserver says.
     pub(super) async fn at(homeserver: &Homeserver, book: &RoomBook, room: &RoomId) -> Result<Self, Step> {
         if let Some(is_encrypted) = book.is_encrypted(room, None) {
             return Ok(Self { is_encrypted, tombstone: None, is_seen: true });
@@ -43,7 +43,7 @@ impl Look {
     }
 }
 
-/// If we may not look into the room we may not send to it either: the PUT will be refused, and diagnosed.
+/// If we may not read the room we may not send to it either: the PUT will be refused, and then diagnosed.
 fn allowed(answer: Result<Option<Value>, SendError>) -> Result<Option<Value>, Step> {
     match answer {
         Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(None),

@@ -1,5 +1,5 @@
-//! Decides after a message has failed twice: the homeserver is down, only this room is, or the message itself is at
-//! fault.
+//! Decides, after a message has failed twice, whether the homeserver is down, only this room does not answer, or the message
+//! itself is at fault.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::{
     store::{Held, Verdict},
 };
 
-/// How long a lane rests whose room takes no messages while others do.
+/// How long a lane rests if its room accepts no messages while others do.
 const SHORTEST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// A message that has failed for so long may be at fault itself: the one behind it is tried to find out.
+/// A message that has failed for this long may be at fault itself: the one behind it is tried to find out.
 pub(super) const SUSPECT_AFTER: Duration = Duration::from_secs(60);
 
-/// Without a message behind it, only time can show that.
+/// If there is no message behind it, only time can show that.
 const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Why a message could not be sent, and what that says about the homeserver.
 pub(super) struct Trouble {
     pub(super) failure: Failure,
     pub(super) reply: Reply,
-    /// The backend's state if the trouble is not this room's alone.
+    /// The backend's state if the problem is not limited to this room.
     pub(super) state: State,
 }
 
@@ -57,7 +57,7 @@ impl Delivery<'_> {
         self.stop(message, tries, trouble.state, trouble.failure).await
     }
 
-    /// Whether other messages got through between this one's first failure and its last try.
+    /// Whether other messages were accepted between this one's first failure and its last try.
     pub(super) async fn others_pass(&self, tries: &Tries) -> bool {
         let Some(first_failed) = tries.first_failed else { return false };
         if tries.is_overtaken {
@@ -73,8 +73,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// Whether the one message of its lane is to be given up: the homeserver answers, and what it says is about this request. A
-    /// page or silence may come from something between us and a part of the homeserver.
+    /// Whether the only message of its lane is to be given up: the homeserver answers, and its answer is about this request. A web page
+    /// or no answer may be due to something between us and a part of the homeserver.
     async fn is_poison_alone(
         &self,
         homeserver: &Homeserver,
@@ -95,8 +95,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// Whether no other lane fails although nobody else has got through either, and the account itself is answered. While few write,
-    /// one room that is away must not stop all others.
+    /// Whether no other lane fails, even if no other message was accepted either, and the homeserver answers for the account itself. When
+    /// there is little traffic, one room that does not answer must not stop all others.
     async fn is_only_this_room(&self, homeserver: &Homeserver) -> bool {
         self.backend.is_only_failing(&self.claim.lane) && self.account_answers(homeserver).await
     }
@@ -105,7 +105,7 @@ impl Delivery<'_> {
         self.may_call() && homeserver.whoami().await.is_ok()
     }
 
-    /// This lane cannot be served while others can: it rests, longer and longer.
+    /// This lane cannot be served while others can: it rests, for longer each time.
     pub(super) async fn hold(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
         if !self.backend.hold_on_outage {
             return self.failed(message, tries, failure).await;
@@ -138,11 +138,11 @@ impl Delivery<'_> {
     }
 }
 
-/// Pauses that grow with the time for which the message has failed, and end when one more message may be tried past it.
+/// Pauses that grow with the time for which the message has failed, and that end when one more message may be tried past it.
 fn rest_after(failing_for: Duration) -> Duration {
     let rest = (failing_for / 2).clamp(SHORTEST_REST, LONGEST_REST);
     let left = (poison::depth(failing_for) + 1) * SUSPECT_AFTER - failing_for;
-    // The database counts from a moment later, when the failure was written down.
+    // The database counts from a slightly later moment, when the failure was stored.
     rest.min(left + Duration::from_secs(1))
 }
 

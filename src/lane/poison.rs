@@ -1,6 +1,6 @@
 //! A message that has failed for a minute may be at fault itself. To find out, the one behind it is tried: if the room
-//! accepts that one, it is. If that one fails in the same way it may be at fault too, so with each further minute one
-//! more is tried.
+//! accepts that one, the first one is at fault. If the second one fails in the same way it may be at fault too, so with each
+//! further minute one more is tried.
 
 use std::time::Duration;
 
@@ -23,28 +23,28 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 const OVERTAKEN: &str = "the room has taken a later message although it did not take this one again and again";
 
-/// How many messages may be tried past one that has failed for so long.
+/// How many messages may be tried past one that has failed for this long.
 pub(super) fn depth(failing_for: Duration) -> u32 {
     u32::try_from(failing_for.as_secs() / SUSPECT_AFTER.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// What became of the messages behind the head.
+/// The result for the messages behind the head.
 enum Past<'a> {
-    /// One was sent; `place` is its place behind the head.
+    /// One was sent; `place` is its index behind the head.
     Sent {
         place: usize,
         tries: Tries,
         event_id: EventId,
-        /// The messages that failed in the same way before it.
+        /// The messages before it, which failed in the same way as the head.
         passed_over: Vec<(&'a Message, Tries, Failure)>,
     },
     NotSent,
-    /// The lane ends here for another reason.
+    /// The lane stops here for another reason.
     Ended(Next),
 }
 
 impl Delivery<'_> {
-    /// Tries the messages `behind` the `head` until one is taken, if the head is under suspicion. `None`: nothing is known.
+    /// Tries the messages `behind` the `head` until one is accepted, if the head is suspect. `None`: nothing was learned.
     pub(super) async fn try_past(
         &self,
         homeserver: &Homeserver,
@@ -62,10 +62,10 @@ impl Delivery<'_> {
             Past::NotSent => None,
             Past::Ended(next) => Some(next),
             Past::Sent { place, tries: of_this, event_id, passed_over } => {
-                // Their own answers may have been lost: what is in the room has not failed.
+                // Their own answers may have been lost: a message that is in the room has not failed.
                 let mut arrived = route.markers_now(homeserver, head).await;
                 let failed = passed_over.iter().map(|(message, tries, failure)| (*message, tries, failure));
-                // The head after those behind it, for as long as it waits the lane is under suspicion.
+                // The head comes after those behind it, because the lane is suspect only as long as its head waits.
                 for (message, tries, failure) in failed.chain([(head, tries, &trouble.failure)]) {
                     match arrived.remove(message.txn_id.as_str()) {
                         Some(event_id) => self.sent(message, tries, event_id, route).await,
@@ -75,7 +75,7 @@ impl Delivery<'_> {
                         }
                     };
                 }
-                // After all of them: nobody who reads only some of the results may find them waiting behind this one.
+                // After all of them: if only some of the results are stored, those must not be left waiting behind this one.
                 self.sent(&behind[place], &of_this, event_id, route).await;
                 Some(Next::Done(place + 2))
             }
@@ -92,7 +92,7 @@ impl Delivery<'_> {
     ) -> Past<'a> {
         let mut passed_over: Vec<(&Message, Tries, Failure)> = Vec::new();
         for (place, message) in behind.iter().enumerate() {
-            // What changes an earlier message, the head perhaps, is no witness.
+            // A message that changes an earlier one, perhaps the head, proves nothing.
             if !self.may_call() || tries.began.elapsed() >= PROMPT || message.changes.is_some() {
                 return Past::NotSent;
             }
@@ -111,7 +111,7 @@ impl Delivery<'_> {
                 Step::Answered(Outcome::Sent(event_id)) => {
                     return Past::Sent { place, tries: of_this, event_id, passed_over };
                 }
-                // At fault itself, and no witness.
+                // It is at fault itself, so it proves nothing about the head.
                 Step::Answered(Outcome::Rejected(failure)) => {
                     self.failed(message, &of_this, failure).await;
                 }
@@ -123,7 +123,7 @@ impl Delivery<'_> {
                 }
                 Step::LaneLimited(pause) => return Past::Ended(self.rest(head, tries, pause)),
                 Step::Fenced => return Past::Ended(self.untouched(head, tries)),
-                // It fails as the head does: the room is away, or this one is at fault too.
+                // It fails as the head does: the room does not answer, or this message is at fault too.
                 Step::Answered(
                     Outcome::Transient { failure, reply: Reply::ServerError | Reply::Other }
                     | Outcome::Misconfigured(failure),
@@ -139,7 +139,7 @@ impl Delivery<'_> {
     }
 
     /// Writes the failed row of a message before another one is tried past it: a worker that takes over must know that
-    /// it has failed. Says whether the lane is still ours.
+    /// it has failed. Returns whether the lane is still ours.
     async fn record_failure(&self, message: &Message, tries: &Tries, failure: &Failure) -> bool {
         let completion = self.completion(message, tries, Verdict::Stuck(failure.clone()), tries.began.elapsed(), None);
         let batch = Batch { completions: vec![completion], settles: Vec::new() };
@@ -152,12 +152,12 @@ impl Delivery<'_> {
         }
     }
 
-    /// The room has accepted a message that was tried past these, and the answer was lost then.
+    /// Gives up the messages past which another one was tried: the room has accepted that one, but its answer was lost.
     pub(super) async fn give_up_overtaken(&self, route: &mut Route) -> Next {
         let overtaken = route.give_up_overtaken();
         let messages = self.claim.messages.iter().filter(|message| overtaken.contains(&message.id));
         let mut messages: Vec<_> = messages.collect();
-        // The head last, for as long as it waits the lane is under suspicion.
+        // The head comes last, because the lane is suspect only as long as its head waits.
         messages.sort_by_key(|message| self.claim.held.is_some_and(|held| held.id == message.id));
         for message in messages {
             let tries = Tries::of(message.id, self.claim.held);

@@ -26,35 +26,35 @@ use crate::{
     store::{Batch, Settle},
 };
 
-/// A lane rests for at least this long: a homeserver may limit it again and again without saying for how long.
+/// A lane rests for at least this long, because a homeserver may limit it again and again without saying for how long.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
 const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
-/// What one claim of a lane knows about its room. Each look is made once per claim.
+/// What one claim of a lane knows about its room. Each check is made once per claim.
 #[derive(Default)]
 pub(super) struct Route {
-    /// The room that replaced the one that the messages name, or a person's room.
+    /// The room that replaced the one in the messages' rows, or a person's room.
     room: Option<RoomId>,
     is_diagnosed: bool,
-    /// The lane has waited for a message for so long that others were perhaps tried past it.
+    /// A message has held up the lane for so long that others may have been tried past it.
     is_suspect: bool,
-    /// Messages that have failed although the room has a later one that waits. Looked up for a lane under suspicion.
+    /// Messages that have failed although a later one that still waits is in the room. Looked up only if the lane is suspect.
     overtaken: Option<Vec<MessageId>>,
-    /// Those of them are done with.
+    /// Those messages have been given up.
     has_given_up: bool,
     /// Why no message of this claim can be sent.
     closed: Option<Failure>,
     markers: Option<BTreeMap<String, EventId>>,
-    /// The room that was looked at before the first message, and whether it was encrypted then.
+    /// The room that was checked before the first message, and whether it was encrypted then.
     looked_at: Option<(RoomId, bool)>,
     /// The messages of the claim that may be sent unencrypted to an encrypted room.
     consents: Option<HashSet<MessageId>>,
-    /// The person's room, once this claim has looked at it.
+    /// The person's room, once this claim has checked it.
     ready: Option<Ready>,
-    /// A room with the person that cannot be used.
+    /// A direct room with the person that cannot be used.
     unusable: Option<RoomId>,
-    /// The person has an account.
+    /// The person's account exists.
     exists: bool,
     /// The events of the messages that this claim has sent.
     made: Made,
@@ -63,13 +63,13 @@ pub(super) struct Route {
 /// The result of one attempt.
 pub(super) enum Step {
     Answered(Outcome),
-    /// The room has taken a later message although this one has failed, and others perhaps: they are to be given up.
+    /// The room has accepted a later message although this one, and perhaps others, have failed: they are to be given up.
     Overtaken,
-    /// This lane is limited, other rooms go on.
+    /// This lane is limited; other rooms continue.
     LaneLimited(Duration),
-    /// Something that this lane needs is not available at present; other lanes go on.
+    /// Something that this lane needs is not available at present; other lanes continue.
     Unreachable(Failure),
-    /// Another worker has the lane now, or may have it, or nobody may send.
+    /// Another worker has the lane now, or may have it, or sending is not allowed.
     Fenced,
 }
 
@@ -80,11 +80,11 @@ enum Tried {
     Repaired,
 }
 
-/// What the look before the first message found.
+/// The result of the check before the first message.
 enum Seen {
     Usable,
     Encrypted,
-    /// Nothing may be sent to it any more.
+    /// Nothing may be sent to this room any more.
     Replaced(Tried),
 }
 
@@ -105,12 +105,12 @@ impl Route {
         Self { room: delivery.claim.room.clone(), is_suspect, ..Self::default() }
     }
 
-    /// The room that is not the one in the row, if there is one.
+    /// The room to use instead of the one in the row, if there is one.
     pub(super) fn known(&self) -> Option<&RoomId> {
         self.room.as_ref()
     }
 
-    /// Why no message of this claim can pass.
+    /// Why no message of this claim can be sent.
     pub(super) fn closed(&self) -> Option<&Failure> {
         self.closed.as_ref()
     }
@@ -133,7 +133,7 @@ impl Route {
                 }
                 Ok(Tried::Repaired) => {}
                 Err(step) => {
-                    // A failed look holds the message back just as a failed PUT does.
+                    // A failed check holds the message back just as a failed PUT does.
                     *attempts += i32::from(matches!(step, Step::Answered(_)));
                     return step;
                 }
@@ -141,7 +141,7 @@ impl Route {
         }
     }
 
-    /// One PUT, with the looks that it needs. This cannot go on for ever, because there is only one diagnosis per
+    /// One PUT, with the checks that it needs. This cannot go on for ever, because there is only one diagnosis per
     /// claim.
     async fn try_once(
         &mut self,
@@ -168,7 +168,7 @@ impl Route {
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
         let message = &*files::uploaded(delivery, homeserver, message).await?;
-        // The looks before this took time.
+        // The checks before this took time.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
@@ -179,7 +179,7 @@ impl Route {
         };
         failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
-        // A limit is no attempt.
+        // A limited request does not count as an attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
         let Outcome::Forbidden(refusal) = outcome else { return Ok(Tried::Answered(outcome)) };
         if self.is_diagnosed {
@@ -188,7 +188,7 @@ impl Route {
         self.diagnose(delivery, homeserver, message, &room, refusal).await
     }
 
-    /// Looks at the room before the claim's first message there.
+    /// Checks the room before the claim's first message to it.
     async fn look(
         &mut self,
         delivery: &Delivery<'_>,
@@ -212,7 +212,7 @@ impl Route {
         Ok(if is_encrypted { Seen::Encrypted } else { Seen::Usable })
     }
 
-    /// Whether the record allows, now and for this very room, that the message is sent there unencrypted.
+    /// Whether the record allows, now and for exactly this room, that the message is sent unencrypted.
     async fn may_be_readable(
         &mut self,
         delivery: &Delivery<'_>,
@@ -246,7 +246,7 @@ impl Route {
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
-        // Only now: a look that was not answered says nothing about the room.
+        // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;
         self.treat(delivery, message, diagnosis).await
     }
@@ -266,7 +266,7 @@ impl Route {
                 Ok(Tried::Repaired)
             }
             Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
-            // The room was usable a moment ago and has been closed since: another one is needed.
+            // The room was usable a moment ago and is not any more: another one is needed.
             Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
                 self.give_up_direct_room();
                 Ok(Tried::Repaired)

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::{backend::Backend, message::MessageId, store::HeldSince};
 
-/// One message's tries so far, earlier claims included.
+/// One message's tries so far, including those of earlier claims.
 pub(super) struct Tries {
     pub(super) attempts: i32,
     pub(super) since: Instant,
     pub(super) first_failed: Option<Instant>,
     /// When the last try began.
     pub(super) began: Instant,
-    /// Another message was tried after the first failure and got through before the last try. A message that was under way at either
-    /// moment proves nothing: the homeserver may have gone away or come back in between.
+    /// Another message was tried after the first failure and accepted before the last try. A message that was in flight at either
+    /// moment proves nothing: the homeserver may have gone down or come back in between.
     pub(super) is_overtaken: bool,
 }
 
@@ -21,11 +21,11 @@ impl Tries {
         Self::after(0, None)
     }
 
-    /// Those of the message with this id, in a lane that was `held`.
+    /// The tries of the message with this id, in a lane that was `held`.
     pub(super) fn of(id: MessageId, held: Option<HeldSince>) -> Self {
         match held {
             Some(held) if held.id == id => Self::after(held.attempts, held.failing_for),
-            // Committed late, before one that fails: the lane has failed for as long all the same.
+            // This message was committed late and is now in front of one that fails: the lane has still been failing for that long.
             Some(held) if held.id > id => Self::after(0, held.failing_for),
             _ => Self::new(),
         }

@@ -16,14 +16,14 @@ pub struct AccountLock {
 }
 
 impl Store {
-    /// Waits for the account's lock, as long as the database lets a statement wait for one.
+    /// Waits for the account's lock, for as long as the database lets a statement wait for a lock.
     pub async fn lock_account(&self, account: &UserId) -> Result<AccountLock, StoreError> {
-        // One connection of the pool at most is kept this way, whatever the number of accounts.
+        // At most one connection of the pool is kept this way, whatever the number of accounts.
         let permit = timeout(connect::ANSWER_TIMEOUT, self.account_lock.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(StoreError::Unavailable("the lists of other accounts are still being written".to_owned()));
         };
-        // From here on the connection is closed unless all goes well: the lock may be granted to it at any time.
+        // From here on any error closes the connection, because the lock may be granted to it at any time.
         let lock = AccountLock { connection: Some(self.client().await?), account: account.clone(), _permit: permit };
         match timeout(connect::ANSWER_TIMEOUT, lock.ask(include_str!("../../sql/lock_account.sql"))).await {
             Ok(answer) => answer.map(|_| lock),
@@ -33,11 +33,11 @@ impl Store {
 }
 
 impl AccountLock {
-    /// Gives the lock back and keeps the connection.
+    /// Releases the lock and keeps the connection.
     pub async fn release(mut self) {
         match timeout(connect::ANSWER_TIMEOUT, self.ask(include_str!("../../sql/unlock_account.sql"))).await {
             Ok(Ok(_)) => drop(self.connection.take()),
-            // The server frees what the session held when the connection is closed.
+            // When the connection is closed, the server releases the locks of its session.
             Ok(Err(error)) => warn!(%error, "The lock of an account could not be given back"),
             Err(_) => warn!("The lock of an account could not be given back in time"),
         }
@@ -51,7 +51,7 @@ impl AccountLock {
 }
 
 impl Drop for AccountLock {
-    /// A connection that still holds the lock must not go back to the pool.
+    /// A connection that still holds the lock must not return to the pool.
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));

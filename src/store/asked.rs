@@ -1,4 +1,4 @@
-//! What the sender of a lane asks about its messages in the rare cases where the claim does not contain enough.
+//! Queries about a lane's messages, for the rare cases where the claim does not contain enough.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::{Store, StoreError, value};
 use crate::message::{Lane, MessageId, TxnId};
 
-/// How far into a lane [`Store::first_of`] looks.
+/// How many messages of a lane [`Store::first_of`] reads.
 const FIRST: i32 = 100;
 
 /// A message of a lane.
@@ -15,22 +15,22 @@ const FIRST: i32 = 100;
 pub struct Waiting {
     pub id: MessageId,
     pub txn_id: TxnId,
-    /// Its failed row is in the log.
+    /// It has a failed row in the log.
     pub has_failed: bool,
 }
 
 impl Store {
-    /// Those of these messages whose record allows now that they are sent unencrypted to an encrypted room.
+    /// Which of these messages may be sent unencrypted to an encrypted room, as their record allows it now.
     pub async fn consents(&self, ids: &[MessageId]) -> Result<HashSet<MessageId>, StoreError> {
         match self.query(include_str!("../../sql/consents.sql"), &[&ids]).await {
             Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
-            // Earlier contracts only know what was agreed when the messages were queued.
+            // Earlier contracts only have the consent from when the messages were queued.
             Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
             Err(error) => Err(error),
         }
     }
 
-    /// The first messages of a lane, more than a claim ever has.
+    /// The first messages of a lane, more than a claim ever contains.
     pub async fn first_of(&self, lane: &Lane) -> Result<Vec<Waiting>, StoreError> {
         let rows = self.query(include_str!("../../sql/first_of_lane.sql"), &[&lane.as_str(), &FIRST]).await?;
         let read = |row: &Row| {

@@ -1,5 +1,5 @@
-//! One pace for all attempts to connect, whatever needs a connection: a server that is down is tried fewer than 20
-//! times a minute.
+//! One pace for all attempts to connect, whatever needs a connection: if the server is down there are fewer than 20
+//! attempts a minute.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,10 +13,10 @@ use crate::backoff;
 
 const SHORTEST: Duration = Duration::from_millis(200);
 
-/// With its jitter below four seconds, so that delivery resumes within five of the server's return.
+/// With jitter it stays below four seconds, so that delivery resumes within five seconds after the server is back.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// What was seen of the last attempts; as long as they work there is nothing to remember.
+/// What is known about the last attempts; as long as they succeed there is nothing to remember.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Mutex<Option<Failing>>);
 
@@ -27,7 +27,7 @@ struct Failing {
 }
 
 impl Attempts {
-    /// Waits for the turn to connect. One of those waiting gets it; the others get an error that there is still no connection.
+    /// Waits for the turn to connect. One of the waiting tasks gets it; the others get an error that there is still no connection.
     pub(super) async fn turn(&self) -> Result<(), StoreError> {
         let Some(failing) = *self.lock() else { return Ok(()) };
         sleep_until(failing.next.into()).await;

@@ -1,4 +1,4 @@
-//! How much waits, counted in a bounded way and never where messages are sent.
+//! How many messages wait, counted up to a bound and never on the path that sends messages.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::message::{BackendId, State};
 /// Counting stops here.
 pub const COUNTED: i64 = 10_000;
 
-/// Messages that wait.
+/// The messages that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backlog {
-    /// One more than [`COUNTED`] when there are more.
+    /// [`COUNTED`] plus one if there are more.
     pub messages: i64,
-    /// How long the oldest of the counted ones has waited; zero when nothing waits.
+    /// How long the oldest of the counted ones has been waiting; zero if nothing waits.
     pub oldest: Duration,
 }
 
 impl Store {
-    /// What waits, the active backends with what each may do, and whether any of them asks to be followed (unknown with
-    /// an older contract): one statement, because it is repeated for ever.
+    /// What waits, the active backends with what each may do, and whether any of them is to be followed (unknown with
+    /// an older contract). It is one statement, because it is repeated all the time.
     pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>, Option<bool>), StoreError> {
         let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1)]).await?;
         let mut backlog = Backlog::default();
@@ -43,12 +43,12 @@ pub fn counted(messages: i64) -> String {
     if messages > COUNTED { "10,000+".to_owned() } else { messages.to_string() }
 }
 
-/// A time of the database, where a clock that was set back makes a negative one.
+/// A time span of the database, which is negative if the clock was set back.
 pub(super) fn seconds(seconds: Option<f64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
 }
 
-/// A state of a later contract may mean that nothing is to be sent: this worker does not guess.
+/// An unknown state of a later contract may mean that nothing is to be sent: this worker does not guess.
 fn state(word: &str) -> Result<State, StoreError> {
     State::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| {
         StoreError::Contract(format!(

@@ -1,4 +1,4 @@
-//! Leasing lanes and reading what they hold.
+//! Leasing lanes and reading their messages.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{Store, StoreError, backlog, connect, int, millis, value};
 use crate::message::{BackendId, EventId, Lane, Lease, Message, MessageId, RoomId, Target, TxnId, UserId};
 
-/// The right to send the messages of one lane until `deadline`, by this process' own clock.
+/// The right to send the messages of one lane until `deadline`, by this process's own clock.
 #[derive(Debug)]
 pub struct Claim {
     pub lane: Lane,
@@ -20,9 +20,9 @@ pub struct Claim {
     pub claimed: Instant,
     pub deadline: Instant,
     pub is_taken_over: bool,
-    /// What the first message has been through already.
+    /// The earlier attempts of the first message.
     pub held: Option<HeldSince>,
-    /// The direct message's room, or the one that replaced the lane's own.
+    /// The room of a person's messages, or the one that replaced the lane's own room.
     pub room: Option<RoomId>,
     /// In the order of their ids.
     pub messages: Vec<Message>,
@@ -41,13 +41,13 @@ pub struct Wanted<'a> {
     /// All of that backend.
     pub lanes: &'a [Lane],
     pub most: usize,
-    /// Of each lane, at most.
+    /// At most this many of each lane.
     pub messages: usize,
-    /// No further message of a lane is read that has so many bytes of content already.
+    /// Once a lane has this many bytes of content, no further message of it is read.
     pub bytes: usize,
     /// The backend is limited, and its slot was taken for this.
     pub is_paced: bool,
-    /// The homeserver knows the transaction ids of messages that are no older.
+    /// The homeserver knows the transaction ids of messages that are not older than this.
     pub remembered_for: Duration,
 }
 
@@ -55,12 +55,12 @@ pub struct Wanted<'a> {
 pub struct HeldSince {
     pub id: MessageId,
     pub attempts: i32,
-    /// `None`: it has no failed row in the log yet.
+    /// `None`: the message has no failed row in the log yet.
     pub failing_for: Option<Duration>,
 }
 
 impl Store {
-    /// Leases what is free of the lanes and reads their first messages.
+    /// Leases those of the lanes that are free and reads their first messages.
     pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<Claim>, StoreError> {
         let Wanted { backend, lanes, most, messages, bytes, is_paced, remembered_for } = *wanted;
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
@@ -74,7 +74,7 @@ impl Store {
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
-            // Both are on their way at once, and the server runs one after the other: each in a transaction of its own.
+            // Both are sent at once, and the server runs one after the other, each in its own transaction.
             let lease: [&(dyn ToSql + Sync); 6] = [&self.name.owner, &names, &most, &lease, &backend, &is_paced];
             let read: [&(dyn ToSql + Sync); 5] = [&self.name.owner, &names, &rows, &trusted, &bytes];
             let lease_them = async {
@@ -107,21 +107,21 @@ impl Store {
             claims.insert(lane, claim);
         }
         for row in messages {
-            // A lane that was leased by a claim whose answer was lost is not of this one: its lease will end.
+            // A lane that was leased by an earlier claim whose answer was lost is not part of this one: its lease will end.
             if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(&row, "lane")?)) {
                 claim.messages.push(read_message(&row)?);
             }
         }
         let mut claims: Vec<_> = claims.into_values().collect();
         for claim in &mut claims {
-            // A join promises no order.
+            // A join does not guarantee an order.
             claim.messages.sort_unstable_by_key(|message| message.id);
         }
         claims.sort_unstable_by(|a, b| a.lane.cmp(&b.lane));
         Ok(claims)
     }
 
-    /// Gives back lanes whose messages could not be read: nobody else may have them before their leases end.
+    /// Gives back lanes whose messages could not be read: otherwise nobody could have them before their leases end.
     async fn unclaim(&self, leased: &[Row]) {
         let lanes = leased
             .iter()
@@ -137,7 +137,7 @@ impl Store {
 }
 
 impl Store {
-    /// The event that a message changes, and its room, if the message that made it was sent.
+    /// The event that a message changes, and its room, if the original message was sent.
     pub async fn changed_event(
         &self,
         lane: &Lane,

@@ -10,7 +10,7 @@ use crate::message::{EventId, Failure, Lease, MessageId, RoomId};
 
 pub(super) const COMPLETE: &str = include_str!("../../sql/complete.sql");
 
-/// The log keeps an error text up to here, in bytes.
+/// The log keeps this many bytes of an error text.
 const ERROR_BYTES: usize = 1024;
 
 /// How one message ended.
@@ -43,7 +43,7 @@ impl Verdict {
     }
 }
 
-/// The verdict on one message, as the log shows it.
+/// The result of one message, as the log shows it.
 #[derive(Clone, Debug)]
 pub struct Completion {
     pub id: MessageId,
@@ -54,23 +54,23 @@ pub struct Completion {
     pub room: Option<RoomId>,
     pub answered: Instant,
     pub event_type: String,
-    /// From the moment when it was queued to the answer.
+    /// The time from queueing to the answer.
     pub queued_for: Duration,
 }
 
-/// What becomes of a lane.
+/// What happens to a lane.
 #[derive(Clone, Debug)]
 pub enum Settle {
     /// It is given back. Nobody leases it during its `rest`.
     Release {
         lease: Lease,
-        /// `None`: the message that held it up before, as long as that one waits.
+        /// `None`: the message that held the lane up before, as long as that one waits.
         held: Option<Held>,
         rest: Option<Duration>,
     },
-    /// It stays ours, waits for a message, and rests once it is given back.
+    /// It stays ours, is held up by a message, and rests once it is given back.
     Hold { lease: Lease, held: Held, rest: Duration },
-    /// It stays ours, and its messages go to this room from now on.
+    /// It stays ours, and its messages are sent to this room from now on.
     Bind { lease: Lease, room: RoomId },
 }
 
@@ -82,12 +82,12 @@ impl Settle {
     }
 }
 
-/// The message at which a lane waits.
+/// The message that holds up a lane.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub id: MessageId,
     pub attempts: i32,
-    /// `None`: nothing new since it was held.
+    /// `None`: no new error since it was held.
     pub error: Option<Failure>,
 }
 
@@ -115,17 +115,17 @@ impl Batch {
 }
 
 impl Store {
-    /// Deletes, logs and settles in one fenced statement, and returns the leases that were still ours.
+    /// Deletes and logs messages and settles lanes in one fenced statement, and returns the leases that were still ours.
     ///
     /// May be repeated when it is not known whether it was committed.
     pub async fn complete(&self, batch: &Batch) -> Result<HashSet<Lease>, StoreError> {
-        // A lane appears once: with its settling if it has one, else as it is.
+        // Each lane appears once: with its settling if it has one, else unchanged.
         let settled: HashSet<_> = batch.settles.iter().map(Settle::lease).collect();
         let mut open: HashMap<&Lease, Option<Held>> = HashMap::new();
         for completion in batch.completions.iter().filter(|done| !settled.contains(&done.lease)) {
             let held = open.entry(&completion.lease).or_default();
             if let Verdict::Stuck(failure) = &completion.verdict {
-                // Its failed row is written now; that the lane waits for it must be written with it.
+                // Its failed row is written now, and in the same statement that it holds up the lane.
                 *held = Some(Held { id: completion.id, attempts: completion.attempts, error: Some(failure.clone()) });
             }
         }

@@ -16,48 +16,48 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub use self::error::UrlError;
 use self::parameters::Parameters;
 
-/// A statement that takes longer is ended by the server; the client waits little longer, so that a dead connection is noticed.
+/// A statement that takes longer is ended by the server; the client waits a little longer, so that a dead connection is noticed.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What each session of the worker asks of the planner. Its statements walk indexes, each step of them a few rows, so that their
-/// cost does not depend on the backlog. A planner that knows the outbox as empty, as it mostly is, would read and sort all of
-/// it, and go on with that plan while a backlog grows.
+/// The planner settings of each session of the worker. Its statements walk indexes and read a few rows in each step, so that their
+/// cost does not depend on the backlog. With statistics that say that the outbox is empty, as it usually is, the planner would read and
+/// sort all of it, and keep that plan while a backlog grows.
 pub const PLANNER: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("plan_cache_mode", "force_generic_plan"),
-    // On tables without statistics the statements look long, and compiling them would cost a second each.
+    // On tables without statistics the statements look expensive, and JIT compilation would take a second for each.
     ("jit", "off"),
 ];
 
-/// What each session sets, whatever the database or the role has been given: the statements mean the same everywhere.
+/// What each session sets, whatever the settings of the database or the role: the statements mean the same everywhere.
 const MEANING: [(&str, &str); 9] = [
-    // Anything stricter fails where two workers claim at once.
+    // Any stricter level fails when two workers claim at the same time.
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
     ("TimeZone", "UTC"),
-    // Where the rights of sql/grants.sql are.
+    // The schema in which sql/grants.sql gives rights.
     ("search_path", "public"),
-    // The server, too, is to notice when we are gone without a word: the session may hold this worker's name.
+    // The server, too, must notice if we disappear without closing the connection: the session may hold this worker's name.
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
-    // Nothing may come back in another writing.
+    // Text must not come back in another encoding.
     ("client_encoding", "UTF8"),
 ];
 
-/// Ends that a database may have been given and that would end our sessions. Older servers do not know them.
+/// Time limits that a database may have been given and that would end our sessions. Older servers do not know them.
 const NO_END: &str = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
-/// How to make a session of the worker.
+/// How to open a session of the worker.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
-    /// To be run first on each connection. Not in the start-up packet: a pooler in session mode refuses options there.
+    /// Must be run first on each connection. Not part of the start-up packet, because a pooler in session mode refuses options there.
     pub(super) setup: String,
 }
 
@@ -66,11 +66,11 @@ pub(super) type PgConnection = Connection<Socket, <MakeRustlsConnect as MakeTlsC
 impl Link {
     /// The connection settings of a `DATABASE_URL` and the TLS that its `sslmode` asks for.
     ///
-    /// As libpq: `prefer` (default) and `require` encrypt without checking the certificate, `verify-full` checks it and the host
+    /// As in libpq, `prefer` (default) and `require` encrypt without checking the certificate, `verify-full` checks it and the host
     /// name, against `sslrootcert` or the system's authorities. `verify-ca` checks as `verify-full` does.
     ///
     /// # Errors
-    /// Why the URL cannot be used.
+    /// Says why the URL cannot be used.
     pub(super) fn new(database_url: &str) -> Result<Self, UrlError> {
         let (url, parameters) = Parameters::take(database_url)?;
         let mut config: Config = url.parse().map_err(UrlError::Syntax)?;
@@ -80,7 +80,7 @@ impl Link {
         config
             .application_name(concat!("odoo-matrix-worker ", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            // Of several hosts in the URL the primary, and never a standby: the worker writes.
+            // If the URL has several hosts, the primary and never a standby: the worker writes.
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .keepalives(true)
             .keepalives_idle(Duration::from_secs(10))
@@ -91,13 +91,13 @@ impl Link {
         Ok(Self { tls: MakeRustlsConnect::new(tls::client(&parameters)?), config, setup })
     }
 
-    /// A connection, whose [`setup`](Self::setup) is still to be run once it is driven.
+    /// A connection. Its [`setup`](Self::setup) must still be run once the connection is driven.
     pub(super) async fn connect(&self) -> Result<(Client, PgConnection), tokio_postgres::Error> {
         self.config.connect(self.tls.clone()).await
     }
 }
 
-/// What `options` of the URL set stays as it is.
+/// Settings from `options` in the URL stay as they are.
 fn setup(options: &str) -> String {
     let timeouts = [
         ("statement_timeout", STATEMENT_TIMEOUT),

@@ -1,4 +1,4 @@
-//! The keys of an account's device. Whoever takes them fences off everybody who had them before.
+//! The keys of an account's device. Taking them fences off every earlier holder.
 
 use tokio_postgres::Row;
 
@@ -11,25 +11,25 @@ const SAVE: &str = include_str!("../../sql/crypto_save.sql");
 
 const STATE: &str = include_str!("../../sql/crypto_state.sql");
 
-/// The right to use an account's keys, until somebody else takes them.
+/// The right to use an account's keys, until another worker takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeysTaken {
     pub backend: BackendId,
     pub epoch: i64,
 }
 
-/// What is known of an account's keys by whoever has just taken them.
+/// What a worker knows about an account's keys when it has just taken them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeysFound {
     pub taken: KeysTaken,
-    /// Whose keys they are: the account and its device.
+    /// The account and the device that the keys belong to.
     pub account: UserId,
     pub device: String,
-    /// Why they are not to be used.
+    /// Why they must not be used.
     pub doubt: Option<String>,
 }
 
-/// Whether an account's keys may be used, in the words of `matrix_crypto.state`.
+/// Whether an account's keys may be used: the values of `matrix_crypto.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeysState {
     Ok,
@@ -78,7 +78,7 @@ impl Store {
         }))
     }
 
-    /// All items, as they are sealed; `None` when another worker has taken the keys.
+    /// All items, sealed; `None` if another worker has taken the keys.
     pub async fn key_items(&self, taken: KeysTaken) -> Result<Option<Vec<(ItemName, String)>>, StoreError> {
         let rows = self.query(ITEMS, &[&taken.backend, &self.name.owner, &taken.epoch]).await?;
         if rows.is_empty() {
@@ -105,7 +105,7 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// Says whether the keys may be used, and why not.
+    /// Stores whether the keys may be used, and why not.
     pub async fn keys_are(&self, taken: KeysTaken, state: KeysState, reason: Option<&str>) -> Result<(), StoreError> {
         let (owner, reason) = (&self.name.owner, reason.map(bounded));
         self.query(STATE, &[&taken.backend, owner, &taken.epoch, &state.as_str(), &reason]).await.map(drop)

@@ -1,4 +1,4 @@
-//! What the database's refusals mean for the worker.
+//! What the database's errors mean for the worker.
 
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
@@ -9,7 +9,7 @@ pub(super) const NOT_SESSIONS: &str = "it gives its clients no sessions of their
 
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Connection lost, server restarting, deadlock, time-out, read-only standby: the same again will work.
+    /// Connection lost, server restarting, deadlock, time-out, read-only standby: repeating the statement will work.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// The statement took too long, most likely because of its size or that of its answer.
@@ -24,7 +24,7 @@ pub enum StoreError {
     /// A connection pooler between us and the server lacks what the worker needs.
     #[error("DATABASE_URL leads through a connection pooler: {0}")]
     Pooler(String),
-    /// The data of a statement was refused.
+    /// The database refused the data of a statement.
     #[error("the database refused the data: {0}")]
     Data(String),
     /// Repeating the statement would not help.
@@ -38,7 +38,7 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Cancelled(_))
     }
 
-    /// What an administrator does about it.
+    /// What an administrator can do about it.
     pub fn fix(&self) -> &'static str {
         let text = self.to_string();
         let has = |part: &str| text.contains(part);
@@ -69,7 +69,7 @@ impl StoreError {
     /// The server's own message without its DETAIL, which may quote a row.
     fn from_state(state: &SqlState, message: &str) -> Self {
         let text = format!("{message} (SQLSTATE {})", state.code());
-        // PgBouncer's own words; the code 08P01 says as little as that of a lost connection.
+        // PgBouncer's own text is needed: the code 08P01 says no more than that of a lost connection.
         if let Some((_, parameter)) = message.split_once("unsupported startup parameter: ") {
             return Self::Pooler(format!(
                 "it refuses the parameter {parameter}; leave {parameter} out of DATABASE_URL, or add it to \
@@ -106,7 +106,7 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::from_state(refusal.code(), refusal.message());
         }
         let text = deepest(&error);
-        // What is neither the server's word nor a lost connection is a mismatch between a statement and our code.
+        // An error that is neither from the server nor a lost connection is a mismatch between a statement and our code.
         if error.is_closed() || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>()) {
             Self::Unavailable(text)
         } else {
@@ -121,7 +121,7 @@ impl From<deadpool_postgres::PoolError> for StoreError {
         match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => match Self::from(error)
             {
-                // No statement was sent yet: a wrong password today may be right tomorrow, and nothing is lost by asking.
+                // No statement was sent yet: a password that is wrong now may be corrected, and trying again does no harm.
                 Self::Other(text) => Self::Unavailable(text),
                 other => other,
             },

@@ -1,23 +1,23 @@
-//! Files of messages: where Odoo gives them, and where they stand on the homeserver.
+//! Files of messages: where to fetch them from Odoo, and their addresses on the homeserver.
 
 use super::{Store, StoreError, value};
 use crate::message::{Lane, Lease, MessageId};
 
-/// What is known of a message's file.
+/// What is known about a message's file.
 #[derive(Clone, Debug)]
 pub struct KnownFile {
-    /// Where Odoo gives it.
+    /// Where to fetch it from Odoo.
     pub files_url: Option<String>,
     pub database: String,
-    /// Seconds since 1970 by the database's clock, which Odoo judges by.
+    /// Seconds since 1970 by the database's clock, which Odoo uses too.
     pub now: i64,
-    /// Where it stands on the homeserver, or will.
+    /// Its address on the homeserver, also before it is uploaded.
     pub address: Option<String>,
     pub is_uploaded: bool,
 }
 
 impl Store {
-    /// What is known of the file of a message; `None` when the message is gone.
+    /// What is known about the file of a message; `None` if the message is gone.
     pub async fn file(&self, lane: &Lane, id: MessageId) -> Result<Option<KnownFile>, StoreError> {
         let rows = self.query(include_str!("../../sql/file.sql"), &[&id, &lane.as_str()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -30,7 +30,7 @@ impl Store {
         }))
     }
 
-    /// Stores where the file of a message stands, or will; false when another worker has the lane.
+    /// Stores the address of a message's file, also before it is uploaded; false if another worker has the lane.
     pub async fn file_stored(
         &self,
         lease: &Lease,

@@ -10,7 +10,7 @@ use crate::message::{BackendId, UserId};
 
 pub(super) const SINCE: &str = include_str!("../../sql/follower_since.sql");
 
-/// How to reach an account that asks to be followed, and where what it reads is to go.
+/// How to reach an account that is to be followed, and where to post what is read.
 #[derive(Clone, PartialEq)]
 pub struct Asking {
     pub backend: BackendId,
@@ -28,20 +28,20 @@ pub struct Asking {
 pub struct Following {
     pub backend: BackendId,
     pub epoch: i64,
-    /// The account that was followed so far, and up to where Odoo has accepted what was written.
+    /// The account that was followed so far, and the position up to which Odoo has accepted everything.
     pub place: Option<(UserId, String)>,
 }
 
-/// Why an account is not followed just now, in the words of `matrix_follower.state`.
+/// Why an account is not followed at the moment: the values of `matrix_follower.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Odoo does not accept.
+    /// Odoo does not accept the events.
     Waiting,
-    /// The homeserver does not answer, or refuses.
+    /// The homeserver does not answer, or refuses the account.
     Stopped,
 }
 
-/// What `status` shows of an account that is to be followed. Ages are in seconds.
+/// What `status` shows about an account that is to be followed. Ages are in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FollowerReport {
     pub id: BackendId,
@@ -58,8 +58,8 @@ pub struct FollowerReport {
 }
 
 impl Store {
-    /// Leases what nobody follows. Returns every account that asks, with the lease if it was given just now, and when the first of those
-    /// that others follow is free unless they renew its lease.
+    /// Leases the accounts that nobody follows. Returns every account that is to be followed, with the lease if it was granted just now,
+    /// and when the first of the accounts that other workers follow becomes free unless its lease is renewed.
     pub async fn follow(&self) -> Result<(Vec<(Asking, Option<Following>)>, Option<Duration>), StoreError> {
         let lease = int(self.lease.as_millis());
         let rows = self.query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease]).await?;
@@ -72,7 +72,7 @@ impl Store {
         Ok((asking, free))
     }
 
-    /// Renews a lease; false when another worker has it.
+    /// Renews a lease; false if another worker has it.
     pub async fn renew_following(&self, following: &Following) -> Result<bool, StoreError> {
         let lease = int(self.lease.as_millis());
         let sql = include_str!("../../sql/follower_renew.sql");
@@ -80,7 +80,7 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// Odoo has accepted everything up to `since`, `accepted` events more than before; false when another worker has the lease.
+    /// Stores that Odoo has accepted everything up to `since`, `accepted` events more than before; false if another worker has the lease.
     pub async fn read_until(
         &self,
         following: &Following,
@@ -94,7 +94,7 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// Says why an account is not followed just now.
+    /// Stores why an account is not followed at the moment.
     pub async fn not_following(&self, following: &Following, trouble: Trouble, reason: &str) -> Result<(), StoreError> {
         let sql = include_str!("../../sql/follower_state.sql");
         let (backend, epoch, reason) = (following.backend, following.epoch, bounded(reason));
@@ -107,7 +107,7 @@ impl Store {
         self.query(sql, &[&following.backend, &self.name.owner, &following.epoch]).await.map(drop)
     }
 
-    /// Each account that asks to be followed; none with a contract before that of inbound.
+    /// Each account that is to be followed; none with a contract older than inbound messages.
     pub async fn report_followers(&self) -> Result<Vec<FollowerReport>, StoreError> {
         match self.query(include_str!("../../sql/report_followers.sql"), &[]).await {
             Ok(rows) => rows.iter().map(report).collect(),
@@ -118,12 +118,12 @@ impl Store {
 }
 
 impl FollowerReport {
-    /// How it goes, in one word.
+    /// The state in one word.
     pub fn word(&self) -> &str {
         if self.is_followed { &self.state } else { "not followed" }
     }
 
-    /// Why messages from Matrix do not reach Odoo, if they do not.
+    /// If messages from Matrix do not reach Odoo, the reason.
     pub fn trouble(&self) -> Option<String> {
         if !self.is_followed {
             return Some("no worker follows the account at present".to_owned());

@@ -12,7 +12,7 @@ pub struct Asked {
     pub room: Option<String>,
     pub person: Option<String>,
     pub record: Option<(String, i32)>,
-    /// Not older than so many seconds.
+    /// Not older than this many seconds.
     pub since: Option<f64>,
     pub only_failures: bool,
     pub most: i64,
@@ -30,7 +30,7 @@ pub struct Happened {
     pub matrix_user_id: Option<String>,
     pub res_model: Option<String>,
     pub res_id: Option<i32>,
-    /// `ok`, `failed` for good, `held` until a better time, or `waiting`.
+    /// `ok`, `failed` for good, `held` for a later try, or `waiting`.
     pub state: String,
     pub attempts: i32,
     pub duration_ms: Option<i32>,
@@ -46,20 +46,20 @@ pub struct Happened {
 #[derive(Debug)]
 pub struct Found {
     pub events: Vec<Happened>,
-    /// UTC. The log goes back further than this and was not read further.
+    /// UTC. The log contains older rows than this, which were not read.
     pub searched_back_to: Option<String>,
 }
 
-/// Rows that one statement reads at most.
+/// The most rows that one statement reads.
 const STEP: i64 = 20_000;
 
-/// Rows of the log that are read for one question, unless it says since when.
+/// The most rows of the log that are read for one query, unless it says since when.
 const LONGEST_WALK: i64 = 1_000_000;
 
-/// A little more than the time that can lie between a message's place in the queue and the date written with it.
+/// A little more than the longest time by which a message's date can differ from its place in the queue.
 const SLACK: f64 = 60.0;
 
-/// One step through outbox or log.
+/// One step through the outbox or the log.
 struct Step {
     events: Vec<Happened>,
     /// How long ago the first of them was queued, in seconds.
@@ -72,8 +72,8 @@ struct Step {
 }
 
 impl Store {
-    /// Walks backwards through what waits and through the log, in statements that read a bounded number of rows each.
-    /// `walked` is called with the number of log rows read, and the date they go back to.
+    /// Walks backwards through the waiting messages and the log, in statements that read a bounded number of rows each.
+    /// `walked` is called with the number of log rows read, and the date that they go back to.
     pub async fn history(&self, asked: &Asked, mut walked: impl FnMut(i64, &str)) -> Result<Found, StoreError> {
         let mut asked = asked.clone();
         let (mut events, waits_for) =
@@ -98,13 +98,13 @@ impl Store {
             before = last;
         };
         events.extend(logged);
-        // Results that waited for the database are later in the log than their dates.
+        // Results that had to wait for the database come later in the log than their dates.
         events.sort_by(|a, b| b.at.cmp(&a.at));
         events.truncate(asked.most());
         Ok(Found { events, searched_back_to })
     }
 
-    /// What waits, and how long ago the first of it was queued.
+    /// The messages that wait, and how long ago the first of them was queued.
     async fn waiting_of(&self, asked: &Asked) -> Result<(Vec<Happened>, Option<f64>), StoreError> {
         let (model, record) = asked.record.clone().unzip();
         let (mut events, mut queued_ago, mut before) = (Vec::new(), None, i64::MAX);
@@ -185,7 +185,7 @@ fn step(rows: &[Row]) -> Result<Step, StoreError> {
         step.queued_ago = value(first, "queued_ago_seconds")?;
     }
     for row in rows {
-        // Only its place in the walk: nothing was found.
+        // A row with only the position of the walk: nothing was found.
         let Some(at) = value::<Option<String>>(row, "at")? else { continue };
         step.events.push(Happened {
             at,

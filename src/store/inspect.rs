@@ -1,4 +1,4 @@
-//! What `check` asks: the server, the rights of our role, and whether notifications arrive. Changes nothing.
+//! What `check` finds out: about the server, the rights of our role, and whether notifications arrive. Changes nothing.
 
 use std::{
     future::poll_fn,
@@ -10,7 +10,7 @@ use tokio_postgres::AsyncMessage;
 
 use super::{Store, StoreError, value};
 
-/// Rights beyond what is needed are shown up to here.
+/// At most this many unneeded rights are shown.
 const RIGHTS_SHOWN: i64 = 5;
 
 /// A notification takes milliseconds.
@@ -23,9 +23,9 @@ pub struct ServerFacts {
     pub database: String,
     pub version: String,
     pub is_superuser: bool,
-    /// Its clock less ours, in seconds.
+    /// Its clock minus ours, in seconds.
     pub clock_ahead: f64,
-    /// Whether the trigger is there that notifies workers of new messages.
+    /// Whether the trigger that notifies workers of new messages exists.
     pub wakes_workers: bool,
 }
 
@@ -33,11 +33,11 @@ pub struct ServerFacts {
 #[derive(Clone, Debug, Default)]
 pub struct RoleRights {
     pub missing: Vec<String>,
-    /// The first few.
+    /// Only the first ones.
     pub beyond: Vec<String>,
 }
 
-/// Rows of the outbox that were deleted and not yet cleaned up.
+/// Rows of the outbox that were deleted and not yet vacuumed.
 #[derive(Clone, Debug)]
 pub struct DeadRows {
     pub dead: i64,
@@ -50,7 +50,7 @@ impl Store {
         let asked = our_clock();
         let rows = self.query(include_str!("../../sql/check_server.sql"), &[]).await?;
         let row = rows.first().ok_or_else(|| StoreError::Other("no row from check_server.sql".to_owned()))?;
-        // It looked at its clock at some moment between the two.
+        // The server read its clock at some moment between these two.
         let ours = f64::midpoint(asked, our_clock());
         Ok(ServerFacts {
             role: value(row, "role")?,
@@ -77,8 +77,8 @@ impl Store {
         Ok(Some(DeadRows { dead: value(row, "dead")?, live: value(row, "live")?, vacuumed: value(row, "vacuumed")? }))
     }
 
-    /// Whether a session of ours receives what another one notifies, on a channel that nobody else uses. It does not
-    /// behind a transaction pooler.
+    /// Whether one of our sessions receives the notification of another one, on a channel that nobody else uses. Behind a
+    /// pooler in transaction mode it does not.
     pub async fn hears_notifications(&self) -> Result<bool, StoreError> {
         let channel = format!("matrix_check_{:08x}", fastrand::u32(..));
         let (client, mut connection) = self.link.connect().await?;

@@ -1,6 +1,6 @@
-//! The wake-up: a connection of its own that LISTENs, proves that it still hears, and holds this worker's name.
+//! The wake-up: a separate connection that LISTENs, checks that it still receives notifications, and holds this worker's name.
 //!
-//! It lives outside the pool, whose connections drop notifications and open transactions.
+//! It is not part of the pool, whose connections drop notifications and open transactions.
 
 use std::{
     convert::Infallible,
@@ -29,17 +29,17 @@ use crate::{backoff::Backoff, metrics::Metrics};
 /// How often the listener asks whether it is still registered.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What the listener asks is answered at once or never: with the heartbeat, a dead connection is noticed within 13 s.
+/// The listener's queries are answered at once or never: with the heartbeat, a dead connection is noticed within 13 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How soon a name is asked for again that another session still holds: a predecessor's may just be ending.
+/// How soon a name that another session still holds is asked for again: that may be a predecessor's session, about to end.
 const NAME_RETRY: Duration = Duration::from_millis(500);
 
 /// Whether the channel is registered, and whether the server has become read-only.
 const ALIVE: &str = "SELECT EXISTS (SELECT FROM pg_listening_channels() AS c WHERE c = 'matrix_outbox'), \
     current_setting('transaction_read_only')::boolean";
 
-/// What the rest of the worker learns from the listener.
+/// What the listener reports to the rest of the worker.
 #[derive(Clone, Debug, Default)]
 pub struct Wakeups {
     wake: Arc<Notify>,
@@ -48,12 +48,12 @@ pub struct Wakeups {
 }
 
 impl Wakeups {
-    /// Ends when something may have been queued since the last time. Wake-ups that come together count once.
+    /// Ends when something may have been queued since the last call. Several wake-ups in between count as one.
     pub async fn next(&self) {
         self.wake.notified().await;
     }
 
-    /// Wakes whoever waits, or the next one to wait.
+    /// Wakes the task that waits, or the next one to wait.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -63,7 +63,7 @@ impl Wakeups {
         self.account.notified().await;
     }
 
-    /// Whether notifications arrive. Without them delivery goes on by polling.
+    /// Whether notifications arrive. Without them delivery continues by polling.
     pub fn is_up(&self) -> bool {
         self.is_up.get() == 1
     }
@@ -88,7 +88,7 @@ impl Listener {
         self.wakeups.clone()
     }
 
-    /// Connects, listens and reconnects for ever. Waits for the connection's end; a broken one is noticed by the heartbeat.
+    /// Connects, listens and reconnects for ever. Waits until the connection ends; the heartbeat notices a broken one.
     pub async fn run(self) {
         let mut streak = Backoff::new(Duration::from_millis(500), Duration::from_secs(2)).start();
         loop {
@@ -115,11 +115,11 @@ impl Listener {
         answered(client.batch_execute("LISTEN matrix_outbox")).await?;
         let asked = Instant::now();
         let mut has_name = self.take_name(&client).await?;
-        // Only now: without its rights a worker would connect again and again without a pause.
+        // Only now, because a worker that lacks rights would otherwise reconnect again and again without a pause.
         streak.reset();
         self.wakeups.is_up.set(1);
         info!("Listening for new messages");
-        // Whatever was queued while nobody listened.
+        // For what was queued while nobody listened.
         self.wakeups.wake();
         loop {
             let is_settled = has_name || self.is_taken(asked.elapsed());
@@ -134,14 +134,14 @@ impl Listener {
             if !row.try_get::<_, bool>(0)? {
                 return Err(StoreError::Unavailable("the channel was no longer registered".to_owned()));
             }
-            // Where nothing can be written, nothing is queued: the messages come to another server.
+            // Nothing is queued on a read-only server: the messages are written to another one.
             if row.try_get(1)? {
                 return Err(StoreError::Unavailable("the server is read-only".to_owned()));
             }
         }
     }
 
-    /// Whether another process has the name. It is asked for so long because the holder may be dead.
+    /// Whether another process has the name. It is asked for repeatedly, because the holder may be dead.
     fn is_taken(&self, asked_for: Duration) -> bool {
         let patience = if self.name.tenure() == Tenure::Ours { GHOST_GONE_AFTER } else { SETTLED_AFTER };
         if self.name.tenure() == Tenure::Taken || asked_for < patience {
@@ -157,8 +157,8 @@ impl Listener {
     }
 
     /// Holds the name as a session lock. A process that gets it when it starts knows that the previous holder is dead,
-    /// and frees its lanes at once instead of waiting for the leases to end. One that gets it later must not: the
-    /// holder may have run beside it, and may still run without its session.
+    /// and frees its lanes at once instead of waiting for the leases to end. A process that gets it later must not do that:
+    /// the holder may have run beside it, and may still be running without its session.
     async fn take_name(&self, client: &Client) -> Result<bool, StoreError> {
         let sql = include_str!("../../sql/take_name.sql");
         let row = answered(client.query_one(sql, &[&locks::WORKER_NAME, &self.name.name])).await?;
@@ -186,7 +186,7 @@ impl Listener {
         match answered(client.query(accounts, &[&prefix, owner])).await {
             Ok(freed) if freed.is_empty() => {}
             Ok(_) => self.wakeups.account.notify_one(),
-            // The previous contract has no such table, so no account is followed there.
+            // The previous contract has no such table, so with it no account is followed.
             Err(StoreError::Contract(_) | StoreError::Privilege(_)) => {}
             Err(error) => return Err(error),
         }
@@ -201,7 +201,7 @@ async fn answered<T>(call: impl Future<Output = Result<T, tokio_postgres::Error>
     }
 }
 
-/// Moves the connection's bytes and turns notifications into wake-ups, until the connection ends.
+/// Drives the connection and turns notifications into wake-ups, until the connection ends.
 async fn drive(mut connection: PgConnection, wakeups: Wakeups) {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if matches!(message, AsyncMessage::Notification(_)) {

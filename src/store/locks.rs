@@ -1,9 +1,9 @@
 //! The first keys of the worker's advisory locks. All keys of the product are listed in the README of the contract's migrations.
 
-/// With the hash of a worker's name: held by the process with that name.
+/// Used with the hash of a worker's name: held by the process with that name.
 pub const WORKER_NAME: i32 = 1_836_348_025;
 
-/// With the hash of an account's Matrix user ID: held while its list of direct rooms is changed.
+/// Used with the hash of an account's Matrix user ID: held while its list of direct rooms is changed.
 pub const DIRECT_LIST: i32 = 1_836_348_026;
 
 #[cfg(test)]
@@ -17,7 +17,7 @@ mod tests {
     const ROOT: &str = env!("CARGO_MANIFEST_DIR");
     const LIST: &str = "odoo_addon/mail_matrix/sql/migrations/README.md";
 
-    /// What all of our first keys begin with.
+    /// The prefix of all our first keys.
     const BEGINNING: &str = "18363480";
 
     fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -30,7 +30,7 @@ mod tests {
         }
     }
 
-    /// Two uses of one key would wait for each other without a reason.
+    /// Two different uses of one key would wait for each other without a reason.
     #[test]
     fn each_key_is_listed_and_is_in_one_place() {
         let list = fs::read_to_string(Path::new(ROOT).join(LIST)).unwrap();

@@ -1,10 +1,10 @@
-//! The migrations of the contract, which the addon runs in Odoo's database: the same files, for a database without Odoo, and their
-//! numbers, which say what a database holds. `README.md` in their folder says how one is written.
+//! The migrations of the contract. The addon runs them in Odoo's database; the same files are used here for a database without Odoo, and
+//! their numbers say which contract a database has. `README.md` in their folder says how to write one.
 
 use super::StoreError;
 
-/// The oldest contract on which every statement of this worker works. Below [`newest`], so that Odoo and the worker may be
-/// upgraded one after the other.
+/// The oldest contract with which every statement of this worker works. It is lower than [`newest`], so that Odoo and the worker
+/// can be upgraded one after the other.
 pub const OLDEST: usize = 2;
 
 macro_rules! migrations {
@@ -26,12 +26,12 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0009_files",
 ];
 
-/// The contract that a database holds after the last migration.
+/// The contract that a database has after the last migration.
 pub const fn newest() -> usize {
     MIGRATIONS.len()
 }
 
-/// SQL that brings a database without Odoo to the contract `number`. It may run again, and runs only what is missing.
+/// SQL that upgrades a database without Odoo to the contract `number`. It may be run again, and runs only what is missing.
 pub fn schema(number: usize) -> String {
     let mut sql = include_str!("../../sql/schema.sql").to_owned();
     for (number, (name, text)) in (1..).zip(&MIGRATIONS[..number]) {
@@ -52,7 +52,7 @@ END $run$;
     sql
 }
 
-/// Judges the comment on `matrix_outbox`. A contract newer than all that this worker knows serves it too: migrations only add.
+/// Checks the comment on `matrix_outbox`. A contract newer than any that this worker knows is accepted too: migrations only add.
 pub(super) fn judge(comment: Option<&str>) -> Result<(), StoreError> {
     let Some(comment) = comment else {
         return Err(StoreError::Contract(

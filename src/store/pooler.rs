@@ -1,4 +1,4 @@
-//! Whether the connections are sessions of the server, which `LISTEN`, session locks and settings need.
+//! Whether each connection is a session of the server, which `LISTEN`, session locks and settings need.
 
 use deadpool_postgres::Object;
 use tokio::time::timeout;
@@ -10,11 +10,11 @@ const SESSION: &str = "SELECT pg_backend_pid()";
 
 impl Store {
     /// # Errors
-    /// [`StoreError::Pooler`] behind a pooler in transaction mode.
+    /// [`StoreError::Pooler`] if there is a pooler in transaction mode.
     ///
-    /// Such a pooler lends each transaction an idle session. Two connections that report the same session share it, and
-    /// so do two of which one reports another session while the other one keeps its own busy. Without prepared
-    /// statements: older poolers of this mode have none.
+    /// Such a pooler gives each transaction any idle session. It is there if two connections report the same session, or if
+    /// one reports another session than before while the other one keeps its own busy. No prepared statements are used,
+    /// because older poolers in this mode do not support them.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
         match timeout(ANSWER_TIMEOUT, self.compare_sessions()).await {
             Ok(compared) => compared,

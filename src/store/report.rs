@@ -1,4 +1,4 @@
-//! What operators ask for: the state of backends, workers, lanes and the database. Never where messages are sent.
+//! Reports for operators: the state of backends, workers, lanes and the database. Not used on the path that sends messages.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use tokio_postgres::Row;
 use super::{COUNTED, Store, StoreError, backlog::seconds, value};
 use crate::message::BackendId;
 
-/// Of one lane no more messages are counted.
+/// At most this many messages of one lane are counted.
 pub const COUNTED_OF_LANE: i64 = 1_000;
 
-/// A snapshot that is held for longer costs every claim.
+/// A snapshot that is held for longer slows every claim down.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(60);
 
-/// The same where only its age in transactions can be seen.
+/// The same, for when only its age in transactions is visible.
 const LONG_SNAPSHOT_TRANSACTIONS: i64 = 10_000;
 
-/// Ages and times to come are in seconds.
+/// Ages and future times are in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendReport {
     pub id: BackendId,
     pub name: String,
     pub is_active: bool,
-    /// A word of [`crate::message::State`].
+    /// A value of [`crate::message::State`].
     pub state: String,
     pub reason: Option<String>,
     pub state_seconds: Option<f64>,
-    /// When a limited backend sends again, or a stopped one is asked again.
+    /// When a limited backend sends again, or a stopped one is probed again.
     pub due_seconds: Option<f64>,
-    /// Counted up to 10000; then `has_more`.
+    /// Counted up to 10000; if there are more, `has_more` is set.
     pub waiting: i64,
     pub has_more: bool,
     pub oldest_seconds: Option<f64>,
     pub sent_last_hour: i64,
-    /// For good; what is held for a better time waits.
+    /// Failed for good; messages that are held for a later try count as waiting.
     pub failed_last_hour: i64,
     pub direct_rooms: i64,
-    /// Their messages wait after a failure, or have failed for good within a day.
+    /// People whose messages wait after a failure, or have failed for good within a day.
     pub people_unreached: i64,
 }
 
@@ -68,9 +68,9 @@ pub struct SnapshotReport {
 pub struct ServerReport {
     /// UTC.
     pub now: String,
-    /// From 0 to 1. A full queue makes every COMMIT fail that notifies.
+    /// From 0 to 1. If the queue is full, every COMMIT that notifies fails.
     pub notification_queue_usage: f64,
-    /// Whether this role may see since when others' transactions run.
+    /// Whether this role may see how long the transactions of others have been running.
     pub sees_all_sessions: bool,
     pub oldest_snapshot: Option<SnapshotReport>,
 }
@@ -78,16 +78,16 @@ pub struct ServerReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LaneReport {
     pub lane: String,
-    /// Counted up to 1000; then `has_more`.
+    /// Counted up to 1000; if there are more, `has_more` is set.
     pub waiting: i64,
     pub has_more: bool,
-    /// The message that goes next.
+    /// The message that is sent next.
     pub head_id: Option<i64>,
     pub head_seconds: Option<f64>,
     pub attempts: i32,
     pub last_error: Option<String>,
     pub retry_seconds: Option<f64>,
-    /// Who has leased it, as `<worker>/<process>`.
+    /// The owner of the lease, as `<worker>/<process>`.
     pub owner: Option<String>,
     pub lease_seconds: Option<f64>,
 }
@@ -121,8 +121,8 @@ impl Store {
         })
     }
 
-    /// At most `most` lanes that wait, are held or are leased, of one backend or of all; or of these only those in trouble, whose next
-    /// message has failed and waits for another try.
+    /// At most `most` lanes with messages, held or leased ones, of one backend or of all; or only those among them whose next message has
+    /// failed and waits for another try.
     pub async fn report_lanes(
         &self,
         only: Option<BackendId>,

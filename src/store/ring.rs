@@ -5,20 +5,20 @@ use std::{collections::HashMap, time::Duration};
 use super::{Store, StoreError, int, value};
 use crate::message::{BackendId, Lane};
 
-/// Lanes that one walk looks at, at most: busy ones cost it time, too.
+/// The most lanes that one walk reads: busy ones take time, too.
 const LONGEST_WALK: i32 = 2000;
 
 /// What a backend may do at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Open,
-    /// Stopped under a configuration that is no longer the present one.
+    /// Stopped, but its configuration has changed since.
     Changed,
     /// Limited; one slot is free.
     Paced,
     /// Stopped; it is time to ask whether the homeserver is back.
     Probe,
-    /// Nothing before `wait`, or until somebody resumes it.
+    /// Nothing for `wait`, or until somebody resumes it.
     Closed {
         wait: Option<Duration>,
     },
@@ -27,7 +27,7 @@ pub enum Standing {
 #[derive(Debug, Default)]
 pub struct Ring {
     pub backends: Vec<Walk>,
-    /// Lanes that were free.
+    /// The lanes that were free.
     pub lanes: Vec<(BackendId, Lane)>,
 }
 
@@ -37,11 +37,11 @@ pub struct Walk {
     pub backend: BackendId,
     pub config_version: i32,
     pub standing: Standing,
-    /// The last lane that was looked at; `None`: there was none.
+    /// The last lane that was read; `None`: there was none.
     pub passed_until: Option<Lane>,
     /// It was the last lane of the backend.
     pub is_end: bool,
-    /// Lanes on the way that others hold or that are at rest.
+    /// Lanes on the way that others hold or that are resting.
     pub busy_elsewhere: usize,
 }
 

@@ -18,12 +18,12 @@ impl Store {
         Ok(!self.query(include_str!("../../sql/status_slot.sql"), &[&backend]).await?.is_empty())
     }
 
-    /// Nothing could be leased for a slot that was taken: somebody else may have it.
+    /// Gives back a slot for which no lane could be leased: another worker may have it.
     pub async fn give_slot_back(&self, backend: BackendId) -> Result<(), StoreError> {
         self.query(include_str!("../../sql/status_slot_back.sql"), &[&backend]).await.map(drop)
     }
 
-    /// A limited backend took a message.
+    /// A limited backend accepted a message.
     pub async fn eased(&self, backend: BackendId) -> Result<(), StoreError> {
         self.query(include_str!("../../sql/status_eased.sql"), &[&backend]).await.map(drop)
     }
@@ -65,19 +65,19 @@ impl Store {
         self.query(include_str!("../../sql/status_reset.sql"), &[&backend]).await.map(drop)
     }
 
-    /// Nobody sends for these backends before they are resumed. Returns each with the state that it had.
+    /// Pauses these backends until they are resumed. Returns each with the state that it had.
     pub async fn pause(&self, backends: &[BackendId], reason: &str) -> Result<Vec<(BackendId, String)>, StoreError> {
         let rows = self.query(include_str!("../../sql/status_paused.sql"), &[&backends, &reason]).await?;
         rows.iter().map(|row| Ok((value(row, 0)?, value(row, 1)?))).collect()
     }
 
-    /// These backends may send again, whatever stopped them. Returns those that were stopped, each with the state that it had.
+    /// Lets these backends send again, whatever stopped them. Returns those that were stopped, each with the state that it had.
     pub async fn resume(&self, backends: &[BackendId]) -> Result<Vec<(BackendId, String)>, StoreError> {
         let rows = self.query(include_str!("../../sql/status_resumed.sql"), &[&backends]).await?;
         rows.iter().map(|row| Ok((value(row, 0)?, value(row, 1)?))).collect()
     }
 
-    /// Whether a message of the backend was tried and got through between two moments, each so long ago, and is logged.
+    /// Whether a message of the backend was tried and accepted between two moments, given by their age, and is logged.
     pub async fn passed_between(
         &self,
         backend: BackendId,

@@ -1,21 +1,21 @@
-//! Whether this process goes by its name alone. Two that run at once under one name are kept apart by the name's lock.
+//! Whether this process is the only one with its name. If two run under the same name, the lock of the name distinguishes them.
 
 use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-/// A predecessor that has died is gone from the server well before that. A process that still holds the name then is
+/// The session of a predecessor that has died ends well before that. A process that still holds the name then is
 /// alive.
 pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// Our own earlier session may be the holder: the server's keepalives (`connect.rs`) find within 25 s that its line is dead.
+/// Our own earlier session may be the holder: the server's keepalives (`connect.rs`) detect within 25 s that its connection is dead.
 pub(super) const GHOST_GONE_AFTER: Duration = Duration::from_secs(30);
 
-/// What is known of the name's lock.
+/// What is known about the name's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tenure {
     Unknown,
-    /// Ours, or it was when the server last answered.
+    /// It is ours, or was when the server last answered.
     Ours,
     /// Another running process has it.
     Taken,
@@ -25,7 +25,7 @@ pub(super) enum Tenure {
 pub(super) struct Name {
     /// As configured.
     pub(super) name: String,
-    /// `<name>/<incarnation>`: another process of the same name is another owner.
+    /// `<name>/<incarnation>`: another process of the same name is a different owner.
     pub(super) owner: String,
     tenure: watch::Sender<Tenure>,
 }
@@ -45,7 +45,7 @@ impl Name {
         self.tenure.send_replace(tenure)
     }
 
-    /// What this process is called in the list of workers: by its name only where no other process has it.
+    /// What this process is called in the list of workers: its plain name only if no other process has it.
     pub(super) fn listed(&self) -> &str {
         self.listed_while(self.tenure())
     }
@@ -54,11 +54,11 @@ impl Name {
         if tenure == Tenure::Taken { &self.owner } else { &self.name }
     }
 
-    /// Ends when the tenure is known, or cannot be asked for.
+    /// Ends when the tenure is known, or cannot be found out.
     pub(super) async fn settled(&self) {
         let mut tenure = self.tenure.subscribe();
         let known = tenure.wait_for(|tenure| *tenure != Tenure::Unknown);
-        // The sender is ours, so the channel cannot end; a database that does not answer is no reason to wait longer.
+        // The sender is ours, so the channel cannot end; if the database does not answer there is no point in waiting longer.
         let _ = timeout(SETTLED_AFTER + Duration::from_secs(1), known).await;
     }
 

@@ -1,19 +1,19 @@
-//! The row by which Odoo and `status` know that this process lives.
+//! The row that shows Odoo and `status` that this process is running.
 
 use std::time::Duration;
 
 use super::{Store, StoreError, int, millis, value};
 
-/// What a heartbeat tells.
+/// The result of a heartbeat.
 pub struct Seen {
-    /// The name that this worker is listed by.
+    /// The name under which this worker is listed.
     pub name: String,
-    /// The clock of the database was set back since a worker was seen last.
+    /// The clock of the database was set back since a worker was last seen.
     pub is_clock_set_back: bool,
 }
 
 impl Store {
-    /// Ends when the list of workers needs another row of this process: now that it is known who has the name, or at a change.
+    /// Ends when the list of workers needs another row of this process: when it becomes known who has the name, or when that changes.
     pub async fn relisted(&self, listed: Option<&str>) {
         match listed {
             None => self.name.settled().await,
@@ -35,18 +35,18 @@ impl Store {
         Ok(Seen { name: listed, is_clock_set_back })
     }
 
-    /// Ends rests, pauses and leases that lie further ahead than any worker sets them. Returns how many rows it changed.
+    /// Ends rests, pauses and leases that are further in the future than any worker sets them. Returns how many rows it changed.
     pub async fn clock_set_back(&self, longest_lease: Duration, longest_pause: Duration) -> Result<i64, StoreError> {
         let (lease, pause) = (millis(longest_lease), millis(longest_pause));
         let rows = self.query(include_str!("../../sql/clock_set_back.sql"), &[&lease, &pause]).await?;
         match self.query(include_str!("../../sql/clock_set_back_followers.sql"), &[&lease]).await {
-            // Earlier contracts know of no such accounts.
+            // Earlier contracts have no such accounts.
             Ok(_) | Err(StoreError::Contract(_)) => rows.first().map_or(Ok(0), |row| value(row, 0)),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes the heartbeat row away at a clean stop.
+    /// Deletes the heartbeat row at a clean stop.
     pub async fn worker_gone(&self, host: &str) -> Result<(), StoreError> {
         let pid = int(std::process::id());
         self.query(include_str!("../../sql/worker_gone.sql"), &[&self.name.name, &self.name.owner, &host, &pid])

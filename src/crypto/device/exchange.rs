@@ -1,4 +1,4 @@
-//! What the crypto machine wants sent, and what it hears in return.
+//! Sends the crypto machine's requests and gives it the answers.
 
 use matrix_sdk_crypto::types::requests::{AnyIncomingResponse, AnyOutgoingRequest, ToDeviceRequest};
 use ruma::{
@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 
 use super::{CryptoError, Device};
 
-/// An exchange has come to its end well before that, whatever a homeserver answers.
+/// A normal exchange takes far fewer rounds; this bounds what a homeserver can cause with its answers.
 const MOST_ROUNDS: usize = 20;
 
 /// Whether another call may be made.
 pub(super) type MayCall<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Device {
-    /// Sends what is to be sent until nothing is: keys that are running out, questions for the devices of others, answers to them.
+    /// Sends requests until there are no more: keys that are running out, queries for the devices of others, answers to them.
     pub(super) async fn exchange(&self, may_call: MayCall<'_>) -> Result<(), CryptoError> {
         let _turn = self.exchange.lock().await;
         for _ in 0..MOST_ROUNDS {
@@ -41,7 +41,7 @@ impl Device {
         Err(CryptoError::Unusable("the homeserver's answers about keys lead to ever more questions".to_owned()))
     }
 
-    /// Begins sessions with the devices of `users` that have none with ours yet.
+    /// Begins sessions with those devices of `users` that have none with ours yet.
     pub(super) async fn begin_sessions<'a>(
         &self,
         users: impl Iterator<Item = &'a ruma::UserId>,
@@ -85,12 +85,12 @@ impl Device {
                 let answer = to.upload_signatures(&json(&signatures.signed_keys)?).await?;
                 self.heard::<Signed>(id, &answer).await
             }
-            // The worker verifies nobody.
+            // The worker does not verify anybody.
             AnyOutgoingRequest::RoomMessage(_) => Err(CryptoError::Unusable("a verification was begun".to_owned())),
         }
     }
 
-    /// Sends a message to devices, which may be repeated: its transaction id is the request's own.
+    /// Sends a message to devices. It may be repeated, because its transaction id is that of the request.
     pub(super) async fn send_to_device(
         &self,
         id: &TransactionId,
@@ -101,7 +101,7 @@ impl Device {
         self.heard::<SentToDevice>(id, &answer).await
     }
 
-    /// Hands an answer to the machine.
+    /// Passes an answer to the machine.
     async fn heard<R>(&self, id: &TransactionId, answer: &Value) -> Result<(), CryptoError>
     where
         R: IncomingResponse,

@@ -1,5 +1,5 @@
-//! Whether the keys in the database may be used, before anything is sent to the homeserver: an upload replaces the keys of a device, even
-//! where it is answered with a refusal.
+//! Whether the keys in the database may be used. This is checked before anything is sent to the homeserver, because an upload replaces the
+//! keys of a device even if the homeserver answers with a refusal.
 
 use matrix_sdk_crypto::store::CryptoStore as _;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn refused(state: KeysState, reason: String) -> CryptoError {
     CryptoError::Refused { state, reason }
 }
 
-/// What the database says of the keys that were taken as `me` with the device `id`.
+/// What the database says about the keys that were taken as `me` with the device `id`.
 pub(super) fn taken(found: &KeysFound, me: &UserId, id: &str) -> Result<(), CryptoError> {
     if let Some(doubt) = &found.doubt {
         let reason =
@@ -38,7 +38,7 @@ pub(super) fn taken(found: &KeysFound, me: &UserId, id: &str) -> Result<(), Cryp
     Ok(())
 }
 
-/// What the homeserver knows of the device.
+/// What the homeserver knows about the device.
 pub(super) async fn at_homeserver(
     homeserver: &Homeserver,
     kept: &KeyStore,
@@ -82,9 +82,9 @@ pub(super) async fn at_homeserver(
     epoch_at_homeserver(homeserver, found).await
 }
 
-/// The account's data hold the epoch under which the keys were taken last: a database that is behind it was set back.
+/// The account's data contain the epoch under which the keys were last taken: a database with an earlier epoch was set back.
 async fn epoch_at_homeserver(homeserver: &Homeserver, found: &KeysFound) -> Result<(), CryptoError> {
-    // Another database may use the account with a device of its own.
+    // Another database may use the account with its own device.
     let name = format!("org.odoo.crypto.{}", found.device);
     let last = homeserver.account_data(&found.account, &name).await?;
     let last = last.and_then(|content| content.get("epoch")?.as_i64()).unwrap_or_default();

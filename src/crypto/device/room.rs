@@ -15,13 +15,13 @@ use serde_json::{Value, value::RawValue};
 use super::{CryptoError, Device, exchange::MayCall};
 use crate::{crypto::error::LONGEST, message::RoomId};
 
-/// One share sends the key to all devices; another one finds nothing left to send.
+/// One share sends the key to all devices; a second one finds nothing left to send.
 const MOST_SHARES: usize = 3;
 
-/// Tells a message of an Odoo, and which. It stands beside the encrypted text, for who looks for it has no keys.
+/// Identifies a message of an Odoo. It is outside the encrypted text, because the worker that searches for it has no keys.
 const MARKER: &str = "org.odoo.outbox";
 
-/// A room, as it was seen: who is to read what is written there, and for how long one key serves.
+/// A room as it was seen: who should be able to read what is written there, and for how long one key may be used.
 #[derive(Debug)]
 pub struct EncryptedRoom {
     name: RoomId,
@@ -31,7 +31,7 @@ pub struct EncryptedRoom {
 }
 
 impl Device {
-    /// Looks at a room that is encrypted as its `m.room.encryption` says.
+    /// Reads the state of a room that is encrypted with the settings in its `m.room.encryption`.
     pub async fn room(
         &self,
         room: &RoomId,
@@ -48,14 +48,14 @@ impl Device {
             tokio::try_join!(self.homeserver.members(room), self.homeserver.state(room, "m.room.history_visibility"))?;
         let visibility = visibility.as_ref().and_then(|content| content.get("history_visibility")?.as_str());
         let visibility = HistoryVisibility::from(visibility.unwrap_or("shared"));
-        // Who has no valid ID can have no device.
+        // A user without a valid ID cannot have a device.
         let members: Vec<_> = members.iter().filter_map(|member| OwnedUserId::try_from(member.as_str()).ok()).collect();
         self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await?;
         let settings = EncryptionSettings::new(encryption, visibility, CollectStrategy::AllDevices);
         Ok(EncryptedRoom { name: room.clone(), id, members, settings })
     }
 
-    /// The content of an event `m.room.encrypted` that holds an event of this `kind`. Every device that is to read it gets the key first.
+    /// The content of an event `m.room.encrypted` with an event of this `kind` in it. Every device that should read it gets the key first.
     pub async fn encrypt(
         &self,
         room: &EncryptedRoom,
@@ -70,7 +70,7 @@ impl Device {
         let _turn = lock.lock().await;
         let unusable = |error: serde_json::Error| CryptoError::unusable("the message's content", &error);
         let text = RawValue::from_string(content.to_owned()).map_err(unusable)?;
-        // Devices that came since the room was seen.
+        // Devices that were added since the room was read.
         self.exchange(may_call).await?;
         self.begin_sessions(room.members.iter().map(AsRef::as_ref), may_call).await?;
         let mut is_shared = false;
@@ -91,7 +91,7 @@ impl Device {
         if !is_shared {
             return Err(CryptoError::Unusable("the room's key is shared without an end".to_owned()));
         }
-        // Right after a share, once: where the key has served its time this call panics.
+        // Only once, right after a share: this call panics if the key has expired.
         let encrypted = self
             .machine
             .encrypt_room_event_raw(&room.id, kind, &Raw::<AnyMessageLikeEventContent>::from_json(text))

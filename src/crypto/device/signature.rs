@@ -1,5 +1,5 @@
-//! The account vouches for its device, by keys that all devices of an account share. Clients that are strict show nothing of a device that
-//! nobody vouches for.
+//! The account signs its device, with keys that all devices of an account share. Strict clients show no messages of a device that is not
+//! signed.
 
 use matrix_sdk_crypto::types::requests::{AnyIncomingResponse, UploadSigningKeysRequest};
 use ruma::{TransactionId, api::client::keys::upload_signing_keys::v3::Response as SigningKeysUploaded};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{CryptoError, Device, exchange::json as to_json};
 use crate::matrix::SendError;
 
-/// Whether others see that the device belongs to its account.
+/// Whether others can see that the device belongs to its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signature {
     Signed,
-    /// It is not signed, and what a person can do about it.
+    /// It is not signed; the text says what a person can do about it.
     Missing(&'static str),
 }
 
@@ -22,10 +22,10 @@ const OTHERS: &str = "the account has signing keys already, which the worker doe
 const PASSWORD: &str = "the homeserver wants the account's password before it takes signing keys";
 
 impl Device {
-    /// Signs the device if nothing hinders it. An account without signing keys gets some; those that somebody else has made stay.
+    /// Signs the device if that is possible. If the account has no signing keys, they are created; those that somebody else created stay.
     ///
     /// # Errors
-    /// When it is not known whether the device is signed.
+    /// If it is unknown whether the device is signed.
     pub async fn sign(&self) -> Result<Signature, CryptoError> {
         let me = self.machine.user_id();
         let there = self.homeserver.query_keys([me.as_str()]).await?;
@@ -40,11 +40,11 @@ impl Device {
         if is_there && self.is_signed().await? {
             return Ok(Signature::Signed);
         }
-        // New ones are stored before anybody hears of them.
+        // New ones are stored before they are published.
         let requests = self.machine.bootstrap_cross_signing(false).await?;
         if !is_there {
             match self.homeserver.upload_signing_keys(&body(&requests.upload_signing_keys_req)?).await {
-                // A question for the password has no errcode.
+                // A request for the password has no errcode.
                 Err(SendError::NotMatrix { status: 401, .. }) => return Ok(Signature::Missing(PASSWORD)),
                 answer => answer.map(drop)?,
             }

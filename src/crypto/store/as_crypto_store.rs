@@ -1,4 +1,4 @@
-//! What the crypto machine asks of its store: reads come from memory, writes go to the database first.
+//! The interface that the crypto machine needs for its store: reads come from memory, writes go to the database first.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ impl CryptoStore for KeyStore {
         items.changes(&changes, saving.own).await?;
         self.secrets(&mut items, &changes).await?;
         self.rows.save(items).await?;
-        // The memory would forget it.
+        // The store in memory would lose it.
         if changes.private_identity.is_none() {
             changes.private_identity = in_memory(self.memory.load_identity().await);
         }
@@ -125,7 +125,7 @@ impl CryptoStore for KeyStore {
         Err(KeysError::Unsupported("a backup of keys"))
     }
 
-    /// The lease of the account and the epoch of its keys say who may use them.
+    /// The lease of the account and the epoch of its keys decide who may use them.
     async fn try_take_leased_lock(
         &self,
         _lease_duration_ms: u32,

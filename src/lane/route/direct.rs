@@ -1,7 +1,7 @@
 //! The room for a person's messages: the lane's own one, one that `m.direct` lists, or a new one.
 //!
-//! The room is made and stored first, and the person is invited afterwards: if the person's server does not answer, no second room
-//! is made and nobody else waits.
+//! The room is created and stored first, and the person is invited afterwards: if the person's server does not answer, no second
+//! room is created and nobody else waits.
 
 use tracing::info;
 
@@ -17,7 +17,7 @@ use crate::{
 const ALWAYS_ENCRYPTED: &str = "the homeserver encrypts every new room, and nobody has allowed messages that are not encrypted; \
     turn off encryption by default for rooms on the homeserver";
 
-/// What a claim has found out about the person's room.
+/// What a claim knows about the person's room.
 #[derive(Clone)]
 pub(super) struct Ready {
     room: RoomId,
@@ -25,7 +25,7 @@ pub(super) struct Ready {
 }
 
 impl Route {
-    /// The room for `person`, who is in it or invited to it. Looked at once per claim.
+    /// The room for `person`, who is in it or invited to it. Checked once per claim.
     pub(super) async fn direct_room(
         &mut self,
         delivery: &Delivery<'_>,
@@ -65,11 +65,11 @@ impl Route {
             return self.adopt(delivery, found).await;
         }
         match standing {
-            // Nobody was ever in it, so it was encrypted from the start, and another one would be too.
+            // Nobody else was ever in it, so it has been encrypted from the start, and another one would be too.
             Standing::Uninvited { .. } => Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED))),
             Standing::Left { is_encrypted } if may_use(is_encrypted) => {
                 match self.invite(delivery, homeserver, person, stored, is_encrypted).await {
-                    // Somebody else's room, in which we may not invite.
+                    // It is somebody else's room, to which we may not invite.
                     Err(Step::Answered(Outcome::Rejected(_))) => self.make(delivery, homeserver, message, person).await,
                     other => other,
                 }
@@ -118,11 +118,11 @@ impl Route {
         person: &UserId,
     ) -> Result<RoomId, Step> {
         self.check_exists(delivery, homeserver, person).await?;
-        // A worker whose lease may have ended must not: its successor makes the room.
+        // A worker whose lease may have ended must not create a room: its successor does.
         if !delivery.may_call() {
             return Err(Step::Fenced);
         }
-        // The message's own id, so that whoever takes over gets the same room. After an unusable room another id is needed.
+        // The message's own id, so that a worker that takes over gets the same room. After an unusable room another id is needed.
         let key = message.txn_id.as_str();
         let mut room = homeserver.create_direct_room(key).await.map_err(not_made)?;
         if self.unusable.as_ref() == Some(&room) {
@@ -158,7 +158,7 @@ impl Route {
         Ok(self.is_ready(room, is_encrypted))
     }
 
-    /// Homeservers accept invitations to accounts of theirs that do not exist. Only its own server knows whether an account exists.
+    /// Homeservers accept invitations of local accounts that do not exist. Only an account's own server knows whether it exists.
     async fn check_exists(
         &mut self,
         delivery: &Delivery<'_>,
@@ -204,7 +204,7 @@ fn not_made(error: SendError) -> Step {
 
 fn not_invited(person: &UserId, error: SendError) -> Step {
     match error.outcome_elsewhere() {
-        // The homeserver has just made or shown the room: most likely the person's own server does not answer it.
+        // The homeserver has just created or returned the room, so most likely the person's own server does not answer it.
         Outcome::Transient { failure, .. } => {
             let text = format!(
                 "{person} could not be invited yet; the invitation is tried again until {} answers: {}",

@@ -1,5 +1,5 @@
-//! What is in the room already: messages that were sent although their answer was lost, and those that others have
-//! overtaken.
+//! What is in the room already: messages that were sent but whose answer was lost, and messages that were overtaken by
+//! later ones.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Route {
-    /// Messages that have failed although the room has a later one; to be given up.
+    /// Messages that have failed although a later one is in the room; they are to be given up.
     pub(in crate::lane) fn give_up_overtaken(&mut self) -> &[MessageId] {
         self.has_given_up = true;
         self.overtaken.as_deref().unwrap_or_default()
@@ -25,7 +25,7 @@ impl Route {
         self.has_given_up && self.overtaken.iter().flatten().any(|overtaken| *overtaken == id)
     }
 
-    /// What the room's recent events say about a message that may have been sent before without an answer.
+    /// What the room's recent events say about a message that may have been sent before, with the answer lost.
     pub(super) async fn known_already(
         &mut self,
         delivery: &Delivery<'_>,
@@ -39,7 +39,7 @@ impl Route {
         if self.markers.is_none() {
             self.markers = Some(match homeserver.recent_markers(room).await {
                 Ok(markers) => markers,
-                // If we may not read the room we may not send to it either: the PUT will be refused, and diagnosed.
+                // If we may not read the room we may not send to it either: the PUT will be refused, and then diagnosed.
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => BTreeMap::new(),
                 // The homeserver still knows a suspect's transaction id, so the PUT itself is safe.
                 Err(_) if !message.is_past_dedup => return Ok(None),
@@ -56,8 +56,8 @@ impl Route {
         Ok(None)
     }
 
-    /// The messages that have failed although the room has one that waits behind them: it was tried past them, and its
-    /// answer was lost.
+    /// The messages that have failed although a message that waits behind them is in the room: that one was tried past them,
+    /// and its answer was lost.
     async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
         if self.overtaken.is_none() {
             let lane = &delivery.claim.lane;
@@ -72,7 +72,7 @@ impl Route {
             let overtaken: Vec<_> = overtaken.map(|message| message.id).collect();
             let is_claimed = |id: &MessageId| delivery.claim.messages.iter().any(|message| message.id == *id);
             if !overtaken.iter().all(is_claimed) {
-                // All are given up together, by a claim that has them all.
+                // All of them are given up together, by a claim that has them all.
                 return Err(Step::LaneLimited(SHORTEST_REST));
             }
             self.overtaken = Some(overtaken);

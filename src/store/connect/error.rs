@@ -1,4 +1,4 @@
-//! What is wrong with a `DATABASE_URL`. Never with the URL itself, which holds a password.
+//! What is wrong with a `DATABASE_URL`. Errors never contain the URL itself, which has a password in it.
 
 use std::error::Error as _;
 

@@ -3,7 +3,7 @@
 
 use super::UrlError;
 
-/// Parameters of libpq that the driver knows.
+/// Parameters of libpq that the driver supports.
 const DRIVER: [&str; 19] = [
     "user",
     "password",
@@ -26,7 +26,7 @@ const DRIVER: [&str; 19] = [
     "keepalives_count",
 ];
 
-/// What TLS needs; the rest is in the URL that is left for the driver.
+/// The parameters for TLS; the rest stays in the URL for the driver.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
     pub(super) is_verified: bool,
@@ -36,7 +36,7 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Takes out of `url` what the driver does not know.
+    /// Removes from `url` the parameters that the driver does not support.
     ///
     /// # Errors
     /// Names the parameter that is not supported.
@@ -48,20 +48,20 @@ impl Parameters {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let path = || Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned());
             match (name, value) {
-                // Host names are checked too, which is more than `verify-ca` asks for.
+                // Host names are checked too, which is more than `verify-ca` requires.
                 ("sslmode", "verify-full" | "verify-ca") => {
                     found.is_verified = true;
                     rest.push("sslmode=require".to_owned());
                 }
-                // Without TLS first is what nobody needs.
+                // Trying without TLS first would only make connections less safe.
                 ("sslmode", "allow") => rest.push("sslmode=prefer".to_owned()),
                 ("sslrootcert", "system") => found.is_verified = true,
                 ("sslrootcert", _) => found.root_file = path(),
                 ("sslcert", _) => found.certificate_file = path(),
                 ("sslkey", _) => found.key_file = path(),
-                // The worker writes: it always looks for the server that takes writes.
+                // The worker writes, so it always looks for the server that accepts writes.
                 ("target_session_attrs", "any" | "read-write" | "primary")
-                // There is no other.
+                // There is no other value.
                 | ("gssencmode", "disable" | "prefer")
                 | ("client_encoding", "auto" | "utf8" | "UTF8" | "UTF-8" | "utf-8")
                 | ("fallback_application_name", _) => {}

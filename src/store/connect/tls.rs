@@ -1,4 +1,4 @@
-//! The TLS of a connection to PostgreSQL, as the parameters of the URL ask for it.
+//! The TLS settings of a connection to PostgreSQL, from the parameters of the URL.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) fn client(parameters: &Parameters) -> Result<ClientConfig, UrlError> 
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
             let chain = certificates("sslcert", certificate)?;
-            // The error of the parser may quote the file.
+            // The parser's error may quote the file.
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| UrlError::Key(key.clone()))?;
             builder.with_client_auth_cert(chain, secret).map_err(|source| UrlError::Pair {
                 certificate: certificate.clone(),
@@ -50,7 +50,7 @@ fn certificates(parameter: &'static str, path: &str) -> Result<Vec<CertificateDe
         .map_err(|source| UrlError::Certificates { parameter, path: path.to_owned(), source })
 }
 
-/// `sslmode=require` encrypts and does not ask with whom, as libpq does.
+/// As in libpq, `sslmode=require` encrypts and does not check the server's identity.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
