@@ -30,18 +30,18 @@ impl Account {
         Self { world, keys }
     }
 
-    /// A worker's way to the database.
+    /// A worker's access to the database.
     pub(crate) fn store(&self, name: &str) -> Store {
         Store::new(&self.world.launch.url(), name, LEASE, Metrics::default()).unwrap()
     }
 
-    /// Makes the worker that calls itself `name` the one that follows the account, whoever did before.
+    /// Makes the worker with this `name` the one that follows the account, whoever did before.
     pub(crate) async fn follow(&self, store: &Store) -> Following {
         let free = "UPDATE matrix_backend SET inbound_mode = 'follow'; UPDATE matrix_follower SET lease_until = NULL";
         loop {
             self.world.client.batch_execute(free).await.unwrap();
             let (rows, _) = store.follow().await.unwrap();
-            // Another one may take it in between.
+            // Another worker may take it in between.
             if let Some(following) = rows.into_iter().find_map(|(_, following)| following) {
                 return following;
             }
@@ -53,7 +53,7 @@ impl Account {
         store.take_keys(&following, &UserId::new(BOT), DEVICE).await.unwrap().unwrap()
     }
 
-    /// The keys, taken and read by the worker that calls itself `name`.
+    /// The keys, taken and read by the worker with this `name`.
     pub(crate) async fn open(&self, name: &str) -> KeyStore {
         let store = self.store(name);
         let found = self.take(&store).await;

@@ -1,4 +1,4 @@
-//! The worker that has the keys dies at any step while it writes in several rooms, or comes back late, and another one goes on.
+//! The worker that has the keys dies at any step while it writes in several rooms, or comes back late, and another one continues.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use crate::{
     people::{Bot, LENIENT, Reader, assert_no_index_twice},
 };
 
-/// How many texts of each room were written, as far as anybody has written it down.
+/// How many texts of each room were written, as far as that was recorded.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<HashMap<String, usize>>>, watch::Sender<usize>);
 
@@ -35,7 +35,7 @@ impl Progress {
     }
 }
 
-/// One worker, from taking the keys to its end: it writes what is not written yet, in all rooms at once, each in order.
+/// One worker, from taking the keys to its end: it writes the texts that are not written yet, in all rooms at once, each in order.
 async fn live(
     account: Arc<Account>,
     synapse: Arc<Synapse>,
@@ -47,7 +47,7 @@ async fn live(
 ) {
     let store = account.store(&name);
     let following = account.follow(&store).await;
-    // Who comes too late has no keys.
+    // A worker that comes too late has no keys.
     let Ok(bot) = Bot::open(&account, &store, &following, &synapse, &user).await else { return };
     let bot = Arc::new(bot);
     let mut lanes = JoinSet::new();
@@ -102,7 +102,7 @@ async fn whenever_its_holder_dies_every_text_is_readable_once_in_order_and_no_ke
             progress.clone(),
         );
         let mut life = tokio::spawn(life);
-        // It dies some steps after it has written so much, or at the end; the first one while it begins.
+        // It dies some steps after it has written this many texts, or at the end; the first worker dies while it starts.
         let ends = async {
             if lives > 1 {
                 written.wait_for(|count| *count >= next).await.unwrap();

@@ -1,4 +1,4 @@
-//! End-to-end encryption: what the worker keeps of it in PostgreSQL, and what others can read.
+//! End-to-end encryption: what the worker stores in PostgreSQL, and what others can read.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod account;

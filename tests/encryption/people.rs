@@ -1,4 +1,4 @@
-//! Those who read along, each with a client of their own, and the bot that they hear.
+//! The people in the rooms, each with their own client, and the bot whose messages they read.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,17 +26,17 @@ use stack::synapse::{Synapse, User};
 use crate::account::Account;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// As clients were for years: they show everything.
+/// How clients have behaved for years: they show everything.
 pub(crate) const LENIENT: TrustRequirement = TrustRequirement::Untrusted;
 
-/// As clients become: they show nothing of a device that its account does not vouch for.
+/// How newer clients behave: they show no messages of a device that its account has not signed.
 pub(crate) const STRICT: TrustRequirement = TrustRequirement::CrossSigned;
 
 pub(crate) fn homeserver(synapse: &Synapse, user: &User) -> Homeserver {
     Homeserver::new(synapse.url(), user.token().into(), true, TIMEOUT).unwrap()
 }
 
-/// A client's place in the homeserver's stream.
+/// A client's position in the homeserver's stream.
 struct Place {
     homeserver: Homeserver,
     me: UserId,
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-/// A person's client, which is not the worker's.
+/// A person's client, which is independent of the worker.
 pub(crate) struct Reader {
     pub(crate) user: User,
     machine: OlmMachine,
@@ -75,7 +75,7 @@ impl Reader {
         reader
     }
 
-    /// Makes signing keys for the account, as a person does in a client.
+    /// Creates signing keys for the account, as a person does in a client.
     pub(crate) async fn make_signing_keys(&self) {
         let requests = self.machine.bootstrap_cross_signing(false).await.unwrap();
         let keys = requests.upload_signing_keys_req;
@@ -85,10 +85,10 @@ impl Reader {
         self.place.homeserver.upload_signing_keys(&body).await.unwrap();
     }
 
-    /// What a room says to this client: the text of each event that is a message, or why it cannot be read.
+    /// What this client can read in a room: the text of each message event, or why it cannot be read.
     pub(crate) async fn read(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<String, String>> {
         let settings = DecryptionSettings { sender_device_trust_requirement: trust };
-        // The homeserver hands over a hundred messages for the device at a time.
+        // The homeserver returns a hundred messages for the device at a time.
         while self.hear(&settings).await {}
         let members = self.place.homeserver.members(&RoomId::new(room)).await.unwrap_or_default();
         let members: Vec<_> = members.iter().filter_map(|id| OwnedUserId::try_from(id.as_str()).ok()).collect();
@@ -117,7 +117,7 @@ impl Reader {
         texts
     }
 
-    /// Takes in what the homeserver has for this device; false when there was nothing.
+    /// Processes what the homeserver has for this device; false if there was nothing.
     async fn hear(&mut self, settings: &DecryptionSettings) -> bool {
         let synced = self.place.next().await;
         let news = synced.device;
@@ -169,14 +169,14 @@ fn or_empty(value: Value) -> Value {
     if value.is_null() { json!({}) } else { value }
 }
 
-/// The account of the worker, on one device that a database has the keys of.
+/// The worker's account, on one device whose keys are in a database.
 pub(crate) struct Bot {
     pub(crate) device: Device,
     place: Place,
 }
 
 impl Bot {
-    /// Opened by a worker that has just begun to follow the account.
+    /// Opened as by a worker that has just begun to follow the account.
     pub(crate) async fn open(
         account: &Account,
         store: &Store,
@@ -200,7 +200,7 @@ impl Bot {
         self.device.hear(&synced.device, &synced.next_batch).await
     }
 
-    /// Writes a text under a transaction id; gives back the id of the event.
+    /// Writes a text under a transaction id; returns the id of the event.
     pub(crate) async fn write(&self, room: &str, body: &str, txn_id: &str) -> Result<String, CryptoError> {
         let name = RoomId::new(room);
         let encryption = self.place.homeserver.state(&name, "m.room.encryption").await?.unwrap();
@@ -212,7 +212,7 @@ impl Bot {
     }
 }
 
-/// No key stream is used for two texts: each event of a room has a place of its own in its session. Returns the number of sessions.
+/// No key stream is used for two texts: each event of a room has its own position in its session. Returns the number of sessions.
 pub(crate) async fn assert_no_index_twice(user: &User, room: &str) -> usize {
     let mut seen = HashSet::new();
     let mut sessions = HashSet::new();

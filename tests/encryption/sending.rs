@@ -1,4 +1,4 @@
-//! A device of the worker on a real homeserver, and people who read what it writes with clients of their own.
+//! A device of the worker on a real homeserver, and people who read what it writes with their own clients.
 
 use odoo_matrix_worker::{
     crypto::{CryptoError, KeysError, Signature},
@@ -17,7 +17,7 @@ async fn start() -> (Account, Synapse, User) {
     (Account::new().await, synapse, bot)
 }
 
-/// What a client can read of a room: `None` stands for a text without a key.
+/// What a client can read in a room: `None` is a text for which it has no key.
 async fn texts(reader: &mut Reader, room: &str) -> Vec<Option<String>> {
     reader.read(room, LENIENT).await.into_iter().map(Result::ok).collect()
 }
@@ -49,13 +49,13 @@ async fn those_who_are_in_the_room_read_what_is_written_then_on_every_device() {
     }
     assert_eq!(assert_no_index_twice(&anna, &room).await, 1, "one key serves for several messages");
 
-    // A new device reads from then on.
+    // A new device can read from then on.
     let mut tablet = Reader::new(&synapse, &synapse.log_in(&anna, "in").await.unwrap()).await;
     bot.hear().await.unwrap();
     bot.write(&room, "three", "t3").await.unwrap();
     assert_eq!(texts(&mut tablet, &room).await, [None, None, Some("three".to_owned())]);
 
-    // Who has left, does not, though they would get hold of the ciphertext: they have no key of this session.
+    // Somebody who has left cannot, even if they get the ciphertext: they have no key of this session.
     texts(&mut leaver, &room).await;
     ben.leave(&room).await.unwrap();
     bot.write(&room, "four", "t4").await.unwrap();
@@ -67,12 +67,12 @@ async fn those_who_are_in_the_room_read_what_is_written_then_on_every_device() {
         [Some("one".to_owned()), Some("two".to_owned()), Some("three".to_owned()), None]
     );
 
-    // Who comes later reads from then on.
+    // Somebody who joins later can read from then on.
     bot.write(&room, "five", "t5").await.unwrap();
     assert_eq!(texts(&mut leaver, &room).await.pop().unwrap(), Some("five".to_owned()));
     assert_eq!(texts(&mut phone, &room).await, all(&["one", "two", "three", "four", "five"]));
 
-    // What an Odoo sent can be recognised without keys, and nothing else of it.
+    // Without keys one can see that an Odoo sent it, and nothing else.
     let events = anna.timeline(&room).await.unwrap();
     let last = events.last().unwrap();
     assert_eq!((last.content["org.odoo.outbox"].as_str(), last.body()), (Some("t5"), ""));
@@ -129,7 +129,7 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
         (row.get::<_, String>(0), row.get::<_, Option<String>>(1))
     };
 
-    // A token that was copied from somebody's client.
+    // A token copied from somebody's client.
     let element = synapse.log_in(&user, "let me in").await.unwrap();
     Reader::new(&synapse, &element).await;
     let before = key(&element).await;
@@ -138,7 +138,7 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
     assert!(before.is_object() && key(&element).await == before, "the client's keys are as they were");
     assert_eq!(state().await, ("refused".to_owned(), Some(reason)));
 
-    // A device of its own.
+    // A separate device.
     account.world.client.batch_execute("DELETE FROM matrix_crypto; DELETE FROM matrix_crypto_item").await.unwrap();
     let following = account.follow(&store).await;
     let bot = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
@@ -153,7 +153,7 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
         "{reason}"
     );
 
-    // Keys that are gone.
+    // Keys that are lost.
     let client = &account.world.client;
     client
         .batch_execute("CREATE TABLE items AS SELECT * FROM matrix_crypto_item; DELETE FROM matrix_crypto_item")
@@ -166,7 +166,7 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
     Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
     assert_eq!(state().await.0, "ok");
 
-    // A machine that was set back: the homeserver remembers more than the database.
+    // A machine that was reset to an earlier state: the homeserver remembers more than the database.
     client.batch_execute("UPDATE matrix_crypto SET epoch = 1, written_by = txid_current()").await.unwrap();
     for _ in 0..2 {
         let (found, reason) = refused(&user).await;
@@ -198,7 +198,7 @@ async fn a_strict_client_reads_what_a_signed_device_has_written_before_and_after
     let again = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
     assert_eq!(again.device.sign().await.unwrap(), Signature::Signed);
 
-    // Signing keys that somebody else has made for the account are not replaced.
+    // Signing keys that somebody else has created for the account are not replaced.
     let other = synapse.register("other", "in", false).await.unwrap();
     Reader::new(&synapse, &synapse.log_in(&other, "in").await.unwrap()).await.make_signing_keys().await;
     let master = async || {

@@ -52,7 +52,7 @@ async fn the_next_worker_goes_on_with_the_same_device_and_the_former_one_is_fenc
     assert!(fenced(&refused), "{refused:?}");
     let refused = first.update_tracked_users([me().0.as_ref(), ruma::user_id!("@anna:x")]).await.unwrap_err();
     assert!(fenced(&refused), "{refused:?}");
-    // What the memory holds is kept when something else is saved.
+    // What is in memory is kept when something else is saved.
     second.store().save_changes(since("s3")).await.unwrap();
     assert!(second.cross_signing_status().await.is_complete());
     let third = machine(account.open("w3").await).await.unwrap();
@@ -97,7 +97,7 @@ async fn keys_that_cannot_be_opened_or_were_moved_about_are_refused_by_name() {
     let error = opened(&other).await.unwrap_err().to_string();
     assert!(error.contains("matrix_token_key"), "{error}");
 
-    // Whoever can write the table cannot make one thing pass for another.
+    // Somebody who can write to the table cannot exchange one item for another.
     client.batch_execute("UPDATE matrix_crypto_item SET kind = 'identity' WHERE kind = 'account'").await.unwrap();
     let error = opened(&account.keys).await.unwrap_err().to_string();
     assert!(error.contains("identity") && error.contains("belongs elsewhere"), "{error}");
@@ -156,7 +156,7 @@ async fn a_restored_dump_and_a_copied_database_are_noticed_and_stay_so() {
     }
     assert_eq!(doubt().await, None, "what an administrator does with the table is no restore");
 
-    // As pg_restore --clean does.
+    // The same as pg_restore --clean.
     client
         .batch_execute(
             "CREATE TEMPORARY TABLE dump AS SELECT * FROM matrix_crypto; DELETE FROM matrix_crypto;
@@ -182,7 +182,7 @@ async fn a_restored_dump_and_a_copied_database_are_noticed_and_stay_so() {
     assert!(doubt().await.unwrap().contains("a copy"));
 }
 
-/// The machine stores the device first and its keys in another statement.
+/// The crypto machine stores the device first, and its keys in a later statement.
 #[tokio::test]
 async fn a_worker_that_died_while_it_made_the_keys_is_followed_by_one_that_makes_others() {
     let account = Account::new().await;

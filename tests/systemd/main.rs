@@ -1,6 +1,6 @@
 //! The Debian package and its service in a real systemd: what an administrator does, and what may happen to a host.
 //!
-//! One container lives through all steps, in their order. It needs root; where that is missing, it says so and passes.
+//! One container goes through all steps in order. The test needs root; without it, it says so and passes.
 #![expect(clippy::print_stdout, reason = "it is its own harness: booting a container for each step would take minutes")]
 
 mod office;
@@ -16,12 +16,12 @@ use stack::machine;
 
 use crate::office::Office;
 
-/// A step hangs when it takes longer.
+/// A step that takes longer is considered hung.
 const STEP_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // `cargo test -- name` asks every test binary; what it names is not here, and one step alone means nothing.
+    // `cargo test -- name` runs every test binary; the named test is not in this one, and a single step makes no sense alone.
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     if filter.is_some_and(|name| !"systemd".contains(&name)) || std::env::args().any(|argument| argument == "--list") {
         return summary(0, 0);
@@ -66,7 +66,7 @@ async fn all() -> Result<(usize, usize)> {
     Ok((passed, 0))
 }
 
-/// As cargo's own harness says it: `make test` adds these lines up.
+/// In the format of cargo's own harness: `make test` adds these lines up.
 fn summary(passed: usize, failed: usize) -> ExitCode {
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n");

@@ -1,4 +1,4 @@
-//! What the steps need: a container, the package in two versions, and a database with a homeserver on this machine.
+//! The set-up for the steps: a container, the package in two versions, and a database with a homeserver on this machine.
 
 use std::{
     io::Write as _,
@@ -18,10 +18,10 @@ use stack::{
     world::World,
 };
 
-/// How the service is called that delivers for the first database.
+/// The name of the service that delivers for the first database.
 pub(crate) const UNIT: &str = "odoo-matrix-worker@odoo";
 
-/// The role of the worker, on a server of its own.
+/// The worker's role, on a separate server.
 const ROLE: &str = "odoo-matrix";
 const PASSWORD: &str = "a password & more";
 
@@ -29,11 +29,11 @@ pub(crate) struct Office {
     pub(crate) machine: Machine,
     pub(crate) world: World,
     pub(crate) postgres: Postgres,
-    /// The package as it is, and as the one before it.
+    /// The current package, and the same as its previous version.
     pub(crate) package: PathBuf,
     pub(crate) previous: PathBuf,
     pub(crate) port: u16,
-    /// Every message that was queued.
+    /// All messages that were queued.
     pub(crate) ids: Vec<i64>,
     pub(crate) figures: Vec<String>,
     /// The files of the fresh system.
@@ -81,7 +81,7 @@ impl Office {
         self.machine.run(&format!("dpkg -i /root/'{name}' 2>&1")).await
     }
 
-    /// The three commands of the README, for a database on another host: the role gets a password.
+    /// The three commands of the README, for a database on another host: so the role gets a password.
     pub(crate) async fn set_up(&self, instance: &str, world: &World, port: u16) -> Result<()> {
         let grants = self.machine.run("odoo-matrix-worker grants --create-role").await?;
         let mut psql = tool("psql");
@@ -110,12 +110,12 @@ impl Office {
         self.ids.extend(self.world.enqueue_many(&rooms, body, count).await);
     }
 
-    /// Nothing is lost, nothing doubled, nothing held.
+    /// No message is lost, sent twice or held.
     pub(crate) async fn settled(&self) {
         self.world.assert_settled(&self.ids).await;
     }
 
-    /// Starts the service, which ends with this code after one try, and says why in its journal.
+    /// Starts the service, which must exit with this code after one try and give the reason in its journal.
     pub(crate) async fn fails_once(&self, code: &str, reason: &str) -> Result<()> {
         self.machine.try_run(&format!("systemctl reset-failed {UNIT}; systemctl restart {UNIT}")).await?;
         self.machine.until(&format!("systemctl is-failed --quiet {UNIT}"), Duration::from_secs(20)).await?;
@@ -126,13 +126,13 @@ impl Office {
         Ok(())
     }
 
-    /// One property of the service, as systemd has it.
+    /// One property of the service, as systemd reports it.
     pub(crate) async fn property(&self, name: &str) -> Result<String> {
         let said = self.machine.run(&format!("systemctl show -P {name} {UNIT}")).await?;
         Ok(said.trim().to_owned())
     }
 
-    /// Sends a message after something has happened and waits for its arrival; says how long after `since` that was.
+    /// Sends a message after something has happened and waits for its arrival; returns how long after `since` that was.
     pub(crate) async fn arrives(&mut self, since: Instant) -> Duration {
         self.enqueue(1, "are you there", 1).await;
         self.world.homeserver.until_events(self.ids.len()).await;
@@ -145,7 +145,7 @@ impl Office {
         self.figures.push(format!("{what}: {:.1} s", took.as_secs_f64()));
     }
 
-    /// What the service has said.
+    /// The journal of the service.
     pub(crate) async fn journal(&self) -> String {
         let line =
             "journalctl -u 'odoo-matrix-worker@*' -n 60 --no-pager; systemctl status 'odoo-matrix-worker@*' --no-pager";

@@ -1,4 +1,4 @@
-//! The steps, each a promise.
+//! The steps. Each checks one promise.
 
 use std::{
     collections::HashSet,
@@ -13,7 +13,7 @@ use crate::office::{Office, UNIT};
 
 type Step = for<'a> fn(&'a mut Office) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// In their order: each leaves the service running for the next one.
+/// In order: each leaves the service running for the next one.
 pub(crate) const ALL: [(&str, Step); 16] = [
     ("a package installs and starts nothing", |office| Box::pin(installs(office))),
     ("the unit has no error and is exposed to no more than 1.5", |office| Box::pin(unit(office))),
@@ -33,14 +33,14 @@ pub(crate) const ALL: [(&str, Step); 16] = [
     ("a purge leaves no trace", |office| Box::pin(purges(office))),
 ];
 
-/// Every file of the system but those that a running system writes by itself, and the lists of users.
+/// Every file of the system except those that a running system writes by itself, and the lists of users.
 const FILES: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /var/log \
     -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/cache -o -path /var/tmp -o -path /dev \\) -prune -o -print \
     | grep -v -e '^/etc/.*-$' -e '^/etc/.pwd.lock$' | sort; getent passwd; getent group";
 
 async fn installs(office: &mut Office) -> Result<()> {
     office.files_before = office.machine.run(FILES).await?;
-    // The one before, so that there is something to upgrade.
+    // The previous version, so that there is something to upgrade.
     office.install(&office.previous.clone()).await?;
     let units = office.machine.run("systemctl list-units --all --no-legend 'odoo-matrix-worker@*'").await?;
     ensure!(units.is_empty(), "something runs: {units}");
@@ -50,7 +50,7 @@ async fn installs(office: &mut Office) -> Result<()> {
 }
 
 async fn unit(office: &mut Office) -> Result<()> {
-    // The manual is not readable here: no program shows it in this small system.
+    // The manual page cannot be shown here: this small system has no program for that.
     let said = office.machine.run(&format!("systemd-analyze verify --man=no {UNIT}.service 2>&1")).await?;
     ensure!(said.is_empty(), "systemd-analyze verify: {said}");
     let said = office.machine.run(&format!("systemd-analyze security --no-pager {UNIT}.service")).await?;
@@ -64,7 +64,7 @@ async fn unit(office: &mut Office) -> Result<()> {
 async fn unset(office: &mut Office) -> Result<()> {
     office.fails_once("78", "configure NAME").await?;
 
-    // A secret that systemd cannot read, not even as root.
+    // A secret that even root cannot read, so systemd cannot either.
     let folder = "/etc/odoo-matrix/odoo";
     office.machine.run(&format!("mkdir -p {folder}; ln -s /proc/self/mem {folder}/database-url")).await?;
     office.fails_once("243", "243/CREDENTIALS").await?;
@@ -77,7 +77,7 @@ async fn set_up(office: &mut Office) -> Result<()> {
     office.machine.run(&format!("systemctl enable --now {UNIT} 2>&1")).await?;
     ensure!(office.property("ActiveState").await? == "active", "it is not active");
     office.measured("from `systemctl enable --now` to active", began.elapsed());
-    // Each may run again, and changes nothing.
+    // Each command may be run again, and then changes nothing.
     office.set_up("odoo", &office.world, office.port).await?;
     office.machine.run(&format!("systemctl enable --now {UNIT} 2>&1")).await?;
     office.machine.until(&ready(office.port), Duration::from_secs(20)).await?;
@@ -113,7 +113,7 @@ async fn misspelt(office: &mut Office) -> Result<()> {
 }
 
 async fn killed(office: &mut Office) -> Result<()> {
-    // In flight while it dies.
+    // Messages are in flight while the worker dies.
     office.world.homeserver.delay(Duration::from_millis(200));
     office.enqueue(20, "while it dies", 5).await;
     office.world.homeserver.until("a message in flight", |double| double.in_flight() > 0).await;
@@ -125,7 +125,7 @@ async fn killed(office: &mut Office) -> Result<()> {
     Ok(())
 }
 
-/// The unit waits a minute; the test does not.
+/// The unit's watchdog waits for a minute; the test uses a shorter time.
 async fn stopped(office: &mut Office) -> Result<()> {
     let folder = format!("/run/systemd/system/{UNIT}.service.d");
     office
@@ -233,7 +233,7 @@ async fn two_instances(office: &mut Office) -> Result<()> {
     for port in [office.port, port] {
         office.machine.until(&ready(port), Duration::from_secs(20)).await?;
     }
-    // A port that is taken: reported once, not tried for ever.
+    // A port that is in use is reported once, and not tried for ever.
     office.set("second", &format!("METRICS_LISTEN=127.0.0.1:{}", office.port)).await?;
     office.machine.try_run("systemctl restart odoo-matrix-worker@second").await?;
     office.machine.until("systemctl is-failed --quiet odoo-matrix-worker@second", Duration::from_secs(20)).await?;
@@ -268,7 +268,7 @@ async fn purges(office: &mut Office) -> Result<()> {
     Ok(())
 }
 
-/// Whether the worker says that it is ready. The container has no HTTP client but bash.
+/// Whether the worker says that it is ready. The container's only HTTP client is bash.
 fn ready(port: u16) -> String {
     let ask = format!(
         "exec 3<>/dev/tcp/127.0.0.1/{port} && printf \"GET /readyz HTTP/1.0\\r\\n\\r\\n\" >&3 && head -1 <&3 | grep -q 200"
