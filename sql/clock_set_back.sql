@@ -7,17 +7,14 @@
 -- Returns how many rows were changed.
 WITH bound AS MATERIALIZED (
     SELECT now_utc, now_utc + $1::bigint * interval '1 ms' AS lease, now_utc + $2::bigint * interval '1 ms' AS pause,
-        -- Rests of rooms that fail and pauses between probes are shorter.
-        now_utc + interval '2 min' AS rest
+        -- Pauses between probes are shorter.
+        now_utc + interval '2 min' AS probe
     FROM (SELECT now() AT TIME ZONE 'UTC' AS now_utc) AS t
 ), ahead AS MATERIALIZED (
-    SELECT l.id, rest.is_over
+    SELECT l.id
     FROM matrix_lane AS l
     CROSS JOIN bound
-    CROSS JOIN LATERAL (
-        SELECT l.retry_at > CASE WHEN l.last_error IS NULL THEN bound.pause ELSE bound.rest END AS is_over
-    ) AS rest
-    WHERE l.lease_until > bound.lease OR rest.is_over OR l.first_failed_at > bound.now_utc
+    WHERE l.lease_until > bound.lease OR l.retry_at > bound.pause OR l.first_failed_at > bound.now_utc
     -- All writers lock lanes in this order, so two of them cannot block each other.
     ORDER BY l.lane
     FOR UPDATE OF l
@@ -25,7 +22,7 @@ WITH bound AS MATERIALIZED (
     UPDATE matrix_lane AS l
     -- Not with LEAST, which ignores NULL: it would set a time where there was none.
     SET lease_until = CASE WHEN l.lease_until > bound.lease THEN bound.lease ELSE l.lease_until END,
-        retry_at = CASE WHEN ahead.is_over THEN NULL ELSE l.retry_at END,
+        retry_at = CASE WHEN l.retry_at > bound.pause THEN NULL ELSE l.retry_at END,
         first_failed_at = CASE WHEN l.first_failed_at > bound.now_utc THEN bound.now_utc ELSE l.first_failed_at END
     FROM ahead CROSS JOIN bound
     WHERE l.id = ahead.id
@@ -34,11 +31,11 @@ WITH bound AS MATERIALIZED (
     UPDATE matrix_backend_status AS s
     SET paused_until = CASE WHEN s.paused_until > bound.pause THEN bound.now_utc ELSE s.paused_until END,
         next_send_at = CASE WHEN s.next_send_at > bound.pause THEN bound.now_utc ELSE s.next_send_at END,
-        next_probe_at = CASE WHEN s.next_probe_at > bound.rest THEN bound.now_utc ELSE s.next_probe_at END,
+        next_probe_at = CASE WHEN s.next_probe_at > bound.probe THEN bound.now_utc ELSE s.next_probe_at END,
         since = CASE WHEN s.since > bound.now_utc THEN bound.now_utc ELSE s.since END,
         checked_at = CASE WHEN s.checked_at > bound.now_utc THEN bound.now_utc ELSE s.checked_at END
     FROM bound
-    WHERE s.paused_until > bound.pause OR s.next_send_at > bound.pause OR s.next_probe_at > bound.rest
+    WHERE s.paused_until > bound.pause OR s.next_send_at > bound.pause OR s.next_probe_at > bound.probe
         OR s.since > bound.now_utc OR s.checked_at > bound.now_utc
     RETURNING s.id
 ), worker AS (

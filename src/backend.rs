@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tracing::info;
 
 use crate::{
@@ -33,6 +33,9 @@ const FAILS_NO_MORE: Duration = Duration::from_secs(120);
 /// The shortest pause for a backend whose limit or outage could not be written to the database.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(5);
 
+/// Files that one account uploads at the same time: Synapse gives it no more than five addresses that nothing was uploaded to yet.
+const UPLOADS: usize = 4;
+
 /// One configured homeserver account, at one version of its configuration.
 pub(crate) struct Backend {
     pub id: BackendId,
@@ -48,6 +51,8 @@ pub(crate) struct Backend {
     last_passed: Mutex<Option<Instant>>,
     /// The lane that failed last while nothing got through, and when.
     last_failing: Mutex<Option<(Lane, Instant)>>,
+    /// Places for lanes that upload a file.
+    pub uploads: Semaphore,
     pub direct: DirectBook,
 }
 
@@ -141,6 +146,7 @@ impl Backend {
             gate: Mutex::default(),
             last_passed: Mutex::default(),
             last_failing: Mutex::default(),
+            uploads: Semaphore::new(UPLOADS),
             direct: DirectBook::default(),
         }
     }

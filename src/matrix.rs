@@ -24,7 +24,7 @@ pub use self::sync::DeviceNews;
 pub use self::{
     direct::{DirectList, Profile},
     error::{LONGEST_PAUSE, SendError},
-    media::{ContentUri, File},
+    media::{ContentUri, File, longest_transfer},
     rooms::{Creation, Membership, state_among},
     sync::{Heard, Names, Page, RoomEvent, Synced, before},
 };

@@ -167,7 +167,16 @@ impl Account {
             };
             // Until this call ends, every change of a room is noticed.
             book.hears_until(Instant::now() + wait + self.http_timeout);
-            let (synced, ()) = tokio::join!(homeserver.sync(&me, &filter, since, wait), knock);
+            let sync = async {
+                let synced = homeserver.sync(&me, &filter, since, wait).await;
+                // At once: the other call may take longer, and lanes ask meanwhile.
+                if let Ok(synced) = &synced {
+                    synced.others.iter().for_each(|room| book.forget(room));
+                    synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
+                }
+                synced
+            };
+            let (synced, ()) = tokio::join!(sync, knock);
             let synced = match synced {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
@@ -180,8 +189,6 @@ impl Account {
                 synced => synced?,
             };
             streak.reset();
-            synced.others.iter().for_each(|room| book.forget(room));
-            synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
             // Nothing is read while Odoo processes it.
             book.hears_until(Instant::now() + TAKING);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;

@@ -1,12 +1,15 @@
 //! A message that is a file: the homeserver must have the file before the message can name it.
 //!
-//! First the homeserver gives an address, which is stored with the message; then the file is fetched from Odoo and uploaded there. A worker
-//! that repeats any of this finds what was done before, so a file is uploaded once, whenever a worker is stopped.
+//! The file is fetched from Odoo; then the homeserver gives an address, which is stored with the message before the file is uploaded there. A
+//! worker that repeats any of this finds what was done before, so a file is uploaded once, whenever a worker is stopped.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
 use tracing::warn;
 
 use super::{
@@ -14,8 +17,9 @@ use super::{
     route::{SHORTEST_REST, Step},
 };
 use crate::{
+    backoff,
     failpoint::{self, Point},
-    matrix::{ContentUri, File, Homeserver},
+    matrix::{ContentUri, File, Homeserver, SendError, longest_transfer},
     message::{Failure, Message, Outcome, code},
     store::KnownFile,
     webhook::{Files, NoFile},
@@ -30,8 +34,11 @@ const MEMORY: u32 = 64 << 10;
 /// How long the worker's proof that it may fetch a file is valid, in seconds.
 const PROOF_LASTS: i64 = 60;
 
-/// How long Odoo may be unavailable before a file is given up, because the room's other messages wait behind it.
-const ODOO_AWAY_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a file may fail before it is given up, because the room's other messages wait behind it.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// How long a lane rests when its account uploads as many files as it may already. Other rooms get the lane's place.
+const REST: Duration = Duration::from_secs(5);
 
 /// Space in memory for files that are being transferred.
 #[derive(Clone)]
@@ -62,98 +69,137 @@ pub(super) async fn uploaded<'m>(
     }
     let content: Map<String, Value> =
         serde_json::from_str(&message.content).expect("the contract lets nothing in but a JSON object");
-    let known = delivery.context.store.file(&delivery.claim.lane, message.id).await;
-    let known = known.map_err(|error| unread(delivery, &error))?.ok_or(Step::Fenced)?;
+    let known = known(delivery, message).await?;
     let mut address = known.address.as_deref().and_then(ContentUri::parse);
     if let Some(address) = address.as_ref().filter(|_| known.is_uploaded) {
         return Ok(Cow::Owned(naming(message, content, address)));
     }
+    let Ok(_place) = delivery.backend.uploads.try_acquire() else {
+        return Err(Step::LaneLimited(backoff::with_jitter(REST)));
+    };
+    let media = Media { delivery, homeserver, message };
     let size = content.get("info").and_then(|info| info.get("size")).and_then(Value::as_u64).unwrap_or(LARGEST);
-    let most = check_size(homeserver, size).await?;
+    let most = media.check_size(size).await?;
     let _room = delivery.context.files.take(size).await;
-    // An address expires if nothing was uploaded to it for a day: then another one is requested, once.
-    for _ in 0..2 {
+    for is_last in [false, true] {
+        let file = media.fetch(&content, size, most).await?;
+        // An address expires if nothing was uploaded to it for a day: then another one is requested.
         let given = match address.take() {
             Some(address) => Some(address),
-            None => new_address(delivery, homeserver, message).await?,
+            None => media.new_address().await?,
         };
-        let file = fetch(delivery, homeserver, message, &content, &known, most).await?;
-        let is_there = match &given {
-            Some(given) => homeserver.upload_to(given, file).await?,
-            None => {
-                address = Some(homeserver.upload_at_once(file).await?);
-                true
-            }
+        let uploaded = match &given {
+            Some(given) => homeserver.upload_to(given, file).await.map(|is_there| is_there.then(|| given.clone())),
+            None => homeserver.upload_at_once(file).await.map(Some),
         };
         failpoint::reach(Point::Uploaded).await;
-        if let Some(address) = given.or(address.take()).filter(|_| is_there) {
-            keep(delivery, message, &address, true).await?;
-            return Ok(Cow::Owned(naming(message, content, &address)));
+        match uploaded {
+            Ok(Some(address)) => {
+                keep(delivery, message, &address, true).await?;
+                return Ok(Cow::Owned(naming(message, content, &address)));
+            }
+            Ok(None) => {}
+            // One retry, as for every message.
+            Err(error) if !is_last && matches!(error.outcome_elsewhere(), Outcome::Transient { .. }) => {
+                address = given;
+                sleep(backoff::with_jitter(delivery.context.retry_delay)).await;
+            }
+            Err(error) => return Err(media.refused(error).await),
         }
     }
     Err(Step::LaneLimited(SHORTEST_REST))
 }
 
-/// The largest size that the file may have, in bytes.
-async fn check_size(homeserver: &Homeserver, size: u64) -> Result<u64, Step> {
-    let most = match homeserver.largest_file().await {
-        Ok(most) => most.unwrap_or(LARGEST).min(LARGEST),
-        // The homeserver does not say.
-        Err(error) if error.is_refusal() => LARGEST,
-        Err(error) => return Err(error.into()),
-    };
-    if size <= most {
-        return Ok(most);
-    }
-    let text = format!("the file is too large: {}, and at most {} are taken", megabytes(size), megabytes(most));
-    Err(rejected("M_TOO_LARGE", text))
+/// What is known of the file at this moment.
+async fn known(delivery: &Delivery<'_>, message: &Message) -> Result<KnownFile, Step> {
+    let known = delivery.context.store.file(&delivery.claim.lane, message.id).await;
+    known.map_err(|error| unread(delivery, &error))?.ok_or(Step::Fenced)
 }
 
-async fn new_address(
-    delivery: &Delivery<'_>,
-    homeserver: &Homeserver,
-    message: &Message,
-) -> Result<Option<ContentUri>, Step> {
-    let given = homeserver.file_address().await?;
-    failpoint::reach(Point::AddressGiven).await;
-    if let Some(address) = &given {
-        keep(delivery, message, address, false).await?;
-        failpoint::reach(Point::AddressStored).await;
-    }
-    Ok(given)
+/// The calls for one file.
+struct Media<'a> {
+    delivery: &'a Delivery<'a>,
+    homeserver: &'a Homeserver,
+    message: &'a Message,
 }
 
-/// The file, fetched from Odoo.
-async fn fetch(
-    delivery: &Delivery<'_>,
-    homeserver: &Homeserver,
-    message: &Message,
-    content: &Map<String, Value>,
-    known: &KnownFile,
-    most: u64,
-) -> Result<File, Step> {
-    let Some(url) = known.files_url.as_deref().filter(|url| !url.is_empty()) else {
-        return Err(rejected(code::FILE, "the backend sends no files: turn on «Send Files» on it in Odoo".to_owned()));
-    };
-    let until = known.now + PROOF_LASTS;
-    // Odoo signs the same text: controllers/files.py of the addon.
-    let proof = homeserver.sign(&format!("org.odoo.file {} {} {until}", delivery.backend.id, message.txn_id));
-    let files = Files { url, database: &known.database, timeout: delivery.context.http_timeout, most };
-    let info = |key| content.get("info").and_then(|info| info.get(key)).and_then(Value::as_str);
-    match files.get(message.txn_id.as_str(), &format!("{until}.{proof}")).await {
-        Ok(bytes) => Ok(File {
-            name: content.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            mimetype: info("mimetype").unwrap_or_default().to_owned(),
-            bytes,
-        }),
-        Err(NoFile::Refused(text)) => Err(rejected(code::FILE, text)),
-        Err(NoFile::Later(text)) => {
-            let held = delivery.claim.held.filter(|held| held.id == message.id);
-            if held.and_then(|held| held.failing_for).is_some_and(|time| time >= ODOO_AWAY_FOR) {
-                return Err(rejected(code::FILE, text));
-            }
-            Err(Step::Unreachable(Failure::new(code::FILE, text)))
+impl Media<'_> {
+    /// The largest size that the file may have, in bytes.
+    async fn check_size(&self, size: u64) -> Result<u64, Step> {
+        let most = match self.homeserver.largest_file().await {
+            Ok(most) => most.unwrap_or(LARGEST).min(LARGEST),
+            // The homeserver does not say.
+            Err(error) if error.is_refusal() => LARGEST,
+            Err(error) => return Err(self.refused(error).await),
+        };
+        if size <= most {
+            return Ok(most);
         }
+        let text = format!("the file is too large: {}, and at most {} are taken", megabytes(size), megabytes(most));
+        Err(rejected("M_TOO_LARGE", text))
+    }
+
+    async fn new_address(&self) -> Result<Option<ContentUri>, Step> {
+        let given = match self.homeserver.file_address().await {
+            // Synapse gives an account at most five addresses that nothing was uploaded to. The file is uploaded without one.
+            Err(error) if matches!(error.outcome_elsewhere(), Outcome::Limited { .. }) => None,
+            Err(error) => return Err(self.refused(error).await),
+            Ok(given) => given,
+        };
+        failpoint::reach(Point::AddressGiven).await;
+        if let Some(address) = &given {
+            keep(self.delivery, self.message, address, false).await?;
+            failpoint::reach(Point::AddressStored).await;
+        }
+        Ok(given)
+    }
+
+    /// The file, fetched from Odoo.
+    async fn fetch(&self, content: &Map<String, Value>, size: u64, most: u64) -> Result<File, Step> {
+        // Read again: the proof is valid for a short time, and waiting may have used it up.
+        let known = known(self.delivery, self.message).await?;
+        let Some(url) = known.files_url.as_deref().filter(|url| !url.is_empty()) else {
+            return Err(rejected(
+                code::FILE,
+                "the backend sends no files: turn on «Send Files» on it in Odoo".to_owned(),
+            ));
+        };
+        let (backend, txn_id) = (self.delivery.backend.id, self.message.txn_id.as_str());
+        let until = known.now + PROOF_LASTS;
+        // Odoo signs the same text: controllers/files.py of the addon.
+        let proof = self.homeserver.sign(&format!("org.odoo.file {backend} {txn_id} {until}"));
+        let timeout = self.delivery.context.http_timeout + longest_transfer(size);
+        let files = Files { url, database: &known.database, timeout, most };
+        let info = |key| content.get("info").and_then(|info| info.get(key)).and_then(Value::as_str);
+        match files.get(txn_id, &format!("{until}.{proof}")).await {
+            Ok(bytes) => Ok(File {
+                name: content.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                mimetype: info("mimetype").unwrap_or_default().to_owned(),
+                bytes,
+            }),
+            Err(NoFile::Refused(text)) => Err(rejected(code::FILE, text)),
+            Err(NoFile::Later(text)) => Err(self.later(Failure::new(code::FILE, text)).await),
+        }
+    }
+
+    /// The homeserver did not accept the file. That says nothing about messages without files, so only this room waits.
+    async fn refused(&self, error: SendError) -> Step {
+        match Step::from(error) {
+            Step::Answered(Outcome::Transient { failure, .. } | Outcome::Misconfigured(failure)) => {
+                self.later(failure).await
+            }
+            step => step,
+        }
+    }
+
+    /// The room waits; after ten minutes the file is given up, if the homeserver still answers the account.
+    async fn later(&self, failure: Failure) -> Step {
+        let held = self.delivery.claim.held.filter(|held| held.id == self.message.id);
+        let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
+        if is_long && self.homeserver.whoami().await.is_ok() {
+            return Step::Answered(Outcome::Rejected(failure));
+        }
+        Step::Unreachable(failure)
     }
 }
 

@@ -7,8 +7,13 @@ use serde_json::Value;
 
 use super::{ANSWER_LIMIT, Homeserver, SendError, direct::is_unknown_endpoint};
 
-/// Bytes per second that any way to the homeserver should do.
+/// Bytes per second that any line should carry.
 const SLOWEST: u64 = 64 << 10;
+
+/// How long so many bytes may be on their way.
+pub fn longest_transfer(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST)
+}
 
 /// Where a file stands: `mxc://<server>/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +92,7 @@ impl Homeserver {
 
     async fn upload(&self, method: Method, path: &[&str], file: File) -> Result<Value, SendError> {
         let kind = HeaderValue::from_str(&file.mimetype).is_ok().then_some(&*file.mimetype);
-        let patience = self.timeout + Duration::from_secs(file.bytes.len() as u64 / SLOWEST);
+        let patience = self.timeout + longest_transfer(file.bytes.len() as u64);
         let body = Some((kind.unwrap_or("application/octet-stream"), file.bytes.into()));
         let query = [("filename", &*file.name)];
         self.ask(method, (&["media", "v3"], path), &query, body, (patience, ANSWER_LIMIT)).await

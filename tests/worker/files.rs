@@ -1,15 +1,15 @@
 //! Messages that are files: uploaded once, sent once, in their place among the others.
 
 use serde_json::json;
-use stack::{
-    homeserver::Fault,
-    webhook::{self, Webhook},
-    world::World,
-};
+use stack::{homeserver::Fault, webhook::Webhook, world::World};
 
 use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
+
+const OTHER: &str = "!other:double.test";
+
+const AWAY: Fault = Fault::Page { status: 502 };
 
 const PDF: &[u8] = b"%PDF-1.4 \x00\xff not text";
 
@@ -24,6 +24,17 @@ async fn open() -> (World, Webhook) {
 
 /// Queues a file, which Odoo has if there are bytes.
 async fn enqueue(world: &World, odoo: &Webhook, name: &str, mimetype: &str, bytes: Option<&[u8]>) -> i64 {
+    enqueue_in(ROOM, world, odoo, name, mimetype, bytes).await
+}
+
+async fn enqueue_in(
+    room: &str,
+    world: &World,
+    odoo: &Webhook,
+    name: &str,
+    mimetype: &str,
+    bytes: Option<&[u8]>,
+) -> i64 {
     if let Some(bytes) = bytes {
         odoo.give(name, bytes);
     }
@@ -31,7 +42,7 @@ async fn enqueue(world: &World, odoo: &Webhook, name: &str, mimetype: &str, byte
     let content = json!({ "msgtype": "m.text", "body": name, "info": { "mimetype": mimetype, "size": size } });
     let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id, attachment_id)
         VALUES ($1, 'chatter', $2, $3, $4, 7) RETURNING id";
-    world.client.query_one(sql, &[&world.backend, &ROOM, &content, &name]).await.unwrap().get(0)
+    world.client.query_one(sql, &[&world.backend, &room, &content, &name]).await.unwrap().get(0)
 }
 
 #[tokio::test]
@@ -94,12 +105,12 @@ async fn a_file_that_was_uploaded_before_is_not_uploaded_again() {
 #[tokio::test]
 async fn an_address_that_has_ended_is_replaced_by_another_one() {
     let (world, odoo) = open().await;
-    odoo.fail_always(webhook::Fault::Status(503));
+    world.homeserver.fail_uploads(2, AWAY);
     let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
     let worker = world.worker("w1");
-    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE NOT is_final AND error_code = 'org.odoo.file')").await;
+    world.until("SELECT EXISTS (SELECT FROM matrix_log WHERE NOT is_final)").await;
+    assert_eq!(world.homeserver.unused_addresses(), 1);
     world.homeserver.end_addresses();
-    odoo.heal();
     stack::world::kill(&worker).await;
     world.client.execute("UPDATE matrix_lane SET retry_at = NULL", &[]).await.unwrap();
 
@@ -156,4 +167,47 @@ async fn more_bytes_than_odoo_said_are_not_read() {
     world.assert_settled(&[id]).await;
     assert_eq!(world.homeserver.files(), [] as [Vec<u8>; 0]);
     assert_eq!(world.log().await[0].error_code.as_deref(), Some("org.odoo.file"));
+}
+
+/// A homeserver gives an account only a few addresses that nothing was uploaded to yet, and says to come back in a day.
+#[tokio::test]
+async fn files_of_many_rooms_and_files_that_odoo_lacks_use_up_no_addresses() {
+    let (world, odoo) = open().await;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let room = format!("!room{number}:double.test");
+        ids.push(enqueue_in(&room, &world, &odoo, &format!("gone{number}.pdf"), "application/pdf", None).await);
+        ids.push(enqueue_in(&room, &world, &odoo, &format!("{number}.pdf"), "application/pdf", Some(PDF)).await);
+    }
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+    assert_eq!((world.homeserver.files().len(), world.homeserver.unused_addresses()), (6, 0));
+}
+
+/// Files may be kept by a part of the homeserver that is away by itself.
+#[tokio::test]
+async fn a_homeserver_that_takes_no_files_holds_up_their_rooms_only_and_for_a_bounded_time() {
+    let (world, odoo) = open().await;
+    world.homeserver.fail_uploads(100, AWAY);
+    let mut files = Vec::new();
+    for room in [ROOM, OTHER] {
+        files.push(enqueue_in(room, &world, &odoo, room, "application/pdf", Some(PDF)).await);
+        files.push(world.enqueue(room, "after it").await);
+    }
+    let _worker = world.worker("w1");
+    world.until("SELECT count(*) = 2 FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL").await;
+
+    files.push(world.enqueue("!third:double.test", "a text").await);
+
+    world.homeserver.until("the third room's message", |double| double.last_body("!third:double.test").is_some()).await;
+    assert_ne!(world.state().await.as_deref(), Some("down"));
+    assert_eq!(world.homeserver.bodies(ROOM), [""; 0]);
+    world.later(601).await;
+    world.assert_settled(&files).await;
+    assert_eq!(
+        (world.homeserver.bodies(ROOM), world.homeserver.bodies(OTHER)),
+        (vec!["after it".to_owned()], vec!["after it".to_owned()])
+    );
 }

@@ -6,6 +6,9 @@ use serde_json::json;
 
 use super::{Answer, Fault, Homeserver, World, http::Call};
 
+/// How many addresses without a file Synapse gives an account.
+const MOST_UNUSED: usize = 5;
+
 #[derive(Default)]
 pub(super) struct Media {
     /// What stands at each address; nothing yet where it was only given.
@@ -43,6 +46,11 @@ impl Homeserver {
         self.shared.world().media.files.values().flatten().cloned().collect()
     }
 
+    /// How many addresses have no file.
+    pub fn unused_addresses(&self) -> usize {
+        self.shared.world().media.files.values().filter(|file| file.is_none()).count()
+    }
+
     /// The file at an address.
     pub fn file(&self, address: &str) -> Option<Vec<u8>> {
         self.shared.world().media.files.get(address).cloned().flatten()
@@ -68,6 +76,12 @@ pub(super) fn handle(world: &mut World, call: &Call, path: &[&str]) -> Option<An
         },
         ("POST", ["", "_matrix", "media", "v1", "create"]) if media.is_old => {
             Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request")
+        }
+        ("POST", ["", "_matrix", "media", "v1", "create"])
+            if media.files.values().filter(|file| file.is_none()).count() >= MOST_UNUSED =>
+        {
+            // Until the first of them ends.
+            Answer::limited(86_400_000)
         }
         ("POST", ["", "_matrix", "media", "v1", "create"]) => {
             let address = new_address(media);
