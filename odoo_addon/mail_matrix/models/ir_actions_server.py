@@ -72,7 +72,7 @@ class IrActionsServer(models.Model):
         return f"{self._matrix_place('automation')}, {label}"
 
     def _matrix_text_problem(self, name):
-        # Actions of other kinds never render what these fields hold.
+        # Actions of other kinds never render the texts in these fields.
         return super()._matrix_text_problem(name) if self.state == "matrix" else None
 
     def _run_action_matrix_multi(self, eval_context=None):
@@ -81,7 +81,7 @@ class IrActionsServer(models.Model):
         if records:
             self.env["matrix.outbox"]._note(records, "automation", self.id)
         elif self.env.context.get("cron_id"):
-            # Nobody would see an error, and what else the schedule does must go on.
+            # Nobody would see an error, and the rest of the schedule must continue.
             failure = self._matrix_failure_without_record()
             self.env["matrix.log"]._insert_failures([failure])
         else:

@@ -26,8 +26,8 @@ class MailMessage(models.Model):
     def init(self):
         """Skip Odoo's own method, which ran when mail was installed.
 
-        In Odoo 18 it locks the table of all messages even where nothing is to do, and
-        an upgrade of this addon would keep users from writing until its end.
+        In Odoo 18 it locks the table of all messages even if there is nothing to do,
+        and an upgrade of this addon would keep users from writing until it ends.
         """
 
     def write(self, vals):
@@ -70,7 +70,7 @@ class MailMessage(models.Model):
             self.env["matrix.outbox"]._note(record, "chatter", self.id)
 
     def _matrix_show_delivery(self, status, reason):
-        """Show below this message what became of it; return whether that is news."""
+        """Show this message's outcome below it; return whether that has changed."""
         notes = self.env["mail.notification"].sudo()
         note = notes.search(
             [("mail_message_id", "=", self.id), ("notification_type", "=", "matrix")],
@@ -98,7 +98,7 @@ class MailMessage(models.Model):
         return True
 
     def action_matrix_deliveries(self):
-        """Open what became of this message in its room, or say why it failed."""
+        """Open the deliveries of this message, or say why it failed."""
         self.ensure_one()
         self.check_access("read")
         if self.env.user.has_group("mail_matrix.group_matrix_user"):
@@ -122,9 +122,9 @@ class MailMessage(models.Model):
         return self.is_internal or self.subtype_id.internal or not self.subtype_id
 
     def _matrix_author(self):
-        """Return the name of who wrote this, never an address.
+        """Return the name of the author, never an address.
 
-        Odoo names a sender whom it does not know by the address.
+        For a sender whom Odoo does not know it uses the address as the name.
         """
         author = self.author_id.display_name or self.author_guest_id.name
         for name in (author, parseaddr(self.email_from or "")[0]):
@@ -143,7 +143,7 @@ class MailMessage(models.Model):
         return chatter_html.read(self.body, base_url, people, is_mail)
 
     def _matrix_people(self):
-        """Return the Matrix accounts of those whom the author mentioned on purpose.
+        """Return the Matrix accounts of people whom the author mentioned on purpose.
 
         A link in the text alone mentions nobody: anybody can write one.
         """

@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class MailNotification(models.Model):
-    """What became of a message of the chatter in the room of its record."""
+    """The status of a chatter message in the room of its record."""
 
     _inherit = "mail.notification"
 
@@ -11,8 +11,8 @@ class MailNotification(models.Model):
     )
 
     def init(self):
-        """Leave out what Odoo's own method does: it ran when mail was set up.
+        """Skip Odoo's own method, which ran when mail was installed.
 
-        In Odoo 18 it locks the table even where nothing is to do, and an upgrade of
-        this addon would keep users from writing messages until its end.
+        In Odoo 18 it locks the table even if there is nothing to do, and an upgrade of
+        this addon would keep users from writing messages until it ends.
         """

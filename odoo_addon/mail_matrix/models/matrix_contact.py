@@ -16,7 +16,7 @@ _POSITIVE = {
     "not ilike": ("ilike", True),
     "not any": ("any", True),
 }
-# The rest is what the homeserver says of the person.
+# All other fields are what the homeserver says about the person.
 _LINKS = {"partner_id"}
 
 
@@ -78,7 +78,7 @@ class MatrixContact(models.Model):
 
     def init(self):
         result = super().init()
-        # Checked first, because even IF NOT EXISTS waits for writes to contacts.
+        # Checked first: even IF NOT EXISTS waits for transactions that write contacts.
         if not index_exists(self.env.cr, "matrix_contact_person_key"):
             self.env.cr.execute(
                 """
@@ -198,7 +198,7 @@ class MatrixContact(models.Model):
 
     @api.model
     def _direct_values(self, backend, matrix_user_id):
-        """Return where a row for an account goes; see _enqueue_direct."""
+        """Return the target of a row for an account; see _enqueue_direct."""
         if not backend.is_active:
             raise UserError(
                 self.env._(
@@ -216,7 +216,7 @@ class MatrixContact(models.Model):
             )
         return {"backend_id": backend.id, "matrix_user_id": matrix_user_id}
 
-    # What became of the messages: users see their own, managers all.
+    # The outcomes of the messages: users see their own, managers all.
 
     def _matrix_logged(self, limit):
         about = [

@@ -5,8 +5,8 @@ from odoo.tools import SQL
 USER = "mail_matrix.group_matrix_user"
 _SHOWN = 5
 _MAX_TEXT = 300
-# A form shows what was queued just now: a long queue before it must not make the form
-# slow.
+# A form shows what was queued a moment ago, and must not be slow because of a long
+# queue in front of that.
 NEWEST_WAITING = 10_000
 
 
@@ -37,8 +37,8 @@ class MatrixDeliveriesMixin(models.AbstractModel):
 
         ``rows``: the newest first, each a dict: ``key``, ``date`` (UTC), ``event``,
         ``text`` (shortened), ``outcome`` (waiting, ok, failed or held),
-        ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (what people
-        in the room think of it), ``log_id``, ``can_retry``.
+        ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (those of
+        people in the room), ``log_id``, ``can_retry``.
         ``troubles``: in plain words, why the room receives nothing. ``count``: how many
         messages there are in all. Raises AccessError where the user may not read the
         record, or no deliveries at all.

@@ -9,7 +9,7 @@ _ONCE = "matrix_draft_one_per_person"
 
 
 class MatrixDraft(models.Model):
-    """What a person has begun to write to a record's room. Nobody else reads it."""
+    """A text that a person has begun to write to a room. Nobody else can read it."""
 
     _name = "matrix.draft"
     _description = "Matrix Draft"

@@ -6,7 +6,7 @@ from ..tools import words
 class NotPosted(Exception):
     """An event is not posted. The log says why.
 
-    :param about: what the row of the log holds besides
+    :param about: further values of the row in the log
     """
 
     def __init__(self, message, code, about):
@@ -31,8 +31,8 @@ class MatrixEventMixin(models.AbstractModel):
         return []
 
     def _matrix_room_record(self):
-        """Return the record, with matrix.thread.mixin, in whose room this one's events
-        go."""
+        """Return the record, with matrix.thread.mixin, whose room gets this record's
+        events."""
         return self
 
     def _matrix_backend(self):
@@ -67,7 +67,7 @@ class MatrixEventMixin(models.AbstractModel):
         return self.env["matrix.outbox"]._url_of(self)
 
     def _matrix_base_url(self):
-        """Return the address at which the record's company reaches Odoo."""
+        """Return Odoo's web address for the record's company."""
         return self._matrix_room_record().get_base_url()
 
     def _matrix_target(self, event_type):
@@ -85,7 +85,7 @@ class MatrixEventMixin(models.AbstractModel):
         return backend, room_record._matrix_row_values(backend, room)
 
     def _matrix_check_posted(self, backend):
-        """Raise NotPosted unless this record has a room and sends to it."""
+        """Raise NotPosted unless this record has a room and Matrix is on for it."""
         about = {"backend_id": backend.id, "res_model": self._name, "res_id": self.id}
         if not self.matrix_enabled:
             raise NotPosted(
@@ -109,7 +109,7 @@ class MatrixEventMixin(models.AbstractModel):
         }
 
     def _matrix_row(self, event_type, backend, values):
-        """Return the outbox row of an event. Raises what its text raises."""
+        """Return the outbox row of an event. Raises what rendering its text raises."""
         outbox = self.env["matrix.outbox"]
         record = outbox._in_language_of(self, self._matrix_room_record())
         source = record._matrix_template(event_type, backend)

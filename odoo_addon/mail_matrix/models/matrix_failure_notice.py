@@ -11,18 +11,18 @@ from ..tools import words
 
 _logger = logging.getLogger(__name__)
 
-# Older failures are found in Logs.
+# Older failures are not reported; they are in Logs.
 _LOOKED_BACK = timedelta(days=1)
 _BATCH = 200
 _MAX_TEXT = 80
 _ACTIVITY = "mail.mail_activity_data_warning"
 _CRON = "mail_matrix.matrix_failure_notice_cron"
-# These are the result of something that somebody did in Odoo, and saw there.
+# These follow from something that somebody did in Odoo and saw there.
 _NOT_REPORTED = (*words.NOT_FAILED, words.ERROR_DELETED, "org.odoo.nothing_to_change")
 
 
 class BigInteger(fields.Integer):
-    """An id of the log, which outlasts four-byte numbers."""
+    """An id of the log, which may exceed four bytes."""
 
     _column_type = ("int8", "int8")
 
@@ -58,7 +58,7 @@ class MatrixFailureNotice(models.Model):
                     activity = self._notify(user, model, res_id, failed)
             except Exception as error:
                 self.env["matrix.outbox"]._raise_if_to_run_again(error)
-                # The others are notified all the same, and this is not tried for ever.
+                # The others are still notified, and this one is not tried for ever.
                 _logger.exception(
                     "Nobody was notified of failures of %s,%s", model, res_id
                 )
@@ -142,7 +142,7 @@ class MatrixFailureNotice(models.Model):
 
     @api.model
     def _schedule(self, record, user, title, body):
-        """Return the activity of ``user`` on this record: one, however much fails."""
+        """Return the activity of ``user`` on this record: only one for all failures."""
         kind = self.env.ref(_ACTIVITY)
         notice = self.search(
             [
@@ -155,7 +155,7 @@ class MatrixFailureNotice(models.Model):
         )
         if notice:
             return notice.activity_id
-        # It shows in the systray; an e-mail for each would be one too many.
+        # It is shown in the systray; an e-mail for each would be too much.
         return record.with_context(mail_activity_quick_update=True).activity_schedule(
             activity_type_id=kind.id, summary=title, note=body, user_id=user.id
         )

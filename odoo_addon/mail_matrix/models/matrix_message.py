@@ -4,16 +4,16 @@ from odoo.tools import SQL
 from ..tools import words
 from .matrix_deliveries_mixin import USER
 
-# Among the newest messages those of a record are looked for wherever they go; the older
-# ones only among those that wait for its room.
+# A record's messages are searched for among this many newest ones, for whatever room;
+# older ones only among those that wait for the record's room.
 _NEWEST_WAITING = 10_000
 
 
 class MatrixMessage(models.Model):
-    """What became of a message so far: it waits, or the log says how it ended.
+    """The state of a message: it waits, or the log says how it ended.
 
     The id of a message that waits is its id in the outbox, negative. Ids, records and
-    lanes are looked for by the indexes of the two tables.
+    lanes are searched for through the indexes of the two tables.
     """
 
     _name = "matrix.message"
@@ -39,7 +39,7 @@ class MatrixMessage(models.Model):
     )
 
     def _table_source(self):
-        """A delivery that is not final is left out: its message waits still."""
+        """A delivery that is not final is left out: its message is still waiting."""
         return SQL(
             """
             (
@@ -97,7 +97,7 @@ class MatrixMessage(models.Model):
     @api.depends("outcome", "error_message")
     def _compute_reason(self):
         records = self.env["matrix.deliveries.mixin"]
-        # With all rights: a plain user reads nothing of the backend but what holds it.
+        # With all rights: a plain user can read only what holds up the backend.
         for row in self.sudo():
             row.reason = row.outcome != "ok" and row.error_message
             if not row.reason and row.outcome in ("waiting", "held"):
@@ -134,7 +134,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             record.matrix_message_count = record._matrix_count_messages()
 
     def _matrix_count_messages(self):
-        """Return how many messages of this record wait or have come to an end."""
+        """Return how many messages of this record are waiting or have an outcome."""
         if not self._origin:
             return 0
         # With all rights: whoever may read the record may know what was sent about it.
@@ -152,7 +152,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
 
 
 def _by_own_id(term):
-    """Return ``term`` of a domain as terms that ask the tables for their own ids."""
+    """Return ``term`` of a domain as terms on the ids of the two tables."""
     if not isinstance(term, list | tuple) or term[0] != "id":
         return [term]
     _name, operator, ids = term

@@ -8,7 +8,7 @@ class MatrixTableMixin(models.AbstractModel):
     """A table of the contract, which sql/migrations creates and the worker writes too.
 
     It has no foreign keys, so a reference may dangle. Each one is read through a LEFT
-    JOIN: what was deleted reads as empty and no list, group or export raises
+    JOIN: a deleted record is shown as empty and no list, group or export raises
     MissingError. PostgreSQL leaves out the joins that a query does not use.
     """
 
@@ -42,7 +42,7 @@ class MatrixTableMixin(models.AbstractModel):
         )
 
     def _table_source(self):
-        """Return the table that is read, under the name of the model's own."""
+        """Return the table to read, under the name of the model's own table."""
         return SQL.identifier(self._table)
 
 

@@ -10,8 +10,8 @@ class MatrixReadableMixin(models.AbstractModel):
 
     Users read the deliveries of records that they may read, and their own direct
     messages. Managers read all deliveries of their companies. A record rule cannot
-    follow res_model and res_id, so search and access checks do, as mail.message does
-    it.
+    follow res_model and res_id, so the search and the access checks do, as in
+    mail.message.
     """
 
     _name = "matrix.readable.mixin"
@@ -24,8 +24,8 @@ class MatrixReadableMixin(models.AbstractModel):
         if self.env.su or options.get("bypass_access"):
             return super()._search(domain, offset, limit, order, **options)
         domain = list(domain)
-        # Paging and counting need the condition in the query itself, so the records
-        # that the domain touches are judged first.
+        # Paging and counting need the condition in the query itself, so access to the
+        # records that the domain finds is checked first.
         readable = self._readable_domain(super()._search(domain, **options))
         return super()._search(domain + readable, offset, limit, order, **options)
 

@@ -15,10 +15,10 @@ _GIVEN_UP_AFTER = timedelta(days=1)
 
 
 class MatrixRoomLook(models.Model):
-    """A record whose people have changed: its room is to be looked at.
+    """A record whose people have changed: its room has to be checked.
 
-    Business transactions insert rows and do nothing else; a scheduled action asks the
-    homeserver. Several rows for one record are one look.
+    Business transactions insert rows and do nothing else; a scheduled action calls the
+    homeserver. Several rows for one record cause one check.
     """
 
     _name = "matrix.room.look"
@@ -35,7 +35,7 @@ class MatrixRoomLook(models.Model):
 
     @api.model
     def _note(self, records):
-        """Have the rooms of ``records`` looked at after this transaction."""
+        """Have the rooms of ``records`` checked after this transaction."""
         noted = self.env.cr.precommit.data.setdefault(_NOTED, set())
         if records and not noted:
             self.env.cr.precommit.add(self.sudo()._insert_noted)
@@ -66,7 +66,7 @@ class MatrixRoomLook(models.Model):
 
     @api.model
     def _cron_look(self):
-        """Look at one room, the one that has waited longest."""
+        """Check one room, the one that has waited longest."""
         now = fields.Datetime.now()
         waiting = self.search(["|", ("again_at", "=", False), ("again_at", "<=", now)])
         if waiting:
@@ -81,7 +81,7 @@ class MatrixRoomLook(models.Model):
         self.env["ir.cron"]._matrix_tell(done=1, remaining=len(waiting))
 
     def _look(self):
-        """Ask the homeserver; these rows, of one record, go unless it is away."""
+        """Check the room of one record; delete these rows unless the server is down."""
         model, res_id = self[0].res_model, self[0].res_id
         record = model in self.env and self.env[model].browse(res_id).exists()
         try:

@@ -6,9 +6,9 @@ _ONCE = "matrix_room_person_once"
 
 
 class MatrixRoomPerson(models.Model):
-    """How a person of a record stands in its room, as it was last seen.
+    """Whether a person of a record is in its room, as it was last seen.
 
-    Written by those who ask the homeserver, never by a business transaction.
+    Written by code that calls the homeserver, never by a business transaction.
     """
 
     _name = "matrix.room.person"
@@ -23,7 +23,7 @@ class MatrixRoomPerson(models.Model):
     user_id = fields.Many2one(
         "res.users", required=True, ondelete="cascade", index=True, readonly=True
     )
-    # The one that was invited: the user may have another one by now.
+    # The account that was invited: the user may have another one by now.
     account = fields.Char(readonly=True)
     state = fields.Selection(
         [
@@ -59,8 +59,8 @@ class MatrixRoomPerson(models.Model):
 
     @api.model
     def _remember(self, record, room, result):
-        """Keep what a Round found, and who stands in the room without belonging there
-        any more."""
+        """Store the result of a Round, and who is in the room but no longer belongs
+        there."""
         known = self._of(record)
         states = dict.fromkeys(result.there | result.pending | result.invited, ("in",))
         for reason, users in result.refused.items():
@@ -93,7 +93,7 @@ class MatrixRoomPerson(models.Model):
 
     @api.model
     def _look_again(self, users):
-        """Have the rooms of which ``users`` are people looked at."""
+        """Schedule a check of the rooms in which ``users`` belong."""
         people = self.sudo().search([("user_id", "in", users.ids)])
         for model, group in people.grouped("res_model").items():
             if model in self.env:

@@ -31,7 +31,7 @@ class ResConfigSettings(models.TransientModel):
             settings.matrix_backend_id = active.with_env(self.env)
 
     def action_open_matrix_backend(self):
-        """Open the backend of this company, or a new one where there is none."""
+        """Open the backend of this company, or a new one if there is none."""
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "mail_matrix.matrix_backend_action"
         )

@@ -174,8 +174,8 @@ class ResUsers(models.Model):
     def _matrix_tidy(self, vals):
         """Return ``vals`` with the account as Matrix writes it.
 
-        Servers are named in lower case. The name before them is kept: old accounts have
-        capitals in it, and Matrix distinguishes them.
+        The server's name is put in lower case. The name before it is kept: old accounts
+        have capitals in it, and Matrix distinguishes them.
         """
         account = vals.get("matrix_user_id")
         if isinstance(account, str):

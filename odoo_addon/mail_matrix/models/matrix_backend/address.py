@@ -9,7 +9,7 @@ from odoo import models
 from ...tools.matrix_client import MatrixClient
 from ...tools.matrix_error import MatrixError
 
-# Somebody has waited for the first answer already.
+# A short time, because somebody has already waited for the first answer.
 _SECONDS = 15
 _TIMEOUTS = {"connect_timeout": 3, "read_timeout": 4, "total_timeout": 5}
 
@@ -62,7 +62,7 @@ class MatrixBackend(models.Model):
 def _may_be_asked(origin, url):
     """Whether the server at ``origin`` may send us to ``url``.
 
-    A server out there must not make Odoo call machines inside, nor give up TLS.
+    A server on the internet must not make Odoo call internal machines, or give up TLS.
     """
     try:
         here, there = urlsplit(origin), urlsplit(url)

@@ -82,7 +82,7 @@ class MatrixBackend(models.Model):
         default=1,
         copy=False,
         help="Increased by the database at each change that the worker must see.",
-        # A high number written here would hide every later change from the workers.
+        # With a high number written here, workers would miss every later change.
         groups=fields.NO_ACCESS,
     )
     configured_at = fields.Datetime(

@@ -6,12 +6,12 @@ from odoo import api, fields, models
 from ...tools import token as tokens
 
 _MANAGER = "mail_matrix.group_matrix_manager"
-# The worker asks for one minute; what is older is refused.
+# The worker's proof is for one minute; an older one is refused.
 _LONGEST_PROOF = 120
 
 
 class MatrixBackend(models.Model):
-    """Files of Odoo go out: the worker fetches each one here and uploads it."""
+    """Files of Odoo are sent: the worker fetches each one here and uploads it."""
 
     _inherit = "matrix.backend"
 
@@ -48,7 +48,7 @@ class MatrixBackend(models.Model):
             backend._check_address_of_odoo(backend.files_url)
 
     def _knows_file_proof(self, txn_id, shown):
-        """Whether ``shown`` proves that the worker asks, just now, for this one file.
+        """Whether ``shown`` proves that the worker is asking for this one file now.
 
         It is a time and a signature by the account's token, which both sides have.
         """

@@ -7,7 +7,7 @@ class MatrixBackend(models.Model):
     """The database that a backend belongs to: a copy of it must not send.
 
     The column database_identity is unknown to the ORM: the database sets it when the
-    row is made, and nobody may write it but action_use_here().
+    row is created, and only action_use_here() may write it.
     """
 
     _inherit = "matrix.backend"
@@ -53,7 +53,7 @@ class MatrixBackend(models.Model):
 
     def _client(self, **timeouts):
         """Return the client of this account, unless it belongs to another database."""
-        # With all rights: the account is not used by managers only.
+        # With all rights: not only managers use the account.
         if self.sudo().is_elsewhere:
             raise UserError(
                 self.env._(

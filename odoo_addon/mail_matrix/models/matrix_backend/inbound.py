@@ -12,7 +12,7 @@ _PATHS = {"follow": "inbound", "appservice": "appservice"}
 
 
 class MatrixBackend(models.Model):
-    """Shows what people write in rooms in the chatter, if the backend says so."""
+    """Shows in the chatter what people write in rooms, if the backend is set so."""
 
     _inherit = "matrix.backend"
 
@@ -67,7 +67,7 @@ class MatrixBackend(models.Model):
             backend._check_address_of_odoo(backend.inbound_url)
 
     def _check_address_of_odoo(self, url):
-        """Raise ValidationError unless ``url`` is none or can be called."""
+        """Raise ValidationError unless ``url`` is empty or can be called."""
         try:
             parts = url and urlsplit(url)
             is_valid = not url or (
@@ -106,7 +106,7 @@ class MatrixBackend(models.Model):
         return result
 
     def _renew_inbound_secret(self):
-        """Create a secret for the new feed; remove it where nothing comes in."""
+        """Create a secret for the new feed; remove it if nothing comes in."""
         # With all rights: no user has access to this column.
         for backend in self.sudo():
             is_on = backend.inbound_mode in _PATHS

@@ -43,9 +43,9 @@ class MatrixBackend(models.Model):
     def _connect(self, url, verify_ssl, user=None, password=None, token=None):
         """Store an address and a token, and test them; return the backend.
 
-        An empty recordset makes a new backend. With ``user`` and ``password`` the token
-        is that of a new device. Raises UserError, before anything is stored, where no
-        token is to be had.
+        For an empty recordset a new backend is created. With ``user`` and ``password``
+        the token is that of a new device. Raises UserError, before anything is stored,
+        if no token can be got.
         """
         is_login = not token
         self.check_access("write" if self else "create")
@@ -106,7 +106,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _log_in(self, client, user, password):
-        """Return a token of a device of its own. Raises UserError."""
+        """Return a token of a new device. Raises UserError."""
         user = (user or "").strip()
         if not user or not password:
             raise UserError(

@@ -28,11 +28,11 @@ class MatrixBackend(models.Model):
     def action_move_waiting(self):
         """Let the backends that are active now send what waits here, in order.
 
-        The rows keep their ids, so they go before what was queued since. Both lanes of
-        a room are locked and their epochs raised: no worker has leased one, and a
-        worker that had and comes back is fenced. A first message that has failed keeps
-        its attempts and its error, but not the time of its first failure: the new
-        account's rooms begin with a clean record.
+        The rows keep their ids, so they are sent before what was queued since. Both
+        lanes of a room are locked and their epochs raised: no worker has leased one,
+        and a worker that had a lease and comes back is fenced. A first message that has
+        failed keeps its attempts and its error, but not the time of its first failure:
+        for the new account the time starts anew.
         """
         self.ensure_one()
         self.env["matrix.log"]._check_manager()
@@ -80,7 +80,7 @@ class MatrixBackend(models.Model):
 
         A message that the old backend tried may already be in its room, and the new
         account's homeserver does not know its transaction id: ``configured_at`` makes
-        the worker search the room first. The state written here is for the previous
+        the worker search the room first. The state written here belongs to the previous
         configuration: it stops a worker that still uses that one from sending the moved
         messages without the search.
         """

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from odoo import api, models
 
-# Who has just sent the first message sees that everything is done.
+# Somebody who has just sent the first message should see that everything is done.
 _SHOWN_DONE = timedelta(hours=1)
 
 
@@ -16,10 +16,10 @@ class MatrixBackend(models.Model):
 
     @api.model
     def get_matrix_setup(self):
-        """Return the steps as dicts, or False for who has nothing to set up.
+        """Return the steps as dicts, or False for users with nothing to set up.
 
-        ``key``, ``done``, ``note`` (what prevents it) and ``action``, where there is a
-        place to go. Raises AccessError for who has nothing to do with Matrix.
+        ``key``, ``done``, ``note`` (what prevents it) and ``action``, if there is
+        something to open. Raises AccessError for users who have no Matrix group.
         """
         self.check_access("read")
         if not self.env.user.has_group("mail_matrix.group_matrix_manager"):
@@ -62,7 +62,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _setup_room(self, model, linked):
-        """The records to choose one from; a new one, where there is none."""
+        """The records to choose from, or a new one if there is none."""
         action = False
         if model:
             has_some = self.env[model].search_count([], limit=1)
@@ -72,7 +72,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _setup_message(self, linked, is_sent):
-        """The record with the first room; what became of a message that was tried."""
+        """The record with the first room, and the outcome of a message tried there."""
         failed = self.env["matrix.log"].search(
             [("status", "=", "failed"), ("is_final", "=", True)], limit=1
         )

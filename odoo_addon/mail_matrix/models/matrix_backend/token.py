@@ -11,8 +11,8 @@ class MatrixBackend(models.Model):
 
     _inherit = "matrix.backend"
 
-    # Taken out of the values by create and write, so that not even the cache of the
-    # transaction that sets it can give it back.
+    # Removed from the values by create and write, so that it cannot be read even from
+    # the cache of the transaction that sets it.
     personal_access_token = fields.Char(
         string="Access Token",
         compute="_compute_personal_access_token",
@@ -108,7 +108,7 @@ class MatrixBackend(models.Model):
         return result
 
     def _reveals_token(self, url, verify_ssl):
-        """Whether these values would show the stored token to another server."""
+        """Whether these values would send the stored token to another server."""
         # With all rights: users may not read the address. Write access is checked
         # later.
         now = self.sudo()
@@ -127,7 +127,7 @@ class MatrixBackend(models.Model):
     @api.model
     def _seal(self, token):
         if not isinstance(token, str) or not tokens.is_wellformed(token):
-            # The token stays out of this text.
+            # This text must not contain the token.
             raise ValidationError(
                 self.env._(
                     "An access token is a single word without spaces or line "

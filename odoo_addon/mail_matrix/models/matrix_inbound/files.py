@@ -8,15 +8,15 @@ from ...tools.inbound import FILE_TYPES
 from ...tools.matrix_error import MatrixError
 
 _CRON = "mail_matrix.matrix_inbound_cron_files"
-# Seconds for one file, and without a byte of it.
+# Seconds for one file in all, and without a byte of it.
 _TIMEOUTS = {"total_timeout": 120, "read_timeout": 20}
-# How long the homeserver may be away, and the longest pause before it is asked again.
+# How long the homeserver may be down, and the longest pause before it is asked again.
 _GIVE_UP_AFTER = timedelta(days=1)
 _LONGEST_PAUSE = timedelta(hours=1)
 
 
 class MatrixInbound(models.Model):
-    """A file of a room is attached to its note, by a scheduled action at once.
+    """A scheduled action attaches a file from a room to its note, at once.
 
     The sender of events does not wait for files, and no transaction that processes
     messages waits for the homeserver.
@@ -59,7 +59,7 @@ class MatrixInbound(models.Model):
         return result
 
     def _too_large(self, size):
-        """Return why a file of ``size`` bytes does not come in, or None."""
+        """Return why a file of ``size`` bytes is not fetched, or None."""
         most = self.backend_id.sudo().inbound_file_mb
         if not most:
             return self.env._("files from rooms are turned off")
@@ -122,7 +122,7 @@ class MatrixInbound(models.Model):
     def _attach(self, message, content):
         """Attach the file to its note, or return why not.
 
-        What it is its bytes say: the sender may call it anything.
+        Its type is taken from its bytes, because the sender may call it anything.
         """
         mimetype = guess_mimetype(content, default="application/octet-stream")
         if not content or mimetype not in FILE_TYPES:

@@ -16,11 +16,11 @@ _ONCE = "matrix_inbound_backend_event_key"
 
 
 class MatrixInbound(models.Model):
-    """What came in from rooms, each event once, and what became of it.
+    """The events that came in from rooms, each one once, and their outcomes.
 
     The worker and the homeserver send an event again when they do not know whether it
     arrived: its row proves that it did. The ids of messages and records are not foreign
-    keys, since what they name may be deleted.
+    keys, because these may be deleted.
     """
 
     _name = "matrix.inbound"

@@ -8,7 +8,7 @@ from odoo import api, models
 from ...tools import inbound, inbound_html
 
 _QUOTED = 120
-# An event states its own time: up to this age, that is believed.
+# An event states its own time, which is believed up to this age.
 _OLDEST = timedelta(days=30)
 
 
@@ -32,13 +32,13 @@ class MatrixInbound(models.Model):
             message_type="comment",
             subtype_xmlid="mail.mt_note",
             author_id=author.id,
-            # Odoo makes one of the author's address, and the bot has none.
+            # Odoo would use the author's e-mail address, and the bot has none.
             email_from=author.email_formatted or author.name,
             parent_id=answered.id,
             date=self._written_at(event),
         )
         if answered and message.parent_id != answered:
-            # Odoo shows every message below the first one of its thread.
+            # Odoo sets the first message of the thread as the parent.
             message.parent_id = answered
         self.message_id = message.id
 
@@ -55,7 +55,7 @@ class MatrixInbound(models.Model):
         record._message_update_content(message, body=body, strict=False)
 
     def _follow_redaction(self, record, event):
-        # By anybody: the homeserver has already checked who may redact it.
+        # Whoever redacts it: the homeserver has already checked that they may.
         gone = self._row_of(self.backend_id, event.target)
         if not gone or gone.is_redacted:
             return
@@ -114,14 +114,14 @@ class MatrixInbound(models.Model):
     def _note_body(self, record, event, words):
         text = event.html and inbound_html.safe(event.html)
         if event.file and not (text or event.text):
-            # Until it is attached, and where it is not, the note says what came.
+            # The note names the file until it is attached, or if it never is.
             text = Markup("<p>📎 %s</p>") % event.file.name
         if not text:
             text = Markup(inbound.text_html(event.text))  # nosec
         pieces = []
         if words:
             said = record.env._("In reply to: %s", words)
-            # Odoo folds a quotation away.
+            # Not a quotation, because Odoo folds those away.
             pieces.append(Markup('<p class="text-muted mb-0">%s</p>') % said)
         if not self._user_of(event.sender):
             name = self._name_of(event.sender)
@@ -143,7 +143,7 @@ class MatrixInbound(models.Model):
     def _answered(self, record, event):
         """Return the chatter message that is answered, or none, and its text.
 
-        What is not a chatter message, such as an event, has a text only.
+        Anything else, such as the message of an event, has only a text.
         """
         nothing = self.env["mail.message"]
         if not event.target:

@@ -76,7 +76,7 @@ class MatrixLane(models.Model):
     @api.model
     def _held_trouble(self, row):
         """Return a dict: ``lane``, ``target``, ``res_model`` and ``res_id`` of the
-        message that is held, ``note`` in plain words, ``error`` as the worker met it.
+        message that is held, ``note`` in plain words, ``error`` as the worker got it.
         """
         return {
             "lane": row["lane"],

@@ -33,7 +33,7 @@ class MatrixLog(models.Model):
             own = of_files if row.attachment_id else own
             row.hint = own.get(row.error_code) if row.is_final else False
             if row.error_code in of_accounts:
-                # Nothing of the account is sent before a person has acted.
+                # Nothing is sent for the account until a person has acted.
                 then = retry if row.is_final else wait
                 row.hint = f"{of_accounts[row.error_code]} {then}"
 
@@ -129,7 +129,7 @@ class MatrixLog(models.Model):
 
     @api.model
     def _hints_of_accounts(self):
-        """Return what to do where the homeserver refuses all that the account sends."""
+        """Return what to do if the homeserver refuses everything from the account."""
         backend = self.env._("Correct the backend and test the connection.")
         locked = self.env._(
             "The homeserver has locked the account. Ask its administrator to unlock it."

@@ -22,7 +22,7 @@ class MatrixLog(models.Model):
 
     date = fields.Datetime(readonly=True)
     outbox_id = fields.Integer(readonly=True)
-    # One line in a list, however long it is.
+    # Shown as one line in a list, however long it is.
     payload = fields.Char(string="Text", readonly=True)
     status = fields.Selection(words.STATUSES, readonly=True)
     is_final = fields.Boolean(

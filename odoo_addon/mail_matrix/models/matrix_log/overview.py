@@ -52,7 +52,7 @@ class MatrixLog(models.Model):
     @api.model
     def _is_worker_missing(self):
         """Whether messages could be waiting because no worker is running."""
-        # With all rights: that nothing is sent concerns users of all companies.
+        # With all rights: if nothing is sent, that concerns users of all companies.
         active = (
             self.env["matrix.backend"]
             .sudo()
@@ -108,7 +108,7 @@ class MatrixLog(models.Model):
 
     @api.model
     def _waiting_by_day_and_event(self):
-        """Return day, event and count, as texts, of what waits."""
+        """Return day, event and count of the waiting messages, as texts."""
         outbox = self.env["matrix.outbox"]
         bounded = outbox._search([], limit=COUNT_AT_MOST, order="id")
         groups = outbox._read_group(

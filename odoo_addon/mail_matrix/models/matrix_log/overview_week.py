@@ -15,7 +15,7 @@ _SLOW_SECONDS = 1
 
 
 class MatrixLog(models.Model):
-    """Whether it gets better or worse, and where messages take long."""
+    """Whether delivery gets better or worse, and where messages take long."""
 
     _inherit = "matrix.log"
 
@@ -62,7 +62,7 @@ class MatrixLog(models.Model):
     @api.model
     def _slow_rooms(self):
         """Return the rooms whose messages took longest on the last day, by the median:
-        one message that was retried says nothing of its room."""
+        one message that was retried says nothing about its room."""
         backends = self.env["matrix.backend"].search([], limit=100)
         rows = self.env.execute_query_dict(
             SQL(

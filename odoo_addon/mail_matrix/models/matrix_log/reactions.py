@@ -6,7 +6,7 @@ _MAX_SHOWN = 5
 
 
 class MatrixLog(models.Model):
-    """What people in the room think of what was sent: 👍, ✅ and the like."""
+    """Reactions of people in the room to what was sent: 👍, ✅ and the like."""
 
     _inherit = "matrix.log"
 

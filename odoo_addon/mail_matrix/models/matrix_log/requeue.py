@@ -91,9 +91,9 @@ class MatrixLog(models.Model):
     def action_send_again(self):
         """Queue the failed messages as new ones, under new transaction ids.
 
-        They go to their record's current room, through its current backend: the old
-        ones may be the reason why they failed. Messages that must not go to that room
-        are left out.
+        They are sent to their record's current room, through its current backend: the
+        old ones may be the reason why they failed. Messages that must not be sent to
+        that room are left out.
         """
         self._check_manager()
         left = Counter()
@@ -147,7 +147,7 @@ class MatrixLog(models.Model):
         return {**row, "content": content}
 
     def _values_to_send_again(self):
-        """Return what the new row holds besides its text."""
+        """Return the values of the new row, except for its text."""
         self.ensure_one()
         record = self._room_record()
         backend = self._backend_now(record)
@@ -163,7 +163,7 @@ class MatrixLog(models.Model):
         if not record or self.matrix_user_id:
             return values
         room = self.room_id
-        # A server action may have named a room of its own.
+        # A server action may have its own room.
         if self.event_type != "automation":
             was_default = room and room == self.backend_id.default_room_id
             default = was_default and backend.default_room_id
@@ -171,7 +171,7 @@ class MatrixLog(models.Model):
         return {**values, **record._matrix_row_values(backend, room)}
 
     def _backend_now(self, record):
-        """Return the backend that serves this now. Raises UserError without one.
+        """Return the backend that serves this now. Raises UserError if there is none.
 
         :param record: the record whose room this is about, or None
         """
@@ -203,7 +203,7 @@ class MatrixLog(models.Model):
     def _messages_to_requeue(self, left):
         """Return those of these rows that can be queued again, with all rights.
 
-        :param Counter left: what cannot is counted here, by the reason in plain words
+        :param Counter left: counts those that cannot, by the reason in plain words
         """
         self.browse().check_access("read")
         # Rows that were deleted meanwhile are left out silently.
@@ -304,7 +304,7 @@ class MatrixLog(models.Model):
             "tag": "display_notification",
             "params": {
                 "type": "warning" if left else "success",
-                # Time to read it.
+                # So that there is time to read it.
                 "sticky": bool(left),
                 "message": " ".join(parts),
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},

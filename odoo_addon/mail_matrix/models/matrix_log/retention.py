@@ -44,7 +44,7 @@ class MatrixLog(models.Model):
             WHERE log_id < (SELECT COALESCE(min(id), 0) FROM matrix_log)
             """
         )
-        # A Retry would have found its file on the homeserver by these.
+        # With these rows a Retry would have found its file on the homeserver.
         self.env.cr.execute(
             SQL(
                 "DELETE FROM matrix_upload WHERE date < %s",

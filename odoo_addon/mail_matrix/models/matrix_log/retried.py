@@ -3,7 +3,7 @@ from odoo.tools import SQL
 
 
 class MatrixLog(models.Model):
-    """What became of a failed message that was queued again."""
+    """The outcome of a failed message that was queued again."""
 
     _inherit = "matrix.log"
 
@@ -21,7 +21,7 @@ class MatrixLog(models.Model):
             row.was_retried = row._origin.id in retried
 
     def action_view_retried(self):
-        """Open the message where it is now: among those that wait, or its last line."""
+        """Open the message where it is now: in the list Waiting, or as a log line."""
         self.ensure_one()
         self.check_access("read")
         same = [("txn_id", "=", self.txn_id)]

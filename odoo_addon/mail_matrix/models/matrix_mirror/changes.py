@@ -14,7 +14,7 @@ class MatrixMirror(models.Model):
     _inherit = "matrix.mirror"
 
     def _follow_change(self):
-        """Update the room, if what it has of the message is out of date."""
+        """Update the room, if its copy of the message is out of date."""
         self.ensure_one()
         backend = self.env["matrix.backend"].browse(self.backend_id).exists()
         if self.is_retracted or not backend.is_active:
@@ -24,7 +24,7 @@ class MatrixMirror(models.Model):
             self._retract(backend)
             return
         if self.attachment_id:
-            # A file stays as it is.
+            # Files are never edited.
             return
         row, files = self._edited_rows(backend)
         digest = row and self._digest(row["content"])
@@ -63,7 +63,7 @@ class MatrixMirror(models.Model):
         """Return the row that posts the message as it is now, or None if it must not be
         posted, and the rows of files that were added since.
 
-        A room that the record has left does not get what was written since.
+        A room that the record no longer has does not get what was written since.
         """
         record = self._record()
         target = record and not self.is_moved and record._matrix_target("chatter")
@@ -79,9 +79,9 @@ class MatrixMirror(models.Model):
         return row, record._matrix_file_rows(backend, values, sent)
 
     def _retract(self, backend):
-        """Take the message and its edits out of the outbox, or out of their room.
+        """Remove the message and its edits from the outbox, or from their room.
 
-        The redaction of a message leaves the text of its edits on the homeserver.
+        Redacting only the message would leave the text of its edits on the homeserver.
         """
         for txn_id in (self.txn_id, *(self.edit_txn_ids or ())):
             waiting = self._take_waiting(txn_id)
@@ -90,8 +90,8 @@ class MatrixMirror(models.Model):
                 continue
             if waiting:
                 # The text may have arrived although no answer came: then the homeserver
-                # knows the transaction id and keeps the text until the redaction.
-                # Otherwise it gets this instead of the text.
+                # knows the transaction id and keeps the text until the redaction. If
+                # not, it gets this instead of the text.
                 waiting["attachment_id"] = None
                 self._put_back(waiting, self._blank_content(backend, txn_id))
             self._insert_change(self._redaction_row(backend, txn_id))
@@ -119,7 +119,7 @@ class MatrixMirror(models.Model):
             self.edit_txn_ids = [*(self.edit_txn_ids or ()), row["txn_id"]]
 
     def _insert_change(self, row):
-        # A change has no mirror of its own, and does not expire.
+        # A change has no separate mirror, and does not expire.
         row = {**row, "message_id": None, "expires_at": None}
         self.env["matrix.outbox"]._insert_rows([row])
 
@@ -133,9 +133,9 @@ class MatrixMirror(models.Model):
     def _take_waiting(self, txn_id):
         """Remove a message from the outbox and return its row, or None.
 
-        Left alone if a worker has leased its lane: it may be on its way. A row with
-        ``is_doubtful`` may have been sent before, without an answer. A worker that lost
-        its lease is fenced by the epoch.
+        It is left alone if a worker has leased its lane, because it may be in flight. A
+        row with ``is_doubtful`` may have been sent before, without an answer. A worker
+        that lost its lease is fenced by the epoch.
         """
         outbox = self.env["matrix.outbox"]
         try:
@@ -145,7 +145,7 @@ class MatrixMirror(models.Model):
                 rows = self.env.cr.dictfetchall()
         except psycopg2.OperationalError:
             # A worker has leased the lane meanwhile, and has the message. Odoo would
-            # run the whole request again; changing it in the room does as well.
+            # run the whole request again; changing it in the room is just as good.
             if self.env.cr.connection.closed:
                 raise
             return None

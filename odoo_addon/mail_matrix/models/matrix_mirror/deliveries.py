@@ -5,15 +5,15 @@ from ...tools import words
 
 _BATCH = 500
 _CRON = "mail_matrix.matrix_delivery_cron"
-# What a message shows of what it and its files came to: the first that is among them.
+# A message shows one status for itself and its files: the first of these that occurs.
 _ORDER = ("exception", "ready", "canceled", "sent")
 
 
 class MatrixMirror(models.Model):
     """The chatter shows what became of a message, as it does for e-mail and SMS.
 
-    The worker writes no tables of mail, and whoever posts does not wait for more rows:
-    a scheduled action looks at the log.
+    The worker writes no tables of mail, and posting a message does not wait for more
+    rows to be written: a scheduled action reads the log.
     """
 
     _inherit = "matrix.mirror"
@@ -27,7 +27,7 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _cron_show_deliveries(self):
-        """Show a batch of what changed, and come again while there is more."""
+        """Show a batch of what changed, and run again while there is more."""
         mirrors = self._changed_deliveries(_BATCH)
         mirrors._show_deliveries()
         if len(mirrors) == _BATCH:
@@ -35,7 +35,7 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _changed_deliveries(self, limit):
-        """Return what the chatter does not show yet, or shows as waiting and is not."""
+        """Return what the chatter does not show yet, or shows as waiting by mistake."""
         self.flush_model()
         rows = self.env.execute_query(
             SQL(

@@ -18,7 +18,7 @@ _WHERE = ("backend_id", "room_id", "res_model", "res_id")
 class MatrixMirror(models.Model):
     """Which chatter message was posted where, so that its changes reach the room.
 
-    The ids are not foreign keys: what they name may be deleted before the room is
+    The ids are not foreign keys: the records may be deleted before the room is
     updated.
     """
 
@@ -29,7 +29,7 @@ class MatrixMirror(models.Model):
     _rec_name = "txn_id"
 
     message_id = fields.Integer(required=True, index=True)
-    # Of a file that followed the text of the message.
+    # Set for a file that was sent after the text of the message.
     attachment_id = fields.Integer()
     txn_id = fields.Char(string="Transaction ID", required=True, index=True)
     backend_id = fields.Integer(required=True)
@@ -37,11 +37,11 @@ class MatrixMirror(models.Model):
     res_model = fields.Char(string="Record Model", required=True)
     res_id = fields.Integer(string="Record ID", required=True)
     queued_at = fields.Datetime(string="Queued", required=True, index=True)
-    # Of the text that the room has, so that the same text is not sent as an edit.
+    # Of the text that is in the room, so that the same text is not sent as an edit.
     digest = fields.Char()
-    # The thread was merged into another one: posts so far belong to the old room.
+    # The thread was merged into another one: earlier posts belong to the old room.
     is_moved = fields.Boolean(string="Thread Moved")
-    # A list: the edits are events of their own.
+    # A list, because each edit is a separate event.
     edit_txn_ids = fields.Json(string="Edits")
     is_retracted = fields.Boolean(string="Retracted")
 
@@ -65,14 +65,14 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _digest(self, content):
-        """Return a digest that is equal only for contents that a reader sees as
-        equal."""
+        """Return a digest that is equal only for contents that look the same to a
+        reader."""
         said = changes.edit(content, "")["m.new_content"]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @api.model
     def _of(self, messages):
-        """Return the posts of ``messages`` that rooms still have."""
+        """Return the posts of ``messages`` that are still in rooms."""
         return self.sudo().search(
             [("message_id", "in", messages.ids), ("is_retracted", "=", False)]
         )
@@ -97,10 +97,10 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _follow_requeued(self, requeued):
-        """Update what was queued again and was edited since it failed.
+        """Update messages that were queued again and were edited since they failed.
 
-        :param requeued: pairs of a row of the log and the row of the outbox that it is
-            now, as far as that differs
+        :param requeued: pairs of a row of the log and the values of its new row in the
+            outbox, as far as they differ
         """
         for failed, row in requeued:
             mirror = self.sudo().search([("txn_id", "=", failed.txn_id)], limit=1)
@@ -159,7 +159,7 @@ class MatrixMirror(models.Model):
             )
 
     def _target(self):
-        """Return the values of a row that goes where this was posted."""
+        """Return the values of a row for the place where this was posted."""
         return {name: self[name] for name in _WHERE}
 
     @api.autovacuum

@@ -13,9 +13,9 @@ class MatrixOutbox(models.Model):
     def action_discard(self):
         """Delete waiting messages and log them as failed, in one statement.
 
-        Messages of a lane that a worker has leased are left alone: they may be on their
-        way. The lock on the lane keeps workers from leasing it meanwhile, and the next
-        epoch fences a worker whose lease ran out and that comes back later.
+        Messages of a lane that a worker has leased are left alone, because they may be
+        in flight. The lock on the lane keeps workers from leasing it meanwhile, and the
+        next epoch fences a worker whose lease has ended and that comes back later.
         """
         self.env["matrix.log"]._check_manager()
         self.check_access("read")

@@ -28,7 +28,7 @@ class Note(NamedTuple):
     model: str
     res_id: int
     event_type: str
-    cause_id: int  # the message of the chatter or the server action, else 0
+    cause_id: int  # id of the chatter message or the server action, else 0
 
 
 class MatrixOutbox(models.Model):
@@ -74,7 +74,7 @@ class MatrixOutbox(models.Model):
         notes = data.pop(_NOTES, None)
         if not notes:
             return
-        # What the user wrote must fail, if it fails, as it would without this addon.
+        # If the user's own changes fail, they must fail as they would without us.
         self.env.flush_all()
         notes = self._not_rolled_back(notes)
         if not notes:
@@ -93,7 +93,7 @@ class MatrixOutbox(models.Model):
     def _once(self, key, compute):
         """Return ``compute()``, which is called once for each commit.
 
-        For what many records share: plain values only, since the cache may be cleared.
+        For what many records share; plain values only, since the cache may be cleared.
         """
         known = self.env.cr.precommit.data.get(_TURNING)
         if known is None:
@@ -109,7 +109,7 @@ class MatrixOutbox(models.Model):
             rows, failures = self._rows_of(notes)
             self._insert_rows(rows)
             self.env["matrix.log"]._insert_failures(failures)
-            # A template may have computed a stored field: its write belongs in here.
+            # A template may have computed a stored field, which is written here too.
             self.env.flush_all()
 
     @api.model
@@ -150,7 +150,7 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _raise_if_to_run_again(self, error):
-        """Raise the database's error behind ``error`` if Odoo retries on it."""
+        """Raise the database's error that caused ``error`` if Odoo retries on it."""
         while error:
             if isinstance(error, psycopg2.InterfaceError) or (
                 isinstance(error, psycopg2.Error)
@@ -178,7 +178,7 @@ class MatrixOutbox(models.Model):
                 failures += self._failures_of_gone(note, uid)
                 continue
             record = records.browse(note.res_id).with_prefetch(records._prefetch_ids)
-            # The text is made with all rights, in the name of who caused the event.
+            # The text is rendered with all rights, as the user who caused the event.
             record = record.with_user(uid).sudo()
             values = {"res_model": note.model, "res_id": note.res_id}
             code = words.ERROR_ROOM
@@ -251,8 +251,8 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _event_of(self, note, record):
-        """Return what makes this event's message: the record, or a server action about
-        it."""
+        """Return what creates this event's message: the record, or a server action
+        about it."""
         if note.event_type == "automation":
             action = record.env["ir.actions.server"].browse(note.cause_id)
             return action.with_context(matrix_record=record)

@@ -68,10 +68,10 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _was_kept(self, note, call):
-        """Whether a change in a lost savepoint was written all the same.
+        """Whether a change in a lost savepoint was written after all.
 
-        What Odoo had not yet written when the savepoint was rolled back is written at
-        commit, unless somebody made Odoo forget it.
+        Changes that Odoo had not yet written when the savepoint was rolled back are
+        written at commit, unless the cache was cleared.
         """
         pending = call.pending.get(note.res_id)
         record = self.sudo().env[note.model].browse(note.res_id)
@@ -84,7 +84,7 @@ class MatrixOutbox(models.Model):
 
 def _pending(records):
     """Return the values of ``records`` that Odoo has not written yet."""
-    # 18.0 keeps it in the cache, 19.0 in the transaction.
+    # 18.0 keeps them in the cache, 19.0 in the transaction.
     dirty = getattr(records.env.transaction, "field_dirty", None)
     dirty = records.env.cache._dirty if dirty is None else dirty
     pending = {}

@@ -33,8 +33,8 @@ class MatrixOutbox(models.Model):
     def _in_language_of(self, record, room_record):
         """Return ``record`` in the language and time zone of its room.
 
-        They are those of the company: a room has many readers, and the text must not
-        depend on who or what causes the event.
+        They are those of the company, because a room has many readers, and the text
+        must not depend on who or what causes the event.
         """
         company = "company_id" in room_record._fields and room_record.company_id
         company_id = company.id if company else None
@@ -48,8 +48,8 @@ class MatrixOutbox(models.Model):
     def _locale_of(self, company_id):
         """Return language and time zone of a company, else of the first one.
 
-        Where its contact has none, they are those of Odoo's administrator. One
-        statement, since the cache is empty of them at commit.
+        If its contact has none, they are those of Odoo's administrator. One statement,
+        because at commit they are not in the cache.
         """
         administrator = self.env.ref("base.user_admin", raise_if_not_found=False)
         for model, names in (
@@ -82,7 +82,7 @@ class MatrixOutbox(models.Model):
         try:
             return render(source or "", record, **(variables or {})).strip()
         except TemplateError as error:
-            # From None: the cause would be quoted after this plain text.
+            # From None, so that the cause is not quoted after this plain text.
             explained = self.env["matrix.text.mixin"]._matrix_explain(error)
             raise UserError(explained) from None
 

@@ -5,15 +5,15 @@ from odoo.tools import SQL
 from ...tools.template_check import ACCEPTED, readable
 from ...tools.template_syntax import FUNCTIONS, TemplateError
 
-# Fields of every record with a chatter or a room that are of no interest in a text.
+# Fields that every record with a chatter or a room has and that no text needs.
 _EVERYWHERE = ("mail.thread", "mail.activity.mixin", "matrix.thread.mixin")
 _KEPT = {"create_date", "create_uid", "display_name"}
 _OPTIONS = {"format_datetime": ", dt_format='EEE, d MMM y, HH:mm'"}
 
 
 class MatrixTextMixin(models.AbstractModel):
-    """What a text's editor shows beside it: names to insert, what the text becomes, and
-    where it breaks."""
+    """What a text's editor shows beside it: names to insert, the result of the text,
+    and where it has an error."""
 
     _inherit = "matrix.text.mixin"
 
@@ -46,7 +46,7 @@ class MatrixTextMixin(models.AbstractModel):
         }
 
     def check_matrix_text(self, name, source):
-        """Return what a room would read of ``source``, and where it breaks.
+        """Return what a room would read for ``source``, and where it has an error.
 
         A dict: ``problem`` in plain words, with ``start`` and ``end`` of the part at
         fault and ``line`` and ``column`` of its start, counted from 1; or ``body``,
@@ -61,7 +61,8 @@ class MatrixTextMixin(models.AbstractModel):
         if not record or not source:
             return {"problem": False, "body": False}
         if source != (self.sudo()[name] or ""):
-            # Texts are rendered with all rights: who may not write them may not try.
+            # Texts are rendered with all rights: only people who may write them may
+            # try them.
             try:
                 self._matrix_check_editor({name}, ())
             except AccessError as refusal:
@@ -85,9 +86,9 @@ class MatrixTextMixin(models.AbstractModel):
         return self.env["matrix.backend"]._active_for(self.env.company)
 
     def _matrix_try_text(self, name, source):
-        """Have the database hold ``source``; for a rehearsal, which takes it back.
+        """Store ``source`` in the database; for a rehearsal, which undoes it.
 
-        By the ORM every worker would forget its cache of backends.
+        With the ORM, every worker process would clear its cache of backends.
         """
         self.env.cr.execute(
             SQL(
@@ -184,7 +185,7 @@ def _is_readable(model, name):
 
 
 def _expression(root, field, fields):
-    """Return what reads ``field``; an amount is read with its currency."""
+    """Return an expression that reads ``field``; an amount with its currency."""
     path = f"{root}.{field.name}"
     currency = getattr(field, "currency_field", None) or "currency_id"
     if field.type == "monetary" and currency in fields:

@@ -21,8 +21,8 @@ class MatrixTextMixin(models.AbstractModel):
     """A record that holds texts of events.
 
     Texts are rendered with all rights, so it matters who writes them and what they
-    name. The stored record is checked, however its texts came: in a call, by defaults
-    of the context or of the database, by a copy or an import.
+    name. The stored record is checked, wherever its texts came from: a call, defaults
+    of the context or of the database, a copy or an import.
     """
 
     _name = "matrix.text.mixin"
@@ -34,8 +34,8 @@ class MatrixTextMixin(models.AbstractModel):
         return set()
 
     def _matrix_text_scope(self, name):
-        """Return (models, variables): what the text in the field ``name`` is about, and
-        which names it can use besides ``object`` and ``user``."""
+        """Return (models, variables): the models that the text in the field ``name`` is
+        about, and the names that it can use besides ``object`` and ``user``."""
         raise NotImplementedError
 
     def _matrix_text_place(self, name):
@@ -51,8 +51,8 @@ class MatrixTextMixin(models.AbstractModel):
         for record, vals in zip(records, vals_list, strict=True):
             texts = record._matrix_texts()
             changed = {name for name in texts if texts[name] != own[name]}
-            # Code that runs with all rights answers for what it passes, not for what
-            # the context of its caller brings along.
+            # Code that runs with all rights is responsible for the values it passes,
+            # but not for defaults in the context of its caller.
             self._matrix_check_editor(changed, vals.keys() if self.env.su else ())
             record._matrix_check_texts(texts)
         return records
@@ -127,7 +127,7 @@ class MatrixTextMixin(models.AbstractModel):
             parse(source)
         except TemplateError as error:
             return error
-        # The model of a server action may be gone with its addon.
+        # The model of a server action may have been uninstalled with its addon.
         for model in filter(self.env.__contains__, models_):
             try:
                 check(self.env, source, model, variables)

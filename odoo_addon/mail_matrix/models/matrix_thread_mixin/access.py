@@ -8,8 +8,8 @@ class MatrixThreadMixin(models.AbstractModel):
     """Only Matrix Users decide where a record's messages go, and which are sent.
 
     Only Odoo writes what the homeserver said about the room. Odoo 18 does not check the
-    groups of fields in ``create``, and neither version checks a person's own defaults:
-    the new record is checked, however its values came.
+    groups of fields in ``create``, and neither version checks a person's own defaults.
+    So the new record is checked, wherever its values came from.
     """
 
     _inherit = "matrix.thread.mixin"
@@ -26,7 +26,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return super().write(vals)
 
     def copy_data(self, default=None):
-        """A copy made by somebody who is not a Matrix User begins like a new record."""
+        """A copy made by somebody who is not a Matrix User starts like a new record."""
         if self._matrix_is_user():
             return super().copy_data(default)
         # Values given in ``default`` are not copied from the record.
@@ -57,7 +57,8 @@ class MatrixThreadMixin(models.AbstractModel):
         }
 
     def _matrix_judge(self):
-        """Raise AccessError if these new records hold what this user may not decide."""
+        """Raise AccessError if these new records have values that this user may not
+        decide."""
         if self.env.su:
             return
         found = self._matrix_found_fields()

@@ -8,9 +8,9 @@ from .thread import USER
 # What people write. Notifications of the system are events of their own.
 _WRITTEN = ("comment", "email", "email_outgoing")
 
-# Stands for the text of the message while the backend's text is rendered: the message
-# itself is not a template, and has HTML of its own. The character is from Unicode's
-# private use area.
+# A placeholder for the message while the backend's text is rendered: the message itself
+# is not a template, and has its own HTML. The character is from Unicode's private use
+# area.
 _PLACE = "\ue000text\ue000"
 
 
@@ -39,7 +39,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _message_update_content(self, message, *args, **kwargs):
         result = super()._message_update_content(message, *args, **kwargs)
-        # Where only files were removed, nothing was written on the message.
+        # If only files were removed, the message itself was not written.
         message._matrix_follow()
         return result
 
@@ -87,7 +87,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_row(self, event_type, backend, values):
         row = super()._matrix_row(event_type, backend, values)
         if event_type == "chatter":
-            # In the language that the rest of the text has.
+            # In the language of the rest of the text.
             outbox = self.env["matrix.outbox"]
             record = outbox._in_language_of(self, self._matrix_room_record())
             row["content"] = record._matrix_chatter_content(row["content"])
@@ -113,7 +113,7 @@ class MatrixThreadMixin(models.AbstractModel):
         files = message.attachment_ids.sorted("id")
         below = [f"📎 {attachment.name}" for attachment in files]
         if reading.is_cut or not (text or below):
-            # Without HTML, there is no other link to the rest.
+            # Without HTML there is no other link to the rest of the message.
             url = self._matrix_url()
             below.append(self.env._("Read on in Odoo: %(url)s", url=url))
         for line in map(contents.clean, below):

@@ -8,7 +8,7 @@ from odoo.tools.misc import hmac
 from ...tools import content as contents
 from ...tools.matrix_error import MatrixError
 
-# In the creation event, which nobody can change later: the record that the room is for.
+# In the creation event, which nobody can change later: which record the room is for.
 MARKER = "org.odoo.record"
 # How many names are tried for the room's alias: strangers may have taken the first.
 _ALIASES = 4
@@ -17,9 +17,10 @@ _ALIASES = 4
 class MatrixThreadMixin(models.AbstractModel):
     """Create the record's room, or find the one that was created for it before.
 
-    The room's alias is made from the record: clicked twice, or after a transaction that
-    was rolled back, the same room is found. Administrators of a room can move its alias
-    to another room, so only a room that our account created for this record counts.
+    The room's alias is made from the record, so a second click, or one after a
+    transaction that was rolled back, finds the same room. Administrators of a room can
+    move its alias to another room, so only a room that our account created for this
+    record counts.
     """
 
     _inherit = "matrix.thread.mixin"
@@ -46,9 +47,9 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_wait_for_other_clicks(self):
         """Handle simultaneous clicks for this record's room one after the other.
 
-        A homeserver that is asked for the same alias twice at once makes two rooms and
-        gives the alias to one of them. The click that waited finds that one, and, when
-        Odoo runs its request again, finds it linked.
+        A homeserver that gets two requests for the same alias at once creates two rooms
+        and gives the alias to one of them. The click that waited finds that room, and,
+        when Odoo runs its request again, finds it linked.
         """
         self.env.cr.execute(
             SQL(
@@ -72,7 +73,7 @@ class MatrixThreadMixin(models.AbstractModel):
         )
 
     def _matrix_create_or_find(self, client, account):
-        """Return id and alias of the record's room, and what to say about it."""
+        """Return id and alias of the record's room, and notes for the user."""
         server = account.partition(":")[2]
         own, problems = None, []
         for localpart in self._matrix_room_localparts():
@@ -81,7 +82,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 room = self._matrix_create(client, room_alias_name=localpart)
                 return room, alias, problems
             except MatrixError as error:
-                # Synapse answers 409 where the alias was taken while it made the room.
+                # Synapse answers 409 if the alias was taken while it created the room.
                 if error.errcode != "M_ROOM_IN_USE" and error.status != 409:
                     if error.status not in (400, 403):
                         raise
@@ -163,7 +164,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_is_ours(self, client, room, account, marker=None):
         """Whether ``account`` is in ``room`` and created it for this record.
 
-        :param marker: of another record, where the room may be that one's
+        :param marker: that of another record, if the room may belong to that one
         """
         if not room or room not in client.joined_rooms():
             return False
@@ -204,8 +205,8 @@ class MatrixThreadMixin(models.AbstractModel):
             )
 
     def _matrix_whose_room(self, client, room, health):
-        """Return a list with a text that names who created the room, if Odoo did
-        not."""
+        """Return a list with a text that says who created the room, if it was not
+        Odoo."""
         if health in ("not_joined", "banned"):
             return []
         create = client.state_event(room, "m.room.create")

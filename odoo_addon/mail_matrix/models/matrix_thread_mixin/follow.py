@@ -6,10 +6,10 @@ from .thread import USER
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """The room follows the record's people.
+    """The people in the room follow those of the record.
 
-    Who comes to the record is invited in the background, who leaves it may be taken out
-    of the room by a click. Saving a record asks no homeserver.
+    People who are new on the record are invited in the background; people who leave it
+    can be removed from the room by a click. Saving a record calls no homeserver.
     """
 
     _inherit = "matrix.thread.mixin"
@@ -27,14 +27,14 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.depends_context("lang")
     def _compute_matrix_people(self):
-        """Say who could not be invited, and who is in the room still."""
+        """Say who could not be invited, and who is still in the room."""
         people = self.env["matrix.room.person"]
         for record in self:
             known = people._of(record._origin) if record._origin else people
             known = known.filtered(
                 lambda person, room=record.matrix_room_id: person.room_id == room
             )
-            # Who has left since is no concern of the record any more.
+            # Somebody who has left the record since no longer matters here.
             present = known.filtered(lambda person: person.user_id.active)
             by_state = {
                 state: group.user_id
@@ -81,18 +81,18 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.model
     def _matrix_people_fields(self):
-        """Return the names of the fields that say who belongs into which room."""
+        """Return the names of the fields that decide who belongs in which room."""
         return {"user_id", "matrix_room_id", "matrix_follow_people"}
 
     def _matrix_look_later(self):
-        # With all rights: rooms follow whoever assigns the people.
+        # With all rights: rooms follow, whoever assigns the people.
         followed = self.sudo().filtered(
             lambda record: record.matrix_room_id and record.matrix_follow_people
         )
         self.env["matrix.room.look"]._note(followed)
 
     def _matrix_follow_room(self):
-        """Invite who came to the record, and see who has left it. In the background."""
+        """Invite new people and find out who has left. Called in the background."""
         backend = self._matrix_backend()
         room = self.matrix_room_id
         if not (backend and room and self.matrix_enabled and self.matrix_follow_people):
@@ -111,7 +111,7 @@ class MatrixThreadMixin(models.AbstractModel):
     # Who has left
 
     def _matrix_people_to_remove(self, known):
-        """Return those of ``known`` who belong into the room no more, for no record."""
+        """Return those of ``known`` who belong in the room for no record any more."""
         left = known.filtered(lambda person: person.state == "left")
         people = left and self._matrix_people_of_room()
         return left.filtered(lambda person: person.user_id not in people)
@@ -134,7 +134,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return [name for name in sorted(names) if not self.env[name]._abstract]
 
     def action_matrix_remove_people(self):
-        """Take those out of the room who are no longer people of the record."""
+        """Remove from the room those who are no longer people of the record."""
         client = self._matrix_client()
         room = self._matrix_room_or_raise()
         self._matrix_wait_for_other_clicks()

@@ -4,7 +4,7 @@ from ...tools import content as contents
 from ...tools.matrix_error import MatrixError
 from .thread import USER
 
-# From this version on, a room's creators have full power without being in its levels.
+# From this room version on, creators have full power without being in the power levels.
 FIRST_VERSION_WITH_CREATORS = 12
 
 
@@ -128,7 +128,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     @api.model
     def _matrix_may_speak(self, client, room, account):
-        """Whether the room's levels let ``account`` send messages."""
+        """Whether the room's power levels let ``account`` send messages."""
         levels = client.state_event(room, "m.room.power_levels")
         if levels is None:
             return True

@@ -7,22 +7,22 @@ from odoo import models
 
 from ...tools.matrix_error import MatrixError
 
-# A person waits for the answer: no invitation is begun after this.
+# A person waits for the answer: after this time no invitation is started.
 _INVITING_SECONDS = 20
 # Somebody whose server is silent must not keep the others waiting.
 _AT_ONCE = 8
 
 
 class Round(NamedTuple):
-    """What became of the record's people when they were to be invited: users."""
+    """The result of inviting the record's people: users, by what became of them."""
 
     there: object
     pending: object  # invited before, not there yet
     invited: object
     refused: dict  # by the reason
-    left_over: object  # not tried any more
+    left_over: object  # not tried, because the time was over or the account limited
     unmapped: object  # without a Matrix account
-    accounts: set  # that are in the room, or invited there, people of the record or not
+    accounts: set  # in the room or invited, whether people of the record or not
 
 
 class MatrixThreadMixin(models.AbstractModel):
@@ -61,7 +61,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return people | self.user_id if "user_id" in self._fields else people
 
     def _matrix_invite_people(self, client, room, account):
-        """Invite the record's people, and remember how each one stands.
+        """Invite the record's people, and store the result for each.
 
         Return two lists of texts: who was invited, and who was not and why.
         """
@@ -140,7 +140,7 @@ class MatrixThreadMixin(models.AbstractModel):
         """
         server = account.partition(":")[2]
         until = time.monotonic() + _INVITING_SECONDS
-        # Threads make error texts, but must not ask the database for the language.
+        # Threads create error texts, but must not query the database for the language.
         _ = self.env.lang
         limited = []
 

@@ -5,7 +5,7 @@ from ...tools import words
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """What failed is sent again from the record, by who may write to its room."""
+    """Failed messages are sent again from the record, by people who may write there."""
 
     _inherit = "matrix.thread.mixin"
 

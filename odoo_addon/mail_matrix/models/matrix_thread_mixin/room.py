@@ -29,7 +29,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     _inherit = "matrix.thread.mixin"
 
-    # Serves the search for another company's record with the same room.
+    # Indexed for the search for another company's record with the same room.
     matrix_room_id = fields.Char(index="btree_not_null")
     matrix_resolved_alias = fields.Char(
         string="Resolved Alias",
@@ -263,13 +263,13 @@ class MatrixThreadMixin(models.AbstractModel):
         note = self.matrix_room_health_note or self.matrix_room_id
         text = " ".join([note, *notes, *problems])
         if notes or problems:
-            # There is more to read than a notification leaves time for.
+            # The text is longer than one can read while a notification is shown.
             # With all rights: nobody may write what was found.
             self.sudo().matrix_room_health_note = text
         return notification(kind, title, " ".join([text, *unstored]))
 
     def _matrix_via(self, room):
-        """Return a server that is in ``room``, or nothing: newer ids name none."""
+        """Return a server that is in ``room``, or nothing: newer ids contain none."""
         for name in (room, self.matrix_room_alias or ""):
             if server := name.partition(":")[2]:
                 return server

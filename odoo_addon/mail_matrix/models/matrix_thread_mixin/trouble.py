@@ -4,7 +4,7 @@ from .thread import USER
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """Why nothing is sent just now, if the cause is not in the record."""
+    """Why nothing is being sent, if the cause is not in the record."""
 
     _inherit = "matrix.thread.mixin"
 
