@@ -17,8 +17,8 @@ class AppServiceController(InboundController):
     def matrix_transaction(self, backend_id, txn_id, **_ignored):
         """Accept a transaction.
 
-        Its number is not remembered: a homeserver that was set up anew counts from the
-        beginning again. Each event is known by its own id.
+        Its number is not stored, because a homeserver that was set up again starts to
+        count from the beginning. Each event is recognised by its own id.
         """
         return self._answer("appservice", backend_id, _MAX_BYTES)
 

@@ -12,10 +12,10 @@ class ConnectController(http.Controller):
     def matrix_connect(
         self, url, backend_id="", verify="", user="", password="", token="", **_ignored
     ):
-        """Connect an account; answer what came out, as JSON.
+        """Connect an account; answer with the result as JSON.
 
-        A route of its own, because Odoo writes the arguments of calls to models into
-        its log where that is set to debug.
+        A separate route, because at log level debug Odoo logs the arguments of calls to
+        models.
         """
         backends = request.env["matrix.backend"]
         backend = backends.browse(int(backend_id)) if backend_id else backends

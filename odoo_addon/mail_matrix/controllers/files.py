@@ -18,7 +18,7 @@ class FilesController(InboundController):
             content = self._file(backend_id, txn_id)
         except Refusal as refusal:
             return self._refuse(refusal)
-        # Whatever it is, no browser is to show it.
+        # Whatever it is, no browser should display it.
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
@@ -28,9 +28,9 @@ class FilesController(InboundController):
         return request.make_response(content, headers=headers)
 
     def _file(self, backend_id, txn_id):
-        """Return the bytes of the one file that this request proves to be for.
+        """Return the bytes of the one file for which this request has a proof.
 
-        Only of a message that waits in the outbox. Raises Refusal.
+        Only while its message waits in the outbox. Raises Refusal.
         """
         backend = request.env(su=True)["matrix.backend"].browse(backend_id).exists()
         if not backend.is_active or not backend.send_files:

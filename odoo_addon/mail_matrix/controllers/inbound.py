@@ -14,7 +14,7 @@ PUBLIC = {
     "auth": "none",
     "csrf": False,
     "save_session": False,
-    # Odoo would give these routes a transaction that cannot write.
+    # Otherwise Odoo would give these routes a read-only transaction.
     "readonly": False,
 }
 
@@ -44,7 +44,7 @@ class InboundController(http.Controller):
         return self._json({})
 
     def _backend(self, mode, backend_id):
-        """Return the backend if this request shows its secret. Raises Refusal."""
+        """Return the backend if this request has its secret. Raises Refusal."""
         backend = request.env(su=True)["matrix.backend"].browse(backend_id).exists()
         if not backend.is_active or backend.inbound_mode != mode:
             raise Refusal(404, "M_NOT_FOUND", "This backend takes no events.")
@@ -53,7 +53,7 @@ class InboundController(http.Controller):
         return backend
 
     def _bearer(self):
-        """Return what this request shows as a Bearer token. Raises Refusal."""
+        """Return the Bearer token of this request. Raises Refusal."""
         header = request.httprequest.headers.get("Authorization", "")
         scheme, _blank, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret:

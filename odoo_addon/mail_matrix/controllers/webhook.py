@@ -2,7 +2,7 @@ from odoo import http
 
 from .inbound import BACKEND, PUBLIC, InboundController
 
-# The worker sends half of it at most.
+# The worker sends at most half of this.
 _MAX_BYTES = 2 * 1024 * 1024
 
 

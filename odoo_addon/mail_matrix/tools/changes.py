@@ -1,13 +1,13 @@
-"""Events that change what is in a room already."""
+"""Events that change earlier ones in a room."""
 
 from . import content as contents
 
-# Names the transaction id of the message that is changed. The worker knows what event
-# the homeserver made of it.
+# Holds the transaction id of the message that is changed. The worker finds the event
+# that the homeserver created for it.
 CHANGES = "org.odoo.changes"
 REDACTION = "m.room.redaction"
 
-# Where the text of an edit is cut for clients that do not know edits.
+# Where the text of an edit is cut for clients that do not support edits.
 _FALLBACK = 2_000
 _TEXT = ("msgtype", "body", "format", "formatted_body", "m.mentions")
 
@@ -15,7 +15,7 @@ _TEXT = ("msgtype", "body", "format", "formatted_body", "m.mentions")
 def edit(content, target):
     """Return the content of an edit: the message ``target`` says ``content`` now.
 
-    Mentions in the new text notify nobody a second time.
+    Mentions in the new text do not notify anybody again.
     """
     new = {key: content[key] for key in _TEXT if key in content}
     fallback = f"* {new['body']}"
@@ -38,7 +38,7 @@ def edit(content, target):
 def redaction(reason, target, txn_id):
     """Return the content of a redaction of the message ``target``.
 
-    Redactions are unencrypted even in encrypted rooms: Matrix has no others.
+    Redactions are unencrypted even in encrypted rooms: Matrix has no encrypted ones.
     """
     return {
         "reason": reason,

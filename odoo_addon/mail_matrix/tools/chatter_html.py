@@ -16,7 +16,7 @@ from .chatter_text import BLOCKS, NAME, to_text
 from .html_tags import without_overload
 
 # Longer sources are cut before they are parsed, and longer texts while they are read.
-# More is looked at, because pictures may stand before the text.
+# Scanning goes further than that, because pictures may come before the text.
 MAX_SCANNED = 1_500_000
 MAX_SOURCE = 80_000
 MAX_TAGS = 1_600
@@ -27,7 +27,7 @@ MAX_TEXT = 8_000
 # as long ones, and those that lead nowhere as well: each takes time.
 MAX_ADDRESSES = 12_000
 MIN_ADDRESS = 40
-# Matrix allows a depth of 100, the clients' own wrappers included.
+# Matrix allows a depth of 100, including the clients' own wrappers.
 MAX_DEPTH = 60
 
 _INLINE = {
@@ -125,7 +125,7 @@ def _escape(text):
 
 
 class _Reader:
-    """Copies what is allowed of a parsed source into a tree of its own."""
+    """Copies what is allowed from a parsed source into a new tree."""
 
     def __init__(self, base_url, people, is_mail):
         self.base_url = base_url
@@ -187,7 +187,7 @@ class _Reader:
         self._append(text.replace("\xa0", " "))
 
     def _count_margin(self, open_tags):
-        """Count what the text will have before the line that begins here."""
+        """Count the margin that the text will have before the line that begins here."""
         self.left -= 2 * sum(tag in _WITH_MARGIN for tag in open_tags)
         if self.left < 0:
             self.is_cut = True
@@ -201,7 +201,7 @@ class _Reader:
             parent.text = (parent.text or "") + text
 
     def _start(self, source):
-        """Open what is written for ``source``; return it, or None for nothing."""
+        """Open the element for ``source`` and return it, or None if there is none."""
         tag = _SAME_AS.get(source.tag, source.tag)
         if tag == "img":
             self.say(_meaning(source.get("alt")))
@@ -227,7 +227,7 @@ class _Reader:
         if tag in BLOCKS or tag == "br":
             self._count_margin(open_tags)
         if tag in ("br", "hr"):
-            # These elements are empty, whatever the source says.
+            # These elements are always empty, whatever the source has in them.
             return None
         self.preformatted += tag == "pre"
         self.open.append(element)
@@ -254,7 +254,7 @@ class _Reader:
         return True
 
     def _take_back_attribution(self):
-        """Remove a line “On Monday Ann wrote:” that stands before what is dropped."""
+        """Remove a line “On Monday Ann wrote:” that comes before what is dropped."""
         parent = self.open[-1]
         last = parent[-1] if len(parent) else None
         if last is None:
@@ -265,7 +265,7 @@ class _Reader:
             parent.remove(last)
 
     def _link(self, source):
-        """Return the attributes of a link, or nothing where it must not lead there."""
+        """Return the attributes of a link, or nothing if it is not allowed."""
         is_name = "o_mail_redirect" in (source.get("class") or "")
         if is_name and source.get("data-oe-model") == "res.partner":
             number = source.get("data-oe-id") or ""
@@ -289,10 +289,10 @@ class _Reader:
 
 
 def _meaning(alternative):
-    """Return the text of a picture, if it says something."""
+    """Return the alternative text of a picture, if it means something."""
     text = _BLANKS.sub(" ", alternative or "").strip()
     if len(text) > 200 or not re.search(r"\w", text):
-        # Pictures used as a smiley have that as their text.
+        # Pictures used as a smiley have the smiley as their text.
         return text if len(text) <= 8 else ""
     is_file = re.fullmatch(r"\S*\.(?:png|jpe?g|gif|svg|webp|bmp)", text, re.IGNORECASE)
     is_stock = text.lower() in ("image", "logo", "picture", "bild", "icon", "photo")

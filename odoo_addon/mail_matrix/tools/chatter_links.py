@@ -1,5 +1,5 @@
-"""Where links of a chatter message may lead, and which ones grant access and must
-go."""
+"""Where links of a chatter message may lead, and which ones grant access and must be
+removed."""
 
 import re
 from urllib.parse import unquote, urljoin, urlsplit
@@ -9,7 +9,7 @@ ELLIPSIS = "…"
 
 UNSTORABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
-    # Zero-width blanks, and the marks that turn the direction of what follows.
+    # Zero-width blanks, and the marks that change the direction of the text after them.
     "|[\u200b\u2060\ufeff\u202d\u202e]"
 )
 
@@ -20,7 +20,7 @@ _OWN_SECRET = re.compile(r"token\s*=", re.IGNORECASE)
 
 
 def address(href, base_url):
-    """Return the absolute address of a link, or None where it must not lead there.
+    """Return the absolute address of a link, or None if it is not allowed.
 
     :param str base_url: where relative links lead; empty drops them
     """
@@ -45,7 +45,7 @@ def address(href, base_url):
 
 
 def without_secrets(text):
-    """Return ``text`` without the addresses that grant access to whoever has them."""
+    """Return ``text`` without the addresses that grant access to anybody with them."""
     may_have = "=" in text or "%" in text
     if not may_have or not _SECRET.search(unquote(text)):
         return text

@@ -1,4 +1,4 @@
-"""What of a message is not for its reader: history, signatures, hidden text."""
+"""Parts of a message that are not for its reader: history, signatures, hidden text."""
 
 import re
 from itertools import islice
@@ -35,7 +35,7 @@ _ATTRIBUTION = re.compile(
 
 
 def is_unseen(source):
-    """Whether ``source``, an element of a message, holds nothing for its reader."""
+    """Whether ``source``, an element of a message, contains nothing for its reader."""
     if source.tag in _UNSEEN:
         return True
     if not len(source.attrib):

@@ -26,7 +26,7 @@ _TYPED_USER_ID = re.compile(
     r"(?<![\w@/])@[\w.=/+-]{1,200}:[\w.-]*\w(?::\d{1,5})?", re.A
 )
 
-# Hostile texts repeat a name without end: real mentions are found within this.
+# Hostile texts repeat a name endlessly; real mentions are found within this limit.
 _MAX_FILE_NAME = 255
 _MAX_FOUND = 1000
 _MAX_MENTIONS = 50
@@ -57,10 +57,10 @@ def one_line_end(text):
 def to_html(text, links=(), below=None):
     """Return ``text`` as HTML of Matrix: everything escaped, lines and blanks kept.
 
-    ``links`` are pairs of words and address. The first place where the words stand
-    whole becomes a link; the second one, if two pairs have the same words, and so on.
-    ``below`` is such a pair that gets a line of its own, unless a word of ``links``
-    leads there already.
+    ``links`` are pairs of words and address. The first place where the words occur as
+    whole words becomes a link; if two pairs have the same words, the second place too,
+    and so on. ``below`` is such a pair that gets a separate line, unless one of
+    ``links`` has its address already.
     """
     text = text.expandtabs(8)
     addresses = defaultdict(list)
@@ -83,8 +83,8 @@ def to_html(text, links=(), below=None):
 
 
 def unnamed(text, names):
-    """Return those of ``names`` that ``text`` does not name, each as often as it
-    stands there too seldom."""
+    """Return those of ``names`` that are missing in ``text``, each as many times as it
+    is missing."""
     wanted = Counter(map(clean, names))
     left = Counter(words for _start, words in _places(clean(text), wanted))
     missing = []
@@ -106,8 +106,8 @@ def typed_mentions(text):
 def _places(text, wanted):
     """Yield (place, words) for each of the words ``wanted`` in ``text``.
 
-    From left to right, the longest words where several begin, until each was found as
-    often as ``wanted`` says. Whole words only: Ann is not named in "Announcement".
+    From left to right, the longest words if several begin at one place, until each was
+    found as often as ``wanted`` says. Whole words only: not Ann in "Announcement".
     """
     left = {words: count for words, count in wanted.items() if words}
     next_places = {words: _find(text, words, 0) for words in left}
@@ -128,7 +128,7 @@ def _places(text, wanted):
 
 
 def _find(text, words, start):
-    """Return where ``words`` stand whole in ``text``, from ``start`` on, or None."""
+    """Return where ``text`` has whole ``words``, from ``start`` on, or None."""
     for _step in range(_MAX_FOUND):
         start = text.find(words, start)
         if start < 0:
@@ -151,7 +151,7 @@ def _link(words, url):
 
 
 def matrix_to(identifier):
-    """Return the address by which every Matrix client opens a person or a room."""
+    """Return the address with which every Matrix client opens a person or a room."""
     return f"https://matrix.to/#/{quote(identifier, safe='@!#:')}"
 
 
@@ -159,10 +159,10 @@ def message(body, txn_id, message_type="m.text", links=None, below=None, mention
     """Return the content of an ``m.room.message`` that says ``body``.
 
     ``links`` maps words to addresses, ``below`` is that of to_html. ``mentions`` are
-    pairs of name and Matrix user id, of people who may have the same name; who is
-    mentioned is always stated, because clients guess from names in the text where it is
-    not. There is HTML only where it says more than the plain text, and none for a text
-    that no event can hold.
+    pairs of name and Matrix user id, of people who may have the same name; the content
+    always states who is mentioned, because otherwise clients guess from names in the
+    text. There is HTML only if it says more than the plain text, and none for a text
+    that does not fit in an event.
     """
     body = one_line_end(clean(body))
     links = [(clean(words), url) for words, url in (links or {}).items()]
@@ -185,8 +185,8 @@ def message(body, txn_id, message_type="m.text", links=None, below=None, mention
 def file(name, mimetype, size, txn_id):
     """Return the content of a message that is a file.
 
-    The worker makes it one, when the homeserver has the file: until then it is a text
-    with the name, which a worker that knows no files sends.
+    The worker turns it into one when the homeserver has the file: until then it is a
+    text with the name, which an older worker without support for files sends.
     """
     return {
         "msgtype": "m.text",
@@ -228,8 +228,8 @@ def cut(content):
 
 
 def _unescaped(escaped):
-    """Return the text of ``escaped`` bytes of JSON, the last character of which may be
-    cut in two."""
+    """Return the text of ``escaped`` bytes of JSON, whose last character may be cut in
+    two."""
     text = escaped.decode(errors="ignore")
     # An escape such as \u0001 has six characters.
     for end in range(len(text), max(len(text) - 6, 0), -1):
@@ -241,7 +241,7 @@ def _unescaped(escaped):
 
 
 def is_room_id(value):
-    """Whether ``value`` can name a room. Newer ids have no server part."""
+    """Whether ``value`` can be the id of a room. Newer ids have no server part."""
     return len(value) > 1 and value[0] == "!" and _is_id(value)
 
 

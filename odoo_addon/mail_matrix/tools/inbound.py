@@ -10,12 +10,12 @@ from .people import is_mxc
 
 MAX_EVENTS = 100
 
-# A marker of an Odoo: this one sent it, or another one that shares the room.
+# The marker of an Odoo: this one sent it, or another one that shares the room.
 _OURS = "org.odoo."
 _HTML = "org.matrix.custom.html"
 _MAX_NAME = 80
 _MAX_KEY = 32
-# Control characters, and those that turn the direction of what is around them.
+# Control characters, and those that change the direction of the text around them.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _REPLY_FALLBACK = re.compile(r"\A(?:> ?.*(?:\n|\Z))+\n?")
 _PARAGRAPHS = re.compile(r"\n{2,}")
@@ -29,7 +29,8 @@ class BadBatch(ValueError):
         self.status = status
 
 
-# What comes in as a file, by its bytes: nothing that a browser or a desktop would run.
+# The types of files that are accepted, by their bytes: none that a browser or a desktop
+# would run.
 FILE_TYPES = frozenset(
     f"{kind}/{name}"
     for kind, names in {
@@ -56,7 +57,7 @@ _MAX_FILE_BYTES = 2**50
 class File(NamedTuple):
     uri: str
     name: str
-    size: int  # as the sender says, 0 where he does not
+    size: int  # as the sender says, else 0
 
 
 class Event(NamedTuple):
@@ -69,7 +70,7 @@ class Event(NamedTuple):
     sent_at_ms: int
     text: str = ""
     html: str | None = None
-    # What it edits, redacts or reacts to; of a message, what it answers.
+    # The event that it edits, redacts or reacts to; for a message, the one it answers.
     target: str | None = None
     key: str | None = None
     file: File | None = None
@@ -78,7 +79,7 @@ class Event(NamedTuple):
 def read_batch(body):
     """Return (events, names by Matrix ID) of the JSON ``body``. Raises BadBatch."""
     try:
-        # json alone would guess other encodings from bytes.
+        # Given bytes, json would guess other encodings.
         batch = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BadBatch(400, "The body is not valid JSON in UTF-8.") from None

@@ -1,4 +1,4 @@
-"""HTML that somebody in a room wrote, as the chatter may show it."""
+"""HTML that somebody wrote in a room, in the form in which the chatter may show it."""
 
 from lxml import etree, html
 from markupsafe import Markup
@@ -7,8 +7,8 @@ from odoo.tools import html_sanitize
 
 from .html_tags import without_overload
 
-# Of the others, a class or a style could cover the page, and data attributes could call
-# the chatter's scripts. Every reader's browser would load the address of a picture.
+# Among the others, a class or a style could cover the page, and data attributes could
+# call the chatter's scripts. Every reader's browser would load a picture's address.
 _KEPT = {"a": {"href"}, "ol": {"start"}, "td": {"colspan", "rowspan"}}
 # Clients repeat the message that is answered.
 _GONE = ("mx-reply", "img", "svg", "picture", "video", "audio", "iframe")
@@ -16,9 +16,9 @@ _SCHEMES = ("https://", "http://", "mailto:")
 
 
 def safe(source):
-    """Return ``source`` as Markup for the chatter, or nothing where none can be made.
+    """Return ``source`` as Markup for the chatter, or nothing if that is not possible.
 
-    Odoo's sanitizer decides what is allowed at all; less than that is kept.
+    Odoo's sanitizer decides what is allowed at all; we keep less than that.
     """
     try:
         source = without_overload(source)
@@ -40,7 +40,7 @@ def safe(source):
     if not root.text_content().strip():
         return None
     inner = [Markup.escape(root.text or "")]
-    # lxml wrote these, from what the sanitizer passed.
+    # Written by lxml, from what the sanitizer let through.
     inner += [Markup(html.tostring(child, encoding="unicode")) for child in root]  # nosec
     return Markup("").join(inner)
 

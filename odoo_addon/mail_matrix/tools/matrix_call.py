@@ -1,4 +1,4 @@
-"""One call to a homeserver, and what its answer must be."""
+"""One call to a homeserver, and the checks of its answer."""
 
 import http.client
 import json
@@ -17,17 +17,17 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 class MatrixCall:
-    """Asks one homeserver, as one account or as nobody.
+    """Calls one homeserver, with an account or without one.
 
-    Every method raises MatrixError when the answer is not what it should be.
+    Every method raises MatrixError if the answer is not what it should be.
 
     :param env: gives the language of the error texts.
     :param url: address of the client API, without a slash at the end.
     :param token: access token, or None for endpoints that need none.
-    :param connect_timeout: seconds until the connection must stand.
+    :param connect_timeout: seconds within which the connection must be open.
     :param read_timeout: seconds without a byte after which the answer is given up.
     :param total_timeout: seconds after which the rest of an answer is given up.
-    :param max_answer_bytes: a larger answer is given up; MAX_ANSWER_BYTES where none.
+    :param max_answer_bytes: a larger answer is given up; default MAX_ANSWER_BYTES.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MatrixCall:
         self.host = self._reasons.host
 
     def _call_or_none(self, method, path):
-        """Like _call, but None where the server says that there is no such thing."""
+        """Like _call, but None if the server says that it was not found."""
         try:
             return self._call(method, path)
         except MatrixError as error:
@@ -78,7 +78,7 @@ class MatrixCall:
             http.client.HTTPException,
             urllib3.exceptions.HTTPError,
         ) as error:
-            # Its traceback would carry the request, and with it the token.
+            # Its traceback would contain the request, and with it the token.
             raise self._reasons.no_answer(error) from None
         except ValueError:
             raise self._reasons.no_address() from None
@@ -100,7 +100,7 @@ class MatrixCall:
                 method,
                 self.url + path,
                 json=body,
-                # A callable, because requests would put a netrc entry over a header.
+                # A callable, because netrc entries of requests replace a header.
                 auth=self._sign if signed and self._token else _unsigned,
                 verify=self.verify_ssl and _authorities(),
                 allow_redirects=False,
@@ -136,9 +136,9 @@ def _unsigned(request):
 
 
 def _authorities():
-    """Return where authorities are looked up: the system's store, as the worker does.
+    """Return where to find certificate authorities: the system's store, as the worker.
 
-    requests has its own list, without the authorities of this organisation.
+    requests has its own list, without the organisation's own authorities.
     """
     if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
         return True

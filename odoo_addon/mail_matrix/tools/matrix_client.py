@@ -47,7 +47,7 @@ class MatrixClient(MatrixCall):
         return answer
 
     def login_types(self):
-        """Return the ways in which one can log in, as the specification names them."""
+        """Return the ways to log in, under their names in the specification."""
         answer = self._call("GET", f"{CLIENT}/login", signed=False)
         flows = _list(answer, "flows", dict)
         return [str(flow.get("type")) for flow in flows]
@@ -55,7 +55,7 @@ class MatrixClient(MatrixCall):
     def login(self, user, password, device_name):
         """Return the access token of a new device of this account.
 
-        :param user: a whole Matrix ID, or the part before the colon
+        :param user: a complete Matrix ID, or the part before the colon
         """
         self._reasons.hide(password)
         body = {
@@ -84,8 +84,8 @@ class MatrixClient(MatrixCall):
         self._call("PUT", path, {"displayname": name})
 
     def profile(self, user_id):
-        """Return ``displayname`` and ``avatar_url`` of an account, as far as it has
-        them; None where there is no such account."""
+        """Return ``displayname`` and ``avatar_url`` of an account, if it has them; None
+        if there is no such account."""
         path = f"{CLIENT}/profile/{_part(user_id)}"
         try:
             return self._call("GET", path)
@@ -108,7 +108,7 @@ class MatrixClient(MatrixCall):
         self._call("PUT", path, content)
 
     def has_account(self, user_id):
-        """Whether there may be an account ``user_id``, which must be of this server.
+        """Whether there may be an account ``user_id``, which must be on this server.
 
         If the server does not answer that, or not to us, the account is not doubted.
         """
@@ -159,8 +159,8 @@ class MatrixClient(MatrixCall):
     def create_room(self, **values):
         """Create a room and return its id.
 
-        The endpoint has no transaction id. A ``room_alias_name`` takes its place: asked
-        again, the server answers ``M_ROOM_IN_USE`` and creates no second room.
+        The endpoint has no transaction id. A ``room_alias_name`` takes its place: for a
+        second request the server answers ``M_ROOM_IN_USE`` and creates no second room.
         """
         answer = self._call("POST", f"{CLIENT}/createRoom", values)
         if not isinstance(answer.get("room_id"), str):
@@ -172,7 +172,7 @@ class MatrixClient(MatrixCall):
         self._call("POST", path, {"user_id": user_id})
 
     def kick(self, room_id, user_id):
-        """Take somebody out of a room, or take an invitation back."""
+        """Remove somebody from a room, or withdraw an invitation."""
         path = f"{CLIENT}/rooms/{_part(room_id)}/kick"
         self._call("POST", path, {"user_id": user_id})
 
@@ -190,7 +190,7 @@ class MatrixClient(MatrixCall):
         return joined if isinstance(joined, dict) else {}
 
     def invited_members(self, room_id):
-        """Return the ids of those who are invited to a joined room and not there."""
+        """Return the ids of those who are invited to a joined room and not in it."""
         path = f"{CLIENT}/rooms/{_part(room_id)}/members?membership=invite"
         members = _list(self._call("GET", path), "chunk", dict)
         return {str(member.get("state_key")) for member in members}
@@ -198,7 +198,7 @@ class MatrixClient(MatrixCall):
     def state_event(self, room_id, event_type, state_key=""):
         """Return ``content`` and ``sender``, if given, of a state event.
 
-        None where the room has no such state. 403 where the account may not read it.
+        None if the room has no such state. 403 if the account may not read it.
         """
         path = (
             f"{CLIENT}/rooms/{_part(room_id)}/state/"
@@ -207,7 +207,7 @@ class MatrixClient(MatrixCall):
         answer = self._call_or_none("GET", path)
         if answer is None:
             return None
-        # Servers that do not know the format answer with the content alone.
+        # Servers that do not support the format answer with the content alone.
         content = answer.get("content") if "event_id" in answer else answer
         return {
             "content": content if isinstance(content, dict) else {},

@@ -1,4 +1,4 @@
-"""Why a call to a homeserver failed, in words for the person who waits."""
+"""Why a call to a homeserver failed, explained to the person who waits."""
 
 import socket
 import ssl
@@ -12,19 +12,19 @@ MAX_REMOTE_TEXT = 300
 
 
 class ExplainedError(UserError):
-    """A UserError of a class of its own that the web client shows like any other.
+    """A subclass of UserError that the web client shows like a UserError.
 
-    It knows the names of Odoo's own classes only: to others it would say "Oops!".
+    The client only knows the names of Odoo's own classes: others it shows as "Oops!".
     """
 
     context = {"exception_class": "odoo.exceptions.UserError"}
 
 
 class MatrixError(ExplainedError):
-    """A call failed; the text says why in words for the person who waits.
+    """A call failed; the text explains why to the person who waits.
 
-    ``errcode`` is the homeserver's own word for it or None, ``status`` the HTTP status
-    or None where no answer came. ``is_too_large``: its answer was given up.
+    ``errcode`` is the homeserver's own code or None, ``status`` the HTTP status or None
+    if no answer came. ``is_too_large``: reading the answer was given up.
     """
 
     def __init__(self, message, errcode=None, status=None, is_too_large=False):
@@ -39,7 +39,7 @@ class Reasons:
 
     :param env: gives the language of the texts.
     :param url: address of the client API.
-    :param token: what no text may hold, or None.
+    :param token: must not appear in any text; or None.
     """
 
     def __init__(self, env, url, token):
@@ -49,7 +49,7 @@ class Reasons:
         self._secrets = [token] if token else []
 
     def hide(self, secret):
-        """Have no text hold ``secret``, which the server will know."""
+        """Remove ``secret``, which the server gets to know, from all texts."""
         self._secrets.append(secret)
 
     def not_matrix(self, errcode=None, status=None):
@@ -200,7 +200,7 @@ class Reasons:
         return MatrixError(message, errcode=errcode, status=status)
 
     def remote(self, text):
-        """Return text of the server, bounded, on one line, and without our secrets."""
+        """Return text from the server, shortened, on one line, without our secrets."""
         text = str(text)
         for secret in self._secrets:
             text = text.replace(secret, "…")
@@ -217,7 +217,7 @@ def _seconds(response, answer):
 
 
 def _find(error, kind):
-    """Return the first exception of this kind among ``error`` and what caused it."""
+    """Return the first exception of this kind among ``error`` and its causes."""
     seen, todo = set(), [error]
     while todo:
         current = todo.pop(0)

@@ -9,9 +9,9 @@ import requests
 
 
 class Transport(requests.adapters.HTTPAdapter):
-    """Gives each call its time limits, of which requests knows the first two only.
+    """Gives each call its time limits; requests itself supports only the first two.
 
-    :param connect_timeout: seconds until the connection must stand.
+    :param connect_timeout: seconds within which the connection must be open.
     :param read_timeout: seconds without a byte after which the answer is given up.
     :param deadline: the time of ``time.monotonic`` at which reading ends.
     """
@@ -56,7 +56,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Pieces(io.RawIOBase):
-    """What a socket receives, with a look at the clock before each piece.
+    """The bytes that a socket receives, with a check of the clock before each piece.
 
     A socket's own timeout starts again with each byte.
     """

@@ -1,6 +1,6 @@
-"""The tables shared with the worker, brought to the newest contract step by step.
+"""Upgrades the tables shared with the worker to the newest contract, step by step.
 
-``sql/migrations/README.md`` says how a step is written.
+``sql/migrations/README.md`` says how to write a step.
 """
 
 import logging
@@ -19,8 +19,8 @@ _LOCKS = re.compile(r"^-- Locks: (.+)$", re.MULTILINE)
 def apply(cr):
     """Run the migrations that this database has not had, in the caller's transaction.
 
-    Without any, it only reads: an upgrade stays open for minutes, and a lock taken here
-    would hold up whoever saves a record meanwhile.
+    If there are none, it only reads: an upgrade stays open for minutes, and a lock
+    taken here would hold up everybody who saves a record meanwhile.
     """
     applied = _applied(cr)
     for number, path in _migrations():

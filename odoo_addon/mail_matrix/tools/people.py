@@ -13,13 +13,13 @@ from . import content
 MAX_NAME = 120
 AVATAR_PIXELS = 128
 MAX_AVATAR_BYTES = 1024 * 1024
-# A picture of a few kilobytes may claim a size that fills all memory once unpacked.
+# A picture of a few kilobytes may have a size that fills all memory when it is decoded.
 MAX_AVATAR_SOURCE_PIXELS = 4096 * 4096
 _AVATAR_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Controls, half surrogate pairs, private and unassigned characters, line separators.
 _HIDDEN_CATEGORIES = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Marks that turn the reading direction around, and blanks without a width. The joiner
-# of emoji is not among them.
+# Marks that reverse the reading direction, and blanks without a width. The joiner of
+# emoji is not among them.
 _HIDDEN = set("\u200b\u200e\u200f\u2060\u061c\ufeff\u00ad") | {
     chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
@@ -29,12 +29,12 @@ _MXC = re.compile(r"mxc://([A-Za-z0-9.:\[\]-]{1,255})/([A-Za-z0-9_-]{1,255})")
 def harmless_name(value):
     """Return a display name without what could disguise it, on one line; else ``""``.
 
-    People choose their names themselves: one must not look like another's by reading
-    backwards or by characters that nobody sees.
+    People choose their own names: one must not be made to look like another's with
+    reversed text or invisible characters.
     """
     if not isinstance(value, str):
         return ""
-    # Names may be megabytes long: look at the beginning only.
+    # Names may be megabytes long: read only the beginning.
     seen = (
         " " if char.isspace() else char
         for char in value[: 10 * MAX_NAME]
@@ -88,7 +88,7 @@ def profile(user_id, answer):
 def avatar_png(raw):
     """Return the picture ``raw`` as a small PNG in base64, or None if it is not one.
 
-    It is redrawn, so that only the pixels remain of what a stranger uploaded.
+    It is redrawn, so that nothing but the pixels is kept of what a stranger uploaded.
     """
     if not raw or len(raw) > MAX_AVATAR_BYTES:
         return None

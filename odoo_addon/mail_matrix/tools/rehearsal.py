@@ -6,9 +6,9 @@ from odoo.tools.misc import Callbacks
 
 @contextmanager
 def rehearsal(env):
-    """Yield an environment that sees what ``env`` sees, and whose changes are undone.
-    Undone are rows, values that wait in the cache to be written, and callbacks for the
-    commit. Its records must not be used afterwards.
+    """Yield an environment that sees what ``env`` sees, and whose changes are undone:
+    rows, values that wait in the cache to be written, and callbacks for the commit. Its
+    records must not be used afterwards.
     """
     env.flush_all()
     cr = env.cr

@@ -29,7 +29,7 @@ from .template_syntax import (
     parse,
 )
 
-# No message holds more characters, so no more are rendered.
+# A message cannot have more characters, so no more are rendered.
 MAX_TEXT = MAX_CONTENT_BYTES + 1
 # How many records a text names one by one.
 MAX_NAMES = 100
@@ -43,8 +43,8 @@ _QUOTED = re.compile("'[^']*'")
 def render(source, record, **variables):
     """Return ``source`` rendered for ``record``, in the language of its environment.
 
-    Dates and times are in the time zone of the context. What exceeds a message is left
-    out. Raises TemplateError, and whatever the code of a computed field raises.
+    Dates and times are in the time zone of the context. What does not fit in a message
+    is left out. Raises TemplateError, and whatever the code of a computed field raises.
     """
     scope = _Scope({"object": record, "user": record.env.user, **variables}, record.env)
     texts, length = [], 0
@@ -89,7 +89,7 @@ class _Scope:
         return _bounded(value)
 
     def _field(self, records, name):
-        """Return the field ``name`` of ``records``: of several ones all values."""
+        """Return the field ``name`` of ``records``, which may have several values."""
         field = readable(type(records), name)
         if field.type == "reference":
             return records[name] if len(records) == 1 else None
@@ -246,7 +246,7 @@ def _zone_of(env):
 
 
 def _with_zone(env, text, value, zone, pattern, lang_code):
-    """Return a time with the name of its zone: a room has readers in many."""
+    """Return a time with the name of its zone: a room's readers may be in several."""
     if not text or _has_zone(pattern):
         return text
     return f"{text} {_zone_name(env, value, zone, lang_code)}"
@@ -255,7 +255,7 @@ def _with_zone(env, text, value, zone, pattern, lang_code):
 def _has_zone(pattern):
     if pattern in ("full", "long"):
         return True
-    # The names of the other formats have no such letter.
+    # The names of the other formats do not contain these letters.
     return bool(_NAMES_ZONE.search(_QUOTED.sub("", pattern or "")))
 
 

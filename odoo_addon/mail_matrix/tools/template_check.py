@@ -20,9 +20,9 @@ _READABLE = {
     "selection",
     "text",
 }
-# Who sets a room is restricted, not who knows of it: actions name other records' rooms.
+# Only setting a room is restricted, not reading it: actions use other records' rooms.
 _OPEN = {"matrix_room_id"}
-# The types of the fields that a function can write.
+# The types of the fields that a function can format.
 ACCEPTED = {
     "format_amount": {"float", "integer", "monetary"},
     "format_date": {"date", "datetime"},
@@ -83,6 +83,6 @@ def _last_field(env, path, roots):
         if model is None:
             raise TemplateError("path", str(path))
         field = readable(env[model], name)
-        # A reference leads to records of any model, whose fields nobody can judge yet.
+        # A reference leads to records of any model, whose fields are not known yet.
         model = field.comodel_name if field.relational else None
     return field

@@ -1,4 +1,4 @@
-"""The language of the texts of events: what a text between ``{{`` and ``}}`` may say.
+"""The language of the texts of events: what is allowed between ``{{`` and ``}}``.
 
 An allow-list. An expression is parsed by Python's own parser, and each node of the
 result becomes one of the few classes below or the text is refused. Nothing here or
@@ -10,12 +10,12 @@ import ast
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-# Longer ones are programs; the bounds also keep Python's parser from its own limits.
+# Longer ones are programs; the limits also keep Python's parser from reaching its own.
 MAX_SOURCE = 20_000
 MAX_EXPRESSION = 2_000
 MAX_DEPTH = 40
 
-# Functions of a text, with the words that they take besides the value.
+# Functions of a text, with the named arguments that they take besides the value.
 FUNCTIONS = {
     "format_amount": ("currency", "lang_code"),
     "format_date": ("date_format", "lang_code"),
@@ -59,7 +59,7 @@ class TemplateError(ValueError):
             return 0, len(source)
         stop = source.find("}}", self.start)
         stop = len(source) if stop < 0 else stop + 2
-        # A field is named with its model, which the text does not say.
+        # A field is given with its model, which is not in the text.
         for part in (self.part, self.part.rpartition(".")[2]):
             found = source.find(part, self.start, stop) if part else -1
             if found >= 0:
@@ -205,7 +205,7 @@ class _Reader:
 
     def _error(self, kind, node, part=None):
         if part is None:
-            # Recursion: a tree too deep for us may be too deep to be written out.
+            # Recursion: a tree that is too deep for us may be too deep to be unparsed.
             part = ast.get_source_segment(self.expression, node) or self.expression
         return TemplateError(kind, part, self.expression)
 
@@ -288,7 +288,7 @@ class _Reader:
     def _binop(self, node, depth):
         if not isinstance(node.op, ast.Add):
             raise self._error("language", node)
-        # A chain of + leans to the left: read along it, for it may be long.
+        # A chain of + nests to the left: read it in a loop, because it may be long.
         parts = [node.right]
         while isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Add):
             node = node.left

@@ -1,6 +1,6 @@
-"""Sealing of access tokens: what the database holds and how both programs read it.
+"""Sealing of access tokens: the format in the database, which both programs read.
 
-Shapes: ``fernet:<Fernet token>`` or, where no key is configured, ``plain:<token>``.
+Formats: ``fernet:<Fernet token>`` or, if no key is configured, ``plain:<token>``.
 """
 
 import os
@@ -25,7 +25,7 @@ class SealError(ValueError):
 
 
 def is_wellformed(token):
-    """Whether ``token`` is possible in an HTTP header: visible ASCII, no blanks."""
+    """Whether ``token`` can be sent in an HTTP header: visible ASCII, no blanks."""
     return bool(re.fullmatch(r"[\x21-\x7e]+", token))
 
 
@@ -39,7 +39,7 @@ def seal(token):
 
 
 def unseal(sealed):
-    """Return the token. Raises SealError where no configured key opens it."""
+    """Return the token. Raises SealError if no configured key opens it."""
     if sealed.startswith(_PLAIN):
         return sealed.removeprefix(_PLAIN)
     box = _box()
@@ -56,7 +56,7 @@ def is_plain(sealed):
 
 
 def _key_texts():
-    """Return the keys, the sealing one first. The environment goes before odoo.conf."""
+    """Return the keys, first the one that seals. The environment precedes odoo.conf."""
     text = os.environ.get(KEY_VARIABLE) or config.get(KEY_OPTION) or ""
     return [key.strip() for key in text.split(",") if key.strip()]
 
@@ -68,7 +68,7 @@ def _box():
     try:
         return MultiFernet([Fernet(key) for key in keys])
     except ValueError as error:
-        # The text of the key stays out of this; cryptography's error leaves it out too.
+        # This must not contain the key, and cryptography's error does not either.
         raise BadKeyError(
             f"{KEY_OPTION} in odoo.conf, or {KEY_VARIABLE}, is not a Fernet key: 32 "
             "bytes as 44 characters of URL-safe base64"

@@ -1,6 +1,6 @@
 """The words that the outbox, the log and the worker share."""
 
-# Another addon adds its own by selection_add on matrix.message.mixin.
+# Another addon adds its own ones with selection_add on matrix.message.mixin.
 EVENT_TYPES = [
     ("manual", "Manual message"),
     ("dm", "Direct message"),
@@ -11,7 +11,7 @@ EVENT_TYPES = [
 
 STATUSES = [("ok", "Sent"), ("failed", "Failed")]
 
-# What people are shown of a line in the log.
+# The outcomes of a line in the log, as people see them.
 OUTCOMES = [
     ("ok", "Sent"),
     ("failed", "Failed"),
@@ -31,8 +31,8 @@ BACKEND_STATES = [
 
 # Whether the state s of a backend b counts (matrix_backend_status, matrix_backend). One
 # seen with another configuration does not; an operator's pause always does. The worker
-# cannot use a view of the contract, as it runs on the contract before, too: its
-# statements repeat these words, and a test compares them.
+# cannot use a view of the contract, because it also runs on the previous contract: its
+# statements repeat this condition, and a test compares them.
 STATE_COUNTS = "s.state = 'paused' OR s.config_version = b.config_version"
 
 # First keys of advisory locks: all of them are listed in sql/migrations/README.md.
@@ -50,11 +50,11 @@ ERROR_ROOM = "org.odoo.room"
 ERROR_NO_RECORD = "org.odoo.no_record"
 # The worker writes it too, for rooms that nobody has checked.
 ERROR_ENCRYPTED = "org.odoo.encrypted"
-# The worker did not get the file from Odoo.
+# The worker could not get the file from Odoo.
 ERROR_FILE = "org.odoo.file"
 ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
-# The worker found no such account on its own homeserver.
+# The worker found that there is no such account on its own homeserver.
 ERROR_NO_SUCH_USER = "org.odoo.no_such_user"
 # Nothing went wrong: the record has no room, or Matrix is turned off for it.
 ERROR_NO_ROOM = "org.odoo.no_room"

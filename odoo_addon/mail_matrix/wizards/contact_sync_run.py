@@ -6,8 +6,8 @@ from ..tools import content as contents
 from ..tools import people
 from ..tools.matrix_error import MatrixError
 
-# A person waits: no call is begun after the first limit, and each ends within the
-# second.
+# A person waits: no call is started after the first limit, and each call ends within
+# the second.
 _SECONDS = 20
 _CALL_SECONDS = 8
 _MAX_PEOPLE = 1000
@@ -38,7 +38,7 @@ class Run:
         return time.monotonic() < self.until
 
     def take_steps(self):
-        """Return why the run ended before its last step, or nothing."""
+        """Take the steps; return why the run ended before the last one, or nothing."""
         while self.todo:
             if not self.has_time():
                 return self.env._("The time limit was reached.")
@@ -65,15 +65,15 @@ class Run:
     def add(self, user_id, answer=None, is_direct=None):
         """Remember a person.
 
-        :param answer: what the homeserver says of the person; None where it says
+        :param answer: what the homeserver says about the person; None if it says
             nothing
-        :param is_direct: None where this source does not know
+        :param is_direct: None if this source does not know
         """
         if user_id == self.account or not contents.is_user_id(user_id):
             return
         known = self.found.setdefault(user_id, {"matrix_user_id": user_id})
         if answer is not None:
-            # The same person may be met again, by a source that knows less.
+            # The same person may be found again, by a source that knows less.
             for name, value in people.profile(user_id, answer).items():
                 known[name] = known.get(name) or value
         if is_direct is not None:
@@ -148,7 +148,7 @@ class Run:
             if is_direct or self.sync.with_rooms:
                 knows = self.sync.with_direct
                 self.add(user_id, answer, is_direct if knows else None)
-        # Invited but not joined yet: the chat exists all the same.
+        # Invited but not joined yet: the chat exists already.
         for user_id in direct_with:
             self.add(user_id, is_direct=True)
 
@@ -168,7 +168,7 @@ class Run:
         return [["profile", contact.matrix_user_id] for contact in contacts]
 
     def fetch_avatars(self):
-        """Bring the pictures of contacts that have none, or an old one."""
+        """Fetch the pictures of contacts that have none, or an old one."""
         old = fields.Datetime.subtract(fields.Datetime.now(), days=_AVATAR_DAYS)
         contacts = self.env["matrix.contact"].search(
             [

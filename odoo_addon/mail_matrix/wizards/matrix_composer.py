@@ -51,7 +51,7 @@ class MatrixComposer(models.TransientModel):
 
     @api.depends("res_model", "res_id")
     def _compute_candidate_ids(self):
-        """Offer the record's people first: they are mentioned most."""
+        """Offer the record's people first: they are mentioned most often."""
         for composer in self:
             composer.candidate_ids = composer._record()._matrix_mentionable()
 
@@ -77,7 +77,7 @@ class MatrixComposer(models.TransientModel):
             try:
                 rows = composer._record()._matrix_written_rows(*composer._written())
             except UserError:
-                # Sending says why: there is no room, or the text is too long.
+                # Sending reports the reason: there is no room, or the text is too long.
                 continue
             content = rows[0]["content"]
             composer.preview = content.get("formatted_body") or contents.to_html(
@@ -85,7 +85,7 @@ class MatrixComposer(models.TransientModel):
             )
 
     def _record(self):
-        """Return the record, as this user. Raises UserError where it has no room."""
+        """Return the record, as this user. Raises UserError if it has no room."""
         model = self.env.get(self.res_model)
         if model is None or not hasattr(model, "_matrix_enqueue"):
             raise UserError(
@@ -94,9 +94,9 @@ class MatrixComposer(models.TransientModel):
         return model.browse(self.res_id)
 
     def _files_for(self, record):
-        """Return the files, which are the record's from now on: this wizard goes."""
+        """Return the files, moved to the record because this wizard will be deleted."""
         files = self.attachment_ids
-        # Odoo 18 asks who may read a file in here only.
+        # In Odoo 18 only this checks who may read a file.
         files.read(["name"])
         own = files.sudo().filtered(
             lambda file: (
@@ -111,7 +111,7 @@ class MatrixComposer(models.TransientModel):
         record = self._record()
         record._matrix_enqueue(*self._written(), self._files_for(record))
         if record.matrix_message == self.draft:
-            # Sent with this, it must not be sent again from the form.
+            # It is sent with this message and must not be sent again from the form.
             record.matrix_message = False
         return record._matrix_queued_notification(
             {"type": "ir.actions.act_window_close"}

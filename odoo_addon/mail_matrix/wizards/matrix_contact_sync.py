@@ -10,8 +10,8 @@ from .contact_sync_run import Run
 class MatrixContactSync(models.TransientModel):
     """Look for people on the homeserver and keep them as contacts.
 
-    The work is a list of small steps, one call each: the next run, here or in the
-    background, does what is left when the time is over.
+    The work is a list of small steps, one call each: when the time is over, the next
+    run, here or in the background, does what is left.
     """
 
     _name = "matrix.contact.sync"
@@ -60,7 +60,7 @@ class MatrixContactSync(models.TransientModel):
         )
 
     def action_sync(self):
-        """Do as much as a person may be kept waiting for, and say what was found."""
+        """Do as much as possible while a person waits, and say what was found."""
         self.ensure_one()
         self.env["matrix.contact"]._matrix_check_user()
         self.backend_id.check_access("read")
@@ -106,7 +106,7 @@ class MatrixContactSync(models.TransientModel):
 
     @api.model
     def _cron_continue(self):
-        """Go on with one sync that runs in the background."""
+        """Continue one sync that runs in the background."""
         waiting = self.search([("state", "=", "background")], order="id")
         if waiting:
             sync = waiting[0]
@@ -119,8 +119,8 @@ class MatrixContactSync(models.TransientModel):
     def _run_in_background(self):
         """Run, and return whether the next run may follow at once.
 
-        Not where the homeserver does not answer or asks to wait, nor where the backend
-        was turned off: the syncs behind this one would never have their turn.
+        It may not if the homeserver does not answer or asks to wait, or if the backend
+        was turned off: the syncs behind this one would never get their turn.
         """
         try:
             return self._run()
@@ -198,7 +198,7 @@ class MatrixContactSync(models.TransientModel):
         )
 
     def _words(self, reason):
-        """Return in words what was found, and why it ended where it ended."""
+        """Return in words what was found, and why the sync ended."""
         found = self.env["matrix.contact"].search_count(
             [
                 ("backend_id", "=", self.backend_id.id),

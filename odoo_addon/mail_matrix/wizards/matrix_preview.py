@@ -57,7 +57,7 @@ class MatrixPreview(models.TransientModel):
 
     @api.model
     def _first_record(self, event_type):
-        """Return a record that has this event, as the field wants it, or False."""
+        """Return a record that has this event, in the field's format, or False."""
         for model in self.env["matrix.backend"]._template_models():
             records = self.env[model]
             if event_type in records._matrix_event_types() and records.has_access(
@@ -137,8 +137,8 @@ class MatrixPreview(models.TransientModel):
         )
 
     def _row(self, text=None):
-        """Return the outbox row that the event would have, made with all rights as at
-        commit."""
+        """Return the outbox row that the event would have, rendered with all rights as
+        at commit."""
         if not self._is_fitting():
             raise UserError(
                 self.env._(

@@ -61,7 +61,7 @@ class MatrixBackend(models.Model):
             backend = self._store_connection(url, verify_ssl, token)
         except Exception:
             if is_login:
-                # Nobody else knows this token: its device would stay for ever.
+                # Nobody else has this token: its device would stay for ever.
                 device = MatrixClient(self.env, url, token, verify_ssl)
                 with contextlib.suppress(MatrixError):
                     device.logout()
