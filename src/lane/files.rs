@@ -110,7 +110,7 @@ pub(super) async fn uploaded<'m>(
     Err(Step::LaneLimited(SHORTEST_REST))
 }
 
-/// What is known of the file at this moment.
+/// What is known about the file at this moment.
 async fn known(delivery: &Delivery<'_>, message: &Message) -> Result<KnownFile, Step> {
     let known = delivery.context.store.file(&delivery.claim.lane, message.id).await;
     known.map_err(|error| unread(delivery, &error))?.ok_or(Step::Fenced)

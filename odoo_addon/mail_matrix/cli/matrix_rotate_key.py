@@ -16,7 +16,7 @@ class MatrixRotateKey(Command):
     def run(self, args):
         """``args``: server options. ``-d`` is required, and ``-c`` is usual.
 
-        Exits with an error, and changes nothing, where a token cannot be opened.
+        Exits with an error, and changes nothing, if a token cannot be opened.
         """
         config.parse_config(args, setup_logging=True)
         # A string until 18.0, a list from 19.0 on.

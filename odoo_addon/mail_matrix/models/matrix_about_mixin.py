@@ -26,7 +26,7 @@ class MatrixAboutMixin(models.AbstractModel):
     @api.depends("res_model", "res_id")
     @api.depends_context("uid")
     def _compute_record_ref(self):
-        """Name the record only where it exists and this user may read it."""
+        """Name the record only if it exists and this user may read it."""
         for model, rows in self.grouped("res_model").items():
             readable = set(self._readable_ids(model, rows.mapped("res_id")))
             for row in rows:

@@ -125,7 +125,7 @@ class MatrixContact(models.Model):
                 # Contacts without a user: all except those of the other users.
                 found, is_negative = mapped - found, not is_negative
         else:
-            # 19.0 turns a search for a name into "any" with a domain of its own.
+            # 19.0 turns a search for a name into "any" with its own domain.
             domain = value if operator == "any" else [("name", operator, value)]
             found = mapped.filtered_domain(domain)
         accounts = found.mapped("matrix_user_id")
@@ -169,8 +169,8 @@ class MatrixContact(models.Model):
     def _enqueue_direct(self, body):
         """Queue a direct message to this person and return its transaction id.
 
-        The worker finds or creates the room. Raises AccessError where this user may not
-        write to people in Matrix, UserError where the message cannot be sent.
+        The worker finds or creates the room. Raises AccessError if this user may not
+        write to people in Matrix, UserError if the message cannot be sent.
         """
         self.ensure_one()
         self._matrix_check_user()

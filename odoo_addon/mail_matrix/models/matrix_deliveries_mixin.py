@@ -40,7 +40,7 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         ``outcome_text``, ``note`` (why it waits or failed), ``reactions`` (those of
         people in the room), ``log_id``, ``can_retry``.
         ``troubles``: in plain words, why the room receives nothing. ``count``: how many
-        messages there are in all. Raises AccessError where the user may not read the
+        messages there are in all. Raises AccessError if the user may not read the
         record, or no deliveries at all.
         """
         self.ensure_one()

@@ -26,7 +26,7 @@ class MatrixDraft(models.Model):
     written_at = fields.Datetime(required=True, readonly=True)
 
     def init(self):
-        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, _ONCE):
             self.env.cr.execute(
                 SQL(

@@ -4,8 +4,8 @@ from odoo.tools import SQL
 from ..tools import words
 from .matrix_deliveries_mixin import USER
 
-# A record's messages are searched for among this many newest ones, for whatever room;
-# older ones only among those that wait for the record's room.
+# A record's messages are searched for among this many of the newest messages of all
+# rooms, and in addition among all those that wait for the record's room.
 _NEWEST_WAITING = 10_000
 
 

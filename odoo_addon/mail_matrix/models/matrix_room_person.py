@@ -39,7 +39,7 @@ class MatrixRoomPerson(models.Model):
     note = fields.Text(readonly=True)
 
     def init(self):
-        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, _ONCE):
             self.env.cr.execute(
                 SQL(

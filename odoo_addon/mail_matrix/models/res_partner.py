@@ -14,7 +14,7 @@ class ResPartner(models.Model):
     )
 
     def action_start_matrix_dm(self):
-        """Open the composer, or the list where there are several accounts."""
+        """Open the composer, or the list if there are several accounts."""
         self.ensure_one()
         contacts = self.env["matrix.contact"]
         contacts._matrix_check_user()

@@ -44,7 +44,7 @@ class ResUsers(models.Model):
 
     def init(self):
         result = super().init()
-        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, "res_users_matrix_user_id_key"):
             self.env.cr.execute(
                 """
@@ -136,7 +136,7 @@ class ResUsers(models.Model):
         return contacts._composer_action({"default_user_id": self.id})
 
     def _matrix_own_account(self):
-        """Return this user's account; where there is none, show where to enter it."""
+        """Return this user's account; if there is none, show where to enter it."""
         self.ensure_one()
         # With all rights: users outside the group have the field in their preferences
         # only.

@@ -212,7 +212,7 @@ def without_html(content):
 
 
 def cut(content):
-    """Return ``content``, shortened where it exceeds what an event may hold.
+    """Return ``content``, shortened if it is too large for an event.
 
     The HTML goes first, then the end of the text.
     """

@@ -147,7 +147,7 @@ def _read_message(_event, content):
     if relation.get("rel_type") == "m.thread" and (
         relation.get("is_falling_back") or not _is_event_id(answered)
     ):
-        # In a thread, this is the last message, for clients that do not know threads.
+        # In a thread, this is the last message, for clients without thread support.
         answered = relation.get("event_id")
     target = answered if _is_event_id(answered) else None
     is_reply = bool(target)

@@ -41,7 +41,7 @@ class TemplateError(ValueError):
 
     ``kind`` says what is wrong and so what to write instead, ``part`` is the piece at
     fault, ``expression`` the expression that it is in. ``start`` is where the braces of
-    the expression begin in the text, None where that is not known.
+    the expression begin in the text, None if that is not known.
     """
 
     start = None

@@ -115,7 +115,7 @@ class MatrixBackend(models.Model):
     def init(self):
         """Create the contract's tables, which refer to this model's own table."""
         migrations.apply(self.env.cr)
-        # Even where it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, _ONE_ACTIVE):
             self.env.cr.execute(
                 SQL(

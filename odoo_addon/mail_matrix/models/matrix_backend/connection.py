@@ -49,7 +49,7 @@ class MatrixBackend(models.Model):
     def _test_and_note(self):
         """Write what the test finds on the backend, and return it.
 
-        Raises UserError with the reason, which is written too, where the account cannot
+        Raises UserError with the reason, which is written too, if the account cannot
         be used.
         """
         try:
@@ -87,7 +87,7 @@ class MatrixBackend(models.Model):
     def _test_connection(self):
         """Return what was found, as values for _write_test, and a list of warnings.
 
-        Raises UserError with the reason where the account cannot be used.
+        Raises UserError with the reason if the account cannot be used.
         """
         # Without the token first: only a homeserver may see it.
         try:

@@ -114,7 +114,7 @@ class MatrixBackend(models.Model):
             backend.inbound_secret_sealed = secret
 
     def _inbound_secret(self):
-        """Return the secret that the feed must send, or None where there is none."""
+        """Return the secret that the feed must send, or None if there is none."""
         sealed = self.sudo().inbound_secret_sealed
         try:
             return tokens.unseal(sealed) if sealed else None

@@ -105,7 +105,7 @@ class MatrixBackend(models.Model):
     def _move_targets(self):
         """Return (model, id, backend id) for each record that messages here are about.
 
-        Raises UserError where no other backend serves one of them.
+        Raises UserError if no other backend serves one of them.
         """
         self.env.cr.execute(
             """
@@ -139,7 +139,7 @@ class MatrixBackend(models.Model):
         return targets
 
     def _moving_sql(self, targets):
-        """Return a query of the rows that wait here and of where each one goes."""
+        """Return a query of the rows that wait here, each with its new place."""
         return SQL(
             """
             SELECT o.id, o.txn_id, o.lane, t.backend_id,

@@ -45,7 +45,7 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _models_of_template(self, event_type):
-        """Return the models that this event happens to; all, where none names it."""
+        """Return the models that this event happens to; all, if none names it."""
         models_ = self._template_models()
         return [
             name

@@ -70,7 +70,7 @@ class MatrixInbound(models.Model):
     @api.depends("res_model", "res_id")
     @api.depends_context("uid")
     def _compute_record_ref(self):
-        """Name the record only where it exists and this user may read it."""
+        """Name the record only if it exists and this user may read it."""
         log = self.env["matrix.log"]
         for model, rows in self.grouped("res_model").items():
             readable = set(log._readable_ids(model, rows.mapped("res_id")))

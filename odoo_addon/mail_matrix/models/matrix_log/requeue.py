@@ -134,7 +134,7 @@ class MatrixLog(models.Model):
         return {log_id for (log_id,) in marked}
 
     def _row_to_send_again(self):
-        """Return the new row of the outbox. Raises UserError where none may be made."""
+        """Return the new row of the outbox. Raises UserError if none may be made."""
         self.ensure_one()
         values = self._values_to_send_again()
         backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
@@ -289,7 +289,7 @@ class MatrixLog(models.Model):
     def _requeued_notification(self, queued, left):
         """Report how many were queued, how many were not, and why.
 
-        Raises UserError where nothing was queued.
+        Raises UserError if nothing was queued.
         """
         left = +left
         if not queued:

@@ -194,7 +194,7 @@ class MatrixMirror(models.Model):
 
     @api.model
     def _put_back(self, waiting, content):
-        """Insert the row ``waiting`` with other content, where it stood before."""
+        """Insert the row ``waiting`` with other content, in the place where it was."""
         content = {**content, contents.MARKER: waiting["txn_id"]}
         row = {**waiting, "content": content}
         self.env["matrix.outbox"]._insert_rows([row], keep_ids=True)

@@ -110,7 +110,7 @@ class MatrixOutbox(models.Model):
         :param values: where it goes, as in _row
         :param mentions: pairs of name in the text and Matrix user id
         :param attachments: files that follow the text, with all rights
-        Raises UserError where the text is empty or longer than an event can hold.
+        Raises UserError if the text is empty or longer than an event can hold.
         """
         if len(body) > contents.MAX_CONTENT_BYTES:
             # Checked before anything is done with the text: RPC may send any length.
@@ -132,7 +132,7 @@ class MatrixOutbox(models.Model):
 
     @api.model
     def _file_rows(self, backend, event_type, values, attachments):
-        """Return the rows of files that follow a text, each a message of its own.
+        """Return the rows of files that follow a text, each a separate message.
 
         What is not a file in Odoo, such as a link, is left to the text.
         """

@@ -22,7 +22,7 @@ class MatrixOutbox(models.Model):
 
     Odoo forgets its callbacks when a savepoint that flushes is rolled back, but knows
     nothing of the others. PostgreSQL does: a setting of the transaction is rolled back
-    with the savepoint. Each call sets it to a mark of its own and keeps the mark that
+    with the savepoint. Each call sets it to a new mark and keeps the mark that
     it replaced, so that the calls that were not rolled back form a chain that ends with
     the mark that is set at commit.
     """

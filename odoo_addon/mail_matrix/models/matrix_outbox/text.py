@@ -92,7 +92,7 @@ class MatrixOutbox(models.Model):
 
         :param str source: text with expressions, see tools.template_syntax
         :param dict variables: what the text can use besides ``object``
-        Raises what _rendered raises, and UserError where the text is empty.
+        Raises what _rendered raises, and UserError if the text is empty.
         """
         text = self._rendered(source, record, variables)
         if not text:

@@ -15,7 +15,7 @@ _PLACE = "\ue000text\ue000"
 
 
 class MatrixThreadMixin(models.AbstractModel):
-    """Posts chatter messages in the room, where the record says so."""
+    """Posts chatter messages in the room, if the record says so."""
 
     _inherit = "matrix.thread.mixin"
 

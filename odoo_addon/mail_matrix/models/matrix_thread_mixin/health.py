@@ -99,7 +99,7 @@ class MatrixThreadMixin(models.AbstractModel):
         )
 
     def _matrix_join(self, client, room, account):
-        """Join ``room``; return (health, explanation) where that is refused."""
+        """Join ``room``; return (health, explanation) if that is refused."""
         try:
             client.join(room)
         except MatrixError as error:

@@ -25,7 +25,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def action_matrix_retry(self, log_id):
         """Queue a failed message of this record again; return a notification.
 
-        Raises AccessError where the person could not write to the room either.
+        Raises AccessError if the person could not write to the room either.
         """
         self.ensure_one()
         self._matrix_check_person()

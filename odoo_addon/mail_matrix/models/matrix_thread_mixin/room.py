@@ -228,7 +228,7 @@ class MatrixThreadMixin(models.AbstractModel):
     # What the buttons do
 
     def _matrix_client(self):
-        """Return the client of the backend in charge, for who may write this record."""
+        """Return the backend's client, for people who may write this record."""
         self.ensure_one()
         self._matrix_check_person()
         backend = self._matrix_backend()

@@ -155,8 +155,8 @@ class MatrixThreadMixin(models.AbstractModel):
         :param str body: plain text; line ends are kept
         :param mentions: pairs of name in the text and Matrix user id
         :param attachments: files that follow the text, with all rights
-        Raises AccessError where the person may not write the record or is not a Matrix
-        User, UserError where the text cannot be sent.
+        Raises AccessError if the person may not write the record or is not a Matrix
+        User, UserError if the text cannot be sent.
         """
         rows = self._matrix_written_rows(event_type, body, mentions, attachments)
         self.env["matrix.outbox"]._insert_rows(rows)
