@@ -37,7 +37,7 @@ const PROOF_LASTS: i64 = 60;
 /// How long a file may fail before it is given up, because the room's other messages wait behind it.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// How long a lane rests when its account uploads as many files as it may already. Other rooms get the lane's place.
+/// How long a lane rests if its account is already uploading as many files as it may. Other rooms get the lane's place.
 const REST: Duration = Duration::from_secs(5);
 
 /// Space in memory for files that are being transferred.
@@ -141,7 +141,7 @@ impl Media<'_> {
 
     async fn new_address(&self) -> Result<Option<ContentUri>, Step> {
         let given = match self.homeserver.file_address().await {
-            // Synapse gives an account at most five addresses that nothing was uploaded to. The file is uploaded without one.
+            // Synapse gives an account at most five addresses without an upload. The file is uploaded without an address.
             Err(error) if matches!(error.outcome_elsewhere(), Outcome::Limited { .. }) => None,
             Err(error) => return Err(self.refused(error).await),
             Ok(given) => given,
