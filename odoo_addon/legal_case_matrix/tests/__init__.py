@@ -11,6 +11,7 @@ from . import test_invite
 from . import test_follow
 from . import test_link_room
 from . import test_log_case
+from . import test_look
 from . import test_room
 from . import test_room_mark
 from . import test_text_editor

@@ -9,11 +9,11 @@ from odoo.addons.mail_matrix.tests.homeserver import BOT
 from .common import ROOM
 from .test_room import FORBIDDEN, RoomCase
 
+LOGGER = "odoo.addons.mail_matrix.models.matrix_room_look"
 AMY, BEA = "@amy:example.org", "@bea:example.org"
 
 
-@tagged("post_install", "-at_install")
-class TestFollowPeople(RoomCase):
+class FollowCase(RoomCase):
     """Amy is a lawyer of the case and in its room; Bea is neither yet."""
 
     @classmethod
@@ -76,6 +76,9 @@ class TestFollowPeople(RoomCase):
         bodies = self.homeserver.asked("POST", f"/rooms/{ROOM}/{endpoint}")
         return [body["user_id"] for body in bodies]
 
+
+@tagged("post_install", "-at_install")
+class TestFollowPeople(FollowCase):
     def test_who_is_assigned_is_invited_in_the_background(self):
         case = self.case.sudo()
         for assign in (
@@ -212,7 +215,8 @@ class TestFollowPeople(RoomCase):
         self.looks.search([]).write(
             {"noted_at": fields.Datetime.now() - timedelta(days=2), "again_at": False}
         )
-        self.follow()
+        with self.assertLogs(LOGGER, "WARNING"):
+            self.follow()
         self.assertFalse(self.looks.search([]), "Given up after a day")
 
     def test_nothing_is_asked_where_the_room_follows_nobody(self):

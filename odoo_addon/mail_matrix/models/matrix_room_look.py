@@ -67,36 +67,82 @@ class MatrixRoomLook(models.Model):
     @api.model
     def _cron_look(self):
         """Check one room, the one that has waited longest."""
+        first = self._first_due()
+        if first:
+            same = [("res_model", "=", first.res_model), ("res_id", "=", first.res_id)]
+            self.search([*self._due(), *same])._look()
+        remaining = self.search_count(self._due())
+        self.env["ir.cron"]._matrix_tell(done=1, remaining=remaining)
+
+    @api.model
+    def _due(self):
         now = fields.Datetime.now()
-        waiting = self.search(["|", ("again_at", "=", False), ("again_at", "<=", now)])
-        if waiting:
-            first = waiting[0]
-            same = waiting.filtered(
-                lambda look: (
-                    (look.res_model, look.res_id) == (first.res_model, first.res_id)
-                )
+        return ["|", ("again_at", "=", False), ("again_at", "<=", now)]
+
+    @api.model
+    def _first_due(self):
+        self.flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT id FROM matrix_room_look "
+                "WHERE again_at IS NULL OR again_at <= %s "
+                "ORDER BY COALESCE(again_at, noted_at), id LIMIT 1",
+                fields.Datetime.now(),
             )
-            waiting -= same
-            same._look()
-        self.env["ir.cron"]._matrix_tell(done=1, remaining=len(waiting))
+        )
+        return self.browse(row_id for (row_id,) in rows)
 
     def _look(self):
-        """Check the room of one record; delete these rows unless the server is down."""
+        """Check the room of one record; delete these rows unless to be done again."""
         model, res_id = self[0].res_model, self[0].res_id
         record = model in self.env and self.env[model].browse(res_id).exists()
         try:
             if record:
                 with self.env.cr.savepoint():
-                    record._matrix_follow_room()
+                    is_unfinished = record._matrix_follow_room()
+                if is_unfinished:
+                    self._postpone("not everybody could be invited within a day")
+                    return
         except MatrixError as error:
-            is_away = error.status in (None, 401, 429) or error.status >= 500
-            if is_away and self[0].noted_at > fields.Datetime.now() - _GIVEN_UP_AFTER:
-                self.again_at = fields.Datetime.now() + _AGAIN_AFTER
-                self._trigger(self[0].again_at)
+            if error.status in (None, 401, 429) or error.status >= 500:
+                # The others would get the same answer, each after a timeout. They come
+                # first next time: it may be this room only that fails.
+                others = self._due_of(record._matrix_backend()) - self
+                others._postpone(error)
+                self._postpone(error, _AGAIN_AFTER + timedelta(seconds=1))
                 return
+            self._log_given_up(error)
         except UserError as error:
             _logger.info("The room of %s,%s is not followed: %s", model, res_id, error)
         except Exception as error:
             self.env["matrix.outbox"]._raise_if_to_run_again(error)
             _logger.exception("The room of %s,%s cannot be followed", model, res_id)
         self.unlink()
+
+    @api.model
+    def _due_of(self, backend):
+        """Return the rows that are due, of all records that ``backend`` serves."""
+        rows = self.browse()
+        for model, looks in self.search(self._due()).grouped("res_model").items():
+            if model not in self.env:
+                continue
+            records = self.env[model].browse(looks.mapped("res_id")).exists()
+            served = records.filtered(lambda rec: rec._matrix_backend() == backend)
+            ids = set(served.ids)
+            rows |= looks.filtered(lambda look, ids=ids: look.res_id in ids)
+        return rows
+
+    def _postpone(self, reason, pause=_AGAIN_AFTER):
+        """Check these rooms later, but give up those that have waited for a day."""
+        now = fields.Datetime.now()
+        young = self.filtered(lambda look: look.noted_at > now - _GIVEN_UP_AFTER)
+        if young:
+            young.again_at = now + pause
+            self._trigger(now + pause)
+        old = self - young
+        old._log_given_up(reason)
+        old.unlink()
+
+    def _log_given_up(self, reason):
+        for model, res_id in sorted({(look.res_model, look.res_id) for look in self}):
+            _logger.warning("Gave up following %s,%s: %s", model, res_id, reason)

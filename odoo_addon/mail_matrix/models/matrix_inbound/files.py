@@ -82,9 +82,10 @@ class MatrixInbound(models.Model):
                 self.env["matrix.outbox"]._raise_if_to_run_again(error)
                 # Others wait behind it.
                 row._refuse_file(type(error).__name__)
-        later = rows.search([*domain, ("file_try_at", ">", now)], order="file_try_at")
+        domain.append(("file_try_at", ">", now))
+        later = rows.search(domain, order="file_try_at", limit=1)
         if later:
-            self.env.ref(_CRON)._trigger(later[0].file_try_at)
+            self.env.ref(_CRON)._trigger(later.file_try_at)
         self.env["ir.cron"]._matrix_tell(len(due[:1]), len(due[1:]))
 
     def _fetch_file(self):

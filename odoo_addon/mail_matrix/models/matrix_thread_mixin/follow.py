@@ -4,6 +4,9 @@ from odoo.tools import format_list
 from ...tools.matrix_error import MatrixError
 from .thread import USER
 
+# Turned on, each of these may allow invitations that were not allowed before.
+_ALLOWING = ("matrix_enabled", "matrix_send_unencrypted")
+
 
 class MatrixThreadMixin(models.AbstractModel):
     """The people in the room follow those of the record.
@@ -65,13 +68,17 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def write(self, vals):
         result = super().write(vals)
-        if self._matrix_people_fields() & vals.keys():
+        is_allowed = any(vals.get(name) for name in _ALLOWING)
+        if is_allowed or self._matrix_people_fields() & vals.keys():
             self._matrix_look_later()
         return result
 
     def _message_subscribe(self, *args, **kwargs):
+        known = self._matrix_followers()
         result = super()._message_subscribe(*args, **kwargs)
-        self._matrix_look_later()
+        # Each message subscribes its author, who mostly follows the record already.
+        new = self._matrix_followers() - known
+        self.browse(new.mapped("res_id"))._matrix_look_later()
         return result
 
     def message_unsubscribe(self, *args, **kwargs):
@@ -85,28 +92,46 @@ class MatrixThreadMixin(models.AbstractModel):
         return {"user_id", "matrix_room_id", "matrix_follow_people"}
 
     def _matrix_look_later(self):
+        self.env["matrix.room.look"]._note(self._matrix_with_following_room())
+
+    def _matrix_with_following_room(self):
         # With all rights: rooms follow, whoever assigns the people.
-        followed = self.sudo().filtered(
+        return self.sudo().filtered(
             lambda record: record.matrix_room_id and record.matrix_follow_people
         )
-        self.env["matrix.room.look"]._note(followed)
+
+    def _matrix_followers(self):
+        """Return the followers of those records whose rooms follow them."""
+        records = self._matrix_with_following_room()
+        # With all rights: see there.
+        return (
+            self.env["mail.followers"]
+            .sudo()
+            .search([("res_model", "=", self._name), ("res_id", "in", records.ids)])
+        )
 
     def _matrix_follow_room(self):
-        """Invite new people and find out who has left. Called in the background."""
-        backend = self._matrix_backend()
+        """Invite new people and find out who has left. Called in the background.
+
+        Return whether something is left to do later.
+        """
         room = self.matrix_room_id
-        if not (backend and room and self.matrix_enabled and self.matrix_follow_people):
-            return
+        if not (room and self.matrix_enabled and self.matrix_follow_people):
+            return False
+        if not self._matrix_backend():
+            # It may be turned off for a moment only.
+            return True
         company = "company_id" in self._fields and self.company_id
         lang = (company or self.env.company).partner_id.lang
         record = self.with_context(lang=lang)
         record._matrix_wait_for_other_clicks()
         client = record._matrix_backend()._client()
         health, _note = record._matrix_look_at(client, room)
-        agreed = health == "encrypted" and self.matrix_send_unencrypted
-        if health == "ok" or agreed:
-            account = client.whoami()["user_id"]
-            record._matrix_invite_people(client, room, account)
+        if record._matrix_invites_nobody(health):
+            return False
+        account = client.whoami()["user_id"]
+        result = record._matrix_invite_round(client, room, account, again=False)
+        return result.is_limited or bool(result.left_over)
 
     # Who has left
 

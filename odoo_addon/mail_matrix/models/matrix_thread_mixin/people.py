@@ -17,10 +17,11 @@ class Round(NamedTuple):
     """The result of inviting the record's people: users, by what became of them."""
 
     there: object
-    pending: object  # invited before, not there yet
+    pending: object  # invited before, not there yet or any more
     invited: object
     refused: dict  # by the reason
     left_over: object  # not tried, because the time was over or the account limited
+    is_limited: bool  # whether the homeserver's limit refused an invitation
     unmapped: object  # without a Matrix account
     accounts: set  # in the room or invited, whether people of the record or not
 
@@ -37,9 +38,7 @@ class MatrixThreadMixin(models.AbstractModel):
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note)
         title = self.env._("Invite people")
-        if health in ("not_joined", "banned", "replaced") or (
-            health == "encrypted" and not self.matrix_send_unencrypted
-        ):
+        if self._matrix_invites_nobody(health):
             nobody = [self.env._("Nobody was invited.")]
             return self._matrix_room_notification(title, nobody)
         account = client.whoami()["user_id"]
@@ -55,18 +54,23 @@ class MatrixThreadMixin(models.AbstractModel):
             invited = [self.env._("All people of this record are in the room.")]
         return self._matrix_room_notification(title, invited, unstored=problems)
 
+    def _matrix_invites_nobody(self, health):
+        """Whether nobody is invited to a room of this ``health``."""
+        return health in ("not_joined", "banned", "replaced") or (
+            health == "encrypted" and not self.matrix_send_unencrypted
+        )
+
     def _matrix_room_people(self):
         """Return the users who belong in the record's room."""
         people = self.message_partner_ids.user_ids
         return people | self.user_id if "user_id" in self._fields else people
 
     def _matrix_invite_people(self, client, room, account):
-        """Invite the record's people, and store the result for each.
+        """Invite the record's people.
 
         Return two lists of texts: who was invited, and who was not and why.
         """
         result = self._matrix_invite_round(client, room, account)
-        self.env["matrix.room.person"]._remember(self, room, result)
         done = []
         if result.invited:
             done.append(self.env._("Invited: %(users)s.", users=_names(result.invited)))
@@ -82,7 +86,12 @@ class MatrixThreadMixin(models.AbstractModel):
         )
         return done, problems
 
-    def _matrix_invite_round(self, client, room, account):
+    def _matrix_invite_round(self, client, room, account, again=True):
+        """Invite the record's people, store the result for each, and return it.
+
+        :param again: also invite people who were in the room or invited before. Not in
+            the background: people who declined or left would be invited without end.
+        """
         members = {account, *client.joined_members(room)}
         asked = client.invited_members(room)
         # With all rights: a plain user may not read the accounts of others.
@@ -92,16 +101,31 @@ class MatrixThreadMixin(models.AbstractModel):
         absent = known.filtered(lambda user: user.matrix_user_id not in members)
         # Homeservers limit how often a person can be invited in an hour.
         missing = absent.filtered(lambda user: user.matrix_user_id not in asked)
-        invited, refused = self._matrix_invite(client, room, account, missing)
-        return Round(
+        if not again:
+            missing -= self._matrix_invited_before(room, missing)
+        invited, refused, limited = self._matrix_invite(client, room, account, missing)
+        result = Round(
             there=known - absent,
             pending=absent - missing,
             invited=invited,
             refused=refused,
             left_over=missing - invited - missing.browse().union(*refused.values()),
+            is_limited=limited,
             unmapped=people - known,
             accounts=members | asked,
         )
+        self.env["matrix.room.person"]._remember(self, room, result)
+        return result
+
+    def _matrix_invited_before(self, room, users):
+        """Return those of ``users`` whose account was in the room or invited there."""
+        seen = self.env["matrix.room.person"]._of(self)
+        accounts = {
+            person.account
+            for person in seen
+            if person.state == "in" and person.room_id == room
+        }
+        return users.filtered(lambda user: user.matrix_user_id in accounts)
 
     def _matrix_not_invited(self, refused, left_over, unmapped):
         """Return, as a list of texts, who was not invited and why."""
@@ -136,7 +160,8 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_invite(self, client, room, account, users):
         """Invite ``users`` in parallel, until the homeserver limits the account.
 
-        Return who was invited, and who was not as ``{reason: users}``.
+        Return who was invited, who was not as ``{reason: users}``, and whether a limit
+        was reached.
         """
         server = account.partition(":")[2]
         until = time.monotonic() + _INVITING_SECONDS
@@ -174,7 +199,7 @@ class MatrixThreadMixin(models.AbstractModel):
                 invited |= user
             elif answer:
                 refused[answer] |= user
-        return invited, refused
+        return invited, refused, bool(limited)
 
 
 def _names(users):
