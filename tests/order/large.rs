@@ -57,6 +57,8 @@ async fn claims_shrink_until_a_slow_line_carries_them() {
 
     let _worker = world.worker_with("w1", &[("DATABASE_URL", &proxy.url(&world.launch.url()))]);
     world.assert_settled(&ids).await;
+    let late = world.worker_logs().matches("asking for fewer at once").count();
+    assert!(late <= 6, "{late} claims were too large; each halves the next one, down to a 64th");
 
     report::record(
         "a slow line to the database",
