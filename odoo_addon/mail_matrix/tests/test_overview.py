@@ -1,5 +1,6 @@
 from ast import literal_eval
 from datetime import timedelta
+from unittest.mock import patch
 
 from lxml import etree
 
@@ -98,6 +99,20 @@ class TestOverview(MatrixCase):
         self.assertEqual((week["sent"], week["failed"]), ("3", "1"))
         self.assertEqual((week["before"], week["trend"]), ("2", "+50 %"))
         self.assertIs(self.overview(self.user)["week"], False)
+        company = self.env["res.company"].create({"name": "Elsewhere"})
+        self.backend.company_id = company
+        self.assertEqual(self.overview(self.manager)["week"]["sent"], "0")
+
+    def test_counting_a_week_judges_no_records(self):
+        """Access checks read every row of these days before the limit applies."""
+        lately = self.env.cr.now() - timedelta(hours=1)
+        self.log_row(date=lately, backend_id=self.backend.id)
+        logs = self.env["matrix.log"].with_user(self.manager)
+
+        with patch.object(type(logs), "_records_of", side_effect=AssertionError):
+            week = logs._overview_of_week()
+
+        self.assertEqual(week["sent"], "1")
 
     def test_slow_rooms_are_named_by_their_median(self):
         now = self.env.cr.now()
