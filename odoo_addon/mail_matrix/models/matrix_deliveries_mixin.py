@@ -64,6 +64,10 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         """Return the lane in which messages of this record would wait now, or None."""
         return None
 
+    def _matrix_lane_of_own_room(self):
+        """Return that lane unless all records share its room; otherwise None."""
+        return self._matrix_own_lane()
+
     def _matrix_logged(self, limit):
         """Return the newest log rows of this record, with all rights.
 

@@ -5,7 +5,8 @@ from ..tools import words
 from .matrix_deliveries_mixin import USER
 
 # A record's messages are searched for among this many of the newest messages of all
-# rooms, and in addition among all those that wait for the record's room.
+# rooms, and in addition among all those that wait for the record's own room. All
+# records share the default room.
 _NEWEST_WAITING = 10_000
 
 
@@ -90,7 +91,7 @@ class MatrixMessage(models.Model):
             "|",
             ("log_id", "!=", False),
             ("waiting_id", ">", newest - _NEWEST_WAITING),
-            ("lane", "=", record._matrix_own_lane() or ""),
+            ("lane", "=", record._matrix_lane_of_own_room() or ""),
         ]
 
     @api.depends_context("lang")

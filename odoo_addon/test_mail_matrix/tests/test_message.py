@@ -1,7 +1,20 @@
+from unittest.mock import patch
+
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
 from .common import TicketCase
+
+MODULE = "odoo.addons.mail_matrix.models.matrix_message"
+
+
+def rows_read(node, table):
+    """Return how many rows of ``table`` a node of a plan and those below it read."""
+    count = sum(rows_read(child, table) for child in node.get("Plans", ()))
+    if node.get("Relation Name") == table:
+        passed = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        count += passed * node["Actual Loops"]
+    return count
 
 
 @tagged("post_install", "-at_install")
@@ -99,6 +112,23 @@ class TestMessage(TicketCase):
             plan = "\n".join(line for (line,) in self.env.cr.fetchall())
             for table in ("outbox", "log"):
                 self.assertNotIn(f"Seq Scan on matrix_{table}", plan)
+
+    def test_a_long_queue_in_the_default_room_is_not_read(self):
+        shared = "!shared:example.org"
+        self.backend.default_room_id = shared
+        self.enqueue(3000, room_id=shared)
+        self.env.cr.execute("ANALYZE matrix_outbox")
+        for room in (False, shared):
+            self.ticket.matrix_room_id = room
+            self.commit()
+            with patch(f"{MODULE}._NEWEST_WAITING", 10):
+                domain = self.env["matrix.message"]._domain_of(self.ticket)
+            query = self.env["matrix.message"].sudo()._search(domain).select()
+            self.env.cr.execute(
+                "EXPLAIN (ANALYZE, FORMAT JSON) " + query.code, query.params
+            )
+            ((found,),) = self.env.cr.fetchone()
+            self.assertLess(rows_read(found["Plan"], "matrix_outbox"), 100)
 
     def test_waiting_rooms_name_their_record_and_say_why(self):
         room = self.env["matrix.lane"].with_user(self.manager).search([])

@@ -101,6 +101,12 @@ class MatrixThreadMixin(models.AbstractModel):
         room = backend and (record.matrix_room_id or backend.default_room_id)
         return f"{backend.id}/{room}" if room else None
 
+    def _matrix_lane_of_own_room(self):
+        record = self.sudo()._matrix_room_record()
+        room = record.matrix_room_id
+        is_own = room and room != record._matrix_backend().default_room_id
+        return self._matrix_own_lane() if is_own else None
+
     @api.model
     def _matrix_event_types(self):
         return [*super()._matrix_event_types(), "test"]
