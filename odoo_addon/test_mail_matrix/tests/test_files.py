@@ -138,6 +138,44 @@ class TestFiles(FilesCase):
         self.assertIn("late.pdf", edit[0])
         self.assertEqual(file, ("late.pdf", added.id))
 
+    def test_files_from_before_they_were_sent_stay_in_odoo(self):
+        self.backend.send_files = False
+        old, file = self.post(files=[self.file()]), self.file("noted.pdf")
+        recent = self.post("Frist", files=[file])
+        self.log_all()
+        # As after the upgrade that began to remember them.
+        mirrors = self.env["matrix.mirror"].search([("message_id", "=", old.id)])
+        mirrors.known_files = False
+        self.backend.send_files = True
+
+        for message in (old, recent):
+            message.sudo().body = "First"
+            self.commit()
+
+        self.assertEqual([file_id for _body, file_id in self.rows()], [None, None])
+        for message in (old, recent):
+            self.clear_outbox()
+            added = self.file("late.pdf")
+            message.sudo().write({"attachment_ids": [Command.link(added.id)]})
+            self.commit()
+            self.assertEqual(self.rows()[1:], [("late.pdf", added.id)])
+
+    def test_a_backend_that_is_created_in_the_form_has_its_addresses(self):
+        form = Form(self.env["matrix.backend"].with_user(self.manager))
+        form.name, form.homeserver_url = "New", "https://matrix.example.org"
+        form.send_files, form.inbound_mode = True, "follow"
+        backend = form.save()
+
+        for name, path in (("files_url", "files"), ("inbound_url", "inbound")):
+            default = f"{backend.get_base_url()}/mail_matrix/{path}/{backend.id}"
+            self.assertEqual(backend[name], default)
+            backend[name] = "https://proxy.example.org/odoo"
+            backend.flush_recordset()
+            self.assertEqual(backend[name], "https://proxy.example.org/odoo")
+            backend[name] = False
+            backend.flush_recordset()
+            self.assertEqual(backend[name], default)
+
     def test_retry_of_a_file_keeps_what_it_is(self):
         file = self.file()
         self.post(files=[file])

@@ -9,6 +9,7 @@ from ...tools import token as tokens
 
 _MANAGER = "mail_matrix.group_matrix_manager"
 _PATHS = {"follow": "inbound", "appservice": "appservice"}
+_ADDRESSES = ("inbound_url", "files_url")
 
 
 class MatrixBackend(models.Model):
@@ -90,6 +91,7 @@ class MatrixBackend(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         backends = super().create(vals_list)
+        backends._fill_addresses()
         for backend in backends:
             if backend.sudo().inbound_mode in _PATHS:
                 backend._renew_inbound_secret()
@@ -102,8 +104,19 @@ class MatrixBackend(models.Model):
                 lambda backend: backend.sudo().inbound_mode != vals["inbound_mode"]
             )
         result = super().write(vals)
+        if any(name in vals and not vals[name] for name in _ADDRESSES):
+            self._fill_addresses()
         changed._renew_inbound_secret()
         return result
+
+    def _fill_addresses(self):
+        """Give addresses of Odoo that are empty their default.
+
+        A form sends a new backend's as empty, because they contain its id.
+        """
+        for name in _ADDRESSES:
+            empty = self.filtered(lambda backend, name=name: not backend.sudo()[name])
+            self.env.add_to_compute(self._fields[name], empty)
 
     def _renew_inbound_secret(self):
         """Create a secret for the new feed; remove it if nothing comes in."""

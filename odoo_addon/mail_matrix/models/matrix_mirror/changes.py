@@ -31,6 +31,8 @@ class MatrixMirror(models.Model):
         if row and digest != self.digest:
             self.digest = digest
             self._edit(row)
+        if row and row["known_files"] != self.known_files:
+            self.known_files = row["known_files"]
         self.env["matrix.outbox"]._insert_rows(files)
 
     def _message(self):
@@ -61,9 +63,10 @@ class MatrixMirror(models.Model):
 
     def _edited_rows(self, backend):
         """Return the row that posts the message as it is now, or None if it must not be
-        posted, and the rows of files that were added since.
+        posted, and the rows of files that were added since it was posted or edited.
 
-        A room that the record no longer has does not get what was written since.
+        A room that the record no longer has does not get what was written since. Files
+        that the message had while the backend sent none are not sent later.
         """
         record = self._record()
         target = record and not self.is_moved and record._matrix_target("chatter")
@@ -76,7 +79,9 @@ class MatrixMirror(models.Model):
         domain = [("message_id", "=", self.message_id), ("attachment_id", "!=", False)]
         sent = self.search(domain).mapped("attachment_id")
         row = record._matrix_row("chatter", backend, values)
-        return row, record._matrix_file_rows(backend, values, sent)
+        known = self.known_files or row["known_files"]
+        queued = {*sent, *known["ids"]}
+        return row, record._matrix_file_rows(backend, values, queued)
 
     def _retract(self, backend):
         """Remove the message and its edits from the outbox, or from their room.

@@ -39,6 +39,9 @@ class MatrixMirror(models.Model):
     queued_at = fields.Datetime(string="Queued", required=True, index=True)
     # Of the text that is in the room, so that the same text is not sent as an edit.
     digest = fields.Char()
+    # The files that the text listed last: {"ids": […]}, because Odoo stores an empty
+    # list as NULL. NULL: not known, the text was posted before this was remembered.
+    known_files = fields.Json()
     # The thread was merged into another one: earlier posts belong to the old room.
     is_moved = fields.Boolean(string="Thread Moved")
     # A list, because each edit is a separate event.
@@ -57,6 +60,7 @@ class MatrixMirror(models.Model):
                     "txn_id": row["txn_id"],
                     "queued_at": row["queued_at"],
                     "digest": self._digest(row["content"]),
+                    "known_files": row.get("known_files"),
                 }
                 for row in rows
                 if row.get("message_id")

@@ -91,7 +91,9 @@ class MatrixThreadMixin(models.AbstractModel):
             outbox = self.env["matrix.outbox"]
             record = outbox._in_language_of(self, self._matrix_room_record())
             row["content"] = record._matrix_chatter_content(row["content"])
-            row["message_id"] = self._matrix_chatter_message().id
+            message = self._matrix_chatter_message()
+            row["message_id"] = message.id
+            row["known_files"] = {"ids": sorted(message.attachment_ids.ids)}
         return row
 
     def _matrix_file_rows(self, backend, values, queued=()):
