@@ -2,6 +2,7 @@ import re
 from email.utils import parseaddr
 
 from odoo import models
+from odoo.exceptions import AccessError
 
 from ..tools import chatter_html
 
@@ -98,16 +99,29 @@ class MailMessage(models.Model):
         return True
 
     def action_matrix_deliveries(self):
-        """Open the deliveries of this message, or say why it failed."""
+        """Open the deliveries of this message, or say why it failed.
+
+        Outside the Matrix groups only the author is told why.
+        """
         self.ensure_one()
         self.check_access("read")
-        if self.env.user.has_group("mail_matrix.group_matrix_user"):
+        user = self.env.user
+        if user.has_group("mail_matrix.group_matrix_user"):
             action = self.env["ir.actions.act_window"]._for_xml_id(
                 "mail_matrix.matrix_log_action"
             )
             txn_ids = self.env["matrix.mirror"]._of(self).mapped("txn_id")
             return {**action, "domain": [("txn_id", "in", txn_ids)], "context": {}}
-        notes = self.sudo().notification_ids.filtered("failure_reason")
+        if user.share or self.author_id != user.partner_id:
+            raise AccessError(
+                self.env._(
+                    "Only the author of this message and Matrix Users can see why it "
+                    "was not sent to Matrix."
+                )
+            )
+        notes = self.sudo().notification_ids.filtered(
+            lambda note: note.notification_type == "matrix" and note.failure_reason
+        )
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

@@ -1,4 +1,12 @@
+from unittest.mock import patch
+
+from psycopg2 import errorcodes, errors
+
+from odoo.exceptions import AccessError
+
 from .common import TicketCase
+
+_LOGGER = "odoo.addons.mail_matrix.models.matrix_mirror.deliveries"
 
 
 class TestChatterDeliveries(TicketCase):
@@ -93,7 +101,57 @@ class TestChatterDeliveries(TicketCase):
 
         self.assertFalse(self.env["matrix.mirror"]._changed_deliveries(10))
 
-    def test_it_leads_to_the_deliveries_and_others_read_the_reason(self):
+    def test_what_was_posted_before_the_upgrade_is_not_shown(self):
+        message = self.post()
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.env.cr.execute("UPDATE matrix_mirror SET delivery = NULL")
+
+        # As the upgrade does that adds the column.
+        self.env["matrix.mirror"]._init_column("delivery")
+        self.env.invalidate_all()
+        self.show()
+
+        self.assertEqual(self.shown(message), [])
+
+    def failing_for(self, bad, sqlstate):
+        """Let the database refuse to show the message ``bad``."""
+        refusal = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"
+        messages = self.env.registry["mail.message"]
+        show = messages._matrix_show_delivery
+
+        def fail(message, status, reason):
+            shown = show(message, status, reason)
+            if message == bad:
+                message.env.cr.execute(refusal, log_exceptions=False)
+            return shown
+
+        return patch.object(messages, "_matrix_show_delivery", fail)
+
+    def test_a_message_that_cannot_be_shown_does_not_stop_the_others(self):
+        first, bad, last = (self.post() for _number in range(3))
+        with (
+            self.failing_for(bad, errorcodes.CHECK_VIOLATION),
+            self.assertLogs(_LOGGER, "ERROR") as logged,
+        ):
+            self.show()
+
+        self.assertIn(f"mail.message,{bad.id}", logged.output[0])
+        self.assertEqual(self.shown(first), [("ready", False)])
+        self.assertEqual(self.shown(bad), [])
+        self.assertEqual(self.shown(last), [("ready", False)])
+        self.log_all()
+        changed = self.env["matrix.mirror"]._changed_deliveries(10)
+        self.assertEqual(set(changed.mapped("message_id")), {first.id, last.id})
+
+    def test_what_odoo_runs_again_is_not_given_up(self):
+        message = self.post()
+        with (
+            self.failing_for(message, errorcodes.SERIALIZATION_FAILURE),
+            self.assertRaises(errors.SerializationFailure),
+        ):
+            self.show()
+
+    def test_it_leads_to_the_deliveries_and_its_author_reads_the_reason(self):
         message = self.post()
         self.log(self.outbox()[0], error_message="Not in this room")
         self.show()
@@ -102,10 +160,49 @@ class TestChatterDeliveries(TicketCase):
         found = self.env[action["res_model"]].search(action["domain"])
         self.assertEqual(found.error_message, "Not in this room")
 
-        colleague = self.make_user("colleague", "base.group_user")
-        self.ticket.message_subscribe(colleague.partner_id.ids)
-        action = message.with_user(colleague).action_matrix_deliveries()
+        groups = {self.groups_field(): [(6, 0, [self.env.ref("base.group_user").id])]}
+        self.user.write(groups)
+        action = message.with_user(self.user).action_matrix_deliveries()
         self.assertEqual(action["params"]["message"], "Not in this room")
+
+    def test_others_do_not_read_the_reason(self):
+        message = self.post()
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.show()
+        for group in ("base.group_user", "base.group_portal"):
+            other = self.make_user(f"other-{group}", group)
+            message.sudo().partner_ids += other.partner_id
+            theirs = message.with_user(other)
+            theirs.check_access("read")
+            with self.subTest(group), self.assertRaises(AccessError):
+                theirs.action_matrix_deliveries()
+
+    def test_a_share_user_reads_no_reason_of_an_own_message(self):
+        portal = self.make_user("portal-author", "base.group_portal")
+        message = self.post()
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.show()
+        message.sudo().author_id = portal.partner_id
+        theirs = message.with_user(portal)
+        theirs.check_access("read")
+        with self.assertRaises(AccessError):
+            theirs.action_matrix_deliveries()
+
+    def test_a_failure_of_another_kind_is_not_read_here(self):
+        message = self.post()
+        self.env["mail.notification"].create(
+            {
+                "mail_message_id": message.id,
+                "notification_type": "email",
+                "notification_status": "exception",
+                "failure_reason": "Mailbox full",
+                "res_partner_id": self.manager.partner_id.id,
+            }
+        )
+        groups = {self.groups_field(): [(6, 0, [self.env.ref("base.group_user").id])]}
+        self.user.write(groups)
+        action = message.with_user(self.user).action_matrix_deliveries()
+        self.assertEqual(action["params"]["message"], "")
 
     def test_who_has_seen_it_dismisses_it(self):
         message = self.post()

@@ -1,7 +1,11 @@
+import logging
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ...tools import words
+
+_logger = logging.getLogger(__name__)
 
 _BATCH = 500
 _CRON = "mail_matrix.matrix_delivery_cron"
@@ -18,11 +22,11 @@ class MatrixMirror(models.Model):
 
     _inherit = "matrix.mirror"
 
+    # No default: an upgrade would give it to old rows, and show a year of them again.
     delivery = fields.Selection(
         [("new", "Not shown yet"), ("ready", "Waiting")],
-        default="new",
         index="btree_not_null",
-        help="Empty: the chatter shows how it ended.",
+        help="Empty: there is nothing more to show in the chatter.",
     )
 
     @api.model
@@ -56,7 +60,7 @@ class MatrixMirror(models.Model):
         known = messages.exists()
         mirrors = self.search([("message_id", "in", known.ids)])
         outcomes = mirrors._outcomes()
-        changed = self.env["mail.message"]
+        refused = set()
         for message in known:
             found = [
                 outcomes[mirror.id]
@@ -64,12 +68,28 @@ class MatrixMirror(models.Model):
                 if mirror.message_id == message.id and mirror.id in outcomes
             ]
             found.sort(key=lambda outcome: _ORDER.index(outcome[0]))
-            if found and message._matrix_show_delivery(*found[0]):
-                changed |= message
+            if found and not self._try_to_show(message, *found[0]):
+                refused.add(message.id)
         for mirror in self:
             status, _reason = outcomes.get(mirror.id, (None, None))
-            mirror.delivery = "ready" if status == "ready" else False
-        changed._notify_message_notification_update()
+            is_waiting = status == "ready" and mirror.message_id not in refused
+            mirror.delivery = "ready" if is_waiting else False
+
+    @api.model
+    def _try_to_show(self, message, status, reason):
+        """Show one message; return whether that was possible."""
+        try:
+            with self.env.cr.savepoint():
+                if message._matrix_show_delivery(status, reason):
+                    message._notify_message_notification_update()
+        except Exception as error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(error)
+            # The others are shown all the same, and this is not tried for ever.
+            _logger.exception(
+                "The chatter does not show what became of mail.message,%s", message.id
+            )
+            return False
+        return True
 
     def _outcomes(self):
         """Return {id: (status of mail.notification, reason)} of what is known."""

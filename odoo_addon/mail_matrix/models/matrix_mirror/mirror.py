@@ -61,6 +61,7 @@ class MatrixMirror(models.Model):
                     "queued_at": row["queued_at"],
                     "digest": self._digest(row["content"]),
                     "known_files": row.get("known_files"),
+                    "delivery": "new",
                 }
                 for row in rows
                 if row.get("message_id")
