@@ -1,5 +1,6 @@
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
+from odoo.tools import format_datetime
 
 from .common import LegalMatrixCase
 
@@ -8,7 +9,7 @@ from .common import LegalMatrixCase
 class TestFailureNotice(LegalMatrixCase):
     """Who caused a message hears that it failed, and sends it again on the case."""
 
-    def fail(self, text="Please come", user=None):
+    def send_in_vain(self, text="Please come", user=None):
         self.case.with_user(user or self.lawyer)._matrix_enqueue("manual", text)
         return self.log(self.outbox()[-1], error_message="Not in this room")
 
@@ -28,30 +29,42 @@ class TestFailureNotice(LegalMatrixCase):
         )
 
     def test_an_activity_says_what_failed_once(self):
-        self.fail()
+        log = self.send_in_vain()
         activity = self.tell()
 
         self.assertEqual(activity.user_id, self.lawyer)
-        self.assertEqual(activity.summary, "Not sent to Matrix: Please come")
-        self.assertIn("Not in this room", activity.note)
-        self.fail("And again")
+        self.assertEqual(activity.summary, "A message was not sent to Matrix")
+        time = format_datetime(self.env, log.date, self.lawyer.tz, "short")
+        self.assertIn(f"Failed on {time}. The page Matrix of the", activity.note)
+        self.send_in_vain("And again")
         self.assertEqual(self.tell(), activity)
         self.assertEqual(self.env["matrix.failure.notice"]._read_unreported(), [])
         self.assertFalse(self.inbox())
 
+    def test_an_activity_has_no_text_and_no_reason(self):
+        """Who reads the case reads it, in a Matrix group or not."""
+        self.send_in_vain("Please come")
+        self.send_in_vain("And again")
+        activity = self.tell()
+
+        self.assertEqual(activity.summary, "2 messages not sent to Matrix")
+        shown = f"{activity.summary} {activity.note}"
+        for secret in ("Please come", "And again", "Not in this room"):
+            self.assertNotIn(secret, shown)
+
     def test_who_prefers_it_gets_a_notification_or_nothing(self):
         self.lawyer.with_user(self.lawyer).matrix_failure_notice = "notification"
-        self.fail()
+        self.send_in_vain()
         self.assertFalse(self.tell())
         self.assertIn("Not in this room", self.inbox().body)
 
         self.lawyer.matrix_failure_notice = "none"
-        self.fail()
+        self.send_in_vain()
         self.tell()
         self.assertEqual(len(self.inbox()), 1)
 
     def test_nothing_is_told_of_what_has_not_failed(self):
-        log = self.fail()
+        log = self.send_in_vain()
         self.case.with_user(self.lawyer)._matrix_enqueue("manual", "Held")
         self.log(self.outbox()[-1], is_final=False)
         self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
@@ -60,7 +73,7 @@ class TestFailureNotice(LegalMatrixCase):
         self.assertFalse(self.tell())
 
     def test_who_may_not_read_the_case_any_more_is_told_nothing(self):
-        self.fail()
+        self.send_in_vain()
         branch = self.env["res.company"].create({"name": "Branch"})
         self.case.sudo().write({"company_id": branch.id, "user_id": False})
         self.commit()
@@ -69,7 +82,7 @@ class TestFailureNotice(LegalMatrixCase):
         self.assertFalse(self.inbox())
 
     def test_the_activity_goes_when_all_is_queued_again(self):
-        first, second = self.fail("One"), self.fail("Two")
+        first, second = self.send_in_vain("One"), self.send_in_vain("Two")
         self.assertTrue(self.tell())
         case = self.case.with_user(self.lawyer)
         rows = {row["text"]: row for row in case.get_matrix_deliveries()["rows"]}
@@ -88,7 +101,7 @@ class TestFailureNotice(LegalMatrixCase):
     def test_only_failed_messages_of_the_case_are_retried_by_who_may_write_it(self):
         other = self.create_case(name="Other")
         self.settle()
-        log = self.fail()
+        log = self.send_in_vain()
         with self.assertRaises(UserError):
             other.action_matrix_retry(log.id)
         reader = self.make_user("reader", "mail_matrix.group_matrix_user")

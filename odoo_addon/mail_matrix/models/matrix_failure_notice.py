@@ -5,7 +5,7 @@ from textwrap import shorten
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.tools import SQL
+from odoo.tools import SQL, format_datetime
 
 from ..tools import words
 
@@ -82,7 +82,7 @@ class MatrixFailureNotice(models.Model):
         return self.env.execute_query_dict(
             SQL(
                 """
-                SELECT l.id, l.user_id, l.res_model, l.res_id, l.payload,
+                SELECT l.id, l.date, l.user_id, l.res_model, l.res_id, l.payload,
                     l.error_message
                 FROM matrix_log AS l
                 JOIN res_users AS u ON u.id = l.user_id AND u.active AND NOT u.share
@@ -117,14 +117,13 @@ class MatrixFailureNotice(models.Model):
         if res_id and record is None:
             return None
         notices = self.with_context(lang=user.lang)
-        title, body = notices._title(failed), notices._body(failed)
         wants_activity = user.matrix_failure_notice != "notification"
         if wants_activity and hasattr(record, "activity_schedule"):
-            return self._schedule(record, user, title, body)
+            return notices._schedule(record, user, failed)
         self.env["mail.thread"].with_context(lang=user.lang).message_notify(
             partner_ids=user.partner_id.ids,
-            subject=title,
-            body=body,
+            subject=notices._title(failed),
+            body=notices._body(failed),
             author_id=self.env.ref("base.partner_root").id,
             model=record is not None and model,
             res_id=record is not None and res_id,
@@ -141,8 +140,12 @@ class MatrixFailureNotice(models.Model):
         return record if readable else None
 
     @api.model
-    def _schedule(self, record, user, title, body):
-        """Return the activity of ``user`` on this record: only one for all failures."""
+    def _schedule(self, record, user, failed):
+        """Return the activity of ``user`` on this record: only one for all failures.
+
+        It contains neither texts nor reasons: everybody who may read the record sees
+        it, Matrix User or not.
+        """
         kind = self.env.ref(_ACTIVITY)
         notice = self.search(
             [
@@ -157,15 +160,30 @@ class MatrixFailureNotice(models.Model):
             return notice.activity_id
         # It is shown in the systray; an e-mail for each would be too much.
         return record.with_context(mail_activity_quick_update=True).activity_schedule(
-            activity_type_id=kind.id, summary=title, note=body, user_id=user.id
+            activity_type_id=kind.id,
+            summary=self._count(failed),
+            note=self._where_to_look(failed, user.tz),
+            user_id=user.id,
+        )
+
+    @api.model
+    def _count(self, failed):
+        if len(failed) == 1:
+            return self.env._("A message was not sent to Matrix")
+        return self.env._("%(count)s messages not sent to Matrix", count=len(failed))
+
+    @api.model
+    def _where_to_look(self, failed, tz):
+        return self.env._(
+            "Failed on %(time)s. The page Matrix of the record says why and what to "
+            "do, and sends it again.",
+            time=format_datetime(self.env, failed[0]["date"], tz=tz, dt_format="short"),
         )
 
     @api.model
     def _title(self, failed):
         if len(failed) > 1:
-            return self.env._(
-                "%(count)s messages not sent to Matrix", count=len(failed)
-            )
+            return self._count(failed)
         text = shorten(failed[0]["payload"] or "", _MAX_TEXT, placeholder="…")
         return self.env._("Not sent to Matrix: %(text)s", text=text)
 
