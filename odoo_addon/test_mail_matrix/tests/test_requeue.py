@@ -17,7 +17,7 @@ class TestRequeue(TicketCase):
         super().setUpClass()
         cls.backend.expire_hours = 1
 
-    def fail(self, **values):
+    def send_in_vain(self, **values):
         """Let the worker fail the one waiting message, as complete.sql does."""
         return self.log(
             self.outbox()[-1],
@@ -27,7 +27,7 @@ class TestRequeue(TicketCase):
 
     def failed_message(self, text="Hello", **values):
         self.ticket._matrix_enqueue("manual", text)
-        return self.fail(**values).with_user(self.manager)
+        return self.send_in_vain(**values).with_user(self.manager)
 
     def test_retry_keeps_the_transaction_id_and_the_queue_time(self):
         log = self.failed_message(queued_at=datetime(2026, 1, 2, 3, 4, 5))
@@ -94,7 +94,7 @@ class TestRequeue(TicketCase):
         self.env.cr.execute("DELETE FROM matrix_outbox")
         closed = self.ticket.create({"name": "Closed", "matrix_room_id": "!closed"})
         closed._matrix_enqueue("manual", "Secret")
-        encrypted = self.fail()
+        encrypted = self.send_in_vain()
         closed.sudo().matrix_room_health = "encrypted"
         hidden = self.failed_message("Hidden", backend_id=foreign.id)
         self.ticket._matrix_enqueue("manual", "Sent")
@@ -147,7 +147,7 @@ class TestRequeue(TicketCase):
             body="First", message_type="comment", subtype_xmlid="mail.mt_comment"
         )
         self.commit()
-        log = self.fail().with_user(self.manager)
+        log = self.send_in_vain().with_user(self.manager)
         self.ticket.matrix_room_id = "!successor:example.org"
         log.action_send_again()
 
@@ -188,7 +188,7 @@ class TestRequeue(TicketCase):
             }
         ).with_context(active_model=self.ticket._name, active_ids=self.ticket.ids).run()
         self.commit()
-        self.fail().with_user(self.manager).action_send_again()
+        self.send_in_vain().with_user(self.manager).action_send_again()
         self.assertEqual(self.outbox()[0]["room_id"], "!named:example.org")
 
     def test_send_again_asks_for_the_current_consent(self):
@@ -203,7 +203,7 @@ class TestRequeue(TicketCase):
         self.assertIs(row["content"]["org.odoo.unencrypted"], True)
         self.assertEqual(row["content"]["m.mentions"], {})
 
-        consented = self.fail().with_user(self.manager)
+        consented = self.send_in_vain().with_user(self.manager)
         self.ticket.matrix_room_id = "!unknown:example.org"
         consented.action_send_again()
         (row,) = self.outbox()
@@ -219,7 +219,7 @@ class TestRequeue(TicketCase):
         (row,) = self.outbox()
         self.assertNotIn("org.odoo.unencrypted", row["content"], "The worker looks")
 
-        log = self.fail().with_user(self.manager)
+        log = self.send_in_vain().with_user(self.manager)
         self.found(health="encrypted")
         with self.assertRaisesRegex(UserError, "cannot encrypt"):
             log.action_retry()
@@ -235,7 +235,7 @@ class TestRequeue(TicketCase):
         self.found(health="encrypted")
         other = self.ticket.create({"name": "Other", "matrix_room_id": "!other"})
         other._matrix_enqueue("manual", "Free")
-        logs = log | self.fail().with_user(self.manager)
+        logs = log | self.send_in_vain().with_user(self.manager)
 
         message = logs.action_retry()["params"]["message"]
 
@@ -249,7 +249,7 @@ class TestRequeue(TicketCase):
     def test_each_failed_line_is_retried_once(self):
         log = self.failed_message()
         log.action_retry()
-        again = self.fail().with_user(self.manager)
+        again = self.send_in_vain().with_user(self.manager)
         self.assertEqual(again.txn_id, log.txn_id)
 
         with self.assertRaisesRegex(UserError, "Already queued"):
