@@ -48,6 +48,18 @@ class TestCheckRoom(RoomCase):
         self.assertEqual(self.check(), ("ok", "success"))
         self.assertIn(BOT, self.case.matrix_room_health_note)
 
+    def test_the_room_state_is_shown_in_the_users_language(self):
+        self.env["res.lang"]._activate_lang("de_DE")
+        modules = self.env["ir.module.module"].search(
+            [("name", "in", ["mail_matrix", "legal_case_matrix"])]
+        )
+        modules._update_translations(["de_DE"])
+        case = self.case.with_context(lang="de_DE")
+
+        states = case.fields_get(["matrix_room_health"])["matrix_room_health"]
+
+        self.assertEqual(dict(states["selection"])["not_joined"], "Nicht im Raum")
+
     def test_an_invited_account_joins(self):
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
         self.answers["POST", f"/rooms/{ROOM}/join"] = (200, {"room_id": ROOM})

@@ -14,15 +14,7 @@ class MatrixThreadMixin(models.AbstractModel):
     _inherit = "matrix.thread.mixin"
 
     matrix_room_health = fields.Selection(
-        selection=[
-            ("ok", "Ready"),
-            ("not_joined", "Not in the room"),
-            ("no_power", "Cannot post"),
-            ("encrypted", "Encrypted"),
-            ("public", "Public"),
-            ("replaced", "Replaced"),
-            ("banned", "Banned"),
-        ],
+        selection="_matrix_room_states",
         string="Room State",
         readonly=True,
         copy=False,
@@ -32,6 +24,20 @@ class MatrixThreadMixin(models.AbstractModel):
     matrix_room_health_note = fields.Char(
         string="Room State Explained", readonly=True, copy=False, groups=USER
     )
+
+    @api.model
+    def _matrix_room_states(self):
+        # By a method: Odoo has no translations of a list in an abstract model.
+        states = {
+            "ok": self.env._("Ready"),
+            "not_joined": self.env._("Not in the room"),
+            "no_power": self.env._("Cannot post"),
+            "encrypted": self.env._("Encrypted"),
+            "public": self.env._("Public"),
+            "replaced": self.env._("Replaced"),
+            "banned": self.env._("Banned"),
+        }
+        return list(states.items())
 
     def action_matrix_check_room(self):
         """Check whether the account can post in the room; join it if possible."""
