@@ -4,6 +4,7 @@
 mod account;
 mod batch;
 mod post;
+mod trouble;
 
 use std::{
     collections::HashMap,

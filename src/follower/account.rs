@@ -19,10 +19,10 @@ use crate::{
     lane::Context,
     leases::Deadline,
     matrix::{Heard, Homeserver, SendError, before},
-    message::{Outcome, State, UserId},
-    metrics::{OfBackend, Side},
+    message::{Outcome, UserId},
+    metrics::OfBackend,
     seal::Keys,
-    store::{Asking, Following, StoreError, Trouble},
+    store::{Asking, Following, Trouble},
     webhook::Webhook,
 };
 
@@ -48,10 +48,10 @@ pub(super) struct Account {
     keys: Keys,
     http_timeout: Duration,
     pub(super) asking: Asking,
-    following: Following,
+    pub(super) following: Following,
     pub(super) deadline: Deadline,
     /// The present trouble, as it was reported last.
-    trouble: Mutex<Option<(Trouble, String)>>,
+    pub(super) trouble: Mutex<Option<(Trouble, String)>>,
 }
 
 /// Where the account is in the homeserver's stream: everything before it is with Odoo.
@@ -303,51 +303,5 @@ impl Account {
             info!(backend.id = self.asking.backend, "Messages from Matrix reach Odoo again");
         }
         Ok(())
-    }
-
-    /// Reports a trouble once, in the log and where Odoo shows it.
-    pub(super) async fn report(&self, trouble: Trouble, reason: &str) {
-        // Nothing is read meanwhile.
-        self.context.rooms.of(self.asking.backend).close();
-        let now = Some((trouble, reason.to_owned()));
-        let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
-        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
-        if before.is_none() {
-            warn!(
-                backend.id = self.asking.backend,
-                reason, "Messages from Matrix do not reach Odoo; trying again until they do"
-            );
-        }
-        if before != now
-            && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
-        {
-            debug!(%error, backend.id = self.asking.backend, "Why an account is not followed could not be stored");
-        }
-    }
-
-    /// The homeserver did not answer as it should. Returns the pause that it asks for.
-    async fn refused(&self, error: &SendError) -> Option<Duration> {
-        let failure = error.failure();
-        self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
-        match error.outcome() {
-            Outcome::Limited { pause } => {
-                debug!(backend.id = self.asking.backend, pause_ms = pause.as_millis(), "The homeserver limits reading");
-                return Some(pause);
-            }
-            Outcome::Unauthorized(_) => self.unauthorized(&failure).await,
-            _ => {}
-        }
-        self.report(Trouble::Stopped, &failure.to_string()).await;
-        None
-    }
-
-    /// An account that may not read may not send either: this is the backend's state, which Odoo shows.
-    async fn unauthorized(&self, failure: &crate::message::Failure) {
-        let (store, asking) = (&self.context.store, &self.asking);
-        let stored: Result<(), StoreError> =
-            store.stopped(asking.backend, asking.config_version, State::Unauthorized, failure).await;
-        if let Err(error) = stored {
-            debug!(%error, backend.id = asking.backend, "That the account is refused could not be stored");
-        }
     }
 }

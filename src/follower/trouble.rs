@@ -1,0 +1,61 @@
+//! What keeps an account from being followed: reported once, where people look.
+
+use std::{sync::PoisonError, time::Duration};
+
+use tracing::{debug, warn};
+
+use super::account::Account;
+use crate::{
+    matrix::SendError,
+    message::{Failure, Outcome, State},
+    metrics::{OfBackend, Side},
+    store::{StoreError, Trouble},
+};
+
+impl Account {
+    /// Reports a trouble once, in the log and where Odoo shows it.
+    pub(super) async fn report(&self, trouble: Trouble, reason: &str) {
+        // Nothing is read meanwhile.
+        self.context.rooms.of(self.asking.backend).close();
+        let now = Some((trouble, reason.to_owned()));
+        let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
+        if before.is_none() {
+            warn!(
+                backend.id = self.asking.backend,
+                reason, "Messages from Matrix do not reach Odoo; trying again until they do"
+            );
+        }
+        if before != now
+            && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
+        {
+            debug!(%error, backend.id = self.asking.backend, "Why an account is not followed could not be stored");
+        }
+    }
+
+    /// The homeserver did not answer as it should. Returns the pause that it asks for.
+    pub(super) async fn refused(&self, error: &SendError) -> Option<Duration> {
+        let failure = error.failure();
+        self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
+        match error.outcome() {
+            Outcome::Limited { pause } => {
+                debug!(backend.id = self.asking.backend, pause_ms = pause.as_millis(), "The homeserver limits reading");
+                return Some(pause);
+            }
+            Outcome::Unauthorized(_) => self.unauthorized(&failure).await,
+            _ => {}
+        }
+        self.report(Trouble::Stopped, &failure.to_string()).await;
+        None
+    }
+
+    /// An account that may not read may not send either: this is the backend's state, which Odoo shows.
+    async fn unauthorized(&self, failure: &Failure) {
+        let (store, asking) = (&self.context.store, &self.asking);
+        let stored: Result<(), StoreError> =
+            store.stopped(asking.backend, asking.config_version, State::Unauthorized, failure).await;
+        if let Err(error) = stored {
+            debug!(%error, backend.id = asking.backend, "That the account is refused could not be stored");
+        }
+    }
+}
