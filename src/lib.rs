@@ -1,10 +1,10 @@
 //! Delivers the Matrix outbox of Odoo: in order within a room, once, with a log.
 //!
-//! In reading order: [`message`] holds the words; [`environment`] is where settings come from and [`config`] what they may be; [`store`]
-//! runs every statement and [`matrix`] makes every call; [`claimer`] picks lanes, [`lane`] sends one, [`flush`] writes down what became
-//! of it, [`leases`] keeps what is held; [`runner`] joins them. [`follower`] goes the other way: it passes on to Odoo,
-//! through its [`webhook`], what others write in Matrix. [`survey`] counts what waits; [`health`] and [`metrics`] are
-//! what others may know of the process, [`endpoint`] and [`systemd`] show it; [`terminal`] shows the progress of a
+//! In reading order: [`message`] holds the words; [`environment`] is where settings come from and `config` what they may be; [`store`]
+//! runs every statement and [`matrix`] makes every call; `claimer` picks lanes, `lane` sends one, `flush` writes down what became
+//! of it, `leases` keeps what is held; `runner` joins them. `follower` goes the other way: it passes on to Odoo,
+//! through its `webhook`, what others write in Matrix. `survey` counts what waits; `health` and [`metrics`] are
+//! what others may know of the process, `endpoint` and `systemd` show it; `terminal` shows the progress of a
 //! command. [`cli`] puts the parts together.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
