@@ -23,8 +23,11 @@ class TestFirstMessage(BrowserCase, LegalMatrixCase):
         answers["GET", "/rooms/!new/members"] = (200, {"chunk": []})
 
     def test_a_manager_comes_from_nothing_to_the_first_message(self):
-        self.backend.is_active = False
-        self.case.matrix_room_id = False
+        self.env["matrix.backend"].search([]).is_active = False
+        # Demo data has rooms and messages.
+        self.env["legal.case"].search([]).matrix_room_id = False
+        self.env.cr.execute("DELETE FROM matrix_log")
+        self.env.invalidate_all()
         lawyers = self.env.ref("legal_case.legal_case_group_manager")
         self.manager.write({self.groups_field(): [Command.link(lawyers.id)]})
         self.worker_seen()

@@ -14,8 +14,7 @@ const openOverview = [
 /** From an empty Overview to a message in the room of a case. */
 registry.category("web_tour.tours").add("matrix_first_message", {
     steps: () => [
-        // The first page of a new database waits for its scripts to be put together.
-        {trigger: ".o_matrix_setup:contains(0 of 3 steps done)", timeout: 60000},
+        {trigger: ".o_matrix_setup:contains(0 of 3 steps done)"},
         {trigger: `${step("connect", false)} button`, run: "click"},
         {
             trigger: "#o_matrix_url",
