@@ -35,12 +35,7 @@ class MatrixBackend(models.Model):
     @api.depends("send_files")
     def _compute_files_url(self):
         for backend in self:
-            stored_id = backend._origin.id
-            backend.files_url = (
-                f"{backend.get_base_url()}/mail_matrix/files/{stored_id}"
-                if backend.send_files and stored_id
-                else False
-            )
+            backend.files_url = backend._address_of_odoo(backend.send_files and "files")
 
     @api.constrains("files_url")
     def _check_files_url(self):

@@ -55,12 +55,17 @@ class MatrixBackend(models.Model):
     def _compute_inbound_url(self):
         for backend in self:
             path = _PATHS.get(backend.inbound_mode)
-            stored_id = backend._origin.id
-            backend.inbound_url = (
-                f"{backend.get_base_url()}/mail_matrix/{path}/{stored_id}"
-                if path and stored_id
-                else False
-            )
+            backend.inbound_url = backend._address_of_odoo(path)
+
+    def _address_of_odoo(self, path):
+        """Return where Odoo serves ``path`` for this backend, or False.
+
+        False without a path, and before the backend has an id.
+        """
+        stored_id = self._origin.id
+        if not (path and stored_id):
+            return False
+        return f"{self.get_base_url()}/mail_matrix/{path}/{stored_id}"
 
     @api.constrains("inbound_url")
     def _check_inbound_url(self):
