@@ -84,6 +84,18 @@ impl Producer {
     }
 }
 
+/// A kill at one point, with its own chances.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) point: &'static str,
+    pub(crate) seed: u64,
+}
+
+/// Each of the points with each seed.
+pub(crate) fn cases(points: &[&'static str], seeds: u64) -> Vec<Case> {
+    points.iter().flat_map(|point| (0..seeds).map(move |seed| Case { point, seed })).collect()
+}
+
 /// Runs `play` for each case, `at_once` of them side by side, and returns what each gave. A failure names its case.
 pub(crate) async fn side_by_side<C, T, F>(at_once: usize, cases: Vec<C>, play: impl Fn(C) -> F) -> Vec<T>
 where

@@ -10,18 +10,12 @@ use stack::{
 };
 use tempfile::TempDir;
 
-use crate::common::{alone, cluster, failpoints, side_by_side};
+use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side};
 
 const PERSON: &str = "@client:double.test";
 
 /// After the room is made, after it is stored, after the invitation, and before the account's list is written.
 const POINTS: [&str; 4] = ["RoomMade", "RoomStored", "PersonInvited", "ListRead"];
-
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    point: &'static str,
-    seed: u64,
-}
 
 /// Twenty-five seeds of each with SOAK=1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,9 +23,8 @@ async fn a_kill_between_the_steps_of_a_direct_room_leaves_one_room_in_use() {
     let _alone = alone().await;
     failpoints();
     let seeds = report::scale(4, 25);
-    let cases = POINTS.iter().flat_map(|point| (0..seeds).map(|seed| Case { point, seed }));
 
-    let unused = side_by_side(8, cases.collect(), play).await;
+    let unused = side_by_side(8, cases(&POINTS, seeds), play).await;
 
     let behind: usize = unused.iter().sum();
     report::record(

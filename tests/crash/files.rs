@@ -11,18 +11,12 @@ use stack::{
 };
 use tempfile::TempDir;
 
-use crate::common::{alone, cluster, failpoints, side_by_side};
+use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side};
 
 const ROOM: &str = "!case:double.test";
 
 /// After the address is given, after it is stored, after the upload, before and after the event.
 const POINTS: [&str; 5] = ["AddressGiven", "AddressStored", "Uploaded", "BeforePut", "AnswerRead"];
-
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    point: &'static str,
-    seed: u64,
-}
 
 /// Twenty-five seeds of each with SOAK=1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,9 +24,8 @@ async fn a_kill_between_the_steps_of_a_file_uploads_and_sends_it_once() {
     let _alone = alone().await;
     failpoints();
     let seeds = report::scale(2, 25);
-    let cases = POINTS.iter().flat_map(|point| (0..seeds).map(|seed| Case { point, seed }));
 
-    let files: usize = side_by_side(8, cases.collect(), play).await.iter().sum();
+    let files: usize = side_by_side(8, cases(&POINTS, seeds), play).await.iter().sum();
 
     report::record(
         "kill -9 between the steps of a file",
