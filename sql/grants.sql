@@ -23,6 +23,12 @@ BEGIN
         GRANT USAGE ON SEQUENCE matrix_crypto_id_seq, matrix_crypto_item_id_seq, matrix_encrypted_room_id_seq TO {role};
     END IF;
 END $rights_of_the_keys$;
+DO $rights_of_the_setup$
+BEGIN
+    IF to_regclass('matrix_crypto_request') IS NOT NULL THEN
+        GRANT SELECT, DELETE ON matrix_crypto_request TO {role};
+    END IF;
+END $rights_of_the_setup$;
 DO $rights_of_files$
 BEGIN
     IF to_regclass('matrix_upload') IS NOT NULL THEN

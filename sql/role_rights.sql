@@ -13,7 +13,7 @@ WITH need (relation, privilege) AS (
         ('matrix_crypto', 'INSERT'), ('matrix_crypto', 'UPDATE'), ('matrix_crypto', 'DELETE'), ('matrix_crypto_item', 'SELECT'),
         ('matrix_crypto_item', 'INSERT'), ('matrix_crypto_item', 'UPDATE'), ('matrix_crypto_item', 'DELETE'),
         ('matrix_encrypted_room', 'SELECT'), ('matrix_encrypted_room', 'INSERT'), ('matrix_upload', 'SELECT'), ('matrix_upload', 'INSERT'),
-        ('matrix_upload', 'UPDATE')
+        ('matrix_upload', 'UPDATE'), ('matrix_crypto_request', 'SELECT'), ('matrix_crypto_request', 'DELETE')
 ), beyond AS (
     SELECT c.relname::text AS relation, kind.privilege
     FROM pg_class AS c

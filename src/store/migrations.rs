@@ -24,6 +24,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0007_inbound",
     "0008_encryption",
     "0009_files",
+    "0010_encryption_mode",
 ];
 
 /// The contract that a database has after the last migration.

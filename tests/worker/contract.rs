@@ -106,6 +106,7 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
         "DROP TABLE matrix_lane",
         "UPDATE matrix_encrypted_room SET room_id = 'x'",
         "DELETE FROM matrix_encrypted_room",
+        "INSERT INTO matrix_crypto_request (backend_id, kind) VALUES (1, 'new_device')",
         "ALTER TABLE matrix_outbox DISABLE TRIGGER ALL",
         "SELECT nextval('matrix_outbox_id_seq')",
         "CREATE ROLE other",
