@@ -14,6 +14,7 @@ mod files;
 mod follower;
 mod history;
 mod inspect;
+mod keys_report;
 mod listener;
 pub mod locks;
 mod migrations;
@@ -51,6 +52,7 @@ pub use self::{
     follower::{Asking, FollowerReport, Following, Trouble},
     history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},
+    keys_report::{KeysReport, KeysWord},
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},

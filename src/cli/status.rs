@@ -12,7 +12,9 @@ use super::{
 use crate::{
     config::Config,
     duration::words,
-    store::{BackendReport, COUNTED, FollowerReport, ServerReport, Store, StoreError, WorkerReport, counted},
+    store::{
+        BackendReport, COUNTED, FollowerReport, KeysReport, ServerReport, Store, StoreError, WorkerReport, counted,
+    },
 };
 
 #[derive(Serialize)]
@@ -21,6 +23,8 @@ pub(super) struct Report {
     pub(super) workers: Vec<WorkerReport>,
     /// Accounts whose messages from Matrix go to Odoo.
     followed: Vec<FollowerReport>,
+    /// The devices of accounts that encrypt.
+    encryption: Vec<KeysReport>,
     server: ServerReport,
     /// What a person should look at, in plain words.
     warnings: Vec<Warning>,
@@ -34,7 +38,10 @@ impl Report {
 
     /// Whether anything is shown that is not as it should be.
     pub(super) fn needs_somebody(&self) -> bool {
-        !self.warnings.is_empty() || self.backends.iter().any(|backend| backend.is_active && backend.state != "ok")
+        let has_trouble = self.encryption.iter().any(|device| device.state.trouble().is_some());
+        !self.warnings.is_empty()
+            || has_trouble
+            || self.backends.iter().any(|backend| backend.is_active && backend.state != "ok")
     }
 }
 
@@ -50,9 +57,10 @@ pub(super) async fn look(store: &Store) -> Result<Report, StoreError> {
     let backends = store.report_backends().await?;
     let workers = store.report_workers().await?;
     let followed = store.report_followers().await?;
+    let encryption = store.report_keys().await?;
     let server = store.report_server().await?;
     let warnings = warnings::all(&backends, &workers, &server);
-    Ok(Report { backends, workers, followed, server, warnings })
+    Ok(Report { backends, workers, followed, encryption, server, warnings })
 }
 
 pub(super) fn text(report: &Report) -> String {
@@ -71,6 +79,10 @@ pub(super) fn text(report: &Report) -> String {
     text.push('\n');
     if !report.followed.is_empty() {
         text.push_str(&followed(&report.followed).to_string());
+        text.push('\n');
+    }
+    if !report.encryption.is_empty() {
+        text.push_str(&devices(&report.encryption).to_string());
         text.push('\n');
     }
     for warning in &report.warnings {
@@ -177,6 +189,29 @@ fn followed(accounts: &[FollowerReport]) -> Table {
                 since(account.forwarded_seconds),
             ],
             account.trouble(),
+        );
+    }
+    table
+}
+
+fn devices(devices: &[KeysReport]) -> Table {
+    let mut table = Table::new(&[
+        ("ENCRYPTION", Align::Left),
+        ("STATE", Align::Left),
+        ("DEVICE", Align::Left),
+        ("FINGERPRINT", Align::Left),
+        ("READ", Align::Right),
+    ]);
+    for device in devices {
+        table.row(
+            vec![
+                format!("{} «{}»", device.id, device.name),
+                device.state.as_str().to_owned(),
+                device.device.clone().unwrap_or_default(),
+                device.fingerprint.clone().unwrap_or_default(),
+                device.synced_seconds.map(|seconds| format!("{} ago", ago(seconds))).unwrap_or_default(),
+            ],
+            device.state.trouble().map(|trouble| device.reason.clone().unwrap_or_else(|| trouble.to_owned())),
         );
     }
     table

@@ -17,6 +17,7 @@ mod history;
 mod http_proxy;
 mod idle;
 mod invitations;
+mod keys;
 mod lanes;
 mod limits;
 mod memory;

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     environment::Environment,
     message::{Failure, code},
-    store::{FollowerReport, Store, StoreError},
+    store::{FollowerReport, KeysReport, Store, StoreError},
     terminal::Progress,
 };
 
@@ -162,6 +162,7 @@ async fn backends(
     }
     let states = store.report_backends().await?;
     let followed = store.report_followers().await?;
+    let keys = store.report_keys().await?;
     for row in &backends {
         let subject = format!("backend {} «{}»", row.id, row.name);
         if let Some(paused) = states.iter().find(|state| state.id == row.id && state.state == "paused") {
@@ -173,6 +174,9 @@ async fn backends(
         }
         if let Some(account) = followed.iter().find(|account| account.id == row.id) {
             from_matrix(account, findings);
+        }
+        if let Some(device) = keys.iter().find(|device| device.id == row.id) {
+            encryption(device, findings);
         }
         progress.show(&format!("asking the homeserver of {subject}"));
         match account(&Backend::new(row, &config.token_keys, config.http_timeout)).await {
@@ -203,6 +207,17 @@ fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
         ),
         Some(trouble) => findings.warning(subject, trouble, "start odoo-matrix-worker"),
     }
+}
+
+/// Whether messages can be encrypted, and read by everybody.
+fn encryption(device: &KeysReport, findings: &mut Findings) {
+    let subject = format!("backend {} «{}», encryption", device.id, device.name);
+    let known = device.device.as_deref().map_or_else(String::new, |id| format!("device {id}, "));
+    let Some(trouble) = device.state.trouble() else {
+        return findings.ok(subject, format!("{known}{}", device.state.as_str()));
+    };
+    let reason = device.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    findings.problem(subject, format!("{known}{}: {trouble}{reason}", device.state.as_str()), device.state.fix());
 }
 
 async fn account(backend: &Backend) -> Result<(String, Option<String>), Failure> {
