@@ -10,7 +10,7 @@ SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.ma
 FROM matrix_lane AS l
 CROSS JOIN LATERAL (
     SELECT o.*,
-        sum(octet_length(o.content)) OVER (ORDER BY o.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        sum(octet_length(o.content)) OVER (ORDER BY o.lane, o.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
     FROM (
         SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
             o.content @> '{"org.odoo.unencrypted": true}' AS may_be_unencrypted,
@@ -20,8 +20,10 @@ CROSS JOIN LATERAL (
             o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds,
             o.attachment_id IS NOT NULL AS has_file
         FROM matrix_outbox AS o
-        WHERE o.lane = l.lane
-        ORDER BY o.id
+        -- Not `lane = … ORDER BY id`: with statistics of a moment with few lanes, the planner would look for the lane's messages
+        -- along the primary key, past those of all others.
+        WHERE o.lane >= l.lane AND o.lane <= l.lane
+        ORDER BY o.lane, o.id
         LIMIT $3::integer
     ) AS o
 ) AS o

@@ -43,7 +43,9 @@ LEFT JOIN LATERAL (
     -- The message that holds up the lane stays its head, even behind a message that was committed late, unless it was discarded.
     (SELECT o.id, o.queued_at, true AS is_held FROM matrix_outbox AS o WHERE o.id = l.head_id AND o.lane = shown.lane)
     UNION ALL
-    (SELECT o.id, o.queued_at, false FROM matrix_outbox AS o WHERE o.lane = shown.lane ORDER BY o.id LIMIT 1)
+    (SELECT o.id, o.queued_at, false FROM matrix_outbox AS o
+    -- By the index on lanes, as in sql/messages.sql.
+    WHERE o.lane >= shown.lane AND o.lane <= shown.lane ORDER BY o.lane, o.id LIMIT 1)
     ORDER BY is_held DESC LIMIT 1
 ) AS head ON true
 CROSS JOIN LATERAL (SELECT CASE WHEN head.is_held THEN l.last_error END AS last_error) AS trouble

@@ -4,7 +4,7 @@ use serde_json::Value;
 use stack::{postgres::shared, report, schedule};
 use tokio_postgres::Client;
 
-use crate::plans::{fill, prepare};
+use crate::plans::{Statistics, fill, prepare};
 
 const BATCHES: [usize; 4] = [1, 64, 500, 2000];
 
@@ -86,19 +86,17 @@ async fn no_statement_compares_the_rows_of_a_batch_with_one_another() {
     let mut plans = 0;
     let mut most: f64 = 0.0;
     let mut wrong = Vec::new();
-    for analyzed in ["never", "empty", "filled"] {
+    for statistics in Statistics::ALL {
         let database = shared().await.database("batches").await;
         let client = prepare(&database).await;
-        if analyzed == "empty" {
-            client.batch_execute("VACUUM ANALYZE").await.unwrap();
-        }
+        statistics.begin(&client).await;
         fill(&client, 0, 20_000).await;
         // All lanes are ours, as they are for a completion.
         client
             .batch_execute("UPDATE matrix_lane SET owner = 'w/1', epoch = 1, lease_until = now() AT TIME ZONE 'UTC' - interval '1 h'")
             .await
             .unwrap();
-        if analyzed == "filled" {
+        if statistics == Statistics::Fresh {
             client.batch_execute("VACUUM ANALYZE").await.unwrap();
         }
         for batch in BATCHES {
@@ -110,7 +108,7 @@ async fn no_statement_compares_the_rows_of_a_batch_with_one_another() {
                 // The least that one lane costs is more than its share of many.
                 if each > if batch == 1 { 2.0 * ROWS_EACH } else { ROWS_EACH } {
                     wrong.push(format!(
-                        "{}, batch of {batch}, tables analyzed: {analyzed}: {each:.0} rows each",
+                        "{}, batch of {batch}, statistics {statistics:?}: {each:.0} rows each",
                         statement.name
                     ));
                 }
@@ -121,7 +119,7 @@ async fn no_statement_compares_the_rows_of_a_batch_with_one_another() {
     report::record(
         "work of a batch by EXPLAIN ANALYZE",
         &format!(
-            "{} statements for batches of {BATCHES:?}, tables never analyzed, analyzed empty, analyzed filled",
+            "{} statements for batches of {BATCHES:?}, without statistics, with those of empty tables, of a few rooms and with fresh ones",
             STATEMENTS.len()
         ),
         &format!("at most {most:.0} rows read or thrown away for each lane and message"),

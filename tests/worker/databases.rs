@@ -26,8 +26,8 @@ const SEEN_BY_THE_LOG: &str = "
     CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO public.seen SELECT name, current_setting(name)
-        FROM unnest(ARRAY['TimeZone', 'idle_session_timeout', 'lock_timeout', 'search_path', 'statement_timeout',
-            'transaction_isolation', 'transaction_read_only']) AS name ON CONFLICT DO NOTHING;
+        FROM unnest(ARRAY['TimeZone', 'default_toast_compression', 'idle_session_timeout', 'lock_timeout', 'search_path',
+            'statement_timeout', 'transaction_isolation', 'transaction_read_only']) AS name ON CONFLICT DO NOTHING;
         RETURN NEW;
     END $$;
     CREATE TRIGGER see AFTER INSERT ON public.matrix_log FOR EACH ROW EXECUTE FUNCTION public.see()";
@@ -45,6 +45,7 @@ async fn settings_of_the_database_change_nothing_for_the_worker() {
         "lock_timeout = '1ms'",
         "idle_session_timeout = '300ms'",
         "client_encoding = 'LATIN1'",
+        "default_toast_compression = 'pglz'",
         "enable_indexscan = off",
     ] {
         world
@@ -80,6 +81,7 @@ async fn settings_of_the_database_change_nothing_for_the_worker() {
     let seen: Vec<(String, String)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
     let wanted = [
         ("TimeZone", "UTC"),
+        ("default_toast_compression", "lz4"),
         ("idle_session_timeout", "0"),
         ("lock_timeout", "4s"),
         ("search_path", "public"),
@@ -116,8 +118,10 @@ async fn a_pooler_without_sessions_is_named_in_one_line_with_the_setting_to_chan
 
         for command in ["run", "check", "drain"] {
             let mut run = tokio::process::Command::from(world.launch.command(&[command]));
-            let output =
-                run.env("DATABASE_URL", &url).env("RUST_LOG", "off").kill_on_drop(true).output().await.unwrap();
+            run.env("DATABASE_URL", &url).env("RUST_LOG", "off").kill_on_drop(true);
+            // A worker that does not notice the pooler runs on.
+            let ended = tokio::time::timeout(Duration::from_secs(30), run.output()).await;
+            let output = ended.unwrap_or_else(|_| panic!("{mode} {command}: still running")).unwrap();
 
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(78), "{mode} {command}: {error}");

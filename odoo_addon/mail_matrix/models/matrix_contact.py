@@ -234,9 +234,12 @@ class MatrixContact(models.Model):
             SQL(
                 """
                 SELECT id FROM matrix_outbox
-                WHERE lane = %s AND (%s OR user_id = %s)
-                ORDER BY id DESC LIMIT %s
+                -- A range, so that it is read by the index on lanes even
+                -- when the planner expects few lanes.
+                WHERE lane >= %s AND lane <= %s AND (%s OR user_id = %s)
+                ORDER BY lane DESC, id DESC LIMIT %s
                 """,
+                self._matrix_own_lane(),
                 self._matrix_own_lane(),
                 is_manager,
                 self.env.uid,
