@@ -1,6 +1,6 @@
 //! What the worker says when something that it needs is missing.
 
-use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
 use stack::{process::Signal, report, world::World};
 
@@ -147,6 +147,26 @@ fn odoo_has_a_hint_for_every_error_code() {
         let is_named = name.is_some_and(|name| hints.contains(&format!("words.{name}:")));
         assert!(is_named || hints.contains(&format!("\"{code}\":")), "Odoo has no hint for {code}");
     }
+}
+
+/// Odoo has words for each state of a device's keys, and no others: the table, the worker and Odoo list the same ones.
+#[test]
+fn odoo_has_words_for_every_state_of_the_keys() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let quoted =
+        |text: &str, quote: char| text.split(quote).skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let migration = read("odoo_addon/mail_matrix/sql/migrations/0008_encryption.sql");
+    let allowed = migration.split_once("matrix_crypto_state CHECK").unwrap().1.split_once("))").unwrap().0;
+    let worker = read("src/store/crypto.rs");
+    let written = worker.split_once("impl KeysState").unwrap().1.split_once("\n}").unwrap().0;
+    let words = read("odoo_addon/mail_matrix/tools/words.py");
+    let listed = words.split_once("KEYS_STATES = [").unwrap().1.split_once(']').unwrap().0;
+    let mut known: BTreeSet<_> = listed.lines().filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect();
+    known.insert("ok".to_owned());
+
+    assert_eq!(known.len(), 4, "{known:?}");
+    assert_eq!(quoted(allowed, '\''), known);
+    assert_eq!(quoted(written, '"'), known);
 }
 
 /// A state that was seen with another configuration counts nowhere, or Odoo would show as stopped what the worker sends.

@@ -3,6 +3,7 @@ from . import test_bench
 from . import test_browser
 from . import test_chatter_failure
 from . import test_create_room
+from . import test_encrypted_room
 from . import test_events
 from . import test_failure_notice
 from . import test_first_message

@@ -10,8 +10,7 @@ STRANGER = "@mallory:example.org"
 ENCRYPTION = state({"algorithm": "m.megolm.v1"})
 
 
-@tagged("post_install", "-at_install")
-class TestCreateRoom(RoomCase):
+class CreateRoomCase(RoomCase):
     """A case without a room, and a homeserver that remembers what was created."""
 
     def setUp(self):
@@ -42,7 +41,7 @@ class TestCreateRoom(RoomCase):
         if alias:
             self.point(alias, room)
         self.room_state("m.room.create", state(body["creation_content"], BOT), room)
-        if self.encrypts:
+        if self.encrypts or "initial_state" in body:
             self.room_state("m.room.encryption", ENCRYPTION, room)
         members = {"joined": {BOT: {}}}
         self.answers.setdefault(
@@ -72,6 +71,9 @@ class TestCreateRoom(RoomCase):
     def invited(self, room="!new0"):
         return self.homeserver.asked("POST", f"/rooms/{room}/invite")
 
+
+@tagged("post_install", "-at_install")
+class TestCreateRoom(CreateRoomCase):
     def test_a_room_is_created_named_and_linked(self):
         action = self.case.action_matrix_create_room()
 

@@ -1,10 +1,24 @@
 import sys
 
+from psycopg2.errors import SerializationFailure
+
 from odoo import SUPERUSER_ID, api
 from odoo.cli import Command
 from odoo.exceptions import UserError
 from odoo.modules.registry import Registry
 from odoo.tools import config
+
+_TRIES = 10
+
+
+def _rotate(env):
+    """Rotate the key; again if a worker has just written what it had sealed."""
+    for _try in range(_TRIES - 1):
+        try:
+            return env["matrix.backend"]._rotate_token_key()
+        except SerializationFailure:
+            env.cr.rollback()
+    return env["matrix.backend"]._rotate_token_key()
 
 
 class MatrixRotateKey(Command):
@@ -29,7 +43,7 @@ class MatrixRotateKey(Command):
             if "matrix.backend" not in env:
                 sys.exit(f"mail_matrix is not installed in {names[0]}")
             try:
-                count = env["matrix.backend"]._rotate_token_key()
+                count = _rotate(env)
             except UserError as error:
                 cr.rollback()
                 sys.exit(str(error))

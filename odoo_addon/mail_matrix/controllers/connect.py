@@ -1,10 +1,9 @@
-import json
-
 from odoo import http
 from odoo.exceptions import UserError
 from odoo.http import request
 
 from ..models.matrix_backend.login import OtherAddress
+from .answer import answer
 
 
 class ConnectController(http.Controller):
@@ -26,19 +25,10 @@ class ConnectController(http.Controller):
         except UserError as error:
             request.env.cr.rollback()
             found = error.url if isinstance(error, OtherAddress) else None
-            return self._answer(problem=str(error), url=found)
-        return self._answer(
+            return answer(problem=str(error), url=found)
+        return answer(
             backend=backend.id,
             account=backend.test_account,
             problem=backend.test_problem,
             warnings=backend.test_warnings,
-        )
-
-    def _answer(self, **values):
-        return request.make_response(
-            json.dumps(values),
-            headers={
-                "Content-Type": "application/json",
-                "Cache-Control": "no-store",
-            },
         )

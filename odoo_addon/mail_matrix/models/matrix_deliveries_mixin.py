@@ -117,7 +117,8 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "text": _shortened(log.payload),
             "outcome": log.outcome,
             "outcome_text": self._matrix_outcome_name(log.outcome),
-            "note": log.error_message if log.outcome != "ok" else False,
+            # One that was delivered may have an error too: some devices cannot read it.
+            "note": log.error_message,
             "reactions": log.reactions,
             "log_id": log.id,
             "can_retry": False,

@@ -100,7 +100,7 @@ class MatrixMessage(models.Model):
         records = self.env["matrix.deliveries.mixin"]
         # With all rights: a plain user can read only what holds up the backend.
         for row in self.sudo():
-            row.reason = row.outcome != "ok" and row.error_message
+            row.reason = row.error_message
             if not row.reason and row.outcome in ("waiting", "held"):
                 row.reason = records._matrix_waiting_note(row)
 

@@ -22,6 +22,7 @@ class MatrixWorker(models.Model):
     silent = fields.Boolean(
         compute="_compute_silent", help="No sign of life for two minutes."
     )
+    can_encrypt = fields.Boolean(compute="_compute_can_encrypt")
     sent_total = fields.Integer(string="Sent", readonly=True)
     failed_total = fields.Integer(string="Failed", readonly=True)
 
@@ -33,6 +34,24 @@ class MatrixWorker(models.Model):
         limit = self.env.cr.now() - self._SILENT_AFTER
         for worker in self:
             worker.silent = not worker.last_seen or worker.last_seen < limit
+
+    @api.depends("version")
+    def _compute_can_encrypt(self):
+        """A version says after “+” what the worker was built with."""
+        for worker in self:
+            built_with = (worker.version or "").partition("+")[2].split(".")
+            worker.can_encrypt = "encryption" in built_with
+
+    @api.model
+    def _running(self):
+        """Return, with all rights, the workers that have shown a sign of life."""
+        since = self.env.cr.now() - self._SILENT_AFTER
+        return self.sudo().search([("last_seen", ">=", since)])
+
+    @api.model
+    def _can_encrypt(self):
+        """Whether a running worker was built with encryption."""
+        return any(worker.can_encrypt for worker in self._running())
 
     @api.model
     def _all_silent(self):

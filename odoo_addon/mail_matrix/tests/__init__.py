@@ -6,6 +6,8 @@ from . import test_contact
 from . import test_contact_sync
 from . import test_content
 from . import test_health
+from . import test_encryption
+from . import test_encryption_setup
 from . import test_hints
 from . import test_home
 from . import test_hooks

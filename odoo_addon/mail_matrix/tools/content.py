@@ -17,6 +17,13 @@ MARKER = "org.odoo.outbox"
 UNENCRYPTED = "org.odoo.unencrypted"
 ELLIPSIS = "…"
 
+# The state of a room that is encrypted from the start.
+ENCRYPTION = {
+    "type": "m.room.encryption",
+    "state_key": "",
+    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+}
+
 # jsonb refuses NUL (22P05) and half a surrogate pair (22P02).
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")

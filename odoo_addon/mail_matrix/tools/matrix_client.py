@@ -124,6 +124,38 @@ class MatrixClient(MatrixCall):
         server = self.whoami()["user_id"].partition(":")[2]
         return user_id.partition(":")[2] != server or self.has_account(user_id)
 
+    # Encryption
+
+    def device(self, user_id, device_id):
+        """Return what the homeserver tells everybody about the keys of this device:
+        ``fingerprint`` and ``is_signed``; None if it has no keys."""
+        answer = self._query_keys(user_id)
+        device = _of(answer, "device_keys", user_id, device_id)
+        fingerprint = _of(device, "keys").get(f"ed25519:{device_id}")
+        signers = _of(answer, "self_signing_keys", user_id, "keys")
+        signatures = _of(device, "signatures", user_id)
+        return fingerprint and {
+            "fingerprint": fingerprint,
+            # Whether the signature is valid is checked by those who read.
+            "is_signed": any(signer in signatures for signer in signers),
+        }
+
+    def has_signing_keys(self, user_id):
+        """Whether this account has keys with which its devices are signed."""
+        answer = self._query_keys(user_id)
+        return bool(_of(answer, "master_keys", user_id, "keys"))
+
+    def _query_keys(self, user_id):
+        body = {"device_keys": {user_id: []}}
+        return self._call("POST", f"{CLIENT}/keys/query", body)
+
+    def encrypts_new_rooms(self):
+        """Whether this server asks clients to encrypt new rooms; None if it does not
+        say."""
+        path = "/.well-known/matrix/client"
+        answer = self._call("GET", path, signed=False)
+        return _of(answer, "io.element.e2ee").get("default")
+
     def search_users(self, term, limit=50):
         """Return dicts with ``user_id``, and whether there are more of them."""
         body = {"search_term": term, "limit": limit}
@@ -218,6 +250,13 @@ class MatrixClient(MatrixCall):
 def _part(value):
     """Return ``value`` as one segment of a path."""
     return quote(value, safe="")
+
+
+def _of(answer, *path):
+    """Return the object at ``path`` in a server's answer, or an empty one."""
+    for key in path:
+        answer = answer.get(key) if isinstance(answer, dict) else None
+    return answer if isinstance(answer, dict) else {}
 
 
 def _list(answer, key, kind):

@@ -29,6 +29,35 @@ BACKEND_STATES = [
     ("paused", "Paused by an operator"),
 ]
 
+# What happens to messages for encrypted rooms.
+ENCRYPTION_MODES = [
+    ("refuse", "Messages are not sent there"),
+    ("encrypt", "Messages are encrypted"),
+]
+
+# Who gets the keys of the messages.
+ENCRYPTION_DEVICES = [
+    ("all", "All devices of the people in the room"),
+    ("verified", "Only devices that their owner has verified"),
+]
+
+# What the worker says about the keys of a backend's device, apart from "ok".
+KEYS_STATES = [
+    ("refused", "Device of another client"),
+    ("lost", "Keys lost"),
+    ("moved", "Keys of another database"),
+]
+
+# The same for people, with what can be seen without the worker.
+ENCRYPTION_STATES = [
+    ("ready", "Ready"),
+    ("setup", "Being set up"),
+    ("unsigned", "Not verified"),
+    ("failed", "Set-up failed"),
+    *KEYS_STATES,
+    ("no_worker", "No worker that encrypts"),
+]
+
 # Whether the state s of a backend b counts (matrix_backend_status, matrix_backend). One
 # seen with another configuration does not; an operator's pause always does. The worker
 # cannot use a view of the contract, because it also runs on the previous contract: its
@@ -50,6 +79,11 @@ ERROR_ROOM = "org.odoo.room"
 ERROR_NO_RECORD = "org.odoo.no_record"
 # The worker writes it too, for rooms that nobody has checked.
 ERROR_ENCRYPTED = "org.odoo.encrypted"
+# The backend encrypts, and its device's keys cannot be used now.
+ERROR_ENCRYPTION = "org.odoo.encryption"
+# Devices of people in the room could not get the key: none of them, or, if the message
+# was delivered, some of them.
+ERROR_NO_KEY = "org.odoo.no_key"
 # The worker could not get the file from Odoo.
 ERROR_FILE = "org.odoo.file"
 ERROR_DISCARDED = "org.odoo.discarded"

@@ -9,6 +9,7 @@ from . import test_chatter_html
 from . import test_deliveries
 from . import test_draft
 from . import test_files
+from . import test_encryption_browser
 from . import test_enqueue
 from . import test_groups
 from . import test_held_room

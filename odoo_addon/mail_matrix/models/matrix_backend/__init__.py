@@ -11,4 +11,6 @@ from . import appservice
 from . import files
 from . import templates
 from . import health
+from . import encryption
+from . import encryption_setup
 from . import move

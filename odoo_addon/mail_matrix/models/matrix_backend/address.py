@@ -38,6 +38,20 @@ class MatrixBackend(models.Model):
                         return url
         return None
 
+    def _clients_encrypt_new_rooms(self, account):
+        """Whether Matrix clients of this account encrypt new rooms. They do unless its
+        server asks them not to."""
+        name = account.partition(":")[2]
+        own, others = self.homeserver_url, f"https://{name}"
+        for url in dict.fromkeys([own, others]):
+            if url != own and not _may_be_asked(own, url):
+                continue
+            with suppress(MatrixError):
+                asked = self._asker(url).encrypts_new_rooms()
+                if asked is not None:
+                    return bool(asked)
+        return True
+
     def _asker(self, url):
         return MatrixClient(self.env, url, verify_ssl=self.verify_ssl, **_TIMEOUTS)
 

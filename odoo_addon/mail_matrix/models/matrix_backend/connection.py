@@ -112,6 +112,7 @@ class MatrixBackend(models.Model):
         warnings = [
             self._warning_about_device(device),
             self._warning_about_encryption(),
+            self._warning_about_keys(client, account, device),
             self._align_displayname(client, account),
         ]
         return found, [warning for warning in warnings if warning]

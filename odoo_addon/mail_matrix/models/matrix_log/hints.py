@@ -11,7 +11,12 @@ class MatrixLog(models.Model):
     hint = fields.Char(string="What to Do", compute="_compute_hint")
 
     @api.depends(
-        "error_code", "is_final", "event_type", "matrix_user_id", "attachment_id"
+        "error_code",
+        "is_final",
+        "status",
+        "event_type",
+        "matrix_user_id",
+        "attachment_id",
     )
     def _compute_hint(self):
         retry = self.env._("Then retry.")
@@ -27,11 +32,18 @@ class MatrixLog(models.Model):
                 "retry."
             ),
         }
+        unread = self.env._(
+            "These devices get later messages once their owners open the Matrix client "
+            "there, and verify them if the backend encrypts for verified devices only. "
+            "They cannot read this one."
+        )
         for row in self:
             own = of_actions if row.event_type == "automation" else hints
             own = of_people if row.matrix_user_id else own
             own = of_files if row.attachment_id else own
             row.hint = own.get(row.error_code) if row.is_final else False
+            if row.status == "ok" and row.error_code == words.ERROR_NO_KEY:
+                row.hint = unread
             if row.error_code in of_accounts:
                 # Nothing is sent for the account until a person has acted.
                 then = retry if row.is_final else wait
@@ -79,6 +91,11 @@ class MatrixLog(models.Model):
             words.ERROR_ENCRYPTED: self.env._(
                 "Link a room without encryption, or allow “Send Unencrypted” on the "
                 "record; then send again."
+            ),
+            words.ERROR_NO_KEY: self.env._(
+                "A device gets the key once it has published its own: have its owner "
+                "open the Matrix client there, and verify it if the backend encrypts "
+                "for verified devices only. Then retry."
             ),
             words.ERROR_ROOM: self.env._(
                 "Correct the room on the record. This event will not be sent later."
@@ -154,6 +171,9 @@ class MatrixLog(models.Model):
             "org.odoo.other_database": self.env._(
                 "This database is a copy of the one that the backend was set up in. If "
                 "that one is no longer used, click “Use It Here” on the backend."
+            ),
+            words.ERROR_ENCRYPTION: self.env._(
+                "The page Encryption of the backend says what is wrong."
             ),
             "M_USER_LOCKED": locked,
             "ORG_MATRIX_MSC3939_USER_LOCKED": locked,

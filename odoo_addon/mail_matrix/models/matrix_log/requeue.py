@@ -84,7 +84,10 @@ class MatrixLog(models.Model):
             if record and record.matrix_room_id == message.room_id:
                 if record.matrix_send_unencrypted:
                     readable |= message
-                elif record.matrix_room_health == "encrypted":
+                elif (
+                    record.matrix_room_health == "encrypted"
+                    and not message.backend_id._encrypts()
+                ):
                     refused |= message
         return readable, refused
 

@@ -36,7 +36,7 @@ class MatrixThreadMixin(models.AbstractModel):
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note, alias)
         notes, refused = [], []
-        if health == "ok":
+        if health == "ok" or (health == "encrypted" and self.matrix_encrypts):
             notes, refused = self._matrix_invite_people(client, room, account)
         else:
             problems = [*problems, self._matrix_nobody_invited(health)]
@@ -141,6 +141,9 @@ class MatrixThreadMixin(models.AbstractModel):
         return room, None, [problem]
 
     def _matrix_create(self, client, **values):
+        backend = self._matrix_backend()
+        if backend._encrypts() and backend.encrypt_new_rooms:
+            values["initial_state"] = [contents.ENCRYPTION]
         return client.create_room(
             # trusted_private_chat would give everybody invited full power over the room
             # for good.
@@ -178,10 +181,10 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _matrix_can_be_used(self, client, room):
         """Whether the room can be used, rather than a new one."""
-        return not any(
-            client.state_event(room, event_type)
-            for event_type in ("m.room.tombstone", "m.room.encryption")
-        )
+        unusable = ["m.room.tombstone"]
+        if not self.matrix_encrypts:
+            unusable.append("m.room.encryption")
+        return not any(client.state_event(room, event) for event in unusable)
 
     def _matrix_check_own_alias(self, client, alias, room):
         """Raise UserError if an alias that Odoo gives leads to somebody else's room."""

@@ -57,6 +57,8 @@ class MatrixThreadMixin(models.AbstractModel):
         health = self.matrix_room_health
         if health in ("ok", False):
             return "success"
+        if health == "encrypted" and self.matrix_encrypts:
+            return "success"
         agreed = health == "encrypted" and self.matrix_send_unencrypted
         return "warning" if agreed or health == "public" else "danger"
 
@@ -81,12 +83,14 @@ class MatrixThreadMixin(models.AbstractModel):
                 "account a higher role in the room's settings.",
                 account=account,
             )
-        if client.state_event(room, "m.room.encryption"):
-            return "encrypted", self.env._(
-                "This room is encrypted, but Odoo cannot encrypt messages: the "
-                "homeserver could read them. Nothing is sent unless “Send "
-                "Unencrypted” is turned on."
-            )
+        # What this means for messages is said by matrix_room_advice.
+        encrypted = self.env._(
+            "%(account)s is in the room, which is encrypted, and can post.",
+            account=account,
+        )
+        is_encrypted = client.state_event(room, "m.room.encryption") is not None
+        if is_encrypted and not self.matrix_encrypts:
+            return "encrypted", encrypted
         if self._matrix_is_public(client, room):
             if is_new:
                 return "public", self.env._(
@@ -100,6 +104,8 @@ class MatrixThreadMixin(models.AbstractModel):
                 "it can read what Odoo writes.",
                 account=account,
             )
+        if is_encrypted:
+            return "encrypted", encrypted
         return "ok", self.env._(
             "%(account)s is in the room and can post.", account=account
         )

@@ -57,7 +57,8 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_invites_nobody(self, health):
         """Whether nobody is invited to a room of this ``health``."""
         return health in ("not_joined", "banned", "replaced") or (
-            health == "encrypted" and not self.matrix_send_unencrypted
+            health == "encrypted"
+            and not (self.matrix_encrypts or self.matrix_send_unencrypted)
         )
 
     def _matrix_room_people(self):

@@ -46,10 +46,37 @@ class MatrixThreadMixin(models.AbstractModel):
         copy=False,
         tracking=True,
         groups=USER,
-        help="Odoo cannot encrypt messages. In an encrypted room the homeserver "
-        "can read what Odoo sends, and Matrix clients show a warning beside "
-        "it. Without this consent nothing is sent to an encrypted room.",
+        help="Odoo does not encrypt messages unless a Matrix Manager has set that up. "
+        "In an encrypted room the homeserver can then read what Odoo sends, and Matrix "
+        "clients show a warning beside it. Without this consent nothing is sent to an "
+        "encrypted room.",
     )
+    matrix_encrypts = fields.Boolean(
+        compute="_compute_matrix_encrypts",
+        groups=USER,
+        help="Messages for an encrypted room are encrypted.",
+    )
+    matrix_room_advice = fields.Char(compute="_compute_matrix_encrypts", groups=USER)
+
+    @api.depends_context("uid", "lang")
+    @api.depends("matrix_room_health", "matrix_send_unencrypted")
+    def _compute_matrix_encrypts(self):
+        """Say what becomes of messages if the room is encrypted."""
+        for record in self:
+            record.matrix_encrypts = encrypts = record._matrix_backend()._encrypts()
+            record.matrix_room_advice = False
+            if record.matrix_room_health != "encrypted":
+                continue
+            if encrypts:
+                advice = record.env._("What Odoo writes there is encrypted as well.")
+            elif record.matrix_send_unencrypted:
+                advice = record.env._(
+                    "What Odoo writes there is not encrypted, as was allowed: the "
+                    "homeserver can read it."
+                )
+            else:
+                advice = record._matrix_encrypted_explanation()
+            record.matrix_room_advice = advice
 
     @api.constrains(lambda self: self._matrix_room_company_fields())
     def _check_matrix_room_company(self):
@@ -175,12 +202,19 @@ class MatrixThreadMixin(models.AbstractModel):
             return values
         if self.matrix_send_unencrypted:
             return {**values, "unencrypted": True}
-        if self.matrix_room_health == "encrypted":
+        if self.matrix_room_health == "encrypted" and not backend._encrypts():
             # Checked here already, because somebody may be waiting for the answer.
             raise EncryptedRoom(self._matrix_encrypted_explanation())
         return values
 
     def _matrix_encrypted_explanation(self):
+        if self.env["matrix.worker"]._can_encrypt():
+            return self.env._(
+                "This room is encrypted, and encryption is not set up in Odoo. A "
+                "Matrix Manager can set it up on the Matrix backend. Otherwise use a "
+                "room without encryption, or turn on “Send Unencrypted” on the record:"
+                " the homeserver can read the messages then."
+            )
         return self.env._(
             "This room is encrypted, but Odoo cannot encrypt messages: the "
             "homeserver could read them. Use a room without encryption, or turn on"
@@ -266,7 +300,8 @@ class MatrixThreadMixin(models.AbstractModel):
             # The text is longer than one can read while a notification is shown.
             # With all rights: nobody may write what was found.
             self.sudo().matrix_room_health_note = text
-        return notification(kind, title, " ".join([text, *unstored]))
+        advice = [self.matrix_room_advice] if self.matrix_room_advice else []
+        return notification(kind, title, " ".join([text, *advice, *unstored]))
 
     def _matrix_via(self, room):
         """Return a server that is in ``room``, or nothing: newer ids contain none."""

@@ -1,0 +1,203 @@
+import contextlib
+
+from odoo import models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ...tools import token as tokens
+from ...tools.matrix_client import MatrixClient
+from ...tools.matrix_error import ExplainedError, MatrixError
+
+
+class SigningKeysExist(ExplainedError):
+    """The account has signing keys, and only their owner can sign a device with
+    them."""
+
+
+class MatrixBackend(models.Model):
+    """Set up encryption: the worker is asked to make a device's keys and to sign them.
+
+    A password or a recovery key is used once. The worker may have to use it: until
+    then, for seconds, it waits in the database, sealed with the key of the access
+    token.
+    """
+
+    _inherit = "matrix.backend"
+
+    def action_set_up_encryption(self):
+        """Open the dialog that gives this account's device keys."""
+        return self._encryption_dialog("new_device")
+
+    def action_verify_device(self):
+        """Open the dialog that signs the device that there is."""
+        return self._encryption_dialog("sign")
+
+    def _encryption_dialog(self, purpose):
+        self.ensure_one()
+        self.check_access("write")
+        params = {
+            "backendId": self.id,
+            "purpose": purpose,
+            "account": self.test_account or self.account or "",
+        }
+        return {
+            "type": "ir.actions.client",
+            "tag": "mail_matrix.encryption",
+            "params": params,
+        }
+
+    def action_turn_off_encryption(self):
+        """Refuse encrypted rooms again. The device and its keys stay."""
+        self.ensure_one()
+        self.check_access("write")
+        self._withdraw_encryption_request()
+        self.write({"encryption_mode": "refuse"})
+
+    def _set_up_encryption(
+        self,
+        purpose,
+        user=None,
+        password=None,
+        token=None,
+        recovery_key=None,
+        replace=False,
+    ):
+        """Ask the worker to give a device keys, or to sign the one that has them.
+
+        :param purpose: ``new_device`` or ``sign``. A new device is that of a login with
+            ``user`` and ``password``, else that of ``token``, else that of the stored
+            token.
+        :param recovery_key: signs with the signing keys that the account has
+        :param replace: replace these, for which ``password`` is needed
+        Raises UserError, before anything is stored, if that cannot be done:
+        SigningKeysExist if the account has signing keys that nothing given here opens.
+        """
+        self.ensure_one()
+        self.check_access("write")
+        self._check_can_encrypt()
+        password, recovery_key = password or "", (recovery_key or "").strip()
+        if replace and not password:
+            raise UserError(
+                self.env._("Enter the password: the homeserver asks for it.")
+            )
+        if purpose == "sign" and not (recovery_key or replace):
+            raise UserError(self.env._("Enter the recovery key."))
+        is_signed = bool(recovery_key or replace)
+        is_login = purpose == "new_device" and bool(user)
+        if is_login:
+            if not is_signed:
+                self._check_stored_account()
+            client = MatrixClient(
+                self.env, self.homeserver_url, verify_ssl=self.verify_ssl
+            )
+            token = self._log_in(client, user, password)
+        try:
+            self.write(self._encryption_vals(token, is_signed))
+            self._request_encryption(password, recovery_key, replace)
+        except Exception:
+            if is_login:
+                # Nobody else has this token: its device would stay for ever.
+                with contextlib.suppress(MatrixError):
+                    self._client_of(token).logout()
+            raise
+
+    def _encryption_vals(self, token, is_signed):
+        """Return what to write on the backend. Raises UserError if the account cannot
+        be used.
+
+        :param token: that of the new device, or None
+        :param is_signed: what signs the device was given
+        """
+        client = self._client_of(token) if token else self._client()
+        account = client.whoami()["user_id"]
+        if not is_signed:
+            self._check_can_sign(client, account)
+        vals = {"encryption_mode": "encrypt"}
+        if token:
+            vals["personal_access_token"] = token
+        if not self._encrypts():
+            vals["encrypt_new_rooms"] = self._clients_encrypt_new_rooms(account)
+        return vals
+
+    def _client_of(self, token):
+        return MatrixClient(self.env, self.homeserver_url, token, self.verify_ssl)
+
+    def _check_can_encrypt(self):
+        if not self.env["matrix.worker"]._can_encrypt():
+            raise UserError(self._no_encrypting_worker())
+        if not tokens.has_key():
+            raise UserError(
+                self.env._(
+                    "Set %(option)s in odoo.conf first, and give the worker the same "
+                    "key: the device's keys are stored encrypted with it.",
+                    option=tokens.KEY_OPTION,
+                )
+            )
+
+    def _check_stored_account(self):
+        """Like _check_can_sign, before a login: homeservers allow only a few."""
+        try:
+            client = self._client()
+            self._check_can_sign(client, client.whoami()["user_id"])
+        except SigningKeysExist:
+            raise
+        except UserError:
+            # A login may be what makes the account usable again.
+            return
+
+    def _check_can_sign(self, client, account):
+        """Raise SigningKeysExist if the account has signing keys that the worker does
+        not have."""
+        row = self._read_encryption().get(self.id, {})
+        is_ours = row.get("signature") == "signed" and row["matrix_user_id"] == account
+        if not is_ours and client.has_signing_keys(account):
+            raise SigningKeysExist(
+                self.env._(
+                    "%(account)s has been used with encryption before: it has signing "
+                    "keys. Enter its recovery key (in Element: Secure Backup), or let "
+                    "Odoo replace the signing keys.",
+                    account=account,
+                )
+            )
+
+    def _request_encryption(self, password, recovery_key, replace):
+        """Write the request that the worker takes, and deletes before it uses it."""
+        self.flush_recordset()
+        secret = recovery_key or password
+        kind = "password" if password else "new_device"
+        if recovery_key:
+            kind = "recovery_key"
+        elif replace:
+            kind = "reset"
+        self._withdraw_encryption_request()
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO matrix_crypto_request
+                    (backend_id, kind, secret_sealed, user_id)
+                VALUES (%s, %s, %s, %s)
+                """,
+                self.id,
+                kind,
+                tokens.seal(secret) if secret else None,
+                self.env.uid,
+            )
+        )
+        # A worker notices each change of this time, so it must not be one in whole
+        # seconds, as the ORM writes it.
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE matrix_backend
+                SET encryption_asked_at = clock_timestamp() AT TIME ZONE 'UTC'
+                WHERE id = %s
+                """,
+                self.id,
+            )
+        )
+        self.invalidate_recordset()
+
+    def _withdraw_encryption_request(self):
+        self.env.cr.execute(
+            SQL("DELETE FROM matrix_crypto_request WHERE backend_id = %s", self.id)
+        )

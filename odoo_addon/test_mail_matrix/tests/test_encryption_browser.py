@@ -1,0 +1,132 @@
+from odoo import api
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.tests.browser import BrowserCase
+from odoo.addons.mail_matrix.tests.homeserver import BOT
+from odoo.addons.mail_matrix.tests.test_encryption_setup import (
+    PASSWORD,
+    RECOVERY_KEY,
+    SIGNED,
+    SetupCase,
+)
+
+# ``worker()`` lets the worker answer, and says whether it was asked; ``type(field,
+# text)`` types in the dialog.
+_SCRIPT = """
+    const worker = async () => {
+        const answer = await fetch("/web/dataset/call_kw", {
+            method: "POST",
+            headers: {"Content-Type": "application/json"},
+            body: JSON.stringify({jsonrpc: "2.0", method: "call", params: {
+                model: "matrix.backend", method: "get_matrix_setup", args: [],
+                kwargs: {context: {matrix_worker: true}}}}),
+        });
+        return (await answer.json()).result;
+    };
+    const type = async (id, text) => {
+        const input = await until(() => one(`.modal #${id}`), id);
+        input.value = text;
+        input.dispatchEvent(new Event("input", {bubbles: true}));
+    };
+    const submit = ".modal footer .btn-primary";
+    await click(".nav-link[name=encryption]");
+"""
+
+
+@tagged("post_install", "-at_install")
+class TestEncryptionBrowser(BrowserCase, SetupCase):
+    """A manager sets up encryption, and what the form says afterwards."""
+
+    def setUp(self):
+        super().setUp()
+        self.form = f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}"
+        self.asked = None
+
+        @api.model
+        def get_matrix_setup(backends):
+            if not backends.env.context.get("matrix_worker"):
+                return False
+            return self.let_worker_answer()
+
+        self.patch(
+            type(self.env["matrix.backend"]), "get_matrix_setup", get_matrix_setup
+        )
+
+    def let_worker_answer(self):
+        """Take the request, as a worker does, and write the outcome, if there is one.
+
+        Return whether there was one.
+        """
+        if not self.requests():
+            return False
+        self.asked = self.request()
+        self.env.cr.execute("DELETE FROM matrix_crypto_request")
+        self.keys()
+        return True
+
+    def run_script(self, code):
+        self.browse(self.form, _SCRIPT + code, "matrix-manager")
+
+    def test_an_account_that_is_used_already_is_set_up_with_its_recovery_key(self):
+        self.answers["POST", "/keys/query"] = (200, SIGNED)
+        self.run_script(
+            f"""
+            await click("button[name=action_set_up_encryption]");
+            await type("o_matrix_device_user", "{BOT}");
+            await type("o_matrix_device_secret", "{PASSWORD}");
+            if (one(".modal #o_matrix_recovery_key"))
+                throw new Error("Asked for a recovery key before it is needed");
+            await click(submit);
+            await shows(".modal .alert-danger", "Enter its recovery key");
+            await type("o_matrix_recovery_key", "{RECOVERY_KEY}");
+            await click(submit);
+            await shows(submit, "Waiting for the worker");
+            // The request is stored when Odoo has answered.
+            const end = Date.now() + 30000;
+            while (!(await worker())) {{
+                if (Date.now() > end) throw new Error("The worker is not asked");
+            }}
+            await shows(".o_notification", "Encryption is set up");
+            await click(".nav-link[name=encryption]");
+            await shows("[name=encryption_state] .text-bg-success", "Ready");
+            await shows("[name=encryption_fingerprint]", "r4pO Hu9T");
+            """
+        )
+        self.assertEqual(self.asked, ("recovery_key", RECOVERY_KEY))
+        self.assertTrue(self.backend.encrypt_new_rooms)
+
+    def test_a_device_that_was_lost_is_replaced(self):
+        self.set_up(state="lost", reason="the keys are gone")
+        self.run_script(
+            """
+            await shows(".alert-warning", "The keys are gone. ");
+            await shows("[name=encryption_state] .text-bg-danger", "Keys lost");
+            await click("button[name=action_set_up_encryption].btn-primary");
+            await shows(".modal", "Odoo needs a device of its own");
+            """
+        )
+
+    def test_a_device_that_is_not_signed_is_verified(self):
+        self.set_up(signature="missing", signature_reason="no recovery key")
+        self.run_script(
+            """
+            await shows("[name=encryption_state] .text-bg-warning", "Not verified");
+            await click("button[name=action_verify_device]");
+            await until(() => one(".modal #o_matrix_recovery_key"));
+            if (one(".modal #o_matrix_device_secret"))
+                throw new Error("Asked for the password");
+            await click(".modal #o_matrix_signing_replace");
+            await until(() => one(".modal #o_matrix_device_secret"));
+            """
+        )
+
+    def test_where_no_worker_encrypts_nothing_is_offered(self):
+        self.worker("1.0.0")
+        self.browse(
+            self.form,
+            """
+            await until(() => one(".nav-link[name=texts]"));
+            if (one(".nav-link[name=encryption]")) throw new Error("The page shows");
+            """,
+            "matrix-manager",
+        )
