@@ -16,6 +16,7 @@
         "security/matrix_rules.xml",
         "wizards/matrix_address_views.xml",
         "wizards/matrix_composer_views.xml",
+        "wizards/matrix_not_sent_views.xml",
         "wizards/matrix_preview_views.xml",
         "wizards/matrix_direct_composer_views.xml",
         "views/matrix_contact_views.xml",

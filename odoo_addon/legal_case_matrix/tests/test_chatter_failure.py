@@ -27,7 +27,10 @@ class TestChatterFailure(BrowserCase, LegalMatrixCase):
             await click(".o_menu_systray button:has([aria-label=Messages])");
             await shows(".o-mail-NotificationItem", "could not be sent to Matrix");
             await click(red);
-            await shows(".o_data_row", "Not in this room");
+            await shows(".modal .o_data_row", "Not in this room");
+            await click(".modal button[name=action_retry]");
+            await until(() => !one(".modal"), "the dialog to close");
             """,
             "matrix-lawyer",
         )
+        self.assertEqual(len(self.outbox()), 1)

@@ -98,8 +98,22 @@ class MailMessage(models.Model):
             )
         return True
 
+    def _matrix_failures(self):
+        """Return the lines of the log that say why this message is not in its room."""
+        posts = self.env["matrix.mirror"]._of(self)
+        # The log has no index on transaction ids.
+        about = [("res_model", "in", posts.mapped("res_model"))]
+        about += [("res_id", "in", posts.mapped("res_id"))]
+        failed = self.env["matrix.log"].search(
+            [*about, ("txn_id", "in", posts.mapped("txn_id"))], order="id"
+        )
+        # What was queued again has another line, or will have one.
+        return failed.filtered(
+            lambda log: log.outcome == "failed" and not log.was_retried
+        )
+
     def action_matrix_deliveries(self):
-        """Open the deliveries of this message, or say why it failed.
+        """Say why this message failed, and offer to send it again.
 
         Outside the Matrix groups only the author is told why.
         """
@@ -107,11 +121,14 @@ class MailMessage(models.Model):
         self.check_access("read")
         user = self.env.user
         if user.has_group("mail_matrix.group_matrix_user"):
-            action = self.env["ir.actions.act_window"]._for_xml_id(
-                "mail_matrix.matrix_log_action"
-            )
-            txn_ids = self.env["matrix.mirror"]._of(self).mapped("txn_id")
-            return {**action, "domain": [("txn_id", "in", txn_ids)], "context": {}}
+            return {
+                "type": "ir.actions.act_window",
+                "name": self.env._("Not Sent to Matrix"),
+                "res_model": "matrix.not.sent",
+                "views": [(False, "form")],
+                "target": "new",
+                "context": {"default_message_id": self.id},
+            }
         if user.share or self.author_id != user.partner_id:
             raise AccessError(
                 self.env._(

@@ -151,14 +151,49 @@ class TestChatterDeliveries(TicketCase):
         ):
             self.show()
 
-    def test_it_leads_to_the_deliveries_and_its_author_reads_the_reason(self):
+    def opened(self, message):
+        """Return the dialog that a click on the message's red line opens."""
+        self.env.invalidate_all()
+        action = message.with_user(self.user).action_matrix_deliveries()
+        dialogs = self.env[action["res_model"]].with_user(self.user)
+        return dialogs.with_context(**action["context"]).create({})
+
+    def test_it_leads_to_what_failed_where_it_is_sent_again(self):
         message = self.post()
         self.log(self.outbox()[0], error_message="Not in this room")
         self.show()
 
-        action = message.with_user(self.user).action_matrix_deliveries()
-        found = self.env[action["res_model"]].search(action["domain"])
-        self.assertEqual(found.error_message, "Not in this room")
+        dialog = self.opened(message)
+        self.assertEqual(dialog.log_ids.mapped("error_message"), ["Not in this room"])
+        self.assertTrue(dialog.can_retry)
+        dialog.action_retry()
+
+        self.assertEqual(self.shown(message), [("ready", False)], "At once")
+        self.assertEqual(len(self.outbox()), 1)
+        self.log(self.outbox()[0], error_message="Still not in this room")
+        self.show()
+        dialog = self.opened(message)
+        reasons = dialog.log_ids.mapped("error_message")
+        self.assertEqual(reasons, ["Still not in this room"])
+
+    def test_only_who_may_write_the_record_sends_it_again(self):
+        message = self.post()
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.show()
+        tickets = self.env.ref("test_mail_matrix.test_matrix_ticket_access_user")
+        tickets.perm_write = False
+        self.env.registry.clear_cache()
+
+        dialog = self.opened(message)
+
+        self.assertFalse(dialog.can_retry)
+        with self.assertRaises(AccessError):
+            dialog.action_retry()
+
+    def test_outside_the_groups_its_author_reads_the_reason(self):
+        message = self.post()
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.show()
 
         groups = {self.groups_field(): [(6, 0, [self.env.ref("base.group_user").id])]}
         self.user.write(groups)

@@ -33,13 +33,12 @@ registry.category("web_tour.tours").add("matrix_first_message", {
         {trigger: step("connect", true)},
         {trigger: `${step("room", false)} button`, run: "click"},
         {trigger: ".o_data_row .o_data_cell:contains(Ida v. Rest)", run: "click"},
-        {trigger: ".nav-link[name=matrix]", run: "click"},
+        // On the page Matrix.
         {trigger: "button[name=action_matrix_create_room]:contains(Create Room)", run: "click"},
         {trigger: ".o_notification:contains(Room created)"},
         ...openOverview,
         {trigger: ".o_matrix_setup:contains(2 of 3 steps done)"},
         {trigger: `${step("message", false)} button`, run: "click"},
-        {trigger: ".nav-link[name=matrix]", run: "click"},
         {trigger: "button[name=action_matrix_send_test]", run: "click"},
         {trigger: ".o_matrix_deliveries [data-outcome=waiting]"},
         {
