@@ -19,20 +19,36 @@ class LegalCase(models.Model):
         before = {case: case.stage_id for case in self}
         result = super().write(vals)
         moved = self.filtered(lambda case: case.stage_id != before[case])
+        moved.filtered(
+            lambda case: case._matrix_stage_has_rooms()
+        )._matrix_request_room()
         moved._matrix_note("stage_changed")
         return result
 
     @api.model
     def _matrix_event_types(self):
-        return ["case_created", "stage_changed", *super()._matrix_event_types()]
+        events = ["case_created", "case_summary", "stage_changed"]
+        return [*events, *super()._matrix_event_types()]
 
     @api.model
     def _matrix_opening_events(self):
-        return ["case_created", *super()._matrix_opening_events()]
+        return ["case_created", "case_summary", *super()._matrix_opening_events()]
 
     @api.model
     def _matrix_created_event(self):
         return "case_created"
+
+    @api.model
+    def _matrix_summary_event(self):
+        return "case_summary"
+
+    def _matrix_wants_room_from_start(self):
+        wants = super()._matrix_wants_room_from_start()
+        return wants or self._matrix_stage_has_rooms()
+
+    def _matrix_stage_has_rooms(self):
+        # With all rights: rooms are created whoever moves the case.
+        return self.stage_id.sudo().matrix_create_room
 
     def _matrix_template(self, event_type, backend):
         own = self._matrix_stage_text(event_type)

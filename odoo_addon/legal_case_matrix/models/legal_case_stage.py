@@ -2,7 +2,7 @@ from odoo import api, fields, models
 
 
 class LegalCaseStage(models.Model):
-    """A stage can have its own text for the cases that enter it."""
+    """A stage can have its own text, and create rooms, for the cases that enter it."""
 
     _name = "legal.case.stage"
     _inherit = ["legal.case.stage", "matrix.text.mixin"]
@@ -14,6 +14,12 @@ class LegalCaseStage(models.Model):
         "the text of the Matrix backend.",
     )
 
+    matrix_create_room = fields.Boolean(
+        string="Create Room",
+        groups="mail_matrix.group_matrix_manager",
+        help="A case that enters this stage and has no room gets one a moment later.",
+    )
+
     @api.model
     def _matrix_text_fields(self):
         return {"matrix_template", *super()._matrix_text_fields()}
@@ -21,6 +27,7 @@ class LegalCaseStage(models.Model):
     def _matrix_text_scope(self, name):
         return ["legal.case"], ()
 
-    def _matrix_text_sample(self, name):
-        cases = self.env["legal.case"].search([("stage_id", "=", self.id)], limit=1)
+    def _matrix_text_sample(self, name, models_):
+        inside = [("stage_id", "=", self.id)]
+        cases = self and self.env["legal.case"].search(inside, limit=1)
         return "stage_changed", cases

@@ -27,6 +27,25 @@ class MatrixBackend(models.Model):
     message_type_case_created = fields.Selection(
         MESSAGE_TYPES, string="New Case Type", default="m.text", groups=_MANAGER
     )
+    notify_case_summary = fields.Boolean(
+        string="Case Summaries", default=True, groups=_MANAGER
+    )
+    template_case_summary = fields.Text(
+        string="Case Summary Text",
+        default=lambda self: self.env._(
+            "Case {{ object.name }} ({{ object.reference }})\n"
+            "Client: {{ object.partner_id.name }}\n"
+            "Responsible: {{ object.user_id.name or '–' }}\n"
+            "Lawyers: {{ object.lawyer_ids.name or '–' }}\n"
+            "Stage: {{ object.stage_id.name }}\n"
+            "Next hearing: {{ format_datetime(object.next_hearing_date, "
+            "dt_format='EEE, d MMM y, HH:mm') or '–' }}"
+        ),
+        groups=_MANAGER,
+    )
+    message_type_case_summary = fields.Selection(
+        MESSAGE_TYPES, string="Case Summary Type", default="m.text", groups=_MANAGER
+    )
     notify_stage_changed = fields.Boolean(
         string="Stage Changes", default=True, groups=_MANAGER
     )

@@ -7,6 +7,7 @@ class MatrixMessageMixin(models.AbstractModel):
     event_type = fields.Selection(
         selection_add=[
             ("case_created", "Case created"),
+            ("case_summary", "Case summary"),
             ("stage_changed", "Stage changed"),
             ("hearing_created", "Hearing created"),
             ("hearing_changed", "Hearing changed"),

@@ -15,6 +15,7 @@ from . import test_log_case
 from . import test_look
 from . import test_room
 from . import test_room_mark
+from . import test_room_request
 from . import test_text_editor
 from . import test_translation
 from . import test_views

@@ -16,3 +16,5 @@ DELETE FROM matrix_crypto;
 DELETE FROM matrix_crypto_item;
 DELETE FROM matrix_crypto_request;
 DELETE FROM matrix_room_look;
+DELETE FROM matrix_room_request;
+DELETE FROM matrix_early_message;

@@ -16,7 +16,10 @@ from . import matrix_thread_mixin
 from . import matrix_draft
 from . import matrix_failure_notice
 from . import matrix_room_person
+from . import matrix_background_mixin
 from . import matrix_room_look
+from . import matrix_early_message
+from . import matrix_room_request
 from . import ir_cron
 from . import res_users
 from . import matrix_contact

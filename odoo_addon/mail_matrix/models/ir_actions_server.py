@@ -3,6 +3,7 @@ from odoo.exceptions import UserError, ValidationError
 
 from ..tools import content as contents
 from ..tools import words
+from ..tools.rehearsal import rehearsal
 
 
 class IrActionsServer(models.Model):
@@ -67,6 +68,34 @@ class IrActionsServer(models.Model):
     def _matrix_text_scope(self, name):
         return [self.model_id.model], ()
 
+    def _matrix_check_text_reader(self, name):
+        # A text about any model is tried with all rights: only for people who may write
+        # such actions.
+        self.check_access("write")
+        return super()._matrix_check_text_reader(name)
+
+    def _matrix_text_sample(self, name, models_):
+        records = self.env.get(models_[0])
+        if records is None or records._abstract or not records.has_access("read"):
+            return None, None
+        return "automation", records.search([], limit=1)
+
+    def _matrix_text_content(self, name, source, event_type, record):
+        outbox = self.env["matrix.outbox"]
+        try:
+            with rehearsal(self.env) as env:
+                backend = self.matrix_backend_id.with_env(env).sudo()
+                record = env[record._name].browse(record.id).sudo()
+                backend = backend or env["matrix.backend"]._active_for_record(record)
+                record = outbox._in_language_of(record, record)
+                row = env["matrix.outbox"]._rendered_row(
+                    backend, event_type, source, record, {}, {}
+                )
+                return row["content"], False
+        except Exception as error:
+            outbox._raise_if_to_run_again(error)
+            return {}, str(error)
+
     def _matrix_text_place(self, name):
         label = self._fields[name]._description_string(self.env)
         return f"{self._matrix_place('automation')}, {label}"
@@ -130,6 +159,13 @@ class IrActionsServer(models.Model):
         ]._active_for_record(room_record)
         if not backend.is_active:
             return None
+        if (
+            has_room
+            and not self.matrix_room
+            and backend == room_record._matrix_backend()
+            and room_record._matrix_awaits_room()
+        ):
+            return backend, room_record._matrix_row_values(backend, None)
         own_room = has_room and room_record.matrix_room_id
         room = (
             self.env["matrix.outbox"]._rendered(self.matrix_room, record)

@@ -50,7 +50,8 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         logs = self._matrix_logged(2 * _SHOWN)
         # A held message has its failed row already, and is still waiting.
         held = {log.txn_id: log for log in logs if not log.is_final}
-        rows = [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
+        rows = self._matrix_early_rows(_SHOWN)
+        rows += [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
         rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
         lanes = {self._matrix_own_lane(), *waiting.mapped("lane")} - {None}
         held_lanes = self.env["matrix.lane"]._held_among(sorted(lanes))
@@ -108,6 +109,22 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "note": held.error_message if held else self._matrix_waiting_note(row),
             "log_id": held.id if held else False,
         }
+
+    def _matrix_early_rows(self, limit):
+        """Return the newest messages that wait for the room to be created."""
+        return [
+            {
+                "key": f"outbox-{row.waiting_id}",
+                "date": row.queued_at,
+                "event": self._matrix_event_name(row),
+                "text": _shortened(row.payload),
+                "outcome": row.outcome,
+                "outcome_text": self._matrix_outcome_name(row.outcome),
+                "note": row.reason,
+                "log_id": False,
+            }
+            for row in self.env["matrix.message"]._early_of(self, limit)
+        ]
 
     def _matrix_logged_row(self, log):
         return {

@@ -73,7 +73,8 @@ class MatrixEventMixin(models.AbstractModel):
     def _matrix_target(self, event_type):
         """Return (backend, values of the row), or nothing if this is not posted.
 
-        The values name the room and the record whose room it is.
+        The values name the room, unless it is still being created, and the record
+        whose room it is.
         """
         self.ensure_one()
         room_record = self._matrix_room_record()
@@ -81,7 +82,7 @@ class MatrixEventMixin(models.AbstractModel):
         if not backend or not backend[f"notify_{event_type}"]:
             return None
         room_record._matrix_check_posted(backend)
-        room = room_record.matrix_room_id or backend.default_room_id
+        room = room_record._matrix_room_for(backend)
         return backend, room_record._matrix_row_values(backend, room)
 
     def _matrix_check_posted(self, backend):
@@ -93,7 +94,7 @@ class MatrixEventMixin(models.AbstractModel):
                 words.ERROR_OFF,
                 about,
             )
-        if not self.matrix_room_id and not backend.default_room_id:
+        if not self._matrix_awaits_room() and not self._matrix_room_for(backend):
             raise NotPosted(
                 self.env._("The record had no Matrix room at that time."),
                 words.ERROR_NO_ROOM,

@@ -9,12 +9,15 @@ from .matrix_deliveries_mixin import USER
 # records share the default room.
 _NEWEST_WAITING = 10_000
 
+# Stands for the lane of messages whose room is still being created.
+_EARLY = "early"
+
 
 class MatrixMessage(models.Model):
     """The state of a message: it waits, or the log says how it ended.
 
     The id of a message that waits is its id in the outbox, negative. Ids, records and
-    lanes are searched for through the indexes of the two tables.
+    lanes are searched for through the indexes of the tables.
     """
 
     _name = "matrix.message"
@@ -57,6 +60,13 @@ class MatrixMessage(models.Model):
                 LEFT JOIN matrix_lane AS held ON held.lane = o.lane
                     AND held.head_id = o.id AND held.first_failed_at IS NOT NULL
                 UNION ALL
+                SELECT e.id * -1, NULL, e.id, %(early)s, e.queued_at,
+                    e.content ->> 'body', 'waiting', NULL, NULL,
+                    e.backend_id, e.event_type, e.res_model, e.res_id, NULL,
+                    NULL, e.matrix_type, e.content, e.txn_id,
+                    e.attachment_id, e.user_id, e.queued_at
+                FROM matrix_early_message AS e
+                UNION ALL
                 SELECT l.id, l.id, NULL, NULL, l.date, l.payload,
                     CASE WHEN l.status = 'ok' THEN 'ok'
                         WHEN l.error_code IN %(untold)s THEN 'untold'
@@ -70,6 +80,7 @@ class MatrixMessage(models.Model):
                 WHERE l.is_final
             ) AS matrix_message
             """,
+            early=_EARLY,
             untold=words.NOT_POSTED,
             discarded=words.ERROR_DISCARDED,
         )
@@ -91,18 +102,38 @@ class MatrixMessage(models.Model):
             "|",
             ("log_id", "!=", False),
             ("waiting_id", ">", newest - _NEWEST_WAITING),
-            ("lane", "=", record._matrix_lane_of_own_room() or ""),
+            ("lane", "in", [record._matrix_lane_of_own_room() or "", _EARLY]),
         ]
 
     @api.depends_context("lang")
-    @api.depends("outcome", "error_message")
+    @api.depends("outcome", "error_message", "lane")
     def _compute_reason(self):
         records = self.env["matrix.deliveries.mixin"]
+        early = self.filtered(lambda row: row.lane == _EARLY)
+        early._compute_reason_of_early()
         # With all rights: a plain user can read only what holds up the backend.
-        for row in self.sudo():
+        for row in (self - early).sudo():
             row.reason = row.error_message
             if not row.reason and row.outcome in ("waiting", "held"):
                 row.reason = records._matrix_waiting_note(row)
+
+    def _compute_reason_of_early(self):
+        requests = self.env["matrix.room.request"]
+        for model, rows in self.grouped("res_model").items():
+            notes = requests._notes_of(model, rows.mapped("res_id"))
+            for row in rows:
+                row.reason = notes.get(row.res_id) or self.env._(
+                    "Waits for its room, which is being created."
+                )
+
+    @api.model
+    def _early_of(self, record, limit):
+        """Return the newest messages of ``record`` that have no room yet, with all
+        rights."""
+        domain = [("res_model", "=", record._name), ("res_id", "=", record.id)]
+        return self.sudo().search(
+            [("lane", "=", _EARLY), *domain], limit=limit, order="waiting_id desc"
+        )
 
     def action_open(self):
         """Open the line in the log, or the message that waits."""
@@ -117,10 +148,11 @@ class MatrixMessage(models.Model):
     def action_discard(self):
         """Give up what waits; see matrix.outbox."""
         self.check_access("read")
+        early = self.filtered(lambda row: row.lane == _EARLY)
         waiting = self.env["matrix.outbox"].browse(
-            filter(None, self.mapped("waiting_id"))
+            filter(None, (self - early).mapped("waiting_id"))
         )
-        return waiting.action_discard()
+        return waiting._discard(early.mapped("waiting_id"))
 
 
 class MatrixDeliveriesMixin(models.AbstractModel):

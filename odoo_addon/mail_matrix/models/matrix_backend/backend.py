@@ -77,6 +77,12 @@ class MatrixBackend(models.Model):
         "Empty: no messages are sent about them.",
         groups=_MANAGER,
     )
+    create_rooms = fields.Boolean(
+        string="Create Rooms Automatically",
+        help="Each new record gets a room of its own a moment after it is saved. What "
+        "happens until then is posted there, not in the default room.",
+        groups=_MANAGER,
+    )
     config_version = fields.Integer(
         readonly=True,
         default=1,

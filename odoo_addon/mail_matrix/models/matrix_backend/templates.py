@@ -32,9 +32,9 @@ class MatrixBackend(models.Model):
         variables = self.env["matrix.event.mixin"]._matrix_variable_names(event_type)
         return self._models_of_template(event_type), variables
 
-    def _matrix_text_sample(self, name):
+    def _matrix_text_sample(self, name, models_):
         event_type = name.removeprefix(_PREFIX)
-        found = self.env["matrix.preview"]._first_record(event_type)
+        found = self and self.env["matrix.preview"]._first_record(event_type)
         if not found:
             return event_type, None
         model, _comma, res_id = found.partition(",")

@@ -24,6 +24,11 @@ class MatrixLog(models.Model):
     def _retry(self):
         left = Counter()
         messages = self._messages_to_requeue(left)
+        roomless = messages.filtered(
+            lambda row: not (row.room_id or row.matrix_user_id)
+        )
+        self._leave(left, roomless, self._roomless_explanation())
+        messages -= roomless
         active = messages.filtered(lambda row: row.backend_id.is_active)
         self._leave(left, messages - active, self._inactive_explanation(messages))
         readable, refused = active._split_by_consent()
@@ -140,6 +145,8 @@ class MatrixLog(models.Model):
         """Return the new row of the outbox. Raises UserError if none may be made."""
         self.ensure_one()
         values = self._values_to_send_again()
+        if not (values["room_id"] or values["matrix_user_id"]):
+            raise UserError(self._roomless_explanation())
         backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
         row = self.env["matrix.outbox"]._row(backend, self.event_type, "", values)
         content = {**self.content, contents.MARKER: row["txn_id"]}
@@ -271,6 +278,13 @@ class MatrixLog(models.Model):
                 ).mapped("name")
             )
             or "–",
+        )
+
+    @api.model
+    def _roomless_explanation(self):
+        return self.env._(
+            "This was written before its record had a room. Once it has one, click "
+            "“Send Again”."
         )
 
     @api.model

@@ -17,6 +17,10 @@ class MatrixOutbox(models.Model):
         in flight. The lock on the lane keeps workers from leasing it meanwhile, and the
         next epoch fences a worker whose lease has ended and that comes back later.
         """
+        return self._discard()
+
+    def _discard(self, early_ids=()):
+        """Discard these, and messages whose rooms are still being created."""
         self.env["matrix.log"]._check_manager()
         self.check_access("read")
         reason = self.env._("Discarded by %(user)s.", user=self.env.user.name)
@@ -73,6 +77,9 @@ class MatrixOutbox(models.Model):
             )
         )
         discarded = self.env.cr.rowcount
+        # With all rights: nobody may read these directly.
+        early = self.env["matrix.early.message"].sudo().browse(early_ids)
+        discarded += early._log_unsent(words.ERROR_DISCARDED, reason)
         if not discarded:
             raise UserError(
                 self.env._(
@@ -82,7 +89,7 @@ class MatrixOutbox(models.Model):
             )
         self.invalidate_model()
         message = self.env._("%(count)s discarded.", count=discarded)
-        if discarded < len(self):
+        if discarded < len(self) + len(early):
             message += " " + self.env._("The others are being sent right now.")
         return {
             "type": "ir.actions.client",

@@ -151,13 +151,21 @@ class MatrixOutbox(models.Model):
     @api.model
     def _raise_if_to_run_again(self, error):
         """Raise the database's error that caused ``error`` if Odoo retries on it."""
+        cause = self._cause_to_run_again(error)
+        if cause:
+            raise cause
+
+    @api.model
+    def _cause_to_run_again(self, error):
+        """Return the database's error that caused ``error`` if Odoo retries on it."""
         while error:
             if isinstance(error, psycopg2.InterfaceError) or (
                 isinstance(error, psycopg2.Error)
                 and (error.pgcode in _RUN_AGAIN or self.env.cr.connection.closed)
             ):
-                raise error
+                return error
             error = error.__cause__ or error.__context__
+        return None
 
     @api.model
     def _rows_of(self, notes):

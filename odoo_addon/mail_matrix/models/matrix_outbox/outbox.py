@@ -177,9 +177,14 @@ class MatrixOutbox(models.Model):
         """Insert ``rows`` in their order by one statement.
 
         create() would need one for each hundred rows, and rights that no user has.
+        Rows without a room or person are kept until their record has its room.
 
         :param bool keep_ids: the rows were removed before and return to their place
         """
+        early = [row for row in rows if not _has_target(row)]
+        if early:
+            self.env["matrix.early.message"].sudo()._insert(early)
+            rows = [row for row in rows if _has_target(row)]
         if not rows:
             return
         names = ("id", *self._INSERTED) if keep_ids else self._INSERTED
@@ -200,3 +205,7 @@ class MatrixOutbox(models.Model):
             Json(row["content"]) if name == "content" else row.get(name) or None
             for name in names
         )
+
+
+def _has_target(row):
+    return row.get("room_id") or row.get("matrix_user_id")

@@ -17,18 +17,23 @@ class MatrixTextMixin(models.AbstractModel):
 
     _inherit = "matrix.text.mixin"
 
-    def _matrix_text_sample(self, name):
-        """Return (event, record) to show the text with; either may be missing."""
+    def _matrix_text_sample(self, name, models_):
+        """Return (event, record) to show the text with; either may be missing.
+
+        :param models_: the models that the text is about
+        """
         return None, None
 
-    def get_matrix_text_help(self, name):
+    def get_matrix_text_help(self, name, model_id=False):
         """Return the text that comes with the program and what can be inserted.
 
         A dict: ``default``, and ``groups``, each with ``label`` and ``entries`` of
         ``label`` and ``text``.
+
+        :param model_id: the model that the text is about, if that is not saved yet
         """
         self._matrix_check_text_reader(name)
-        models_, variables = self._matrix_text_scope(name)
+        models_, variables = self._matrix_editor_scope(name, model_id)
         fields = self._matrix_common_fields(models_)
         groups = [
             (self.env._("Message"), self._matrix_variable_entries(variables)),
@@ -45,19 +50,21 @@ class MatrixTextMixin(models.AbstractModel):
             ],
         }
 
-    def check_matrix_text(self, name, source):
+    def check_matrix_text(self, name, source, model_id=False):
         """Return what a room would read for ``source``, and where it has an error.
 
         A dict: ``problem`` in plain words, with ``start`` and ``end`` of the part at
         fault and ``line`` and ``column`` of its start, counted from 1; or ``body``,
         ``html`` and ``record``, the name of the record that it is about.
+
+        :param model_id: see get_matrix_text_help
         """
         self._matrix_check_text_reader(name)
-        models_, variables = self._matrix_text_scope(name)
+        models_, variables = self._matrix_editor_scope(name, model_id)
         error = self._matrix_text_error(source, models_, variables)
         if error:
             return self._matrix_text_broken(source, error)
-        event_type, record = self._matrix_text_sample(name) if self else (None, None)
+        event_type, record = self._matrix_text_sample(name, models_)
         if not record or not source:
             return {"problem": False, "body": False}
         if source != (self.sudo()[name] or ""):
@@ -67,6 +74,22 @@ class MatrixTextMixin(models.AbstractModel):
                 self._matrix_check_editor({name}, ())
             except AccessError as refusal:
                 return {"problem": str(refusal), "body": False}
+        content, problem = self._matrix_text_content(name, source, event_type, record)
+        return {
+            "problem": problem,
+            "body": content.get("body"),
+            "html": content.get("formatted_body"),
+            "record": record.display_name,
+        }
+
+    def _matrix_editor_scope(self, name, model_id):
+        """See _matrix_text_scope; with another model that is not saved yet."""
+        if not model_id:
+            return self._matrix_text_scope(name)
+        return [self.env["ir.model"].sudo().browse(model_id).model], ()
+
+    def _matrix_text_content(self, name, source, event_type, record):
+        """Return the content of the message and False, or {} and why there is none."""
         preview = self.env["matrix.preview"].new(
             {
                 "backend_id": self._matrix_text_backend().id,
@@ -74,13 +97,7 @@ class MatrixTextMixin(models.AbstractModel):
                 "record_ref": f"{record._name},{record.id}",
             }
         )
-        content, problem = preview._content((self, name, source))
-        return {
-            "problem": problem,
-            "body": content.get("body"),
-            "html": content.get("formatted_body"),
-            "record": record.display_name,
-        }
+        return preview._content((self, name, source))
 
     def _matrix_text_backend(self):
         return self.env["matrix.backend"]._active_for(self.env.company)

@@ -34,15 +34,44 @@ class MatrixThreadMixin(models.AbstractModel):
         account = client.whoami()["user_id"]
         room, alias, problems = self._matrix_create_or_find(client, account)
         health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note, alias)
-        notes, refused = [], []
-        if health == "ok" or (health == "encrypted" and self.matrix_encrypts):
-            notes, refused = self._matrix_invite_people(client, room, account)
-        else:
+        record = self.with_context(matrix_room_is_new=True)
+        record._matrix_link(room, health, note, alias)
+        notes, refused = self._matrix_invite_to_new_room(client, room, account, health)
+        if not self._matrix_is_ready(health):
             problems = [*problems, self._matrix_nobody_invited(health)]
         return self._matrix_room_notification(
             self.env._("Room created"), notes, problems, refused
         )
+
+    def _matrix_create_in_background(self):
+        """Create the record's room and invite its people; link nothing yet.
+
+        Return what a matrix.room.request keeps of the room.
+        """
+        self._matrix_wait_for_other_clicks()
+        client = self._matrix_client()
+        account = client.whoami()["user_id"]
+        room, alias, problems = self._matrix_create_or_find(client, account)
+        health, note = self._matrix_look_at(client, room)
+        self._matrix_invite_to_new_room(client, room, account, health)
+        if not self._matrix_is_ready(health):
+            problems = [*problems, self._matrix_nobody_invited(health)]
+        return {
+            "room_id": room,
+            "room_alias": alias,
+            "health": health,
+            "health_note": " ".join([note, *problems]),
+        }
+
+    def _matrix_invite_to_new_room(self, client, room, account, health):
+        """Invite the record's people to a room that is ready; see
+        _matrix_invite_people."""
+        if not self._matrix_is_ready(health):
+            return [], []
+        return self._matrix_invite_people(client, room, account)
+
+    def _matrix_is_ready(self, health):
+        return health == "ok" or (health == "encrypted" and self.matrix_encrypts)
 
     def _matrix_wait_for_other_clicks(self):
         """Handle simultaneous clicks for this record's room one after the other.

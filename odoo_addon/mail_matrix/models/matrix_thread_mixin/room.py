@@ -2,13 +2,11 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL
 
 from ...tools import content as contents
 from ...tools import words
 from ...tools.matrix_error import ExplainedError, MatrixError
 from ..matrix_backend.connection import notification
-from ..matrix_deliveries_mixin import NEWEST_WAITING
 from .thread import USER
 
 MATRIX_TO = "https://matrix.to/"
@@ -141,7 +139,9 @@ class MatrixThreadMixin(models.AbstractModel):
         forgotten = {name: False for name in FOUND if name not in vals}
         # With all rights: nobody may write what was found.
         moved.sudo().write({**forgotten, "matrix_was_linked": True})
-        first._matrix_note_created()
+        first._matrix_note_opening()
+        # What was written before the room was known goes there now.
+        moved._matrix_send_early()
         return result
 
     @api.model
@@ -159,42 +159,6 @@ class MatrixThreadMixin(models.AbstractModel):
         # The linked room stays until the one of this alias was found.
         vals = {name: vals[name] for name in vals if name != "matrix_room_id"}
         return {**vals, "matrix_room_alias": pasted}
-
-    @api.model
-    def _matrix_created_event(self):
-        """Return the event that says that a record was created, or nothing."""
-        return None
-
-    def _matrix_note_created(self):
-        """Post in the first room of these records that they were created, unless the
-        default room has that message."""
-        event_type = self._matrix_created_event()
-        if not self or not event_type:
-            return
-        posted = self.env.execute_query(
-            SQL(
-                """
-                SELECT res_id FROM matrix_log
-                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
-                    AND event_type = %(event)s
-                    AND (status = 'ok' OR content IS NOT NULL)
-                UNION ALL
-                SELECT res_id FROM (
-                    SELECT * FROM matrix_outbox ORDER BY id DESC LIMIT %(bound)s
-                ) AS newest
-                WHERE res_model = %(model)s AND res_id = ANY(%(ids)s)
-                    AND event_type = %(event)s
-                """,
-                model=self._name,
-                ids=self.ids,
-                event=event_type,
-                bound=NEWEST_WAITING,
-            )
-        )
-        posted_ids = {res_id for (res_id,) in posted}
-        self.filtered(lambda record: record.id not in posted_ids)._matrix_note(
-            event_type
-        )
 
     def _matrix_row_values(self, backend, room):
         values = super()._matrix_row_values(backend, room)

@@ -98,7 +98,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_own_lane(self):
         record = self.sudo()._matrix_room_record()
         backend = record._matrix_backend()
-        room = backend and (record.matrix_room_id or backend.default_room_id)
+        room = backend and record._matrix_room_for(backend)
         return f"{backend.id}/{room}" if room else None
 
     def _matrix_lane_of_own_room(self):
@@ -246,8 +246,8 @@ class MatrixThreadMixin(models.AbstractModel):
         if not backend:
             raise UserError(self._matrix_no_backend_explanation())
         # With all rights on the backend, whose default room a plain user need not see.
-        room = room_record.matrix_room_id or backend.default_room_id
-        if not room:
+        room = room_record._matrix_room_for(backend)
+        if not room and not room_record._matrix_awaits_room():
             raise UserError(
                 self.env._(
                     "“%(record)s” has no Matrix room yet. Enter its room ID first.",

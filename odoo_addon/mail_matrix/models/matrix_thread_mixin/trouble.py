@@ -21,13 +21,23 @@ class MatrixThreadMixin(models.AbstractModel):
         lanes = {record: record._matrix_own_lane() for record in self}
         known = sorted(set(lanes.values()) - {None})
         held = self.env["matrix.lane"]._held_among(known)
+        notes = self.env["matrix.room.request"]._notes_of(self._name, self.ids)
         for record in self:
-            record.matrix_room_mark = record._matrix_mark_of(lanes[record] in held)
+            record.matrix_room_mark = record._matrix_mark_of(
+                lanes[record] in held, notes.get(record.id)
+            )
 
-    def _matrix_mark_of(self, is_held):
+    def _matrix_mark_of(self, is_held, request_note):
+        """Return the mark of one record.
+
+        :param request_note: why its room could not be created in the background; None
+            if that was not asked for
+        """
         backend = self._matrix_backend()
         if not self.matrix_enabled or not backend:
             return False
+        if request_note is not None and not self.matrix_room_id:
+            return "failed" if request_note else False
         if not self.matrix_room_id and not backend.default_room_id:
             return "missing"
         is_unusable = self.matrix_room_id and self._matrix_room_kind() == "danger"

@@ -74,13 +74,24 @@ export class MatrixDeliveries extends Component {
         Object.assign(this.state, found);
         // The number on the record's button.
         this.env.bus.trigger("MATRIX-MESSAGES", {resId, resModel, count: found.count});
-        const waits = found.rows.some((row) => !FINAL.includes(row.outcome));
+        this.showNewRoom(found);
+        const waits =
+            found.awaits_room || found.rows.some((row) => !FINAL.includes(row.outcome));
         this.state.stopped = waits && this.waited >= GIVE_UP_AFTER;
         if (waits && !this.state.stopped) {
             this.timer = setTimeout(() => this.read(), this.pause);
             this.waited += this.pause;
             this.pause *= 2;
         }
+    }
+
+    /** The room of a record may be created while its form is open. */
+    showNewRoom({awaits_room, room}) {
+        const {record} = this.props;
+        if (this.awaited === record.resId && room && !record.dirty) {
+            record.load();
+        }
+        this.awaited = awaits_room && !room ? record.resId : null;
     }
 
     formatDate(date) {

@@ -18,6 +18,7 @@ export class MatrixTextEditor extends Component {
         resModel: String,
         resId: {type: [Number, Boolean], optional: true},
         name: String,
+        modelId: {type: [Number, Boolean], optional: true},
         source: String,
         onApply: Function,
     };
@@ -42,8 +43,13 @@ export class MatrixTextEditor extends Component {
     }
 
     call(method, args) {
-        const {resModel, resId, name} = this.props;
-        return this.orm.silent.call(resModel, method, [resId ? [resId] : [], name, ...args]);
+        const {resModel, resId, name, modelId} = this.props;
+        return this.orm.silent.call(
+            resModel,
+            method,
+            [resId ? [resId] : [], name, ...args],
+            {model_id: modelId || false}
+        );
     }
 
     get groups() {

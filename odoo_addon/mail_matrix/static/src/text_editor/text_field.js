@@ -6,6 +6,7 @@ import {useService} from "@web/core/utils/hooks";
 /** A text of an event, with a button that opens its editor. */
 export class MatrixTextField extends TextField {
     static template = "mail_matrix.TextField";
+    static props = {...TextField.props, modelField: {type: String, optional: true}};
 
     setup() {
         super.setup();
@@ -16,6 +17,13 @@ export class MatrixTextField extends TextField {
         return this.props.record.fields[this.props.name].string;
     }
 
+    /** The model that the text is about, which may not be saved yet. */
+    get modelId() {
+        const model = this.props.record.data[this.props.modelField];
+        // Odoo 18 has pairs, Odoo 19 objects.
+        return (model && (model.id ?? model[0])) || false;
+    }
+
     openEditor() {
         const {record, name} = this.props;
         this.dialog.add(MatrixTextEditor, {
@@ -23,6 +31,7 @@ export class MatrixTextField extends TextField {
             resModel: record.resModel,
             resId: record.resId,
             name,
+            modelId: this.modelId,
             // What is typed is in the record when the button takes the focus.
             source: record.data[name] || "",
             onApply: (source) => record.update({[name]: source}),
@@ -33,4 +42,8 @@ export class MatrixTextField extends TextField {
 registry.category("fields").add("matrix_text", {
     ...textField,
     component: MatrixTextField,
+    extractProps: (fieldInfo, dynamicInfo) => ({
+        ...textField.extractProps(fieldInfo, dynamicInfo),
+        modelField: fieldInfo.options.model_field,
+    }),
 });

@@ -1,0 +1,153 @@
+from psycopg2.extras import Json
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+from odoo.tools.sql import index_exists, table_columns
+
+from ..tools import content as contents
+from .matrix_outbox.notes import Note
+
+_INDEX = "matrix_early_message_record_idx"
+
+
+class MatrixEarlyMessage(models.Model):
+    """A message for a room that is still being created; see matrix.room.request.
+
+    Its id is one of the outbox, so that it is unique among all messages that wait.
+    """
+
+    _name = "matrix.early.message"
+    _description = "Message for a Matrix Room to Come"
+    _log_access = False
+    _order = "id"
+
+    res_model = fields.Char(required=True, readonly=True)
+    res_id = fields.Many2oneReference(
+        model_field="res_model", required=True, readonly=True
+    )
+    backend_id = fields.Integer(readonly=True)
+    event_type = fields.Char(string="Event", required=True, readonly=True)
+    matrix_type = fields.Char(required=True, readonly=True)
+    content = fields.Json(readonly=True)
+    txn_id = fields.Char(string="Transaction ID", required=True, readonly=True)
+    attachment_id = fields.Integer(readonly=True)
+    expires_at = fields.Datetime(string="Give Up At", readonly=True)
+    user_id = fields.Integer(readonly=True)
+    queued_at = fields.Datetime(string="Queued", required=True, readonly=True)
+    # The chatter message that it posts.
+    message_id = fields.Integer(readonly=True)
+
+    _INSERTED = (
+        "res_model",
+        "res_id",
+        "backend_id",
+        "event_type",
+        "matrix_type",
+        "content",
+        "txn_id",
+        "attachment_id",
+        "expires_at",
+        "user_id",
+        "queued_at",
+        "message_id",
+    )
+
+    def init(self):
+        # The outbox counts further than the ORM's ids.
+        if table_columns(self.env.cr, self._table)["id"]["udt_name"] != "int8":
+            self.env.cr.execute("ALTER TABLE matrix_early_message ALTER id TYPE bigint")
+        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
+        if not index_exists(self.env.cr, _INDEX):
+            self.env.cr.execute(
+                SQL(
+                    "CREATE INDEX %s ON matrix_early_message (res_model, res_id)",
+                    SQL.identifier(_INDEX),
+                )
+            )
+
+    @api.model
+    def _insert(self, rows):
+        """Keep these rows of the outbox, which have no room, by one statement."""
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO matrix_early_message (id, %s) VALUES %s",
+                SQL(", ").join(map(SQL.identifier, self._INSERTED)),
+                SQL(", ").join(
+                    SQL("(nextval('matrix_outbox_id_seq'), %s)", self._values(row))
+                    for row in rows
+                ),
+            )
+        )
+        requests = self.env["matrix.room.request"].sudo()
+        for model in sorted({row["res_model"] for row in rows}):
+            res_ids = {row["res_id"] for row in rows if row["res_model"] == model}
+            records = self.env[model].browse(sorted(res_ids))
+            requests._insert(records, requests._again(model, res_ids))
+
+    @api.model
+    def _values(self, row):
+        return SQL(", ").join(
+            SQL(
+                "%s",
+                Json(row["content"]) if name == "content" else row.get(name) or None,
+            )
+            for name in self._INSERTED
+        )
+
+    @api.model
+    def _of(self, request):
+        return self.search(
+            [("res_model", "=", request.res_model), ("res_id", "=", request.res_id)]
+        )
+
+    def _send_to(self, record):
+        """Queue these for the room of ``record``, in their order."""
+        outbox = self.env["matrix.outbox"]
+        rows, failures = [], []
+        for message in self:
+            if not message.message_id:
+                rows.append(message._row_for(record))
+            elif not message.attachment_id:
+                # Rendered again, with its files: it may have been edited or deleted.
+                note = Note(record._name, record.id, "chatter", message.message_id)
+                posted, failed = outbox._rows_of({note: message.user_id})
+                rows += [{**row, "queued_at": message.queued_at} for row in posted]
+                failures += failed
+        self.unlink()
+        outbox._insert_rows(rows)
+        self.env["matrix.log"]._insert_failures(failures)
+
+    def _row_for(self, record):
+        """Return the row of the outbox that sends this to the room of ``record``."""
+        row = {name: self[name] for name in self._INSERTED}
+        row["backend_id"] = record._matrix_backend().id
+        row["room_id"] = record.matrix_room_id
+        if record.matrix_send_unencrypted:
+            row["content"] = {**row["content"], contents.UNENCRYPTED: True}
+        return row
+
+    def _log_unsent(self, code, reason):
+        """Give these up and log why, in one statement; return how many there were."""
+        self.env.cr.execute(
+            SQL(
+                """
+                WITH gone AS (
+                    DELETE FROM matrix_early_message WHERE id = ANY(%(ids)s)
+                    RETURNING *
+                )
+                INSERT INTO matrix_log (outbox_id, backend_id, event_type, res_model,
+                    res_id, matrix_type, payload, content, txn_id, attachment_id,
+                    status, error_code, error_message, queued_at, user_id)
+                SELECT id, backend_id, event_type, res_model, res_id, matrix_type,
+                    content ->> 'body', content, txn_id, attachment_id, 'failed',
+                    %(code)s, %(reason)s, queued_at, user_id
+                FROM gone ORDER BY id
+                """,
+                ids=self.ids,
+                code=code,
+                reason=reason,
+            )
+        )
+        count = self.env.cr.rowcount
+        self.invalidate_model()
+        return count
