@@ -43,7 +43,7 @@ pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken};
 pub use self::{
     account::AccountLock,
     asked::Waiting,
-    backlog::{Backlog, COUNTED, counted},
+    backlog::{Backlog, Count},
     claim::{Claim, HeldSince, Wanted},
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::{PLANNER, UrlError},
@@ -55,7 +55,7 @@ pub use self::{
     keys_report::{KeysReport, KeysWord},
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
-    report::{BackendReport, COUNTED_OF_LANE, LaneReport, ServerReport, SnapshotReport, WorkerReport},
+    report::{BackendReport, LaneReport, ServerReport, SnapshotReport, WorkerReport},
     ring::{Ring, Standing, Walk},
     workers::Seen,
 };
@@ -205,10 +205,10 @@ impl Store {
         self.query(include_str!("../sql/give_back.sql"), &[&self.name.owner, &lanes, &epochs]).await.map(drop)
     }
 
-    /// The number of waiting messages, counted up to `bound` of each backend.
-    pub async fn waiting(&self, bound: i64) -> Result<i64, StoreError> {
-        let rows = self.query(include_str!("../sql/waiting.sql"), &[&bound]).await?;
-        rows.first().map_or(Ok(0), |row| value(row, 0))
+    /// How many messages wait.
+    pub async fn waiting(&self) -> Result<Count, StoreError> {
+        let rows = self.query(include_str!("../sql/waiting.sql"), &[&(backlog::COUNTED + 1)]).await?;
+        Ok(Count::up_to(backlog::COUNTED, rows.first().map_or(Ok(0), |row| value(row, 0))?))
     }
 
     /// Whether a message waits that can be sent without anybody having to fix something.

@@ -9,7 +9,7 @@ use crate::{
     duration,
     message::{BackendId, State},
     metrics::{Metrics, OfBackend},
-    store::{Backlog, Store, StoreError, counted},
+    store::{Backlog, Count, Store, StoreError},
     systemd,
 };
 
@@ -42,7 +42,7 @@ async fn look(
     shown: &mut HashSet<BackendId>,
 ) -> Result<(String, Option<bool>), StoreError> {
     let (backlog, states, asks) = store.survey().await?;
-    metrics.pending.set(backlog.messages);
+    metrics.pending.set(backlog.messages.n + i64::from(backlog.messages.is_capped));
     metrics.oldest_age_seconds.set(backlog.oldest.as_secs_f64());
     show(metrics, &states, shown);
     Ok((line(backlog, &states), asks))
@@ -60,12 +60,11 @@ fn show(metrics: &Metrics, states: &[(BackendId, State)], shown: &mut HashSet<Ba
 }
 
 fn line(backlog: Backlog, states: &[(BackendId, State)]) -> String {
+    let oldest = duration::words(backlog.oldest);
     let mut line = match backlog.messages {
-        0 => "Delivering: nothing waits".to_owned(),
-        1 => format!("Delivering: 1 message waits for {}", duration::words(backlog.oldest)),
-        many => {
-            format!("Delivering: {} messages wait, the oldest for {}", counted(many), duration::words(backlog.oldest))
-        }
+        Count { n: 0, .. } => "Delivering: nothing waits".to_owned(),
+        Count { n: 1, .. } => format!("Delivering: 1 message waits for {oldest}"),
+        many => format!("Delivering: {many} messages wait, the oldest for {oldest}"),
     };
     for (backend, state) in states {
         if *state != State::Ok {
@@ -81,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_line_says_what_waits_and_which_backend_is_stopped() {
-        let backlog = Backlog { messages: 10_001, oldest: Duration::from_secs(200) };
+        let backlog = Backlog { messages: Count { n: 10_000, is_capped: true }, oldest: Duration::from_secs(200) };
 
         assert_eq!(
             line(backlog, &[(1, State::Ok), (2, State::RateLimited), (3, State::Down)]),

@@ -17,7 +17,7 @@ use crate::{
     metrics::{Metrics, Totals},
     runner::{self, Until},
     shutdown::{self, Shutdown},
-    store::{COUNTED, Store, StoreError, counted},
+    store::{Store, StoreError},
     systemd,
     terminal::Progress,
 };
@@ -64,7 +64,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     }
     signals.abort();
     let (sent, failed) = metrics.totals.read();
-    let waiting = match counting.waiting(COUNTED).await {
+    let waiting = match counting.waiting().await {
         Ok(waiting) => waiting,
         Err(error) => {
             super::print(&format!("{sent} sent, {failed} failed; what still waits could not be counted"));
@@ -72,7 +72,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
         }
     };
     super::print(&format!("{sent} sent, {failed} failed, {waiting} still waiting"));
-    if failed == 0 && waiting == 0 {
+    if failed == 0 && waiting.n == 0 {
         return Ok(());
     }
     Err(CliError::Failed(
@@ -89,8 +89,8 @@ async fn progress(counting: &Store, totals: &Totals) -> Infallible {
     loop {
         let (sent, failed) = totals.read();
         // If it cannot be counted now, it may be the next time; the delivery reports why.
-        if let Ok(waiting) = counting.waiting(COUNTED + 1).await {
-            progress.show(&format!("{sent} sent, {failed} failed, {} waiting", counted(waiting)));
+        if let Ok(waiting) = counting.waiting().await {
+            progress.show(&format!("{sent} sent, {failed} failed, {waiting} waiting"));
         }
         sleep(PROGRESS_EVERY).await;
     }

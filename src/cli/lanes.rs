@@ -8,12 +8,7 @@ use super::{
     CliError, backends, json, open, print,
     table::{Align, Table},
 };
-use crate::{
-    config::Config,
-    duration::words,
-    message::BackendId,
-    store::{COUNTED_OF_LANE, LaneReport},
-};
+use crate::{config::Config, duration::words, message::BackendId, store::LaneReport};
 
 #[derive(Serialize)]
 struct Report {
@@ -71,10 +66,9 @@ pub(super) fn table(lanes: &[LaneReport]) -> Table {
 fn cells(lane: &LaneReport) -> Vec<String> {
     let seconds =
         |seconds: Option<f64>| seconds.map(|s| words(Duration::from_secs_f64(s.max(0.0)))).unwrap_or_default();
-    let waiting = if lane.has_more { format!("{COUNTED_OF_LANE}+") } else { lane.waiting.to_string() };
     vec![
         lane.lane.clone(),
-        waiting,
+        lane.waiting.to_string(),
         lane.head_id.map(|id| id.to_string()).unwrap_or_default(),
         seconds(lane.head_seconds),
         if lane.attempts == 0 { String::new() } else { lane.attempts.to_string() },

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     duration::words,
     store::{
-        BackendReport, COUNTED, FollowerReport, KeysReport, ServerReport, Store, StoreError, WorkerReport, counted,
+        BackendReport, FollowerReport, KeysReport, ServerReport, Store, StoreError, WorkerReport,
     },
 };
 
@@ -115,7 +115,7 @@ fn backends(backends: &[BackendReport]) -> Table {
             vec![
                 format!("{} «{}»", backend.id, backend.name),
                 state.to_owned(),
-                counted(if backend.has_more { COUNTED + 1 } else { backend.waiting }),
+                backend.waiting.to_string(),
                 backend.oldest_seconds.map(ago).unwrap_or_default(),
                 backend.sent_last_hour.to_string(),
                 backend.failed_last_hour.to_string(),
@@ -230,6 +230,7 @@ pub(super) fn ago(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Count;
 
     fn backend(state: &str) -> BackendReport {
         BackendReport {
@@ -240,8 +241,7 @@ mod tests {
             reason: Some("why".to_owned()),
             state_seconds: Some(61.0),
             due_seconds: Some(5.0),
-            waiting: 0,
-            has_more: false,
+            waiting: Count::default(),
             oldest_seconds: None,
             sent_last_hour: 0,
             failed_last_hour: 0,

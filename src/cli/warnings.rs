@@ -56,7 +56,7 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
             "give each another WORKER_NAME (of a service: in its worker.env) and restart it".to_owned(),
         );
     }
-    for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting > 0) {
+    for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting.n > 0) {
         warn(
             "backends",
             format!("messages wait for backend {}, which is not active", backend.id),

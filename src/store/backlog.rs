@@ -1,18 +1,29 @@
 //! How many messages wait, counted up to a bound and never on the path that sends messages.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
 
 use super::{Store, StoreError, value};
 use crate::message::{BackendId, State};
 
 /// Counting stops here.
-pub const COUNTED: i64 = 10_000;
+pub(super) const COUNTED: i64 = 10_000;
+
+/// A number of waiting messages, counted up to a bound. In JSON it is two fields of what it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    #[serde(rename = "waiting")]
+    pub n: i64,
+    /// There are more than `n`.
+    #[serde(rename = "has_more")]
+    pub is_capped: bool,
+}
 
 /// The messages that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backlog {
-    /// [`COUNTED`] plus one if there are more.
-    pub messages: i64,
+    pub messages: Count,
     /// How long the oldest of the counted ones has been waiting; zero if nothing waits.
     pub oldest: Duration,
 }
@@ -27,7 +38,8 @@ impl Store {
         let mut asks = None;
         for row in &rows {
             let oldest = seconds(value::<Option<f64>>(row, "oldest_seconds")?);
-            backlog = Backlog { messages: value(row, "messages")?, oldest: oldest.unwrap_or_default() };
+            let messages = Count::up_to(COUNTED, value(row, "messages")?);
+            backlog = Backlog { messages, oldest: oldest.unwrap_or_default() };
             let asks_too: Option<bool> = value(row, "asks")?;
             asks = asks.max(asks_too);
             if let Some(backend) = value(row, "backend")? {
@@ -38,9 +50,18 @@ impl Store {
     }
 }
 
-/// A count for people: exact up to [`COUNTED`], then "10,000+".
-pub fn counted(messages: i64) -> String {
-    if messages > COUNTED { "10,000+".to_owned() } else { messages.to_string() }
+impl Count {
+    /// From a statement that stops counting at `bound + 1`.
+    pub(super) fn up_to(bound: i64, counted: i64) -> Self {
+        Self { n: counted.min(bound), is_capped: counted > bound }
+    }
+}
+
+impl fmt::Display for Count {
+    /// Exact, or "10,000+".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_capped { write!(f, "{},{:03}+", self.n / 1000, self.n % 1000) } else { write!(f, "{}", self.n) }
+    }
 }
 
 /// A time span of the database, which is negative if the clock was set back.
@@ -69,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_count_beyond_the_bound_is_not_an_exact_number() {
-        assert_eq!(
-            (counted(0).as_str(), counted(10_000).as_str(), counted(10_001).as_str()),
-            ("0", "10000", "10,000+")
-        );
+        let shown = |counted| Count::up_to(COUNTED, counted).to_string();
+
+        assert_eq!([shown(0), shown(10_000), shown(10_001)], ["0", "10000", "10,000+"]);
+        assert_eq!(Count::up_to(1000, 1001).to_string(), "1,000+");
     }
 }

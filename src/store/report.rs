@@ -5,11 +5,15 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{COUNTED, Store, StoreError, backlog::seconds, value};
+use super::{
+    Store, StoreError,
+    backlog::{COUNTED, Count, seconds},
+    value,
+};
 use crate::message::BackendId;
 
 /// At most this many messages of one lane are counted.
-pub const COUNTED_OF_LANE: i64 = 1_000;
+const COUNTED_OF_LANE: i64 = 1_000;
 
 /// A snapshot that is held for longer slows every claim down.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(60);
@@ -29,9 +33,8 @@ pub struct BackendReport {
     pub state_seconds: Option<f64>,
     /// When a limited backend sends again, or a stopped one is probed again.
     pub due_seconds: Option<f64>,
-    /// Counted up to 10000; if there are more, `has_more` is set.
-    pub waiting: i64,
-    pub has_more: bool,
+    #[serde(flatten)]
+    pub waiting: Count,
     pub oldest_seconds: Option<f64>,
     pub sent_last_hour: i64,
     /// Failed for good; messages that are held for a later try count as waiting.
@@ -78,9 +81,8 @@ pub struct ServerReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LaneReport {
     pub lane: String,
-    /// Counted up to 1000; if there are more, `has_more` is set.
-    pub waiting: i64,
-    pub has_more: bool,
+    #[serde(flatten)]
+    pub waiting: Count,
     /// The message that is sent next.
     pub head_id: Option<i64>,
     pub head_seconds: Option<f64>,
@@ -142,7 +144,6 @@ impl Store {
 }
 
 fn backend(row: &Row) -> Result<BackendReport, StoreError> {
-    let waiting: i64 = value(row, "messages")?;
     Ok(BackendReport {
         id: value(row, "id")?,
         name: value(row, "name")?,
@@ -151,8 +152,7 @@ fn backend(row: &Row) -> Result<BackendReport, StoreError> {
         reason: value(row, "reason")?,
         state_seconds: age(row, "state_seconds")?,
         due_seconds: age(row, "due_seconds")?,
-        waiting: waiting.min(COUNTED),
-        has_more: waiting > COUNTED,
+        waiting: Count::up_to(COUNTED, value(row, "messages")?),
         oldest_seconds: age(row, "oldest_seconds")?,
         sent_last_hour: value(row, "sent")?,
         failed_last_hour: value(row, "failed")?,
@@ -185,11 +185,9 @@ fn snapshot(row: &Row) -> Result<SnapshotReport, StoreError> {
 }
 
 fn lane(row: &Row) -> Result<LaneReport, StoreError> {
-    let waiting: i64 = value(row, "messages")?;
     Ok(LaneReport {
         lane: value(row, "lane")?,
-        waiting: waiting.min(COUNTED_OF_LANE),
-        has_more: waiting > COUNTED_OF_LANE,
+        waiting: Count::up_to(COUNTED_OF_LANE, value(row, "messages")?),
         head_id: value(row, "head_id")?,
         head_seconds: age(row, "head_seconds")?,
         attempts: value(row, "attempts")?,
