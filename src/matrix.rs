@@ -1,5 +1,6 @@
 //! The part of the homeserver's client-server API that the worker uses: one method per endpoint.
 
+mod answer;
 mod direct;
 mod error;
 #[cfg(feature = "encryption")]
@@ -16,16 +17,17 @@ use reqwest::{
     header::{self, HeaderMap, HeaderValue},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde::{Deserialize, de::DeserializeOwned};
 use sha2::Sha256;
 
+use self::answer::lenient;
 #[cfg(feature = "encryption")]
 pub use self::sync::DeviceNews;
 pub use self::{
     direct::{DirectList, Profile},
     error::{LONGEST_PAUSE, SendError},
     media::{ContentUri, File, longest_transfer},
-    rooms::{Creation, Membership, state_among},
+    rooms::{Creation, Membership, Tombstone},
     sync::{Heard, Names, Page, RoomEvent, Synced, before},
 };
 use crate::{
@@ -58,6 +60,23 @@ pub struct Whoami {
     pub user_id: UserId,
     /// Without a device the homeserver forgets transaction ids when it restarts.
     pub device_id: Option<String>,
+}
+
+/// Any answer but 200.
+#[derive(Deserialize)]
+struct Refusal {
+    errcode: String,
+    #[serde(default, deserialize_with = "lenient")]
+    error: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    retry_after_ms: Option<u64>,
+    // Where a person can act: the terms to agree to, the limit that was reached, whom to ask.
+    #[serde(default, deserialize_with = "lenient")]
+    consent_uri: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    info_uri: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    admin_contact: Option<String>,
 }
 
 impl Homeserver {
@@ -93,11 +112,12 @@ impl Homeserver {
     }
 
     async fn put_event(&self, path: &[&str], content: String) -> Result<EventId, SendError> {
-        let answer = self.call(Method::PUT, path, &[], Some(content)).await?;
-        match answer.get("event_id").and_then(Value::as_str) {
-            Some(event_id) => Ok(EventId::new(event_id)),
-            None => Err(SendError::not_matrix()),
+        #[derive(Deserialize)]
+        struct Sent {
+            event_id: String,
         }
+        let sent: Sent = self.call(Method::PUT, path, &[], Some(content)).await?;
+        Ok(EventId::new(sent.event_id))
     }
 
     /// Proves to Odoo, which has the account's token too, that `text` is from here. Nothing about the token can be learned from it.
@@ -109,49 +129,48 @@ impl Homeserver {
     }
 
     pub async fn whoami(&self) -> Result<Whoami, SendError> {
-        let answer = self.call(Method::GET, &["account", "whoami"], &[], None).await?;
-        let text = |key| answer.get(key).and_then(Value::as_str);
-        match text("user_id") {
-            Some(user_id) => {
-                Ok(Whoami { user_id: UserId::new(user_id), device_id: text("device_id").map(str::to_owned) })
-            }
-            None => Err(SendError::not_matrix()),
+        #[derive(Deserialize)]
+        struct Account {
+            user_id: String,
+            device_id: Option<String>,
         }
+        let account: Account = self.call(Method::GET, &["account", "whoami"], &[], None).await?;
+        Ok(Whoami { user_id: UserId::parse(&account.user_id)?, device_id: account.device_id })
     }
 
     /// One call below `/_matrix/client/v3`. Path parts are percent-encoded here.
-    async fn call(
+    async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<String>,
-    ) -> Result<Value, SendError> {
+    ) -> Result<T, SendError> {
         self.call_patiently(method, path, query, body, (self.timeout, ANSWER_LIMIT)).await
     }
 
     /// A call that may take longer, or whose answer may be larger, than others.
-    async fn call_patiently(
+    async fn call_patiently<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<String>,
         (timeout, limit): (Duration, usize),
-    ) -> Result<Value, SendError> {
+    ) -> Result<T, SendError> {
         let body = body.map(|text| ("application/json", text.into()));
         self.ask(method, (&["client", "v3"], path), query, body, (timeout, limit)).await
     }
 
     /// One call of the API `api` below `/_matrix`, as `client/v3`; the body goes with its type.
-    async fn ask(
+    async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         (api, path): (&[&str], &[&str]),
         query: &[(&str, &str)],
         body: Option<(&str, reqwest::Body)>,
         (timeout, limit): (Duration, usize),
-    ) -> Result<Value, SendError> {
+    ) -> Result<T, SendError> {
         let mut url = self.base.clone();
         let mut parts = url.path_segments_mut().expect("checked when the client was built");
         parts.push("_matrix").extend(api).extend(path);
@@ -196,44 +215,56 @@ fn without_login(url: &str) -> String {
     format!("{scheme}…@{rest}")
 }
 
-fn read_answer(status: u16, retry_after: Option<Duration>, body: &[u8], token: &str) -> Result<Value, SendError> {
+fn read_answer<T: DeserializeOwned>(
+    status: u16,
+    retry_after: Option<Duration>,
+    body: &[u8],
+    token: &str,
+) -> Result<T, SendError> {
+    let not_matrix = |_| SendError::NotMatrix { status, retry_after };
+    // Every answer is an object; an array could be read as one, by the order of the fields.
+    let body: &[u8] = if body.trim_ascii_start().starts_with(b"{") { body } else { b"" };
+    if status == 200 {
+        return serde_json::from_slice(body).map_err(not_matrix);
+    }
+    let refusal: Refusal = serde_json::from_slice(body).map_err(not_matrix)?;
     // A proxy may repeat the request in its refusal, and the text goes into logs.
     let shown = |text: &str, limit| -> String { text.replace(token, "(the token)").chars().take(limit).collect() };
-    let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
-        return Err(SendError::NotMatrix { status, retry_after });
-    };
-    if status == 200 {
-        return Ok(Value::Object(answer));
-    }
-    let Some(errcode) = answer.get("errcode").and_then(Value::as_str) else {
-        return Err(SendError::NotMatrix { status, retry_after });
-    };
-    let text = |key| answer.get(key).and_then(Value::as_str);
-    let mut message: String = shown(text("error").unwrap_or("no reason given"), MESSAGE_LIMIT);
-    // Links to where a person can act: the terms to agree to, the limit that was reached, whom to ask.
-    let links = [("consent_uri", "see"), ("info_uri", "see"), ("admin_contact", "ask")];
-    for (verb, link) in links.into_iter().filter_map(|(key, verb)| Some((verb, text(key)?))) {
+    let mut message: String = shown(refusal.error.as_deref().unwrap_or("no reason given"), MESSAGE_LIMIT);
+    let links = [("see", &refusal.consent_uri), ("see", &refusal.info_uri), ("ask", &refusal.admin_contact)];
+    for (verb, link) in links.into_iter().filter_map(|(verb, link)| Some((verb, link.as_deref()?))) {
         if !message.contains(link) {
             message = format!("{message}; {verb} {}", shown(link, LINK_LIMIT));
         }
     }
     Err(SendError::Refused {
         status,
-        errcode: shown(errcode, 100),
+        errcode: shown(&refusal.errcode, 100),
         message,
         // The body is finer than the header, which counts in whole seconds.
-        retry_after: answer.get("retry_after_ms").and_then(Value::as_u64).map(Duration::from_millis).or(retry_after),
+        retry_after: refusal.retry_after_ms.map(Duration::from_millis).or(retry_after),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IgnoredAny;
+
     use super::*;
+
+    #[test]
+    fn only_an_object_is_an_answer_of_a_homeserver() {
+        for body in [&b"[]"[..], b"[\"!a:x\"]", b"null", b"", b"{", b"<html>"] {
+            let answer = read_answer::<IgnoredAny>(200, None, body, "token").unwrap_err();
+            assert_eq!(answer, SendError::not_matrix(), "{body:?}");
+        }
+        assert!(read_answer::<IgnoredAny>(200, None, b" {}", "token").is_ok());
+    }
 
     #[test]
     fn the_pause_in_the_body_is_finer_than_the_one_in_the_header() {
         let header = Some(Duration::from_secs(5));
-        let read = |body: &[u8]| match read_answer(429, header, body, "token") {
+        let read = |body: &[u8]| match read_answer::<IgnoredAny>(429, header, body, "token") {
             Err(SendError::Refused { retry_after, .. } | SendError::NotMatrix { retry_after, .. }) => retry_after,
             other => panic!("{other:?}"),
         };
@@ -262,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_account_says_where_a_person_can_do_something_about_it() {
-        let text = |body: &[u8]| read_answer(403, None, body, "token").unwrap_err().failure().text;
+        let text = |body: &[u8]| read_answer::<IgnoredAny>(403, None, body, "token").unwrap_err().failure().text;
 
         let consent =
             text(br#"{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree first","consent_uri":"https://m.org/terms"}"#);
@@ -279,7 +310,7 @@ mod tests {
     fn a_refusal_that_shows_the_token_is_reported_without_it() {
         let long = format!("{{\"errcode\":\"M_syt_1\",\"error\":\"{}Bearer syt_1\"}}", "x".repeat(MESSAGE_LIMIT - 10));
 
-        let error = read_answer(400, None, long.as_bytes(), "syt_1").unwrap_err().failure().to_string();
+        let error = read_answer::<IgnoredAny>(400, None, long.as_bytes(), "syt_1").unwrap_err().failure().to_string();
 
         assert!(error.contains("Bearer (") && !error.contains("syt"), "{error}");
     }

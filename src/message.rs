@@ -1,18 +1,15 @@
 //! The words: what a message is, who it is for, and how it ended. Knows nothing but `std`.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-macro_rules! name {
+/// A text with a type of its own. Clones share it.
+macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
-            }
-
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -21,6 +18,19 @@ macro_rules! name {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// A name that is what it is: any text can be one.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        text_type! { $(#[$doc])* $name }
+
+        impl $name {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
             }
         }
     };
@@ -38,17 +48,73 @@ name! {
     TxnId
 }
 name! {
-    /// A Matrix room, `!` and at most 254 more bytes. Version 12 rooms have no `:server`.
-    RoomId
-}
-name! {
-    /// A person or bot in Matrix: `@localpart:server`, at most 255 bytes.
-    UserId
-}
-name! {
     /// What the homeserver calls an event that it has accepted.
     EventId
 }
+text_type! {
+    /// A Matrix room: `!` and at most 254 more bytes. What they say is up to the homeserver: rooms of version 12 have no `:server`.
+    RoomId
+}
+text_type! {
+    /// A person or bot in Matrix: `@localpart:server`, at most 255 bytes.
+    UserId
+}
+
+/// The specification's limit for each kind of ID, in bytes.
+const LONGEST_ID: usize = 255;
+
+impl RoomId {
+    /// # Errors
+    /// When `text` is not the ID of a room.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let is_valid = text.strip_prefix('!').is_some_and(|rest| !rest.is_empty()) && is_short_text(text);
+        if is_valid { Ok(Self(text.into())) } else { Err(InvalidId::new(text, "room ID", "!abc:example.org")) }
+    }
+}
+
+impl UserId {
+    /// Any localpart will do, even an empty one: the specification asks clients to accept what old accounts have ("Historical User IDs").
+    ///
+    /// # Errors
+    /// When `text` is not the ID of a person.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let parts = text.strip_prefix('@').and_then(|rest| rest.split_once(':'));
+        let is_valid = parts.is_some_and(|(_, server)| !server.is_empty()) && is_short_text(text);
+        if is_valid { Ok(Self(text.into())) } else { Err(InvalidId::new(text, "Matrix ID", "@name:example.org")) }
+    }
+
+    /// The homeserver of the account.
+    pub fn server(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, server)| server)
+    }
+}
+
+fn is_short_text(text: &str) -> bool {
+    text.len() <= LONGEST_ID && !text.contains('\0')
+}
+
+/// A text that is not the ID that it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidId {
+    /// The beginning of the text, on one line.
+    text: String,
+    kind: &'static str,
+    example: &'static str,
+}
+
+impl InvalidId {
+    fn new(text: &str, kind: &'static str, example: &'static str) -> Self {
+        Self { text: text.chars().filter(|c| !c.is_control()).take(100).collect(), kind, example }
+    }
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "«{}» is not a valid {}; write it as {}", self.text, self.kind, self.example)
+    }
+}
+
+impl Error for InvalidId {}
 
 /// `matrix_backend.id`: one configured homeserver account.
 pub type BackendId = i32;
@@ -76,6 +142,8 @@ pub enum Target {
     Room(RoomId),
     /// The direct room with this person, which the worker finds or makes.
     Person(UserId),
+    /// The row names a room or a person that cannot exist.
+    Nowhere(Failure),
 }
 
 /// One outbox row: one event for one room or person.
@@ -156,11 +224,13 @@ pub mod code {
     pub const OTHER_DATABASE: &str = "org.odoo.other_database";
     /// The homeserver answered, but the database refuses to log it.
     pub const NOT_LOGGED: &str = "org.odoo.not_logged";
+    /// The message is for a room that cannot exist. Odoo writes it too.
+    pub const ROOM: &str = "org.odoo.room";
     /// The room was replaced by another one that a person has to confirm.
     pub const ROOM_REPLACED: &str = "org.odoo.room_replaced";
     /// The room has taken a later message although this one failed again and again.
     pub const OVERTAKEN: &str = "org.odoo.overtaken";
-    /// Nobody on our homeserver has the Matrix ID of a direct message.
+    /// Nobody has the Matrix ID of a direct message: it cannot exist, or it is not known to our homeserver, where it should be.
     pub const NO_SUCH_USER: &str = "org.odoo.no_such_user";
     /// An edit or a redaction of a message that was never sent.
     pub const NOTHING_TO_CHANGE: &str = "org.odoo.nothing_to_change";
@@ -229,5 +299,37 @@ impl State {
     /// Whether messages go out, if slowly.
     pub fn may_send(self) -> bool {
         matches!(self, Self::Ok | Self::RateLimited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_valid_as_the_specification_says_and_never_empty() {
+        let longest = format!("!{}", "x".repeat(LONGEST_ID - 1));
+        for room in ["!a:x.org", "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM", &longest] {
+            assert_eq!(RoomId::parse(room).map(|room| room.to_string()).as_deref(), Ok(room));
+        }
+        for room in ["", "!", "a:x.org", "#a:x.org", "@a:x.org", "!a\0", &format!("{longest}x")] {
+            assert!(RoomId::parse(room).is_err(), "{room:?}");
+        }
+        for user in ["@ann:x.org", "@Old Name/+=é:x.org:8448", "@:x.org", "@ann:[::1]:8448"] {
+            assert_eq!(UserId::parse(user).map(|user| user.to_string()).as_deref(), Ok(user));
+        }
+        for user in
+            ["", "@", "@ann", "@ann:", "ann:x.org", "!a:x.org", "@a\0:x.org", &format!("@{}:x.org", "a".repeat(250))]
+        {
+            assert!(UserId::parse(user).is_err(), "{user:?}");
+        }
+        assert_eq!(UserId::parse("@ann:[::1]:8448").map(|user| user.server().to_owned()).as_deref(), Ok("[::1]:8448"));
+    }
+
+    #[test]
+    fn an_invalid_id_is_named_on_one_line_with_what_it_should_be() {
+        let error = RoomId::parse("#case:x.org\n").unwrap_err().to_string();
+
+        assert_eq!(error, "«#case:x.org» is not a valid room ID; write it as !abc:example.org");
     }
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::Config,
     duration::words,
+    message::{RoomId, UserId},
     store::{Asked, Found, Happened},
     terminal::Progress,
 };
@@ -21,11 +22,11 @@ pub(super) struct Question {
     /// The message with this number, as `lanes` and Odoo show it.
     message: Option<i64>,
     /// Messages for this room, as !abc:example.org.
-    #[arg(long, value_name = "ID")]
-    room: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = RoomId::parse)]
+    room: Option<RoomId>,
     /// Direct messages to this person, as @ann:example.org.
-    #[arg(long, value_name = "USER")]
-    person: Option<String>,
+    #[arg(long, value_name = "USER", value_parser = UserId::parse)]
+    person: Option<UserId>,
     /// Messages of this record of Odoo, as legal.case,42.
     #[arg(long, value_name = "MODEL,ID", value_parser = record)]
     record: Option<(String, i32)>,

@@ -28,7 +28,7 @@ impl Batch {
         let bytes = event.json.to_string().len();
         let is_full = !self.is_empty() && (self.events.len() >= MOST_EVENTS || self.bytes + bytes > MOST_BYTES);
         let full = is_full.then(|| std::mem::take(self));
-        let name = event.json.get("sender").and_then(Value::as_str).and_then(|sender| names.get_key_value(sender));
+        let name = names.get_key_value(&event.sender);
         self.names.extend(name.map(|(sender, name)| (sender.clone(), name.clone())));
         self.bytes += bytes;
         self.events.push(event);
@@ -52,7 +52,8 @@ mod tests {
     use crate::message::EventId;
 
     fn event(size: usize) -> RoomEvent {
-        RoomEvent { id: EventId::new("$x"), json: json!({ "sender": "@anna:x", "content": "x".repeat(size) }) }
+        let json = json!({ "content": "x".repeat(size) });
+        RoomEvent { id: EventId::new("$x"), sender: "@anna:x".to_owned(), json }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) async fn subject(
         return Ok(Some(event_id.clone()));
     }
     let text = match delivery.context.store.changed_event(&delivery.claim.lane, message.id).await {
-        Ok(Some((event_id, went_to))) if went_to.as_ref().is_none_or(|went_to| went_to == room) => {
+        Ok(Some((event_id, went_to))) if went_to.as_deref().is_none_or(|went_to| went_to == room.as_str()) => {
             return Ok(Some(event_id));
         }
         Ok(Some(_)) => "the message that this changes is in another room, which was replaced since",

@@ -2,11 +2,9 @@
 //! small requests per claim, made at the same time, or none while this process follows the account and so notices such
 //! changes. For direct rooms see [`crate::rooms::direct::look`].
 
-use serde_json::Value;
-
 use super::route::Step;
 use crate::{
-    matrix::{Homeserver, SendError},
+    matrix::{Homeserver, SendError, Tombstone},
     message::{Outcome, RoomId},
     rooms::book::RoomBook,
 };
@@ -15,8 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) is_encrypted: bool,
-    /// The content of the event that says that the room was replaced. It may name the new one.
-    pub(super) tombstone: Option<Value>,
+    /// The room was replaced.
+    pub(super) tombstone: Option<Tombstone>,
     /// Whether the homeserver let us read the room.
     is_seen: bool,
 }
@@ -36,17 +34,16 @@ impl Look {
     }
 
     async fn by_request(homeserver: &Homeserver, room: &RoomId) -> Result<Self, Step> {
-        let (encryption, tombstone) =
-            tokio::join!(homeserver.state(room, "m.room.encryption"), homeserver.state(room, "m.room.tombstone"));
-        let is_seen = encryption.is_ok() && tombstone.is_ok();
-        Ok(Self { is_encrypted: allowed(encryption)?.is_some(), tombstone: allowed(tombstone)?, is_seen })
+        let (is_encrypted, tombstone) = tokio::join!(homeserver.is_encrypted(room), homeserver.tombstone(room));
+        let is_seen = is_encrypted.is_ok() && tombstone.is_ok();
+        Ok(Self { is_encrypted: allowed(is_encrypted)?, tombstone: allowed(tombstone)?, is_seen })
     }
 }
 
 /// If we may not read the room we may not send to it either: the PUT will be refused, and then diagnosed.
-fn allowed(answer: Result<Option<Value>, SendError>) -> Result<Option<Value>, Step> {
+fn allowed<T: Default>(answer: Result<T, SendError>) -> Result<T, Step> {
     match answer {
-        Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(None),
+        Err(error) if matches!(error.outcome(), Outcome::Forbidden(_)) => Ok(T::default()),
         answer => Ok(answer?),
     }
 }

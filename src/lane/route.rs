@@ -151,6 +151,7 @@ impl Route {
         attempts: &mut i32,
     ) -> Result<Tried, Step> {
         let room = match &message.target {
+            Target::Nowhere(failure) => return Ok(Tried::Answered(Outcome::Rejected(failure.clone()))),
             Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,
             Target::Room(room) => {
                 let room = self.room.as_ref().unwrap_or(room).clone();

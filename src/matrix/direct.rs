@@ -1,9 +1,10 @@
 //! Direct rooms: making one, inviting the person, and the account's own list of them.
 
 use reqwest::Method;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::{Homeserver, SendError, rooms::none_if_not_found};
+use super::{Homeserver, SendError, answer::lenient, rooms::none_if_not_found};
 use crate::message::{RoomId, UserId};
 
 /// The content of `m.direct`: lists of rooms by person. Anybody who has the account may have written it, so every value may
@@ -26,15 +27,18 @@ impl Homeserver {
     pub async fn create_direct_room(&self, key: &str) -> Result<RoomId, SendError> {
         // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
         let body = json!({ "preset": "private_chat", "is_direct": true }).to_string();
+        #[derive(Deserialize)]
+        struct Made {
+            room_id: String,
+        }
         // Not in the specification, which knows no way to repeat this call safely.
-        let answer = match self.call(Method::PUT, &["createRoom", key], &[], Some(body.clone())).await {
+        let made: Made = match self.call(Method::PUT, &["createRoom", key], &[], Some(body.clone())).await {
             Err(error) if is_unknown_endpoint(&error) => {
                 self.call(Method::POST, &["createRoom"], &[], Some(body)).await?
             }
             answer => answer?,
         };
-        let room = answer.get("room_id").and_then(Value::as_str).ok_or(SendError::not_matrix())?;
-        Ok(RoomId::new(room))
+        Ok(RoomId::parse(&made.room_id)?)
     }
 
     /// Invites `person` and marks the room as direct for them.
@@ -42,19 +46,24 @@ impl Homeserver {
         // Not `POST …/invite`, which cannot carry the mark: the person's client would show just another room.
         let path = ["rooms", room.as_str(), "state", "m.room.member", person.as_str()];
         let body = json!({ "membership": "invite", "is_direct": true }).to_string();
-        self.call(Method::PUT, &path, &[], Some(body)).await.map(drop)
+        self.call::<IgnoredAny>(Method::PUT, &path, &[], Some(body)).await.map(drop)
     }
 
     /// The membership of `user` in `room`: `invite`, `join`, `leave`, `ban` or `knock`; `None`: never been in it.
     pub async fn membership_of(&self, room: &RoomId, user: &UserId) -> Result<Option<String>, SendError> {
+        #[derive(Deserialize)]
+        struct Member {
+            #[serde(default, deserialize_with = "lenient")]
+            membership: Option<String>,
+        }
         let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
-        let member = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
-        Ok(member.and_then(|content| content.get("membership")?.as_str().map(str::to_owned)))
+        let member: Option<Member> = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
+        Ok(member.and_then(|member| member.membership))
     }
 
     /// `GET /profile/{userId}` of an account on our own homeserver: it accepts invitations to people who do not exist.
     pub async fn profile(&self, user: &UserId) -> Result<Profile, SendError> {
-        match self.call(Method::GET, &["profile", user.as_str()], &[], None).await {
+        match self.call::<IgnoredAny>(Method::GET, &["profile", user.as_str()], &[], None).await {
             Ok(_) => Ok(Profile::Exists),
             Err(SendError::Refused { status: 404 | 410, errcode, .. }) if errcode != "M_UNRECOGNIZED" => {
                 Ok(Profile::Missing)
@@ -69,9 +78,8 @@ impl Homeserver {
     pub async fn direct_list(&self, me: &UserId) -> Result<Option<DirectList>, SendError> {
         let path = ["user", me.as_str(), "account_data", "m.direct"];
         match none_if_not_found(self.call(Method::GET, &path, &[], None).await) {
-            Ok(None) => Ok(Some(DirectList::new())),
-            Ok(Some(Value::Object(list))) => Ok(Some(list)),
-            Ok(Some(_)) | Err(SendError::NotMatrix { status: 200, .. }) => Ok(None),
+            Ok(list) => Ok(Some(list.unwrap_or_default())),
+            Err(SendError::NotMatrix { status: 200, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -79,7 +87,8 @@ impl Homeserver {
     /// Writes the direct rooms, all of them: the homeserver replaces what it had.
     pub async fn set_direct_list(&self, me: &UserId, list: &DirectList) -> Result<(), SendError> {
         let path = ["user", me.as_str(), "account_data", "m.direct"];
-        self.call(Method::PUT, &path, &[], Some(Value::Object(list.clone()).to_string())).await.map(drop)
+        let body = Value::Object(list.clone()).to_string();
+        self.call::<IgnoredAny>(Method::PUT, &path, &[], Some(body)).await.map(drop)
     }
 }
 

@@ -53,7 +53,8 @@ impl Homeserver {
     pub async fn members(&self, room: &RoomId) -> Result<Vec<String>, SendError> {
         let path = ["rooms", room.as_str(), "members"];
         let bounds = (self.timeout, LARGE_ANSWER);
-        let answer = self.call_patiently(Method::GET, &path, &[("not_membership", "leave")], None, bounds).await?;
+        let answer: Value =
+            self.call_patiently(Method::GET, &path, &[("not_membership", "leave")], None, bounds).await?;
         let chunk = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
         let member = |event: &Value| {
             let membership = event.pointer("/content/membership")?.as_str()?;
@@ -70,7 +71,7 @@ impl Homeserver {
 
     pub async fn set_account_data(&self, me: &UserId, name: &str, content: &Value) -> Result<(), SendError> {
         let path = ["user", me.as_str(), "account_data", name];
-        self.call(Method::PUT, &path, &[], Some(content.to_string())).await.map(drop)
+        self.call::<Value>(Method::PUT, &path, &[], Some(content.to_string())).await.map(drop)
     }
 
     /// For how many milliseconds our homeserver may ask others. What it does not learn by then it leaves out.

@@ -3,9 +3,12 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{Method, header::HeaderValue};
-use serde_json::Value;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
-use super::{ANSWER_LIMIT, Homeserver, SendError, direct::is_unknown_endpoint};
+use super::{ANSWER_LIMIT, Homeserver, SendError, answer::lenient, direct::is_unknown_endpoint};
 
 /// Bytes per second that any line should carry.
 const SLOWEST: u64 = 64 << 10;
@@ -15,7 +18,7 @@ pub fn longest_transfer(bytes: u64) -> Duration {
     Duration::from_secs(bytes / SLOWEST)
 }
 
-/// Where a file stands: `mxc://<server>/<id>`.
+/// The address of a file: `mxc://<server>/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentUri(String);
 
@@ -49,36 +52,53 @@ impl ContentUri {
     }
 }
 
+/// An answer that gives a file's address.
+#[derive(Deserialize)]
+struct Addressed {
+    content_uri: String,
+}
+
+impl Addressed {
+    fn address(&self) -> Result<ContentUri, SendError> {
+        ContentUri::parse(&self.content_uri).ok_or(SendError::not_matrix())
+    }
+}
+
 impl Homeserver {
-    /// How large a file the homeserver takes, if it says.
+    /// The largest file that the homeserver accepts, if it says.
     pub async fn largest_file(&self) -> Result<Option<u64>, SendError> {
+        #[derive(Deserialize)]
+        struct Limits {
+            #[serde(rename = "m.upload.size", default, deserialize_with = "lenient")]
+            upload_size: Option<u64>,
+        }
         let ask = async |api: &[&str]| {
             let bounds = (self.timeout, ANSWER_LIMIT);
             self.ask(Method::GET, (api, &["config"]), &[], None, bounds).await
         };
-        let answer = match ask(&["client", "v1", "media"]).await {
+        let limits: Limits = match ask(&["client", "v1", "media"]).await {
             // Before version 1.11 of the specification.
             Err(error) if is_unknown_endpoint(&error) => ask(&["media", "v3"]).await?,
             answer => answer?,
         };
-        Ok(answer.get("m.upload.size").and_then(Value::as_u64))
+        Ok(limits.upload_size)
     }
 
     /// `POST /_matrix/media/v1/create`: an address for a file that is uploaded later; `None` where the homeserver cannot do that.
     pub async fn file_address(&self) -> Result<Option<ContentUri>, SendError> {
         let body = Some(("application/json", "{}".into()));
         let bounds = (self.timeout, ANSWER_LIMIT);
-        match self.ask(Method::POST, (&["media", "v1"], &["create"]), &[], body, bounds).await {
+        match self.ask::<Addressed>(Method::POST, (&["media", "v1"], &["create"]), &[], body, bounds).await {
             Err(error) if is_unknown_endpoint(&error) => Ok(None),
-            answer => content_uri(&answer?).map(Some),
+            answer => answer?.address().map(Some),
         }
     }
 
     /// `PUT /_matrix/media/v3/upload/{serverName}/{mediaId}`. Says whether the address can be used: it ends if nothing comes for long.
     pub async fn upload_to(&self, address: &ContentUri, file: File) -> Result<bool, SendError> {
         let (server, id) = address.parts();
-        match self.upload(Method::PUT, &["upload", server, id], file).await {
-            // What was uploaded before stands there, and its answer was lost.
+        match self.upload::<IgnoredAny>(Method::PUT, &["upload", server, id], file).await {
+            // It was uploaded before, and the answer was lost.
             Err(SendError::Refused { errcode, .. }) if errcode == "M_CANNOT_OVERWRITE_MEDIA" => Ok(true),
             Err(SendError::Refused { errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(false),
             answer => answer.map(|_| true),
@@ -87,20 +107,16 @@ impl Homeserver {
 
     /// `POST /_matrix/media/v3/upload`, for homeservers that give no address before.
     pub async fn upload_at_once(&self, file: File) -> Result<ContentUri, SendError> {
-        content_uri(&self.upload(Method::POST, &["upload"], file).await?)
+        self.upload::<Addressed>(Method::POST, &["upload"], file).await?.address()
     }
 
-    async fn upload(&self, method: Method, path: &[&str], file: File) -> Result<Value, SendError> {
+    async fn upload<T: DeserializeOwned>(&self, method: Method, path: &[&str], file: File) -> Result<T, SendError> {
         let kind = HeaderValue::from_str(&file.mimetype).is_ok().then_some(&*file.mimetype);
         let patience = self.timeout + longest_transfer(file.bytes.len() as u64);
         let body = Some((kind.unwrap_or("application/octet-stream"), file.bytes.into()));
         let query = [("filename", &*file.name)];
         self.ask(method, (&["media", "v3"], path), &query, body, (patience, ANSWER_LIMIT)).await
     }
-}
-
-fn content_uri(answer: &Value) -> Result<ContentUri, SendError> {
-    answer.get("content_uri").and_then(Value::as_str).and_then(ContentUri::parse).ok_or(SendError::not_matrix())
 }
 
 #[cfg(test)]

@@ -3,19 +3,26 @@
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, json};
 
-use super::{Homeserver, SendError};
+use super::{
+    Homeserver, SendError,
+    answer::{Messages, Rooms, lenient, or_default},
+};
 use crate::message::{EventId, RoomId, UserId};
 
 /// This account's membership in a room, as far as the homeserver shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Membership {
     Joined,
-    /// Invited by this person; the homeserver shows a part of the room's state with it.
+    /// Invited by this person, if the homeserver says by whom. It shows a part of the room's state, too.
     Invited {
-        by: UserId,
-        state: Vec<Value>,
+        by: Option<UserId>,
+        is_encrypted: bool,
     },
     Banned,
     /// Never in it, left, or removed.
@@ -23,19 +30,50 @@ pub enum Membership {
 }
 
 /// The event `m.room.create` of a room.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Creation {
-    pub content: Value,
     /// Who made the room; `None` where the homeserver does not say.
+    #[serde(skip)]
     pub sender: Option<UserId>,
+    #[serde(deserialize_with = "lenient")]
+    pub room_version: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub additional_creators: Option<Vec<Value>>,
+    #[serde(deserialize_with = "lenient")]
+    pub predecessor: Option<Predecessor>,
+}
+
+/// The room that another one replaces.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Predecessor {
+    #[serde(default, deserialize_with = "lenient")]
+    pub room_id: Option<String>,
+}
+
+/// The content of `m.room.tombstone`: the room was replaced.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Tombstone {
+    #[serde(default, deserialize_with = "lenient")]
+    replacement_room: Option<String>,
+}
+
+impl Tombstone {
+    /// The new room, if the event names one.
+    pub fn replacement(&self) -> Option<RoomId> {
+        RoomId::parse(self.replacement_room.as_deref()?).ok()
+    }
 }
 
 impl Homeserver {
     /// `GET /joined_rooms`.
     pub async fn joined_rooms(&self) -> Result<Vec<RoomId>, SendError> {
-        let answer = self.call(Method::GET, &["joined_rooms"], &[], None).await?;
-        let rooms = answer.get("joined_rooms").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
-        Ok(rooms.iter().filter_map(Value::as_str).map(RoomId::new).collect())
+        #[derive(Deserialize)]
+        struct Joined {
+            joined_rooms: Vec<String>,
+        }
+        let Joined { joined_rooms } = self.call(Method::GET, &["joined_rooms"], &[], None).await?;
+        Ok(joined_rooms.iter().filter_map(|room| RoomId::parse(room).ok()).collect())
     }
 
     /// This account's membership in `room`: one `GET /sync` that asks for nothing else.
@@ -57,22 +95,56 @@ impl Homeserver {
             },
         })
         .to_string();
-        let answer = self.call(Method::GET, &["sync"], &[("timeout", "0"), ("filter", &filter)], None).await?;
-        Ok(read_membership(&answer, me, room))
+        #[derive(Deserialize)]
+        struct Memberships {
+            #[serde(default, deserialize_with = "or_default")]
+            rooms: Rooms,
+        }
+        let query = [("timeout", "0"), ("filter", &*filter)];
+        let Memberships { rooms } = self.call(Method::GET, &["sync"], &query, None).await?;
+        Ok(read_membership(rooms, me, room))
     }
 
     /// `POST /rooms/{roomId}/join`.
     pub async fn join(&self, room: &RoomId) -> Result<(), SendError> {
-        self.call(Method::POST, &["rooms", room.as_str(), "join"], &[], Some("{}".to_owned())).await.map(drop)
+        self.post_nothing(&["rooms", room.as_str(), "join"]).await
     }
 
     /// `POST /rooms/{roomId}/leave`.
     pub async fn leave(&self, room: &RoomId) -> Result<(), SendError> {
-        self.call(Method::POST, &["rooms", room.as_str(), "leave"], &[], Some("{}".to_owned())).await.map(drop)
+        self.post_nothing(&["rooms", room.as_str(), "leave"]).await
     }
 
-    /// The content of a room's state event; `None` when there is none.
+    async fn post_nothing(&self, path: &[&str]) -> Result<(), SendError> {
+        self.call::<IgnoredAny>(Method::POST, path, &[], Some("{}".to_owned())).await.map(drop)
+    }
+
+    /// The content of a room's state event, which may be any JSON object; `None` when there is none.
     pub async fn state(&self, room: &RoomId, event_type: &str) -> Result<Option<Value>, SendError> {
+        self.state_as(room, event_type).await
+    }
+
+    pub async fn is_encrypted(&self, room: &RoomId) -> Result<bool, SendError> {
+        Ok(self.state_as::<IgnoredAny>(room, "m.room.encryption").await?.is_some())
+    }
+
+    /// The room's `m.room.tombstone`, if it was replaced.
+    pub async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, SendError> {
+        self.state_as(room, "m.room.tombstone").await
+    }
+
+    /// Whether anybody may join the room.
+    pub async fn is_public(&self, room: &RoomId) -> Result<bool, SendError> {
+        #[derive(Deserialize)]
+        struct JoinRules {
+            #[serde(default, deserialize_with = "lenient")]
+            join_rule: Option<String>,
+        }
+        let rules: Option<JoinRules> = self.state_as(room, "m.room.join_rules").await?;
+        Ok(rules.and_then(|rules| rules.join_rule).as_deref() == Some("public"))
+    }
+
+    async fn state_as<T: DeserializeOwned>(&self, room: &RoomId, event_type: &str) -> Result<Option<T>, SendError> {
         let path = ["rooms", room.as_str(), "state", event_type, ""];
         none_if_not_found(self.call(Method::GET, &path, &[], None).await)
     }
@@ -80,8 +152,8 @@ impl Homeserver {
     /// The room's `m.room.create`.
     pub async fn creation(&self, room: &RoomId) -> Result<Creation, SendError> {
         let path = ["rooms", room.as_str(), "state", "m.room.create", ""];
-        let answer = none_if_not_found(self.call(Method::GET, &path, &[("format", "event")], None).await)?;
-        Ok(read_creation(answer.unwrap_or_default()))
+        let answer = self.call::<CreationAnswer>(Method::GET, &path, &[("format", "event")], None).await;
+        Ok(none_if_not_found(answer)?.map(CreationAnswer::creation).unwrap_or_default())
     }
 
     /// Whether `user` is in `room` or invited to it.
@@ -92,17 +164,16 @@ impl Homeserver {
     /// The markers of Odoo's messages among the last hundred events of a room, with the event that carries each.
     pub async fn recent_markers(&self, room: &RoomId) -> Result<BTreeMap<String, EventId>, SendError> {
         let path = ["rooms", room.as_str(), "messages"];
-        let answer = self.call(Method::GET, &path, &[("dir", "b"), ("limit", "100")], None).await?;
-        let events = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
-        let marker = |event: &Value| {
-            let marker = event.pointer("/content/org.odoo.outbox")?.as_str()?;
-            Some((marker.to_owned(), EventId::new(event.get("event_id")?.as_str()?)))
-        };
-        Ok(events.iter().filter_map(marker).collect())
+        let page: Messages = self.call(Method::GET, &path, &[("dir", "b"), ("limit", "100")], None).await?;
+        let marked = page.chunk.into_iter().filter_map(|event| {
+            let marker = event.text("org.odoo.outbox")?.to_owned();
+            Some((marker, EventId::new(event.event_id?)))
+        });
+        Ok(marked.collect())
     }
 }
 
-pub(super) fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Option<Value>, SendError> {
+pub(super) fn none_if_not_found<T>(answer: Result<T, SendError>) -> Result<Option<T>, SendError> {
     match answer {
         Ok(content) => Ok(Some(content)),
         Err(SendError::Refused { status: 404, errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(None),
@@ -110,41 +181,90 @@ pub(super) fn none_if_not_found(answer: Result<Value, SendError>) -> Result<Opti
     }
 }
 
-/// A homeserver that does not know the parameter `format` answers with the content alone.
-fn read_creation(answer: Value) -> Creation {
-    let sender = answer.get("sender").and_then(Value::as_str);
-    match (sender, answer.get("content")) {
-        (Some(sender), Some(content)) => Creation { content: content.clone(), sender: Some(UserId::new(sender)) },
-        _ => Creation { content: answer, sender: None },
+/// The event, or its content alone from a homeserver that does not know the parameter `format`.
+#[derive(Deserialize)]
+struct CreationAnswer {
+    #[serde(default, deserialize_with = "lenient")]
+    sender: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    content: Option<Creation>,
+    #[serde(flatten)]
+    alone: Creation,
+}
+
+impl CreationAnswer {
+    fn creation(self) -> Creation {
+        match (self.sender, self.content) {
+            (Some(sender), Some(content)) => Creation { sender: UserId::parse(&sender).ok(), ..content },
+            _ => self.alone,
+        }
     }
 }
 
-fn read_membership(sync: &Value, me: &UserId, room: &RoomId) -> Membership {
-    let rooms = sync.get("rooms");
-    let part = |kind: &str| rooms?.get(kind)?.get(room.as_str());
-    let is_mine = |event: &&Value| {
-        event.get("type").and_then(Value::as_str) == Some("m.room.member")
-            && event.get("state_key").and_then(Value::as_str) == Some(me.as_str())
-    };
-    if part("join").is_some() {
+fn read_membership(mut rooms: Rooms, me: &UserId, room: &RoomId) -> Membership {
+    if rooms.join.contains_key(room.as_str()) {
         return Membership::Joined;
     }
-    if let Some(state) =
-        part("invite").and_then(|invite| invite.pointer("/invite_state/events")).and_then(Value::as_array)
-    {
-        let sender = state.iter().find(is_mine).and_then(|event| event.get("sender")).and_then(Value::as_str);
-        return Membership::Invited { by: UserId::new(sender.unwrap_or_default()), state: state.clone() };
+    if let Some(invite) = rooms.invite.remove(room.as_str()) {
+        let state = invite.invite_state.events;
+        let mine = state.iter().find(|event| event.is_membership_of(me.as_str()));
+        return Membership::Invited {
+            by: mine.and_then(|event| UserId::parse(event.sender.as_deref()?).ok()),
+            is_encrypted: state.iter().any(|event| event.kind == "m.room.encryption"),
+        };
     }
-    let mut gone = part("leave").into_iter().flat_map(|left| {
-        let events = |pointer| left.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        events("/state/events").chain(events("/timeline/events"))
-    });
-    let last = gone.rfind(is_mine).and_then(|event| event.pointer("/content/membership")).and_then(Value::as_str);
-    if last == Some("ban") { Membership::Banned } else { Membership::Outside }
+    let left = rooms.leave.remove(room.as_str()).unwrap_or_default();
+    let mut events = left.state.events.iter().chain(&left.timeline.events);
+    let last = events.rfind(|event| event.is_membership_of(me.as_str()));
+    if last.and_then(|event| event.text("membership")) == Some("ban") {
+        Membership::Banned
+    } else {
+        Membership::Outside
+    }
 }
 
-/// The content of an event among a part of a room's state.
-pub fn state_among<'a>(events: &'a [Value], event_type: &str) -> Option<&'a Map<String, Value>> {
-    let event = events.iter().find(|event| event.get("type").and_then(Value::as_str) == Some(event_type))?;
-    event.get("content")?.as_object()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_room_says_about_its_creation_is_read_as_far_as_it_can_be() {
+        let read = |answer: Value| serde_json::from_value::<CreationAnswer>(answer).unwrap().creation();
+
+        let whole = read(json!({ "sender": "@ann:x", "content": { "room_version": "12" }, "room_version": "1" }));
+        assert_eq!((whole.sender, whole.room_version.as_deref()), (UserId::parse("@ann:x").ok(), Some("12")));
+        let alone =
+            read(json!({ "creator": "@ann:x", "room_version": 12, "predecessor": "!old", "additional_creators": {} }));
+        assert_eq!(alone, Creation::default());
+        let predecessor = read(json!({ "predecessor": { "room_id": "!old", "event_id": 7 } })).predecessor.unwrap();
+        assert_eq!(predecessor.room_id.as_deref(), Some("!old"));
+    }
+
+    #[test]
+    fn a_membership_is_read_from_any_answer() {
+        let (me, room) = (UserId::parse("@bot:x").unwrap(), RoomId::parse("!a:x").unwrap());
+        let member = |membership: &str, sender: Value| json!({ "type": "m.room.member", "state_key": "@bot:x", "sender": sender, "content": { "membership": membership } });
+        let read = |rooms: Value| read_membership(serde_json::from_value(rooms).unwrap(), &me, &room);
+
+        assert_eq!(read(json!({})), Membership::Outside);
+        assert_eq!(read(json!({ "join": null, "leave": { "!a:x": {} } })), Membership::Outside);
+        assert_eq!(read(json!({ "join": { "!a:x": { "timeline": null } } })), Membership::Joined);
+        let invite = |state: Value| read(json!({ "invite": { "!a:x": { "invite_state": { "events": state } } } }));
+        let by = UserId::parse("@ann:x").ok();
+        let encryption = json!({ "type": "m.room.encryption", "content": 7 });
+        assert_eq!(
+            invite(json!([member("invite", json!("@ann:x"))])),
+            Membership::Invited { by: by.clone(), is_encrypted: false }
+        );
+        assert_eq!(
+            invite(json!([7, encryption, member("invite", json!("@ann:x"))])),
+            Membership::Invited { by, is_encrypted: true }
+        );
+        for nobody in [json!(""), json!(7), json!(null)] {
+            let invited = invite(json!([member("invite", nobody)]));
+            assert_eq!(invited, Membership::Invited { by: None, is_encrypted: false });
+        }
+        let left = json!({ "state": { "events": [member("leave", json!("@bot:x"))] }, "timeline": { "events": [member("ban", json!("@ann:x"))] } });
+        assert_eq!(read(json!({ "leave": { "!a:x": left } })), Membership::Banned);
+    }
 }

@@ -6,9 +6,13 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{ANSWER_LIMIT, Homeserver, SendError};
+use super::{
+    ANSWER_LIMIT, Homeserver, SendError,
+    answer::{Event, Messages, RoomPart, Rooms, or_default},
+};
 use crate::message::{EventId, RoomId, UserId};
 
 /// What is of interest to Odoo.
@@ -25,9 +29,6 @@ const EVENTS_OF_PAGE: usize = 100;
 
 /// Many rooms may have spoken at once.
 const SYNC_LIMIT: usize = 64 << 20;
-
-/// The parts of an event that Odoo needs. What the homeserver adds for this client is not among them.
-const PARTS: [&str; 7] = ["event_id", "type", "sender", "origin_server_ts", "content", "state_key", "redacts"];
 
 /// Display names by Matrix ID.
 pub type Names = BTreeMap<String, String>;
@@ -51,6 +52,32 @@ pub struct DeviceNews {
     pub device_lists: Value,
     pub one_time_keys: Value,
     pub fallback_keys: Value,
+}
+
+#[derive(Deserialize)]
+struct SyncAnswer {
+    next_batch: String,
+    #[serde(default, deserialize_with = "or_default")]
+    rooms: Rooms,
+    #[cfg(feature = "encryption")]
+    #[serde(default, deserialize_with = "or_default")]
+    to_device: ToDevice,
+    #[cfg(feature = "encryption")]
+    #[serde(default)]
+    device_lists: Value,
+    #[cfg(feature = "encryption")]
+    #[serde(default)]
+    device_one_time_keys_count: Value,
+    #[cfg(feature = "encryption")]
+    #[serde(default)]
+    device_unused_fallback_key_types: Value,
+}
+
+#[cfg(feature = "encryption")]
+#[derive(Default, Deserialize)]
+struct ToDevice {
+    #[serde(default)]
+    events: Value,
 }
 
 /// What was written in one room.
@@ -79,6 +106,7 @@ pub struct Page {
 #[derive(Clone)]
 pub struct RoomEvent {
     pub id: EventId,
+    pub sender: String,
     pub json: Value,
 }
 
@@ -110,8 +138,12 @@ impl Homeserver {
             },
         });
         let path = ["user", me.as_str(), "filter"];
-        let answer = self.call(Method::POST, &path, &[], Some(filter.to_string())).await?;
-        text(&answer, "filter_id").ok_or(SendError::not_matrix())
+        #[derive(Deserialize)]
+        struct Stored {
+            filter_id: String,
+        }
+        let stored: Stored = self.call(Method::POST, &path, &[], Some(filter.to_string())).await?;
+        Ok(stored.filter_id)
     }
 
     /// The present place in the stream: a first `GET /sync` that looks at no room.
@@ -125,8 +157,12 @@ impl Homeserver {
             "room": { "rooms": [] },
         });
         let query = [("timeout", "0"), ("set_presence", "offline"), ("filter", &*filter.to_string())];
-        let answer = self.call(Method::GET, &["sync"], &query, None).await?;
-        text(&answer, "next_batch").ok_or(SendError::not_matrix())
+        #[derive(Deserialize)]
+        struct Now {
+            next_batch: String,
+        }
+        let now: Now = self.call(Method::GET, &["sync"], &query, None).await?;
+        Ok(now.next_batch)
     }
 
     /// `GET /sync`: waits for `wait` at most until something comes after `since`.
@@ -134,27 +170,21 @@ impl Homeserver {
         let milliseconds = wait.as_millis().to_string();
         let query = [("timeout", &*milliseconds), ("set_presence", "offline"), ("filter", filter), ("since", since)];
         let bounds = (wait + self.timeout, SYNC_LIMIT);
-        let answer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
-        let next_batch = text(&answer, "next_batch").ok_or(SendError::not_matrix())?;
-        let part = |name: &str| answer.pointer(name).and_then(Value::as_object).into_iter().flatten();
-        let rooms = part("/rooms/join").map(|(room, part)| heard(me, room, part)).collect();
-        let others = part("/rooms/leave").chain(part("/rooms/invite")).map(|(room, _)| RoomId::new(room)).collect();
-        #[cfg(feature = "encryption")]
-        let device = {
-            let part = |name: &str| answer.pointer(name).cloned().unwrap_or_default();
-            DeviceNews {
-                events: part("/to_device/events"),
-                device_lists: part("/device_lists"),
-                one_time_keys: part("/device_one_time_keys_count"),
-                fallback_keys: part("/device_unused_fallback_key_types"),
-            }
-        };
+        let answer: SyncAnswer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
+        let Rooms { join, invite, leave } = answer.rooms;
+        let rooms = join.into_iter().filter_map(|(room, part)| Some(heard(me, RoomId::parse(&room).ok()?, part)));
+        let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok());
         Ok(Synced {
-            next_batch,
-            rooms,
-            others,
+            next_batch: answer.next_batch,
+            rooms: rooms.collect(),
+            others: others.collect(),
             #[cfg(feature = "encryption")]
-            device,
+            device: DeviceNews {
+                events: answer.to_device.events,
+                device_lists: answer.device_lists,
+                one_time_keys: answer.device_one_time_keys_count,
+                fallback_keys: answer.device_unused_fallback_key_types,
+            },
         })
     }
 
@@ -166,12 +196,9 @@ impl Homeserver {
         let query = [("dir", "f"), ("from", from), ("limit", &*limit), ("filter", &*filter)];
         let path = ["rooms", room.as_str(), "messages"];
         let bounds = (self.timeout, ANSWER_LIMIT.max(EVENTS_OF_PAGE * (128 << 10)));
-        let answer = self.call_patiently(Method::GET, &path, &query, None, bounds).await?;
-        let chunk = answer.get("chunk").and_then(Value::as_array).ok_or(SendError::not_matrix())?;
-        let mut names = Names::new();
-        learn_names(&mut names, answer.get("state").and_then(Value::as_array));
-        let end = text(&answer, "end").filter(|end| end != from);
-        Ok(Page { events: chunk.iter().filter_map(|event| room_event(me, room, event)).collect(), names, end })
+        let page: Messages = self.call_patiently(Method::GET, &path, &query, None, bounds).await?;
+        let events = page.chunk.into_iter().filter_map(|event| room_event(me, room, event)).collect();
+        Ok(Page { events, names: names(&page.state), end: page.end.filter(|end| end != from) })
     }
 }
 
@@ -179,25 +206,16 @@ fn events_of_others(me: &UserId) -> Value {
     json!({ "types": TYPES, "not_senders": [me.as_str()] })
 }
 
-fn text(answer: &Value, key: &str) -> Option<String> {
-    answer.get(key).and_then(Value::as_str).map(str::to_owned)
-}
-
-fn heard(me: &UserId, room: &str, part: &Value) -> Heard {
-    let room = RoomId::new(room);
-    let part_of = |name: &str| part.pointer(name).and_then(Value::as_array);
-    let events = part_of("/timeline/events").into_iter().flatten();
-    let has_gap = part.pointer("/timeline/limited").and_then(Value::as_bool).unwrap_or(false);
-    let is_one_of = |event: &Value, types: &[&str]| text(event, "type").is_some_and(|kind| types.contains(&&*kind));
+fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
+    let (events, has_gap) = (part.timeline.events, part.timeline.limited);
+    let is_one_of = |event: &Event, types: &[&str]| types.contains(&&*event.kind);
     // The members in the state are the senders; without a gap, changes of members are in the timeline.
     let is_changed = has_gap
-        || events.clone().any(|event| is_one_of(event, &LOOKED_AT))
-        || part_of("/state/events").into_iter().flatten().any(|event| is_one_of(event, &LOOKED_AT[..2]));
-    let mut names = Names::new();
-    learn_names(&mut names, part_of("/state/events"));
+        || events.iter().any(|event| is_one_of(event, &LOOKED_AT))
+        || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[..2]));
     Heard {
-        events: events.filter_map(|event| room_event(me, &room, event)).collect(),
-        names,
+        events: events.into_iter().filter_map(|event| room_event(me, &room, event)).collect(),
+        names: names(&part.state.events),
         has_gap,
         is_changed,
         room,
@@ -206,22 +224,22 @@ fn heard(me: &UserId, room: &str, part: &Value) -> Heard {
 
 /// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an
 /// event.
-fn room_event(me: &UserId, room: &RoomId, event: &Value) -> Option<RoomEvent> {
-    let id = EventId::new(event.get("event_id")?.as_str()?);
-    let is_usable = TYPES.contains(&event.get("type")?.as_str()?) && event.get("sender")?.as_str()? != me.as_str();
-    let parts = PARTS.iter().filter_map(|part| Some(((*part).to_owned(), event.get(*part)?.clone())));
-    let mut json: Map<_, _> = parts.collect();
-    json.insert("room_id".to_owned(), room.as_str().into());
-    is_usable.then_some(RoomEvent { id, json: Value::Object(json) })
+fn room_event(me: &UserId, room: &RoomId, event: Event) -> Option<RoomEvent> {
+    let (id, sender) = (EventId::new(event.event_id.as_deref()?), event.sender.clone()?);
+    if !TYPES.contains(&&*event.kind) || sender == me.as_str() {
+        return None;
+    }
+    let mut json = serde_json::to_value(event).ok()?;
+    json["room_id"] = room.as_str().into();
+    Some(RoomEvent { id, sender, json })
 }
 
-fn learn_names(names: &mut Names, members: Option<&Vec<Value>>) {
-    let name = |event: &Value| {
-        let name = event.pointer("/content/displayname")?.as_str()?;
-        let is_member = event.get("type")?.as_str()? == "m.room.member";
-        is_member.then_some((event.get("state_key")?.as_str()?.to_owned(), name.to_owned()))
+fn names(members: &[Event]) -> Names {
+    let name = |event: &Event| {
+        let person = event.state_key.clone().filter(|person| event.is_membership_of(person))?;
+        Some((person, event.text("displayname")?.to_owned()))
     };
-    names.extend(members.into_iter().flatten().filter_map(name));
+    members.iter().filter_map(name).collect()
 }
 
 /// Of a page, what comes before the first event of `known`; the second value says whether one of them was met.

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_before_a_change_or_while_changes_were_not_noticed_is_not_kept() {
-        let (room, person) = (RoomId::new("!a:x"), UserId::new("@anna:x"));
+        let (room, person) = (RoomId::parse("!a:x").unwrap(), UserId::parse("@anna:x").unwrap());
         let book = RoomBooks::default().of(1);
         let soon = || Instant::now() + Duration::from_secs(60);
 
@@ -134,7 +134,7 @@ mod tests {
 
         book.saw(book.mark(), &room, Some(&person), false);
         assert_eq!(book.is_encrypted(&room, Some(&person)), Some(false));
-        assert_eq!(book.is_encrypted(&room, Some(&UserId::new("@bert:x"))), None);
+        assert_eq!(book.is_encrypted(&room, Some(&UserId::parse("@bert:x").unwrap())), None);
 
         book.hears_until(Instant::now());
         assert_eq!(book.is_encrypted(&room, None), None, "changes are not noticed any more");

@@ -1,9 +1,7 @@
 //! Why a room answers 403: six causes behind one errcode, and what the worker can do about each.
 
-use serde_json::Value;
-
 use crate::{
-    matrix::{Homeserver, Membership, SendError, state_among},
+    matrix::{Homeserver, Membership, SendError, Tombstone},
     message::{Failure, RoomId, UserId, code},
     rooms::power::{self, Speech},
 };
@@ -68,7 +66,7 @@ async fn look(
         }
         Membership::Joined => {}
     }
-    if let Some(tombstone) = homeserver.state(room, "m.room.tombstone").await? {
+    if let Some(tombstone) = homeserver.tombstone(room).await? {
         return replaced(homeserver, me, room, &tombstone).await;
     }
     let levels = homeserver.state(room, "m.room.power_levels").await?;
@@ -89,22 +87,21 @@ pub(crate) async fn replaced(
     homeserver: &Homeserver,
     me: &UserId,
     old: &RoomId,
-    tombstone: &Value,
+    tombstone: &Tombstone,
 ) -> Result<Diagnosis, SendError> {
     let confirm = |why: &str| {
         let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
         Ok(Diagnosis::Closed(Failure::new(code::ROOM_REPLACED, text)))
     };
-    let Some(new) = tombstone.get("replacement_room").and_then(Value::as_str).map(RoomId::new) else {
+    let Some(new) = tombstone.replacement() else {
         return confirm("the old one does not name it");
     };
     let by = match homeserver.membership(me, &new).await? {
-        Membership::Invited { by, state } => {
-            if state_among(&state, "m.room.encryption").is_some() {
-                return confirm("it is encrypted");
-            }
-            by
+        Membership::Invited { is_encrypted: true, .. } => return confirm("it is encrypted"),
+        Membership::Invited { by: None, .. } => {
+            return confirm("the homeserver does not say who has invited this account");
         }
+        Membership::Invited { by: Some(by), .. } => by,
         Membership::Joined => return confirm("nobody of the old room has invited this account to it"),
         Membership::Banned | Membership::Outside => return confirm("this account is not invited to it"),
     };
@@ -129,14 +126,14 @@ async fn unsafe_to_follow(
     new: &RoomId,
 ) -> Result<Option<&'static str>, SendError> {
     let creation = homeserver.creation(new).await?;
-    if creation.content.pointer("/predecessor/room_id").and_then(Value::as_str) != Some(old.as_str()) {
+    let predecessor = creation.predecessor.and_then(|predecessor| predecessor.room_id);
+    if predecessor.as_deref() != Some(old.as_str()) {
         return Ok(Some("it does not name the old one as its predecessor"));
     }
-    let rules = homeserver.state(new, "m.room.join_rules").await?.unwrap_or_default();
-    if rules.get("join_rule").and_then(Value::as_str) == Some("public") {
+    if homeserver.is_public(new).await? {
         return Ok(Some("it is public"));
     }
-    if homeserver.state(new, "m.room.encryption").await?.is_some() {
+    if homeserver.is_encrypted(new).await? {
         return Ok(Some("it is encrypted"));
     }
     Ok(None)

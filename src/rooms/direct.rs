@@ -29,10 +29,10 @@ pub(crate) enum Standing {
 pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
     let looks = tokio::try_join!(
         homeserver.membership_of(room, person),
-        homeserver.state(room, "m.room.tombstone"),
-        homeserver.state(room, "m.room.encryption"),
+        homeserver.tombstone(room),
+        homeserver.is_encrypted(room),
     );
-    let (membership, tombstone, encryption) = match looks {
+    let (membership, tombstone, is_encrypted) = match looks {
         Ok(seen) => seen,
         Err(error) if error.is_refusal() => return Ok(Standing::Closed),
         Err(error) => return Err(error),
@@ -40,7 +40,6 @@ pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId
     if tombstone.is_some() {
         return Ok(Standing::Closed);
     }
-    let is_encrypted = encryption.is_some();
     Ok(match membership.as_deref() {
         Some("join" | "invite") => Standing::Ready { is_encrypted },
         None => Standing::Uninvited { is_encrypted },
@@ -70,16 +69,6 @@ pub(crate) async fn find(
     Ok(None)
 }
 
-/// Whether `user`'s account is one of `me`'s own homeserver.
-pub(crate) fn is_of_same_server(me: &UserId, user: &UserId) -> bool {
-    server_of(me) == server_of(user)
-}
-
-/// The part of a user id after the first colon.
-pub(crate) fn server_of(user: &UserId) -> &str {
-    user.as_str().split_once(':').map_or("", |(_, server)| server)
-}
-
 /// The rooms that `list` has for `person`; what is not a room ID is skipped.
 pub(crate) fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
     let listed = match list.get(person.as_str()) {
@@ -87,7 +76,7 @@ pub(crate) fn rooms_of(list: &DirectList, person: &UserId) -> Vec<RoomId> {
         Some(room @ Value::String(_)) => std::slice::from_ref(room),
         _ => &[],
     };
-    listed.iter().filter_map(Value::as_str).filter(|room| room.starts_with('!')).map(RoomId::new).collect()
+    listed.iter().filter_map(|room| RoomId::parse(room.as_str()?).ok()).collect()
 }
 
 /// Puts `room` first among `person`'s rooms and leaves everything else as it is, whatever its shape. Returns whether it was missing.
@@ -118,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_room_is_added_and_everything_else_stays_whatever_shape_it_has() {
-        let (person, room) = (UserId::new("@d:x"), RoomId::new("!new"));
+        let (person, room) = (UserId::parse("@d:x").unwrap(), RoomId::parse("!new").unwrap());
         for (before, after) in [
             (json!({}), json!({ "@d:x": ["!new"] })),
             (json!({ "@d:x": null }), json!({ "@d:x": ["!new"] })),
@@ -143,10 +132,11 @@ mod tests {
 
     #[test]
     fn only_room_ids_are_read_from_a_list() {
-        let person = UserId::new("@d:x");
+        let person = UserId::parse("@d:x").unwrap();
         let read = |value: Value| rooms_of(&list(json!({ "@d:x": value })), &person);
 
-        assert_eq!(read(json!(["!1", 7, null, "#alias:x", ["!2"], "!3"])), [RoomId::new("!1"), RoomId::new("!3")]);
+        let rooms = ["!1", "!3"].map(|room| RoomId::parse(room).unwrap());
+        assert_eq!(read(json!(["!1", 7, null, "#alias:x", ["!2"], "!3"])), rooms);
         assert_eq!(read(json!({ "!1": 1 })), []);
     }
 }

@@ -59,14 +59,13 @@ fn level(value: &Value) -> Option<i64> {
 }
 
 fn has_privileged_creators(creation: &Creation) -> bool {
-    let version = creation.content.get("room_version").and_then(Value::as_str).unwrap_or("1");
+    let version = creation.room_version.as_deref().unwrap_or("1");
     version == "org.matrix.hydra.11" || version.parse().is_ok_and(|version: u32| version >= 12)
 }
 
 /// `None`: the homeserver does not say who sent the event.
 fn is_creator(creation: &Creation, user: &UserId) -> Option<bool> {
-    let mut additional = creation.content.get("additional_creators").and_then(Value::as_array).into_iter().flatten();
-    if additional.any(|creator| creator.as_str() == Some(user.as_str())) {
+    if creation.additional_creators.iter().flatten().any(|creator| creator.as_str() == Some(user.as_str())) {
         return Some(true);
     }
     creation.sender.as_ref().map(|sender| sender == user)
@@ -81,8 +80,9 @@ mod tests {
     const BOT: &str = "@bot:x";
 
     fn spoken(levels: Value, create: Value, sender: Option<&str>) -> Speech {
-        let creation = Creation { content: create, sender: sender.map(UserId::new) };
-        speech(Some(&levels), &creation, &UserId::new(BOT), "m.room.message")
+        let user = |id| UserId::parse(id).unwrap();
+        let creation = Creation { sender: sender.map(user), ..serde_json::from_value(create).unwrap() };
+        speech(Some(&levels), &creation, &user(BOT), "m.room.message")
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Store {
     pub async fn first_of(&self, lane: &Lane) -> Result<Vec<Waiting>, StoreError> {
         let rows = self.query(include_str!("../../sql/first_of_lane.sql"), &[&lane.as_str(), &FIRST]).await?;
         let read = |row: &Row| {
-            let txn_id = TxnId::new(value::<String>(row, "txn_id")?);
+            let txn_id = TxnId::new(value::<&str>(row, "txn_id")?);
             Ok(Waiting { id: value(row, "id")?, txn_id, has_failed: value(row, "has_failed")? })
         };
         rows.iter().map(read).collect()

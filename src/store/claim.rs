@@ -10,7 +10,9 @@ use tokio_postgres::{Row, types::ToSql};
 use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
-use crate::message::{BackendId, EventId, Lane, Lease, Message, MessageId, RoomId, Target, TxnId, UserId};
+use crate::message::{
+    BackendId, EventId, Failure, InvalidId, Lane, Lease, Message, MessageId, RoomId, Target, TxnId, UserId, code,
+};
 
 /// The right to send the messages of one lane until `deadline`, by this process's own clock.
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Store {
                 deadline,
                 is_taken_over: value(row, "is_taken_over")?,
                 held: read_held(row)?,
-                room: value::<Option<String>>(row, "room_id")?.map(RoomId::new),
+                room: stored_room(row)?,
                 messages: Vec::new(),
             };
             claims.insert(lane, claim);
@@ -137,16 +139,15 @@ impl Store {
 }
 
 impl Store {
-    /// The event that a message changes, and its room, if the original message was sent.
+    /// The event that a message changes, and the ID of its room, if the original message was sent.
     pub async fn changed_event(
         &self,
         lane: &Lane,
         id: MessageId,
-    ) -> Result<Option<(EventId, Option<RoomId>)>, StoreError> {
+    ) -> Result<Option<(EventId, Option<String>)>, StoreError> {
         let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id, &lane.as_str()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let room = value::<Option<String>>(row, "room_id")?.map(RoomId::new);
-        Ok(Some((EventId::new(value::<String>(row, "matrix_event_id")?), room)))
+        Ok(Some((EventId::new(value::<&str>(row, "matrix_event_id")?), value(row, "room_id")?)))
     }
 }
 
@@ -156,20 +157,33 @@ fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for }))
 }
 
+/// The lane's room. One that cannot exist is as if none were stored: it is found anew.
+fn stored_room(row: &Row) -> Result<Option<RoomId>, StoreError> {
+    let Some(text) = value::<Option<&str>>(row, "room_id")? else { return Ok(None) };
+    let room = RoomId::parse(text);
+    Ok(room.inspect_err(|error| warn!(%error, "A lane has a room that cannot exist; it is not used")).ok())
+}
+
+/// Where a message goes. The constraints of the outbox are not as strict as the IDs.
+fn target(row: &Row) -> Result<Target, StoreError> {
+    let invalid = |code: &str, error: InvalidId| Target::Nowhere(Failure::new(code, error.to_string()));
+    Ok(match value::<Option<&str>>(row, "room_id")? {
+        Some(room) => RoomId::parse(room).map_or_else(|error| invalid(code::ROOM, error), Target::Room),
+        None => UserId::parse(value::<&str>(row, "matrix_user_id")?)
+            .map_or_else(|error| invalid(code::NO_SUCH_USER, error), Target::Person),
+    })
+}
+
 fn read_message(row: &Row) -> Result<Message, StoreError> {
-    let target = match value::<Option<String>>(row, "room_id")? {
-        Some(room) => Target::Room(RoomId::new(room)),
-        None => Target::Person(UserId::new(value::<String>(row, "matrix_user_id")?)),
-    };
     Ok(Message {
         id: value(row, "id")?,
-        target,
+        target: target(row)?,
         matrix_type: value(row, "matrix_type")?,
         content: value(row, "content")?,
         may_be_unencrypted: value(row, "may_be_unencrypted")?,
-        changes: value::<Option<String>>(row, "changes")?.map(TxnId::new),
+        changes: value::<Option<&str>>(row, "changes")?.map(TxnId::new),
         has_file: value(row, "has_file")?,
-        txn_id: TxnId::new(value::<String>(row, "txn_id")?),
+        txn_id: TxnId::new(value::<&str>(row, "txn_id")?),
         event_type: value(row, "event_type")?,
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),
         is_expired: value(row, "is_expired")?,

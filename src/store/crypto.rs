@@ -72,7 +72,8 @@ impl Store {
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(KeysFound {
             taken: KeysTaken { backend, epoch: value(row, "epoch")? },
-            account: UserId::new(value::<String>(row, "matrix_user_id")?),
+            account: UserId::parse(value(row, "matrix_user_id")?)
+                .map_err(|error| StoreError::Other(error.to_string()))?,
             device: value(row, "device_id")?,
             doubt: value(row, "doubt")?,
         }))

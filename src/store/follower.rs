@@ -156,7 +156,8 @@ fn asking(row: &Row) -> Result<Asking, StoreError> {
 
 fn following(row: &Row) -> Result<Option<Following>, StoreError> {
     let Some(epoch) = value(row, "epoch")? else { return Ok(None) };
-    let account = value::<Option<String>>(row, "matrix_user_id")?.map(UserId::new);
+    // One that cannot exist is not the account that is followed now, as after a change of the account.
+    let account = value::<Option<&str>>(row, "matrix_user_id")?.and_then(|account| UserId::parse(account).ok());
     Ok(Some(Following { backend: value(row, "backend_id")?, epoch, place: account.zip(value(row, "since")?) }))
 }
 

@@ -4,13 +4,14 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::{Store, StoreError, value};
+use crate::message::{RoomId, UserId};
 
 /// Which messages are wanted. `None` means any.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     pub message: Option<i64>,
-    pub room: Option<String>,
-    pub person: Option<String>,
+    pub room: Option<RoomId>,
+    pub person: Option<UserId>,
     pub record: Option<(String, i32)>,
     /// Not older than this many seconds.
     pub since: Option<f64>,
@@ -107,22 +108,13 @@ impl Store {
     /// The messages that wait, and how long ago the first of them was queued.
     async fn waiting_of(&self, asked: &Asked) -> Result<(Vec<Happened>, Option<f64>), StoreError> {
         let (model, record) = asked.record.clone().unzip();
+        let (room, person) = asked.target();
         let (mut events, mut queued_ago, mut before) = (Vec::new(), None, i64::MAX);
         loop {
             let rows = self
                 .query(
                     include_str!("../../sql/history_waiting.sql"),
-                    &[
-                        &asked.message,
-                        &asked.room,
-                        &asked.person,
-                        &model,
-                        &record,
-                        &asked.since,
-                        &before,
-                        &STEP,
-                        &asked.most,
-                    ],
+                    &[&asked.message, &room, &person, &model, &record, &asked.since, &before, &STEP, &asked.most],
                 )
                 .await?;
             let step = step(&rows)?;
@@ -137,13 +129,14 @@ impl Store {
 
     async fn log_step(&self, asked: &Asked, before: i64) -> Result<Step, StoreError> {
         let (model, record) = asked.record.clone().unzip();
+        let (room, person) = asked.target();
         let rows = self
             .query(
                 include_str!("../../sql/history_log.sql"),
                 &[
                     &asked.message,
-                    &asked.room,
-                    &asked.person,
+                    &room,
+                    &person,
                     &model,
                     &record,
                     &asked.since,
@@ -166,6 +159,10 @@ impl Store {
 impl Asked {
     fn most(&self) -> usize {
         usize::try_from(self.most).unwrap_or_default()
+    }
+
+    fn target(&self) -> (Option<&str>, Option<&str>) {
+        (self.room.as_ref().map(RoomId::as_str), self.person.as_ref().map(UserId::as_str))
     }
 
     /// Nothing about a message was logged before it was queued.

@@ -55,7 +55,7 @@ impl Store {
         let mut ring = Ring::default();
         for row in &rows {
             let backend: BackendId = value(row, "backend_id")?;
-            if let Some(lane) = value::<Option<String>>(row, "lane")? {
+            if let Some(lane) = value::<Option<&str>>(row, "lane")? {
                 ring.lanes.push((backend, Lane::new(lane)));
                 continue;
             }

@@ -50,7 +50,7 @@ impl Account {
 
     pub(crate) async fn take(&self, store: &Store) -> KeysFound {
         let following = self.follow(store).await;
-        store.take_keys(&following, &UserId::new(BOT), DEVICE).await.unwrap().unwrap()
+        store.take_keys(&following, &UserId::parse(BOT).unwrap(), DEVICE).await.unwrap().unwrap()
     }
 
     /// The keys, taken and read by the worker with this `name`.

@@ -46,7 +46,7 @@ struct Place {
 
 impl Place {
     async fn new(homeserver: Homeserver, user: &User) -> Self {
-        let me = UserId::new(user.id());
+        let me = UserId::parse(user.id()).unwrap();
         let filter = homeserver.upload_filter(&me).await.unwrap();
         let since = homeserver.stream_now().await.unwrap();
         Self { homeserver, me, filter, since }
@@ -90,7 +90,7 @@ impl Reader {
         let settings = DecryptionSettings { sender_device_trust_requirement: trust };
         // The homeserver returns a hundred messages for the device at a time.
         while self.hear(&settings).await {}
-        let members = self.place.homeserver.members(&RoomId::new(room)).await.unwrap_or_default();
+        let members = self.place.homeserver.members(&RoomId::parse(room).unwrap()).await.unwrap_or_default();
         let members: Vec<_> = members.iter().filter_map(|id| OwnedUserId::try_from(id.as_str()).ok()).collect();
         self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await.unwrap();
         self.answer().await;
@@ -202,7 +202,7 @@ impl Bot {
 
     /// Writes a text under a transaction id; returns the id of the event.
     pub(crate) async fn write(&self, room: &str, body: &str, txn_id: &str) -> Result<String, CryptoError> {
-        let name = RoomId::new(room);
+        let name = RoomId::parse(room).unwrap();
         let encryption = self.place.homeserver.state(&name, "m.room.encryption").await?.unwrap();
         let seen = self.device.room(&name, &encryption, &|| true).await?;
         let content = json!({ "msgtype": "m.text", "body": body, "org.odoo.outbox": txn_id }).to_string();

@@ -120,7 +120,7 @@ async fn only_who_follows_the_account_takes_its_keys() {
     let (first, second) = (account.store("w1"), account.store("w2"));
     let late = account.follow(&first).await;
     let following = account.follow(&second).await;
-    let bot = UserId::new(BOT);
+    let bot = UserId::parse(BOT).unwrap();
 
     assert_eq!(first.take_keys(&late, &bot, DEVICE).await.unwrap(), None);
     let found = second.take_keys(&following, &bot, DEVICE).await.unwrap().unwrap();

@@ -38,6 +38,24 @@ async fn the_first_direct_message_makes_a_room_and_the_next_ones_use_it() {
     assert_eq!(logged, vec![(made[0].clone(), PERSON.to_owned()); 2]);
 }
 
+/// The outbox accepts an ID without a server, which no account can have.
+#[tokio::test]
+async fn a_person_who_cannot_exist_gets_no_room_and_the_log_says_why() {
+    let world = World::new(BINARY).await;
+    let (nobody, somebody) =
+        (world.enqueue_direct("@lawyer", "first").await, world.enqueue_direct(PERSON, "second").await);
+    let _worker = world.worker("w1");
+
+    world.until_empty().await;
+
+    let log = world.log().await;
+    let failed = log.iter().find(|row| row.outbox_id == nobody).unwrap();
+    assert_eq!((failed.is_final, failed.error_code.as_deref()), (true, Some("org.odoo.no_such_user")), "{failed:?}");
+    assert!(failed.error_message.as_deref().unwrap().contains("«@lawyer» is not a valid Matrix ID"), "{failed:?}");
+    assert_eq!(log.iter().filter(|row| row.status == "ok").map(|row| row.outbox_id).collect::<Vec<_>>(), [somebody]);
+    only_room(&world);
+}
+
 /// The list belongs to everybody who has the account: what others wrote there is kept.
 #[tokio::test]
 async fn a_list_of_direct_rooms_of_any_shape_keeps_everything_but_the_entry_of_the_person() {

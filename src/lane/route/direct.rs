@@ -134,7 +134,7 @@ impl Route {
         self.room = Some(room.clone());
         failpoint::reach(Point::RoomStored).await;
         info!(lane = %delivery.claim.lane, "Made a direct room");
-        let is_encrypted = homeserver.state(&room, "m.room.encryption").await?.is_some();
+        let is_encrypted = homeserver.is_encrypted(&room).await?;
         if is_encrypted && !message.may_be_unencrypted {
             return Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED)));
         }
@@ -166,14 +166,12 @@ impl Route {
         person: &UserId,
     ) -> Result<(), Step> {
         let me = delivery.backend.me(homeserver).await?;
-        if self.exists || !direct::is_of_same_server(&me, person) {
+        if self.exists || me.server() != person.server() {
             return Ok(());
         }
         if homeserver.profile(person).await? == Profile::Missing {
-            let text = format!(
-                "no such Matrix user: {} has no account {person}; correct the Matrix ID",
-                direct::server_of(person)
-            );
+            let text =
+                format!("no such Matrix user: {} has no account {person}; correct the Matrix ID", person.server());
             let failure = Failure::new(code::NO_SUCH_USER, text);
             self.closed = Some(failure.clone());
             return Err(refused(failure));
@@ -208,7 +206,7 @@ fn not_invited(person: &UserId, error: SendError) -> Step {
         Outcome::Transient { failure, .. } => {
             let text = format!(
                 "{person} could not be invited yet; the invitation is tried again until {} answers: {}",
-                direct::server_of(person),
+                person.server(),
                 failure.text
             );
             Step::Unreachable(Failure { code: failure.code, text })

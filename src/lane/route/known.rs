@@ -88,7 +88,7 @@ impl Route {
     ) -> BTreeMap<String, EventId> {
         let room = match (&self.room, &message.target) {
             (Some(room), _) | (None, Target::Room(room)) => room,
-            (None, Target::Person(_)) => return BTreeMap::new(),
+            (None, Target::Person(_) | Target::Nowhere(_)) => return BTreeMap::new(),
         };
         homeserver.recent_markers(room).await.unwrap_or_default()
     }
