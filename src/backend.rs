@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tracing::info;
 
 use crate::{
+    causes::with_causes,
     matrix::{Homeserver, SendError},
     message::{BackendId, Failure, Lane, UserId, code},
     rooms::direct_book::DirectBook,
@@ -131,7 +132,7 @@ impl Backend {
                 .map_err(|text| Failure::new(code::TOKEN, text))
                 .and_then(|token| {
                     Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
-                        .map_err(|text| Failure::new(code::URL, text))
+                        .map_err(|error| Failure::new(code::URL, with_causes(&error)))
                 })
         } else {
             Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))

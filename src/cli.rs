@@ -207,7 +207,7 @@ impl Cli {
     /// When there is no such instance.
     pub fn environment(&self, given: Environment) -> Result<Environment, ConfigError> {
         let Some(name) = &self.instance else { return Ok(given) };
-        let name = configure::checked_name(name).map_err(|fix| bad("--instance", name, fix))?;
+        let name = configure::checked_name(name).map_err(|error| bad("--instance", name, error.to_string()))?;
         if given.get(OF_INSTANCE) == Some(name) {
             return Ok(given);
         }

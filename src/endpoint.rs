@@ -21,7 +21,10 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{health::Health, metrics::Metrics};
+use crate::{
+    health::{Health, NotReady},
+    metrics::Metrics,
+};
 
 /// Connections that are served at once. A request is answered within milliseconds, so the oldest of so many is idle.
 const CONNECTIONS: usize = 32;
@@ -107,10 +110,10 @@ fn answer(method: &Method, path: &str, health: &Health, metrics: &Metrics) -> Re
     }
 }
 
-fn verdict(good: &str, is_good: Result<(), String>) -> Response<Full<Bytes>> {
+fn verdict(good: &str, is_good: Result<(), NotReady>) -> Response<Full<Bytes>> {
     match is_good {
         Ok(()) => text(StatusCode::OK, good),
-        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 /// How often a loop that waits shows that it still runs.
@@ -55,17 +56,22 @@ impl Pulse {
     }
 }
 
+/// Why the process does not do its work, in one line for a person.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub(crate) struct NotReady(String);
+
 /// What the process knows of its own state. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub claiming: Pulse,
     pub flushing: Pulse,
-    readiness: Arc<Mutex<Result<(), String>>>,
+    readiness: Arc<Mutex<Result<(), NotReady>>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        let readiness = Err("starting".to_owned());
+        let readiness = Err(NotReady("starting".to_owned()));
         Self { claiming: Pulse::default(), flushing: Pulse::default(), readiness: Arc::new(Mutex::new(readiness)) }
     }
 }
@@ -81,23 +87,23 @@ impl Health {
 
     /// It does not, in one line for a person.
     pub(crate) fn not_ready(&self, reason: &impl std::fmt::Display) {
-        *self.readiness() = Err(reason.to_string().replace(['\n', '\r'], " "));
+        *self.readiness() = Err(NotReady(reason.to_string().replace(['\n', '\r'], " ")));
     }
 
     /// # Errors
-    /// Why nothing is claimed, in one line.
-    pub(crate) fn is_ready(&self) -> Result<(), String> {
+    /// Why nothing is claimed.
+    pub(crate) fn is_ready(&self) -> Result<(), NotReady> {
         self.is_alive()?;
         self.readiness().clone()
     }
 
     /// # Errors
     /// Names the loop that hangs.
-    pub(crate) fn is_alive(&self) -> Result<(), String> {
+    pub(crate) fn is_alive(&self) -> Result<(), NotReady> {
         for (name, pulse) in [("claim", &self.claiming), ("flush", &self.flushing)] {
             let age = pulse.last().elapsed();
             if age > HANGS_AFTER {
-                return Err(format!("the {name} loop has not moved for {} s", age.as_secs()));
+                return Err(NotReady(format!("the {name} loop has not moved for {} s", age.as_secs())));
             }
         }
         Ok(())
@@ -108,7 +114,7 @@ impl Health {
         self.claiming.last() > then && self.flushing.last() > then
     }
 
-    fn readiness(&self) -> MutexGuard<'_, Result<(), String>> {
+    fn readiness(&self) -> MutexGuard<'_, Result<(), NotReady>> {
         self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,10 +126,10 @@ mod tests {
     #[test]
     fn a_reason_is_one_line() {
         let health = Health::default();
-        assert_eq!(health.is_ready(), Err("starting".to_owned()));
+        assert_eq!(health.is_ready(), Err(NotReady("starting".to_owned())));
 
         health.not_ready(&"no\ntables");
-        assert_eq!(health.is_ready(), Err("no tables".to_owned()));
+        assert_eq!(health.is_ready(), Err(NotReady("no tables".to_owned())));
 
         health.ready();
         assert_eq!(health.is_ready(), Ok(()));
@@ -135,7 +141,7 @@ mod tests {
         health.ready();
 
         health.claiming.beat_while(sleep(HANGS_AFTER * 2)).await;
-        let text = health.is_ready().unwrap_err();
+        let text = health.is_ready().unwrap_err().to_string();
         assert!(text.contains("flush loop"), "{text}");
 
         health.flushing.beat();

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use reqwest::redirect;
+use thiserror::Error;
+
+/// The set-up for TLS cannot be used.
+#[derive(Debug, Error)]
+#[error("the HTTP client could not be made")]
+pub struct ClientError(#[source] reqwest::Error);
 
 /// A client for one server at `base`; `timeout` bounds every call from connecting to the last byte unless the call says otherwise.
 /// Redirects are never followed: they could lead a secret elsewhere.
 ///
 /// # Errors
-/// In plain words when the TLS set-up cannot be used.
-pub(crate) fn client(base: &reqwest::Url, verify_ssl: bool, timeout: Duration) -> Result<reqwest::Client, String> {
+/// When the set-up for TLS cannot be used.
+pub(crate) fn client(base: &reqwest::Url, verify_ssl: bool, timeout: Duration) -> Result<reqwest::Client, ClientError> {
     let mut http = reqwest::Client::builder()
         .user_agent(concat!("odoo-matrix-worker/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -21,8 +27,5 @@ pub(crate) fn client(base: &reqwest::Url, verify_ssl: bool, timeout: Duration) -
         // A proxy from the environment would read the secret; over https it forwards what it cannot read.
         http = http.no_proxy();
     }
-    http.build().map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("the HTTP client could not be made: {}{cause}", error.without_url())
-    })
+    http.build().map_err(|error| ClientError(error.without_url()))
 }

@@ -10,6 +10,7 @@
 
 mod backend;
 mod backoff;
+mod causes;
 mod claimer;
 pub mod cli;
 mod config;

@@ -18,7 +18,7 @@ pub(crate) async fn main() -> ExitCode {
         Err(error) => return failed(prefix, &error.to_string(), 78),
     };
     if let Err(error) = telemetry::start(&environment) {
-        return failed(prefix, &error, 78);
+        return failed(prefix, &error.to_string(), 78);
     }
     match cli.run(&environment).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,7 @@ use reqwest::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::Sha256;
+use thiserror::Error;
 
 use self::answer::lenient;
 #[cfg(feature = "encryption")]
@@ -54,6 +55,19 @@ pub struct Homeserver {
     timeout: Duration,
 }
 
+/// Why a backend's configuration leads to no homeserver.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("homeserver URL «{shown}» cannot be read; write it as https://matrix.example.org")]
+    Url { shown: String, source: <reqwest::Url as std::str::FromStr>::Err },
+    #[error("homeserver URL «{0}» must begin with https:// or http://")]
+    Scheme(String),
+    #[error("the access token is empty or has spaces or line breaks in it; set it again")]
+    Token,
+    #[error(transparent)]
+    Client(#[from] http::ClientError),
+}
+
 /// `GET /account/whoami`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whoami {
@@ -83,17 +97,17 @@ impl Homeserver {
     /// `base` as `https://matrix.example.org`; `timeout` bounds every call from connecting to the last byte.
     ///
     /// # Errors
-    /// In plain words when the URL, the token or the TLS set-up cannot be used.
-    pub fn new(base: &str, token: SecretString, verify_ssl: bool, timeout: Duration) -> Result<Self, String> {
+    /// When the URL, the token or the set-up for TLS cannot be used.
+    pub fn new(base: &str, token: SecretString, verify_ssl: bool, timeout: Duration) -> Result<Self, SetupError> {
         let shown = without_login(base);
-        let mut base = reqwest::Url::parse(base)
-            .map_err(|error| format!("homeserver URL «{shown}»: {error}; write it as https://matrix.example.org"))?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(format!("homeserver URL «{shown}» must begin with https:// or http://"));
-        }
+        let mut base = match reqwest::Url::parse(base) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base() => url,
+            Ok(_) => return Err(SetupError::Scheme(shown)),
+            Err(source) => return Err(SetupError::Url { shown, source }),
+        };
         base.path_segments_mut().expect("an http URL has a path").pop_if_empty();
         if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
-            return Err("the access token is empty or has spaces or line breaks in it; set it again".to_owned());
+            return Err(SetupError::Token);
         }
         let http = http::client(&base, verify_ssl, timeout)?;
         Ok(Self { http, base, token, timeout })
@@ -251,6 +265,7 @@ mod tests {
     use serde::de::IgnoredAny;
 
     use super::*;
+    use crate::causes::with_causes;
 
     #[test]
     fn only_an_object_is_an_answer_of_a_homeserver() {
@@ -317,15 +332,19 @@ mod tests {
 
     #[test]
     fn an_unusable_url_or_token_is_reported_before_anything_is_sent() {
-        let new = |url: &str, token: &str| Homeserver::new(url, token.into(), true, Duration::from_secs(1)).map(|_| ());
+        let new = |url: &str, token: &str| {
+            let error = Homeserver::new(url, token.into(), true, Duration::from_secs(1)).map(drop).unwrap_err();
+            with_causes(&error)
+        };
 
-        assert!(new("matrix.example.org", "t").unwrap_err().contains("matrix.example.org"));
-        assert!(new("ftp://matrix.example.org", "t").unwrap_err().contains("https://"));
+        let error = new("matrix.example.org", "t");
+        assert!(error.contains("«matrix.example.org»") && error.ends_with(": relative URL without a base"), "{error}");
+        assert!(new("ftp://matrix.example.org", "t").contains("https://"));
         for with_login in ["ftp://user:hunter@2@matrix.example.org", "https://user:hunter2@matrix:port"] {
-            let error = new(with_login, "t").unwrap_err();
+            let error = new(with_login, "t");
             assert!(error.contains("@matrix") && !error.contains("hunter") && !error.contains("user"), "{error}");
         }
-        let error = new("https://matrix.example.org", "secret\nline").unwrap_err();
+        let error = new("https://matrix.example.org", "secret\nline");
         assert!(error.contains("line breaks") && !error.contains("secret"), "{error}");
     }
 }

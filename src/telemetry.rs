@@ -12,16 +12,19 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{environment::Environment, terminal::LogLines};
+use crate::{
+    environment::{ConfigError, Environment, bad},
+    terminal::LogLines,
+};
 
 /// Reads `LOG_FORMAT` and `RUST_LOG`.
 ///
 /// # Errors
 /// Names the variable that cannot be used.
-pub fn start(environment: &Environment) -> Result<(), String> {
+pub fn start(environment: &Environment) -> Result<(), ConfigError> {
     let filter = environment.get("RUST_LOG").unwrap_or("info");
-    let directives =
-        EnvFilter::try_new(filter).map_err(|error| format!("RUST_LOG={filter}: {error}; write for example info"))?;
+    let directives = EnvFilter::try_new(filter)
+        .map_err(|error| bad("RUST_LOG", filter, format!("{error}; write for example info")))?;
     let lines = tracing_subscriber::fmt().with_env_filter(directives).with_writer(|| LogLines);
     let format = Format::default().with_target(false);
     let in_journal = is_journal(environment);
@@ -32,7 +35,7 @@ pub fn start(environment: &Environment) -> Result<(), String> {
         }
         ("json", true) => lines.json().event_format(WithPriority(format.json())).init(),
         ("json", false) => lines.json().event_format(format.json()).init(),
-        (other, _) => return Err(format!("LOG_FORMAT={other}: must be text or json")),
+        (other, _) => return Err(bad("LOG_FORMAT", other, "must be text or json")),
     }
     Ok(())
 }

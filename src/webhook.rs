@@ -2,14 +2,15 @@
 
 mod file;
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use reqwest::header;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use thiserror::Error;
 
 pub(crate) use self::file::{Files, NoFile};
-use crate::{http, matrix};
+use crate::{causes::causes, http, matrix};
 
 /// Odoo answers with next to nothing.
 const ANSWER_LIMIT: usize = 64 << 10;
@@ -23,7 +24,20 @@ pub(crate) struct Webhook {
     database: String,
 }
 
-/// What became of a call.
+/// Why the webhook of a backend cannot be called.
+#[derive(Debug, Error)]
+pub(crate) enum WebhookError {
+    #[error("the backend has no address of Odoo's webhook; set it in Odoo")]
+    NoAddress,
+    #[error("the address of Odoo's webhook cannot be used; write it as https://odoo.example.org/…")]
+    Address,
+    #[error("the secret of Odoo's webhook is empty or has spaces in it; make a new one in Odoo")]
+    Secret,
+    #[error(transparent)]
+    Client(#[from] http::ClientError),
+}
+
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Odoo has all of it, or has decided to ignore it.
@@ -36,19 +50,18 @@ pub(crate) enum Answer {
 
 impl Webhook {
     /// # Errors
-    /// In plain words when the address or the secret cannot be used.
+    /// When the address or the secret cannot be used.
     pub(crate) fn new(
         url: Option<&str>,
         secret: SecretString,
         database: &str,
         timeout: Duration,
-    ) -> Result<Self, String> {
-        let text =
-            url.filter(|url| !url.is_empty()).ok_or("the backend has no address of Odoo's webhook; set it in Odoo")?;
+    ) -> Result<Self, WebhookError> {
+        let text = url.filter(|url| !url.is_empty()).ok_or(WebhookError::NoAddress)?;
         let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or("the address of Odoo's webhook cannot be used; write it as https://odoo.example.org/…")?;
+        let url = url.ok_or(WebhookError::Address)?;
         if secret.expose_secret().is_empty() || !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("the secret of Odoo's webhook is empty or has spaces in it; make a new one in Odoo".to_owned());
+            return Err(WebhookError::Secret);
         }
         Ok(Self { http: http::client(&url, true, timeout)?, url, secret, database: database.to_owned() })
     }
@@ -111,13 +124,8 @@ fn transport(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "Odoo did not answer within the time limit".to_owned();
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        text = deeper.to_string();
-        cause = deeper.source();
-    }
-    format!("no connection to Odoo: {text}")
+    let cause = causes(&error).last().map_or_else(|| error.to_string(), |cause| cause.to_string());
+    format!("no connection to Odoo: {cause}")
 }
 
 #[cfg(test)]
@@ -138,8 +146,10 @@ mod tests {
 
     #[test]
     fn an_address_or_secret_that_cannot_be_used_is_named_without_the_secret() {
-        let new =
-            |url, secret: &str| Webhook::new(url, secret.into(), "odoo", Duration::from_secs(1)).map(drop).unwrap_err();
+        let new = |url, secret: &str| {
+            let made = Webhook::new(url, secret.into(), "odoo", Duration::from_secs(1));
+            made.map(drop).unwrap_err().to_string()
+        };
 
         assert!(new(None, "s").contains("no address"));
         assert!(new(Some("odoo.example.org"), "s").contains("https://"));

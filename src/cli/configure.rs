@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
+use thiserror::Error;
 
 use super::{CliError, print};
 use crate::{environment::VARIABLES_FILE, seal::Keys, store};
@@ -31,7 +32,7 @@ pub(super) struct Settings {
 }
 
 pub(super) fn configure(instances: &Path, settings: &Settings) -> Result<(), CliError> {
-    let name = checked_name(&settings.name).map_err(CliError::Usage)?;
+    let name = checked_name(&settings.name).map_err(|error| CliError::Usage(error.to_string()))?;
     let folder = instances.join(name);
     let url = settings.database_url_from.as_deref().map(read_url).transpose()?;
     let key = settings.token_key_from.as_deref().map(read_key).transpose()?;
@@ -52,11 +53,16 @@ pub(super) fn configure(instances: &Path, settings: &Settings) -> Result<(), Cli
     Ok(())
 }
 
+/// A name that an instance cannot have.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("a name has letters, digits, dots, dashes and underscores, at most 63 of them")]
+pub(super) struct BadName;
+
 /// A name that is one part of a path and of a unit's name.
-pub(super) fn checked_name(name: &str) -> Result<&str, String> {
+pub(super) fn checked_name(name: &str) -> Result<&str, BadName> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > 63 || name.starts_with(['.', '-']) || !name.chars().all(is_plain) {
-        return Err("a name has letters, digits, dots, dashes and underscores, at most 63 of them".to_owned());
+        return Err(BadName);
     }
     Ok(name)
 }

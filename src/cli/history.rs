@@ -1,9 +1,10 @@
 //! `history`: what happened to a message, to a room, to a record.
 
-use std::time::Duration;
+use std::{num::ParseIntError, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
+use thiserror::Error;
 
 use super::{
     CliError, json, open, print,
@@ -133,23 +134,32 @@ fn note(event: &Happened) -> Option<String> {
     })
 }
 
-fn record(text: &str) -> Result<(String, i32), String> {
-    let (model, id) = text.split_once(',').ok_or("write it as legal.case,42")?;
-    let id = id.trim().parse().map_err(|_| "the part after the comma is not a number; write it as legal.case,42")?;
-    Ok((model.trim().to_owned(), id))
+/// An argument that cannot be read. The parser of the command line names it.
+#[derive(Debug, Error)]
+enum BadArgument {
+    #[error("write it as legal.case,42")]
+    Record,
+    #[error("the part after the comma is not a number; write it as legal.case,42")]
+    RecordId(#[source] ParseIntError),
+    #[error("write a number and s, m, h or d, for example 12h")]
+    Time,
 }
 
-fn length_of_time(text: &str) -> Result<Duration, String> {
-    let advice = "write a number and s, m, h or d, for example 12h";
-    let unit = text.chars().last().ok_or(advice)?;
+fn record(text: &str) -> Result<(String, i32), BadArgument> {
+    let (model, id) = text.split_once(',').ok_or(BadArgument::Record)?;
+    Ok((model.trim().to_owned(), id.trim().parse().map_err(BadArgument::RecordId)?))
+}
+
+fn length_of_time(text: &str) -> Result<Duration, BadArgument> {
+    let unit = text.chars().last().ok_or(BadArgument::Time)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3600,
         'd' => 86_400,
-        _ => return Err(advice.to_owned()),
+        _ => return Err(BadArgument::Time),
     };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| advice)?;
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| BadArgument::Time)?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
@@ -162,7 +172,7 @@ mod tests {
         assert_eq!(length_of_time("90s").unwrap(), Duration::from_secs(90));
         assert_eq!(length_of_time("7d").unwrap(), Duration::from_secs(7 * 86_400));
         for bad in ["", "12", "h", "-1h", "1 week", "1é"] {
-            assert!(length_of_time(bad).unwrap_err().contains("12h"), "{bad}");
+            assert!(length_of_time(bad).unwrap_err().to_string().contains("12h"), "{bad}");
         }
     }
 

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::{Setup, batch::Batch};
 use crate::{
     backoff::{Backoff, Streak},
+    causes::with_causes,
     failpoint::{self, Point},
     lane::Context,
     leases::Deadline,
@@ -209,13 +210,16 @@ impl Account {
     /// The clients for both sides: the homeserver and Odoo.
     fn ends(&self) -> Result<(Homeserver, Webhook), Halt> {
         let asking = &self.asking;
-        let halt = |trouble| move |reason: String| Halt::Trouble { trouble, reason, pause: None };
-        let token = self.keys.open("access token", asking.token_sealed.as_deref()).map_err(halt(Trouble::Stopped))?;
-        let homeserver = Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout);
+        let halt = |trouble, reason: String| Halt::Trouble { trouble, reason, pause: None };
+        let token = self.keys.open("access token", asking.token_sealed.as_deref());
+        let token = token.map_err(|reason| halt(Trouble::Stopped, reason))?;
+        let homeserver = Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout)
+            .map_err(|error| halt(Trouble::Stopped, with_causes(&error)))?;
         let secret = self.keys.open("webhook secret", asking.webhook_secret_sealed.as_deref());
-        let secret = secret.map_err(halt(Trouble::Waiting))?;
-        let webhook = Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout);
-        Ok((homeserver.map_err(halt(Trouble::Stopped))?, webhook.map_err(halt(Trouble::Waiting))?))
+        let secret = secret.map_err(|reason| halt(Trouble::Waiting, reason))?;
+        let webhook = Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
+            .map_err(|error| halt(Trouble::Waiting, with_causes(&error)))?;
+        Ok((homeserver, webhook))
     }
 
     /// Passes on the rooms' events, those of each room in order. Returns how many Odoo has accepted.

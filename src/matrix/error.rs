@@ -1,10 +1,13 @@
 //! What can go wrong with a call to the homeserver, and the one judgement of what that means.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::message::{Failure, Outcome, Reply, code};
+use crate::{
+    causes::causes,
+    message::{Failure, Outcome, Reply, code},
+};
 
 /// A pause without a number from the homeserver, and the longest that we obey before we ask again.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
@@ -49,16 +52,9 @@ impl SendError {
         if error.is_timeout() {
             return Self::Timeout;
         }
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        let mut is_proxied = false;
-        while let Some(deeper) = cause {
-            is_proxied |= deeper.to_string().starts_with("tunnel error");
-            text = deeper.to_string();
-            cause = deeper.source();
-        }
+        let mut text = causes(&error).last().map_or_else(|| error.to_string(), |cause| cause.to_string());
         // The library's words for a proxy that does not connect us: without the cause, which may repeat its address and password.
-        if is_proxied {
+        if causes(&error).any(|cause| cause.to_string().starts_with("tunnel error")) {
             text = "the proxy of HTTPS_PROXY did not connect to it; list the homeserver in NO_PROXY if it is to \
                 be reached directly"
                 .to_owned();

@@ -3,6 +3,8 @@
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::causes::with_causes;
+
 /// What a pooler must do for `LISTEN`, session locks and prepared statements.
 pub(super) const NOT_SESSIONS: &str = "it gives its clients no sessions of their own (pool_mode = transaction or statement in \
     pgbouncer.ini), without which the worker gets no notifications; set pool_mode = session for this database, or connect directly";
@@ -105,7 +107,7 @@ impl From<tokio_postgres::Error> for StoreError {
         if let Some(refusal) = error.as_db_error() {
             return Self::from_state(refusal.code(), refusal.message());
         }
-        let text = deepest(&error);
+        let text = with_causes(&error);
         // An error that is neither from the server nor a lost connection is a mismatch between a statement and our code.
         if error.is_closed() || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>()) {
             Self::Unavailable(text)
@@ -128,16 +130,6 @@ impl From<deadpool_postgres::PoolError> for StoreError {
             other => Self::Unavailable(other.to_string()),
         }
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    let mut text = error.to_string();
-    while let Some(cause) = error.source() {
-        text = format!("{text}: {cause}");
-        error = cause;
-    }
-    text
 }
 
 #[cfg(test)]

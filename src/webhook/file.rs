@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{naming, transport};
-use crate::http;
+use crate::{causes::with_causes, http};
 
 /// Where Odoo gives the files of one backend.
 pub(crate) struct Files<'a> {
@@ -37,7 +37,7 @@ impl Files<'_> {
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or_else(|| refused("the address of Odoo's files cannot be used; correct it on the backend in Odoo"))?;
         url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push(name);
-        let http = http::client(&url, true, self.timeout).map_err(NoFile::Refused)?;
+        let http = http::client(&url, true, self.timeout).map_err(|error| NoFile::Refused(with_causes(&error)))?;
         let later = |error| NoFile::Later(transport(error));
         let mut answer = naming(http.get(url).bearer_auth(proof), self.database).send().await.map_err(later)?;
         judge(answer.status().as_u16())?;

@@ -100,7 +100,19 @@ fn every_crate_that_is_asked_for_is_used() {
 /// The modules of the worker, each above what it may know. Those of one floor do not know each other, so `store` and `matrix` never
 /// meet below `rooms` and `backend`.
 const FLOORS: [&[&str]; 9] = [
-    &["backoff", "duration", "failpoint", "health", "http", "message", "metrics", "seal", "shutdown", "terminal"],
+    &[
+        "backoff",
+        "causes",
+        "duration",
+        "failpoint",
+        "health",
+        "http",
+        "message",
+        "metrics",
+        "seal",
+        "shutdown",
+        "terminal",
+    ],
     &["endpoint", "environment", "matrix", "store", "systemd"],
     &["config", "crypto", "leases", "privileges", "rooms", "survey", "telemetry", "webhook"],
     &["backend", "flush"],
