@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, error_span, info, warn};
 
 use self::account::Account;
 use crate::{
@@ -134,7 +134,8 @@ impl Followers {
     fn start(&mut self, asking: Asking, following: Following, deadline: Deadline) {
         info!(backend.id = asking.backend, epoch = following.epoch, "Following the account");
         let account = Account::new(self.context.clone(), &self.setup, asking.clone(), following.clone(), deadline);
-        let handle = tokio::spawn(account.follow());
+        let span = error_span!("account", backend.id = asking.backend);
+        let handle = tokio::spawn(account.follow().instrument(span));
         self.tasks.insert(asking.backend, Task { asking, following, handle });
     }
 

@@ -144,7 +144,7 @@ impl Delivery<'_> {
             if is_retry {
                 return self.exhausted(homeserver, message, behind, &tries, trouble, route).await;
             }
-            debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
+            debug!(message.id, attempt = tries.attempts, failure = %trouble.failure, "Not sent; one retry");
             is_retry = true;
             // The lane stays ours while we wait, so that no other message of the room overtakes this one.
             sleep(backoff::with_jitter(self.context.retry_delay)).await;
@@ -164,11 +164,11 @@ impl Delivery<'_> {
     async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route) -> Next {
         self.backend.passed(tries.began);
         let duration = tries.began.elapsed();
-        debug!(message.id, lane = %self.claim.lane, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
+        debug!(message.id, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
         if self.is_paced
             && let Err(error) = self.context.store.eased(self.backend.id).await
         {
-            warn!(%error, backend.id = self.backend.id, "The pace of a limited backend could not be eased");
+            warn!(%error, "The pace of a limited backend could not be eased");
         }
         self.complete(message, tries, Verdict::Sent(event_id), duration, route.known()).await;
         Next::Done(1)
@@ -179,7 +179,7 @@ impl Delivery<'_> {
     }
 
     async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {
-        warn!(message.id, lane = %self.claim.lane, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
+        warn!(message.id, attempt = tries.attempts, matrix.errcode = failure.code, "Not sent, and will not be");
         self.complete(message, tries, Verdict::Failed(failure), tries.since.elapsed(), None).await;
         Next::Done(1)
     }
@@ -187,13 +187,13 @@ impl Delivery<'_> {
     /// The account is limited and pauses as a whole. This is neither an attempt nor a failure.
     async fn limited(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
         self.gate.close();
-        debug!(backend.id = self.backend.id, pause_ms = pause.as_millis(), "The homeserver limits the account");
+        debug!(pause_ms = pause.as_millis(), "The homeserver limits the account");
         let store = &self.context.store;
         self.context.metrics.rate_limited.inc();
         match store.limited(self.backend.id, self.backend.config_version, pause).await {
             Ok(()) => self.gate.recorded(),
             Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "The pause of a limited backend could not be recorded; it is kept here");
+                warn!(%error, "The pause of a limited backend could not be recorded; it is kept here");
                 self.gate.unrecorded(pause);
             }
         }
@@ -207,7 +207,7 @@ impl Delivery<'_> {
 
     /// The homeserver limits what this room needs, an invitation or a join: other rooms continue.
     fn rest(&self, message: &Message, tries: &Tries, pause: Duration) -> Next {
-        debug!(lane = %self.claim.lane, pause_ms = pause.as_millis(), "The homeserver limits this room");
+        debug!(pause_ms = pause.as_millis(), "The homeserver limits this room");
         Next::Stop(Stop { held: self.tried(message, tries), retry_after: Some(pause) })
     }
 

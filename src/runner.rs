@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, error_span, info, warn};
 
 use crate::{
     backend::Backends,
@@ -230,7 +230,8 @@ impl Runner {
             let shared = self.shared.clone();
             self.lanes.spawn(async move {
                 // If no turn was taken nothing has changed, and looking again at once would be a busy loop.
-                if probe::ask(&shared, &backend).await {
+                let span = error_span!("probe", backend.id = backend.id);
+                if probe::ask(&shared, &backend).instrument(span).await {
                     shared.freed.notify_one();
                 }
             });
@@ -245,9 +246,11 @@ impl Runner {
     fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
+        // One for each claim and none for each message, so that sending does not become slower.
+        let span = error_span!("sending", lane = %claim.lane, backend.id = backend.id);
         if claim.is_taken_over {
             self.shared.context.metrics.leases_taken_over.inc();
-            info!(lane = %claim.lane, epoch = claim.epoch, "Took over a lane whose lease had ended");
+            span.in_scope(|| info!(epoch = claim.epoch, "Took over a lane whose lease had ended"));
         }
         let (shared, completions) = (self.shared.clone(), self.completions.clone());
         self.lanes.spawn(async move {
@@ -261,7 +264,7 @@ impl Runner {
                 gate,
                 is_paced,
             };
-            delivery.run().await;
+            delivery.run().instrument(span).await;
             // In this order: otherwise a place that is taken again at once would still be counted for this backend.
             drop(sending);
             drop(permit);

@@ -96,7 +96,7 @@ impl Account {
         }
         self.context.rooms.of(self.asking.backend).close();
         self.context.metrics.following.remove(&OfBackend { backend: self.asking.backend });
-        warn!(backend.id = self.asking.backend, "The account is followed by another worker now");
+        warn!("The account is followed by another worker now");
     }
 
     /// Renews the lease each third of it; ends when it is lost.
@@ -113,7 +113,7 @@ impl Account {
                 }
                 Ok(false) => return,
                 Err(error) => {
-                    debug!(%error, backend.id = self.asking.backend, "The lease of an account was not renewed; trying again");
+                    debug!(%error, "The lease of an account was not renewed; trying again");
                     third / ASKED_AGAIN
                 }
             };
@@ -181,7 +181,7 @@ impl Account {
             let synced = match synced {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
-                        backend.id = self.asking.backend, failure = %error.failure(),
+                        failure = %error.failure(),
                         "The homeserver no longer knows the place up to which it was read; what was written since is not passed on to Odoo"
                     );
                     *place = None;
@@ -264,7 +264,7 @@ impl Account {
                 Ok(page) => page,
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
                     error!(
-                        backend.id = self.asking.backend, room = %heard.room, failure = %error.failure(),
+                        room = %heard.room, failure = %error.failure(),
                         "A part of a room's history may not be read, and is not passed on to Odoo"
                     );
                     return Ok(accepted);
@@ -297,14 +297,14 @@ impl Account {
                 Ok(false) => return Err(Halt::Lost),
                 Err(error) => {
                     let pause = streak.next_pause();
-                    warn!(%error, backend.id = self.asking.backend, "The place up to which an account was read could not be stored; trying again");
+                    warn!(%error, "The place up to which an account was read could not be stored; trying again");
                     sleep(pause).await;
                 }
             }
         }
         self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(1);
         if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            info!(backend.id = self.asking.backend, "Messages from Matrix reach Odoo again");
+            info!("Messages from Matrix reach Odoo again");
         }
         Ok(())
     }

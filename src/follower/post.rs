@@ -25,7 +25,7 @@ impl Account {
             if self.post_part(webhook, batch, events).await {
                 accepted += events.len() as i64;
             } else if let [event] = events {
-                error!(backend.id = self.asking.backend, event.id = %event.id, "Odoo does not accept this event; it is left out");
+                error!(event.id = %event.id, "Odoo does not accept this event; it is left out");
                 self.context.metrics.inbound_refused.inc();
             } else {
                 let (first, second) = events.split_at(events.len() / 2);
@@ -39,7 +39,7 @@ impl Account {
     pub(super) async fn knock(&self, webhook: &Webhook) {
         if self.deadline.leaves(self.context.call_needs) {
             let answer = webhook.post(&Batch::default().body(&[])).await;
-            debug!(backend.id = self.asking.backend, ?answer, "Called Odoo, which has heard nothing for a while");
+            debug!(?answer, "Called Odoo, which has heard nothing for a while");
         }
     }
 

@@ -21,15 +21,12 @@ impl Account {
         let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
         self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
         if before.is_none() {
-            warn!(
-                backend.id = self.asking.backend,
-                reason, "Messages from Matrix do not reach Odoo; trying again until they do"
-            );
+            warn!(reason, "Messages from Matrix do not reach Odoo; trying again until they do");
         }
         if before != now
             && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
         {
-            debug!(%error, backend.id = self.asking.backend, "Why an account is not followed could not be stored");
+            debug!(%error, "Why an account is not followed could not be stored");
         }
     }
 
@@ -39,7 +36,7 @@ impl Account {
         self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
         match error.outcome() {
             Outcome::Limited { pause } => {
-                debug!(backend.id = self.asking.backend, pause_ms = pause.as_millis(), "The homeserver limits reading");
+                debug!(pause_ms = pause.as_millis(), "The homeserver limits reading");
                 return Some(pause);
             }
             Outcome::Unauthorized(_) => self.unauthorized(&failure).await,
@@ -55,7 +52,7 @@ impl Account {
         let stored: Result<(), StoreError> =
             store.stopped(asking.backend, asking.config_version, State::Unauthorized, failure).await;
         if let Err(error) = stored {
-            debug!(%error, backend.id = asking.backend, "That the account is refused could not be stored");
+            debug!(%error, "That the account is refused could not be stored");
         }
     }
 }

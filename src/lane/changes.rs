@@ -41,7 +41,7 @@ pub(super) async fn subject(
         Ok(Some(_)) => "the message that this changes is in another room, which was replaced since",
         Ok(None) => "the message that this changes was never sent, so there is nothing to change",
         Err(error) => {
-            warn!(%error, message.id, lane = %delivery.claim.lane, "The event that a message changes could not be read");
+            warn!(%error, message.id, "The event that a message changes could not be read");
             return Err(Step::LaneLimited(SHORTEST_REST));
         }
     };

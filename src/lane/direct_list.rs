@@ -37,7 +37,7 @@ impl Delivery<'_> {
             return;
         }
         if let Err(error) = self.write(homeserver, &wanted).await {
-            warn!(%error, lane = %self.claim.lane, rooms = wanted.len(), "Direct rooms could not be added to the account's m.direct");
+            warn!(%error, rooms = wanted.len(), "Direct rooms could not be added to the account's m.direct");
         }
     }
 

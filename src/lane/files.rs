@@ -113,7 +113,7 @@ pub(super) async fn uploaded<'m>(
 /// What is known about the file at this moment.
 async fn known(delivery: &Delivery<'_>, message: &Message) -> Result<KnownFile, Step> {
     let known = delivery.context.store.file(&delivery.claim.lane, message.id).await;
-    known.map_err(|error| unread(delivery, &error))?.ok_or(Step::Fenced)
+    known.map_err(|error| unread(&error))?.ok_or(Step::Fenced)
 }
 
 /// The calls for one file.
@@ -209,12 +209,12 @@ async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, 
     match delivery.context.store.file_stored(&lease, message.id, address.as_str(), is_there).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Step::Fenced),
-        Err(error) => Err(unread(delivery, &error)),
+        Err(error) => Err(unread(&error)),
     }
 }
 
-fn unread(delivery: &Delivery<'_>, error: &crate::store::StoreError) -> Step {
-    warn!(%error, lane = %delivery.claim.lane, "Where a file stands could not be read or stored");
+fn unread(error: &crate::store::StoreError) -> Step {
+    warn!(%error, "Where a file stands could not be read or stored");
     Step::LaneLimited(SHORTEST_REST)
 }
 

@@ -67,7 +67,7 @@ impl Delivery<'_> {
         match self.context.store.passed_between(self.backend.id, from, until).await {
             Ok(passed) => passed,
             Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "Could not find out whether other messages got through");
+                warn!(%error, "Could not find out whether other messages got through");
                 false
             }
         }
@@ -89,7 +89,7 @@ impl Delivery<'_> {
             Ok(false) => self.account_answers(homeserver).await,
             Ok(true) => false,
             Err(error) => {
-                warn!(%error, lane = %self.claim.lane, "Could not find out whether other messages of the lane wait");
+                warn!(%error, "Could not find out whether other messages of the lane wait");
                 false
             }
         }
@@ -111,7 +111,7 @@ impl Delivery<'_> {
             return self.failed(message, tries, failure).await;
         }
         let pause = backoff::with_jitter(rest_after(tries.failing_for()));
-        info!(message.id, lane = %self.claim.lane, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
+        info!(message.id, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
         let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
         Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
@@ -123,12 +123,12 @@ impl Delivery<'_> {
             return self.failed(message, tries, failure).await;
         }
         self.gate.close();
-        warn!(backend.id = self.backend.id, state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
+        warn!(state = state.as_str(), %failure, "The backend is stopped until a probe succeeds");
         let store = &self.context.store;
         match store.stopped(self.backend.id, self.backend.config_version, state, &failure).await {
             Ok(()) => self.gate.recorded(),
             Err(error) => {
-                warn!(%error, backend.id = self.backend.id, "The state of a stopped backend could not be recorded; it is kept here");
+                warn!(%error, "The state of a stopped backend could not be recorded; it is kept here");
                 self.gate.unrecorded(Duration::ZERO);
             }
         }

@@ -57,7 +57,7 @@ impl Delivery<'_> {
         if trouble.reply == Reply::Silence || depth(tries.failing_for()) == 0 || behind.is_empty() {
             return None;
         }
-        debug!(message.id = head.id, lane = %self.claim.lane, "Trying the messages behind one that fails");
+        debug!(message.id = head.id, "Trying the messages behind one that fails");
         match self.first_past(homeserver, head, behind, tries, route).await {
             Past::NotSent => None,
             Past::Ended(next) => Some(next),
@@ -146,7 +146,7 @@ impl Delivery<'_> {
         match self.context.store.complete(&batch).await {
             Ok(owned) => !owned.is_empty(),
             Err(error) => {
-                warn!(%error, message.id, lane = %self.claim.lane, "That a message has failed could not be written");
+                warn!(%error, message.id, "That a message has failed could not be written");
                 false
             }
         }

@@ -229,7 +229,7 @@ impl Route {
             match delivery.context.store.consents(&asked).await {
                 Ok(consents) => self.consents = Some(consents),
                 Err(error) => {
-                    warn!(%error, lane = %delivery.claim.lane, "Could not find out whether the record allows messages that are not encrypted");
+                    warn!(%error, "Could not find out whether the record allows messages that are not encrypted");
                     return Err(Step::LaneLimited(SHORTEST_REST));
                 }
             }
@@ -254,14 +254,13 @@ impl Route {
 
     /// Acts on a diagnosis.
     async fn treat(&mut self, delivery: &Delivery<'_>, message: &Message, diagnosis: Diagnosis) -> Result<Tried, Step> {
-        let lane = &delivery.claim.lane;
         match diagnosis {
             Diagnosis::Joined => {
-                info!(%lane, "Joined the room that the account was invited to");
+                info!("Joined the room that the account was invited to");
                 Ok(Tried::Repaired)
             }
             Diagnosis::Moved(new) => {
-                info!(%lane, "The room was replaced; following to the new one");
+                info!("The room was replaced; following to the new one");
                 keep(delivery, &new).await?;
                 self.room = Some(new);
                 Ok(Tried::Repaired)
@@ -287,7 +286,7 @@ async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
         Ok(owned) if owned.is_empty() => Err(Step::Fenced),
         Ok(_) => Ok(()),
         Err(error) => {
-            warn!(%error, lane = %delivery.claim.lane, "The lane's room could not be stored");
+            warn!(%error, "The lane's room could not be stored");
             Err(Step::LaneLimited(SHORTEST_REST))
         }
     }

@@ -15,7 +15,7 @@ pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
         Ok(true) => {}
         Ok(false) => return false,
         Err(error) => {
-            warn!(%error, backend.id = backend.id, "The turn to probe could not be taken");
+            warn!(%error, "The turn to probe could not be taken");
             return false;
         }
     }
@@ -23,11 +23,11 @@ pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
         Err(failure) => (State::Misconfigured, failure.clone()),
         Ok(homeserver) => match homeserver.whoami().await {
             Ok(whoami) => {
-                info!(backend.id = backend.id, "The homeserver is back");
+                info!("The homeserver is back");
                 if let Err(error) =
                     store.back(backend.id, backend.config_version, &whoami.user_id, whoami.device_id.as_deref()).await
                 {
-                    warn!(%error, backend.id = backend.id, "That a backend is back could not be recorded");
+                    warn!(%error, "That a backend is back could not be recorded");
                 }
                 shared.wakeups.wake();
                 return true;
@@ -36,7 +36,7 @@ pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
         },
     };
     if let Err(error) = store.stopped(backend.id, backend.config_version, failure.0, &failure.1).await {
-        warn!(%error, backend.id = backend.id, "The state of a stopped backend could not be recorded");
+        warn!(%error, "The state of a stopped backend could not be recorded");
     }
     true
 }

@@ -133,7 +133,7 @@ impl Route {
         keep(delivery, &room).await?;
         self.room = Some(room.clone());
         failpoint::reach(Point::RoomStored).await;
-        info!(lane = %delivery.claim.lane, "Made a direct room");
+        info!("Made a direct room");
         let is_encrypted = homeserver.is_encrypted(&room).await?;
         if is_encrypted && !message.may_be_unencrypted {
             return Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED)));

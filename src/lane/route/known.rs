@@ -60,9 +60,8 @@ impl Route {
     /// and its answer was lost.
     async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
         if self.overtaken.is_none() {
-            let lane = &delivery.claim.lane;
-            let waiting = delivery.context.store.first_of(lane).await.map_err(|error| {
-                warn!(%error, %lane, "Could not find out which messages of the lane have failed");
+            let waiting = delivery.context.store.first_of(&delivery.claim.lane).await.map_err(|error| {
+                warn!(%error, "Could not find out which messages of the lane have failed");
                 Step::LaneLimited(SHORTEST_REST)
             })?;
             let markers = self.markers.iter().flatten().map(|(txn_id, _)| txn_id.as_str()).collect::<HashSet<_>>();
