@@ -17,7 +17,7 @@ CONTAINERS ?= $(if $(strip $(HAS_POSTGRES)),,1)
 FEATURES = $(if $(filter-out 0,$(CONTAINERS)),--features odoo-matrix-stack/containers)
 
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
-# What the tests of faults have measured: rows of an earlier tree must not stand beside those of this one.
+# What the tests of faults have measured: rows of an earlier tree must not be mixed with those of this one.
 RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 
 .PHONY: build deb demo setup test test-fast test-addons test-systemd soak reliability bench

@@ -40,11 +40,11 @@ Variables of the environment (of a service: /etc/odoo-matrix/NAME/worker.env):
   DATABASE_URL, DATABASE_URL_FILE          libpq URL, or the file that holds it (credential database-url)
   MATRIX_TOKEN_KEY, MATRIX_TOKEN_KEY_FILE  the matrix_token_key of odoo.conf, or the file that holds it (credential token-key)
   WORKER_NAME                              who this worker is [the host's name]
-  WORKER_CONCURRENCY                       rooms that are sent to side by side [64]
+  WORKER_CONCURRENCY                       rooms that are sent to at the same time [64]
   WORKER_LEASE_SECONDS                     how long a claim holds without renewal [30]
   HTTP_TIMEOUT_SECONDS                     for each call to a homeserver [10]
   RETRY_DELAY_MS                           pause before the one retry [1000]
-  SHUTDOWN_GRACE_SECONDS                   what SIGTERM leaves to what is in flight [20]
+  SHUTDOWN_GRACE_SECONDS                   time that SIGTERM leaves for what is in flight [20]
   METRICS_LISTEN                           address and port of /metrics, /healthz and /readyz [none]
   LOG_FORMAT                               text or json [text]
   RUST_LOG                                 error, warn, info or debug [info]
@@ -62,7 +62,7 @@ pub struct Cli {
     /// Use the settings of the service odoo-matrix-worker@NAME. Only root may read them.
     #[arg(short, long, global = true, value_name = "NAME")]
     instance: Option<String>,
-    /// Where the folders of the instances lie.
+    /// The folder of the instances.
     #[arg(long, global = true, hide = true, value_name = "FOLDER", default_value = INSTANCES)]
     instances: PathBuf,
     #[command(subcommand)]
@@ -113,7 +113,7 @@ enum Command {
         /// Only lanes in trouble: those whose next message has failed and will be tried again.
         #[arg(long)]
         blocked: bool,
-        /// Show at most so many lanes.
+        /// Show at most this many lanes.
         #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
         /// For a program: one JSON object. Ages and times to come are in seconds.
@@ -201,7 +201,7 @@ impl CliError {
 }
 
 impl Cli {
-    /// The settings to use: those given, and those of the instance that the command line names. For an instance, root's powers end here.
+    /// The settings to use: those given, and those of the instance that the command line names. For an instance, root privileges are dropped here.
     ///
     /// # Errors
     /// When there is no such instance.

@@ -1,5 +1,5 @@
-//! Follows accounts: reads what others write in Matrix and passes it on to Odoo. One follower per account among all
-//! workers, by lease and epoch; for what one of them does see `account`.
+//! Follows accounts: reads what others write in Matrix and passes it on to Odoo. Only one worker at a time follows an account, by
+//! lease and epoch. What it does for the account is in `account`.
 
 mod account;
 mod batch;
@@ -28,7 +28,7 @@ use crate::{
 /// How often to look for accounts without a follower, and for changes of their configuration.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How soon after the end of a lease it is asked for.
+/// How soon after the end of another worker's lease we ask for the account.
 const AFTER_LEASE: Duration = Duration::from_millis(50);
 
 /// How long to wait when the database is not what the worker needs.
@@ -60,7 +60,7 @@ impl Followers {
         Self { context, setup, wakeups, tasks: HashMap::new() }
     }
 
-    /// `asks`: whether any account asks to be followed; `None` where the contract is too old for that.
+    /// `asks`: whether any account is to be followed; `None` if the contract is too old for that.
     pub(crate) async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
@@ -106,7 +106,7 @@ impl Followers {
         }
     }
 
-    /// Follows accounts that nobody follows, and stops where that is no longer wanted or the configuration has changed.
+    /// Follows accounts that nobody follows, and stops following those that should not be followed any more or whose configuration has changed.
     /// Returns when to look again.
     async fn round(&mut self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
@@ -119,7 +119,7 @@ impl Followers {
                 self.tasks.insert(backend, task);
             } else {
                 self.stop(task).await;
-                // It is free now, and may be followed as it is configured now.
+                // It is free now, and can be followed with its present configuration.
                 pause = AFTER_LEASE;
             }
         }
@@ -141,7 +141,7 @@ impl Followers {
 
     async fn stop(&self, task: Task) {
         task.handle.abort();
-        // It may have been stopped anywhere: the next follower posts again what it has posted, and Odoo recognises it.
+        // It may have been stopped at any point: the next follower posts again what it has posted, and Odoo recognises it.
         if task.handle.await.is_err_and(|error| error.is_panic()) {
             error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
         }
@@ -149,7 +149,7 @@ impl Followers {
         let store = &self.context.store;
         self.context.metrics.following.remove(&OfBackend { backend: task.asking.backend });
         if let Err(error) = store.stop_following(&task.following).await {
-            warn!(%error, backend.id = task.asking.backend, "An account could not be given back; its lease will end");
+            warn!(%error, backend.id = task.asking.backend, "The lease of an account could not be given back; it will end by itself");
         }
     }
 }

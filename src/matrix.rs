@@ -40,7 +40,7 @@ use crate::{
 /// Answers are read up to here; what the worker asks for is far smaller.
 const ANSWER_LIMIT: usize = 4 << 20;
 
-/// The homeserver's words, cut to what a log row holds beside our own.
+/// The homeserver's own words are cut to this length, so that a log row has space for ours.
 const MESSAGE_LIMIT: usize = 500;
 
 /// A longer link would be cut and useless.
@@ -134,10 +134,10 @@ impl Homeserver {
         Ok(EventId::new(sent.event_id))
     }
 
-    /// Proves to Odoo, which has the account's token too, that `text` is from here. Nothing about the token can be learned from it.
+    /// Signs `text` with the account's token, which Odoo has too. The signature reveals nothing about the token.
     pub fn sign(&self, text: &str) -> String {
         let key = self.token.expose_secret().as_bytes();
-        let mut code = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is good");
+        let mut code = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
         code.update(text.as_bytes());
         code.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -176,7 +176,7 @@ impl Homeserver {
         self.ask(method, (&["client", "v3"], path), query, body, (timeout, limit)).await
     }
 
-    /// One call of the API `api` below `/_matrix`, as `client/v3`; the body goes with its type.
+    /// One call of the API `api` below `/_matrix`, such as `client/v3`; the body comes with its content type.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! The worker: claims lanes while it has places for them, wakes when there is something to do, and ends in order.
+//! The worker: claims lanes while it has places for them, waits for something to do, and shuts down in order.
 
 mod heartbeat;
 mod probe;
@@ -56,7 +56,7 @@ pub(crate) enum Until {
 struct Shared {
     context: Arc<Context>,
     leases: Leases,
-    /// Something may be claimable: a lane was given back, or a stopped backend was asked.
+    /// There may be something to claim: a lane was given back, or a stopped backend was probed.
     freed: Arc<Notify>,
     /// A lane's task has ended. Its release may still be on its way.
     place: Notify,

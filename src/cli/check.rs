@@ -1,4 +1,4 @@
-//! `check`: looks at everything that delivery needs, and changes nothing.
+//! `check`: checks everything that delivery needs, and changes nothing.
 
 mod walk;
 
@@ -30,12 +30,12 @@ struct Finding {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Whether there is no problem; warnings do not count.
+    /// There is no problem; warnings do not count.
     ok: bool,
     findings: Vec<Finding>,
 }
 
-/// What was found, in the order in which it was looked at.
+/// What was found, in the order of the checks.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 

@@ -21,7 +21,7 @@ const READ_AT_MOST: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// What the instance is called: best as its database.
+    /// The name of the instance, best that of its database.
     name: String,
     /// Read the database's URL from this file; - is standard input.
     #[arg(long, value_name = "FILE")]
@@ -108,7 +108,7 @@ fn read(path: &Path) -> Result<SecretString, CliError> {
     Ok(SecretString::from(text))
 }
 
-/// Writes `new`, or `default` where nothing is yet, and says which. Nobody else can read the file at any time.
+/// Writes `new`, or `default` if there is no file yet, and says which. Nobody else can read the file at any time.
 fn put(path: &Path, new: Option<&SecretString>, default: impl Fn() -> SecretString) -> Result<String, CliError> {
     if new.is_none() && path.exists() {
         return Ok(format!("{}: kept", path.display()));

@@ -1,4 +1,4 @@
-//! `run` and `drain`: the worker with and without an end.
+//! `run`, which delivers until it is stopped, and `drain`, which ends when nothing is left.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 /// A number that changes faster cannot be read.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
-/// How often `run` looks whether the tables that it needs have come.
+/// How often `run` checks whether the tables that it needs exist.
 const CONTRACT_POLL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config) -> Result<(), CliError> {
@@ -49,7 +49,7 @@ pub(super) async fn run(config: &Config) -> Result<(), CliError> {
 }
 
 pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
-    // Beside a service of this name it is another worker.
+    // A service of this name may be running at the same time.
     let config = &Config { worker_name: format!("{} (drain)", config.worker_name), ..config.clone() };
     let metrics = Metrics::default();
     let store = connect(config, metrics.clone())?;
@@ -80,7 +80,7 @@ pub(super) async fn drain(config: &Config) -> Result<(), CliError> {
     ))
 }
 
-/// Shows on a terminal how far `drain` is, for ever.
+/// Shows the progress of `drain` on a terminal, and never ends.
 async fn progress(counting: &Store, totals: &Totals) -> Infallible {
     let progress = Progress::new(true);
     if !progress.is_shown() {
@@ -96,7 +96,7 @@ async fn progress(counting: &Store, totals: &Totals) -> Infallible {
     }
 }
 
-/// A worker, woken by a listener of its own.
+/// A worker with its own listener.
 async fn deliver(config: &Config, store: Store, metrics: Metrics, shutdown: Shutdown, health: Health, until: Until) {
     let listener = store.listener();
     let wakeups = listener.wakeups();
@@ -114,7 +114,7 @@ fn stop_on_signals(grace: Duration) -> Result<(JoinHandle<()>, Shutdown), CliErr
     Ok((tokio::spawn(signals), shutdown))
 }
 
-/// What answers those who watch the process, people and systemd, until it is dropped.
+/// The tasks that report on the process, to people and to systemd, until this is dropped.
 async fn watchers(config: &Config, health: &Health, metrics: &Metrics) -> Result<JoinSet<()>, CliError> {
     let mut watchers = JoinSet::new();
     watchers.spawn(systemd::watchdog(health.clone()));

@@ -37,7 +37,7 @@ pub(super) struct Question {
     /// Only failures: those for good, and those that will be tried again.
     #[arg(long)]
     failed: bool,
-    /// Show at most so many lines.
+    /// Show at most this many lines.
     #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// For a program: one JSON object. Times are UTC.
@@ -84,9 +84,9 @@ fn text(report: &Report) -> String {
         (None, false) => String::new(),
     };
     if report.events.is_empty() {
-        let none = "Nothing: no such message waits, and the log has none";
+        let none = "Nothing found: no such message waits, and the log has none";
         return if more.is_empty() {
-            format!("{none} (old lines of it are removed by Odoo).")
+            format!("{none} (Odoo removes its old lines).")
         } else {
             format!("{none}. {more}")
         };

@@ -24,9 +24,7 @@ pub(super) async fn pause(config: &Config, only: Option<BackendId>, reason: &str
 fn checked(reason: &str) -> Result<&str, CliError> {
     let reason = reason.trim();
     if reason.is_empty() {
-        return Err(CliError::Usage(
-            "--reason is empty; write in a few words why, for those who will wonder".to_owned(),
-        ));
+        return Err(CliError::Usage("--reason is empty; write in a few words why, for those who will ask".to_owned()));
     }
     if reason.len() > REASON_BYTES || reason.contains(char::is_control) {
         let shown: String = reason.chars().filter(|c| !c.is_control()).take(40).collect();

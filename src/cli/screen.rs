@@ -1,4 +1,4 @@
-//! A whole terminal for one command, which it gets back as it was.
+//! Takes over the terminal for one command, and restores it afterwards.
 
 use std::{
     io::{Read as _, Write as _, stdin, stdout},
@@ -19,9 +19,9 @@ const HOME: &str = "\u{1b}[H";
 const CLEAR_TO_END_OF_LINE: &str = "\u{1b}[K";
 const CLEAR_TO_END: &str = "\u{1b}[J";
 
-/// Everything is put back when it is dropped.
+/// The terminal is restored when this is dropped.
 pub(super) struct Screen {
-    /// How the terminal took keys before; none when standard input is another file.
+    /// How the terminal read keys before; `None` if standard input is not a terminal.
     before: Option<Termios>,
     quit: Arc<Notify>,
 }

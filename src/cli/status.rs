@@ -12,9 +12,7 @@ use super::{
 use crate::{
     config::Config,
     duration::words,
-    store::{
-        BackendReport, FollowerReport, KeysReport, ServerReport, Store, StoreError, WorkerReport,
-    },
+    store::{BackendReport, FollowerReport, KeysReport, ServerReport, Store, StoreError, WorkerReport},
 };
 
 #[derive(Serialize)]
@@ -31,13 +29,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// When it was looked at, by the database's clock.
+    /// When the report was made, by the database's clock.
     pub(super) fn at(&self) -> String {
         format!("{} UTC", self.server.now)
     }
 
-    /// Whether anything is shown that is not as it should be.
-    pub(super) fn needs_somebody(&self) -> bool {
+    /// Whether anything that is shown needs attention.
+    pub(super) fn needs_attention(&self) -> bool {
         let has_trouble = self.encryption.iter().any(|device| device.state.trouble().is_some());
         !self.warnings.is_empty()
             || has_trouble
@@ -93,7 +91,7 @@ pub(super) fn text(report: &Report) -> String {
     }
     if !report.server.sees_all_sessions {
         text.push_str(
-            "note     this role may not see since when the transactions of others run; a superuser may GRANT \
+            "note     this role cannot see how long the transactions of others have been running; a superuser can GRANT \
              pg_read_all_stats to it\n",
         );
     }

@@ -10,7 +10,7 @@ use crate::store::{BackendReport, ServerReport, SnapshotReport, WorkerReport};
 /// A worker writes its row every 20 s.
 const MISSED_AFTER: f64 = 120.0;
 
-/// Far from full, and far beyond what a worker that listens leaves behind.
+/// Far from full, but far more than listeners that work leave in it.
 const QUEUE_WARNED_FROM: f64 = 0.1;
 
 pub(super) struct Warning {
@@ -53,7 +53,7 @@ pub(super) fn all(backends: &[BackendReport], workers: &[WorkerReport], server: 
                 places.len(),
                 places.join("; ")
             ),
-            "give each another WORKER_NAME (of a service: in its worker.env) and restart it".to_owned(),
+            "give each its own WORKER_NAME (of a service: in its worker.env) and restart it".to_owned(),
         );
     }
     for backend in backends.iter().filter(|backend| !backend.is_active && backend.waiting.n > 0) {
@@ -110,7 +110,7 @@ fn place(worker: &WorkerReport) -> String {
 fn snapshot(held: &SnapshotReport) -> String {
     let application = held.application.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
     let age = held.transaction_seconds.map_or_else(
-        || format!("{} transactions old; since when is hidden from this role", held.transactions),
+        || format!("{} transactions old; its start is hidden from this role", held.transactions),
         |seconds| format!("{} old", ago(seconds)),
     );
     let query = held.query_start.as_ref().map_or_else(String::new, |at| format!(", its last query began at {at}"));

@@ -1,4 +1,4 @@
-//! `status --watch`: a screen for the night shift.
+//! `status --watch`: a screen that shows the state again and again.
 
 use std::{
     io::{IsTerminal as _, stdout},
@@ -19,16 +19,16 @@ use crate::{
 
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// A screen has no place for more.
+/// A screen has no space for more.
 const LANES_SHOWN: i32 = 10;
 
-/// Most lanes fit, and the columns beside them still do.
+/// The names of most lanes fit, and so do the columns beside them.
 const LANE_SHOWN: usize = 36;
 
-/// All that the workers have sent, and when that was seen.
+/// How many messages the workers had sent, and when.
 type Seen = Option<(Instant, i64)>;
 
-/// Shows it until somebody leaves. A database that does not answer is reported, and asked again.
+/// Shows it until the user leaves. A database that does not answer is reported, and asked again.
 pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
     let store = open(config)?;
     if !stdout().is_terminal() {
@@ -58,7 +58,7 @@ pub(super) async fn watch(config: &Config) -> Result<(), CliError> {
             screen.show(&format!("odoo-matrix-worker   q: leave\n\n{text}"));
         }
     };
-    // A database that does not answer must not keep anybody from leaving.
+    // The user must be able to leave even if the database does not answer.
     tokio::select! {
         () = leave => Ok(()),
         () = draw => Ok(()),
@@ -84,7 +84,7 @@ fn ticks() -> tokio::time::Interval {
     ticks
 }
 
-/// What there is to see now.
+/// The present state, or why it cannot be shown.
 async fn look(store: &Store, seen: &mut Seen) -> String {
     match text(store, seen).await {
         Ok(text) => text,
@@ -112,13 +112,13 @@ async fn text(store: &Store, seen: &mut Seen) -> Result<String, StoreError> {
             lanes::table(&troubled)
         ));
     }
-    if !report.needs_somebody() && troubled.is_empty() {
+    if !report.needs_attention() && troubled.is_empty() {
         text.push_str("\nNothing to do.\n");
     }
     Ok(text)
 }
 
-/// Messages a second since the workers' rows were last written. A worker that started anew counts from nothing.
+/// Messages a second since the workers' rows were last written. A worker that was restarted counts from zero.
 fn rate(seen: &mut Seen, now: Instant, sent: i64) -> Option<f64> {
     let Some((since, before)) = *seen else {
         *seen = Some((now, sent));

@@ -1,6 +1,6 @@
-//! Follows one account for as long as its lease holds: reads what comes after the place up to which Odoo has accepted everything,
-//! posts it to Odoo, and stores the new place. If it ends between two of these steps, the next follower begins at the
-//! same place, and Odoo recognises by their ids the events that it already has.
+//! Follows one account while its lease holds: reads what comes after the position up to which Odoo has accepted everything,
+//! posts it to Odoo, and stores the new position. If it ends between two of these steps, the next follower begins at the
+//! same position, and Odoo recognises the events that it already has by their IDs.
 
 use std::{
     collections::HashSet,
@@ -30,8 +30,8 @@ use crate::{
 /// How long the homeserver may wait for new events. Also bounded by the lease.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
-/// How long Odoo may take to accept what was read. After that, changes of rooms are not noticed in time.
-const TAKING: Duration = Duration::from_secs(1);
+/// How long Odoo may take to accept what was read. After that, what is known about rooms counts as out of date.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Pause after an answer that had nothing for Odoo.
 const ECHO_PAUSE: Duration = Duration::from_millis(200);
@@ -40,8 +40,8 @@ const ECHO_PAUSE: Duration = Duration::from_millis(200);
 /// would otherwise be a message.
 const KNOCK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often a lease is asked for again when the renewal failed, in a third of a lease.
-const ASKED_AGAIN: u32 = 5;
+/// How often a renewal that failed is tried again in a third of a lease.
+const RETRIES: u32 = 5;
 
 /// An account that this process follows.
 pub(super) struct Account {
@@ -55,12 +55,12 @@ pub(super) struct Account {
     pub(super) trouble: Mutex<Option<(Trouble, String)>>,
 }
 
-/// Where the account is in the homeserver's stream: everything before it is with Odoo.
+/// The account, and its position in the homeserver's stream: Odoo has accepted everything before it.
 type Place = Option<(UserId, String)>;
 
-/// Why reading came to a halt.
+/// Why reading stopped.
 enum Halt {
-    /// Somebody else follows the account.
+    /// Another worker follows the account.
     Lost,
     Trouble {
         trouble: Trouble,
@@ -99,7 +99,7 @@ impl Account {
         warn!("The account is followed by another worker now");
     }
 
-    /// Renews the lease each third of it; ends when it is lost.
+    /// Renews the lease after each third of it; ends when the lease is lost.
     async fn keep_lease(&self) {
         let third = self.context.store.lease() / 3;
         let mut pause = third;
@@ -114,13 +114,13 @@ impl Account {
                 Ok(false) => return,
                 Err(error) => {
                     debug!(%error, "The lease of an account was not renewed; trying again");
-                    third / ASKED_AGAIN
+                    third / RETRIES
                 }
             };
         }
     }
 
-    /// Reads for ever, after whatever went wrong.
+    /// Reads until the lease is lost, whatever else goes wrong.
     async fn read(&self) {
         let mut place = self.following.place.clone();
         let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
@@ -135,21 +135,21 @@ impl Account {
                 }
                 Halt::Homeserver(error) => self.refused(&error).await,
             };
-            // A limit may set the pause itself; waits for the pause only.
+            // The homeserver may have set the pause. Waits for nothing else.
             sleep(pause.unwrap_or_else(|| streak.next_pause())).await;
         }
     }
 
-    /// From a whoami to the first thing that goes wrong.
+    /// Reads until something goes wrong.
     async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
-        let (homeserver, webhook) = self.ends()?;
+        let (homeserver, webhook) = self.clients()?;
         self.knock(&webhook).await;
         let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
         let filter = homeserver.upload_filter(&me).await?;
         let since = match place.take() {
             Some((account, since)) if account == me => since,
-            // What was written before Odoo asked, or to another account, is not for it.
+            // Odoo has not asked for what was written earlier, or to another account.
             _ => {
                 let now = homeserver.stream_now().await?;
                 self.read_until(&me, &now, 0).await?;
@@ -170,7 +170,7 @@ impl Account {
             book.hears_until(Instant::now() + wait + self.http_timeout);
             let sync = async {
                 let synced = homeserver.sync(&me, &filter, since, wait).await;
-                // At once: the other call may take longer, and lanes ask meanwhile.
+                // At once, because the other call may take longer, and lanes use the book meanwhile.
                 if let Ok(synced) = &synced {
                     synced.others.iter().for_each(|room| book.forget(room));
                     synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
@@ -182,7 +182,7 @@ impl Account {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
                         failure = %error.failure(),
-                        "The homeserver no longer knows the place up to which it was read; what was written since is not passed on to Odoo"
+                        "The homeserver no longer knows the position up to which the account was read; what was written since then is not passed on to Odoo"
                     );
                     *place = None;
                     return Err(error.into());
@@ -190,8 +190,8 @@ impl Account {
                 synced => synced?,
             };
             streak.reset();
-            // Nothing is read while Odoo processes it.
-            book.hears_until(Instant::now() + TAKING);
+            // While Odoo processes the events nothing is read, so changes are not noticed.
+            book.hears_until(Instant::now() + ACCEPTED_WITHIN);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let accepted = self.forward(&homeserver, &webhook, &me, since, synced.rooms).await?;
             failpoint::reach_if(accepted > 0, Point::Forwarded).await;
@@ -201,14 +201,14 @@ impl Account {
                 called = Instant::now();
             }
             if accepted == 0 {
-                // The account's own messages come back too: after a pause, one answer has many of them.
+                // The account's own messages come back too. After a pause, many of them come in one answer.
                 sleep(ECHO_PAUSE).await;
             }
         }
     }
 
     /// The clients for both sides: the homeserver and Odoo.
-    fn ends(&self) -> Result<(Homeserver, Webhook), Halt> {
+    fn clients(&self) -> Result<(Homeserver, Webhook), Halt> {
         let asking = &self.asking;
         let halt = |trouble, reason: String| Halt::Trouble { trouble, reason, pause: None };
         let token = self.keys.open("access token", asking.token_sealed.as_deref());
@@ -222,7 +222,7 @@ impl Account {
         Ok((homeserver, webhook))
     }
 
-    /// Passes on the rooms' events, those of each room in order. Returns how many Odoo has accepted.
+    /// Passes on the events of these rooms, each room's in order. Returns how many Odoo has accepted.
     async fn forward(
         &self,
         homeserver: &Homeserver,
@@ -247,7 +247,7 @@ impl Account {
         Ok(accepted)
     }
 
-    /// Reads what an answer has left out of a room, page by page from the place up to which everything is known.
+    /// Reads the events of a room that an answer has left out, page by page from the position up to which everything is known.
     async fn close_gap(
         &self,
         homeserver: &Homeserver,
@@ -265,7 +265,7 @@ impl Account {
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
                     error!(
                         room = %heard.room, failure = %error.failure(),
-                        "A part of a room's history may not be read, and is not passed on to Odoo"
+                        "The account may not read a part of a room's history, which is therefore not passed on to Odoo"
                     );
                     return Ok(accepted);
                 }
@@ -288,7 +288,7 @@ impl Account {
         }
     }
 
-    /// Stores the place up to which Odoo has accepted everything, as soon as the database accepts it.
+    /// Stores the position up to which Odoo has accepted everything; tries again until the database accepts it.
     async fn read_until(&self, me: &UserId, since: &str, accepted: i64) -> Result<(), Halt> {
         let mut streak = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
         loop {
@@ -297,7 +297,7 @@ impl Account {
                 Ok(false) => return Err(Halt::Lost),
                 Err(error) => {
                     let pause = streak.next_pause();
-                    warn!(%error, "The place up to which an account was read could not be stored; trying again");
+                    warn!(%error, "The position up to which the account was read could not be stored; trying again");
                     sleep(pause).await;
                 }
             }

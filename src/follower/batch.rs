@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::matrix::{Names, RoomEvent};
 
-/// Events of one call, as many as a homeserver gives an application service.
+/// The most events in one call: as many as a homeserver sends to an application service.
 const MOST_EVENTS: usize = 100;
 
-/// Bytes of their text: what a proxy before Odoo takes by default.
+/// The most bytes in one call: what a proxy in front of Odoo accepts by default.
 const MOST_BYTES: usize = 900 << 10;
 
 /// Events in the order in which they are passed on, and the display names of their senders.

@@ -1,4 +1,4 @@
-//! Posts what was read to Odoo, until Odoo has it.
+//! Posts what was read to Odoo, until Odoo has accepted it.
 
 use std::time::Duration;
 
@@ -35,15 +35,15 @@ impl Account {
         accepted
     }
 
-    /// Calls Odoo without a message. Whatever it answers: what is wrong is said when a message comes.
+    /// Calls Odoo without any event. Its answer does not matter: a problem is reported when there is an event to post.
     pub(super) async fn knock(&self, webhook: &Webhook) {
         if self.deadline.leaves(self.context.call_needs) {
             let answer = webhook.post(&Batch::default().body(&[])).await;
-            debug!(?answer, "Called Odoo, which has heard nothing for a while");
+            debug!(?answer, "Called Odoo, which had not been called for a while");
         }
     }
 
-    /// Posts some events of a batch until Odoo has accepted them; false when they are not to be posted like this again.
+    /// Posts some events of a batch until Odoo has accepted them; false if they must not be posted together again.
     async fn post_part(&self, webhook: &Webhook, batch: &Batch, events: &[RoomEvent]) -> bool {
         let body = batch.body(events);
         let metrics = &self.context.metrics;
@@ -62,7 +62,7 @@ impl Account {
             };
             metrics.inbound_failures.get_or_create(&Side { side: "odoo" }).inc();
             self.report(Trouble::Waiting, &reason).await;
-            // Waits for the pause only: the same events go before all others.
+            // Waits for nothing else: these events must reach Odoo before all others.
             sleep(streak.next_pause().max(pause.unwrap_or_default())).await;
         }
     }

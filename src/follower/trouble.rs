@@ -1,4 +1,4 @@
-//! What keeps an account from being followed: reported once, where people look.
+//! What keeps an account from being followed is reported once, in the log and in Odoo.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Account {
-    /// Reports a trouble once, in the log and where Odoo shows it.
+    /// Reports a problem once, in the log and in Odoo.
     pub(super) async fn report(&self, trouble: Trouble, reason: &str) {
         // Nothing is read meanwhile.
         self.context.rooms.of(self.asking.backend).close();
@@ -26,11 +26,11 @@ impl Account {
         if before != now
             && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
         {
-            debug!(%error, "Why an account is not followed could not be stored");
+            debug!(%error, "Could not store why the account is not followed");
         }
     }
 
-    /// The homeserver did not answer as it should. Returns the pause that it asks for.
+    /// The homeserver did not answer as it should. Returns the pause that it asked for, if any.
     pub(super) async fn refused(&self, error: &SendError) -> Option<Duration> {
         let failure = error.failure();
         self.context.metrics.inbound_failures.get_or_create(&Side { side: "homeserver" }).inc();
@@ -52,7 +52,7 @@ impl Account {
         let stored: Result<(), StoreError> =
             store.stopped(asking.backend, asking.config_version, State::Unauthorized, failure).await;
         if let Err(error) = stored {
-            debug!(%error, "That the account is refused could not be stored");
+            debug!(%error, "Could not store that the homeserver refuses the account");
         }
     }
 }

@@ -214,7 +214,7 @@ async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, 
 }
 
 fn unread(error: &crate::store::StoreError) -> Step {
-    warn!(%error, "Where a file stands could not be read or stored");
+    warn!(%error, "The address of a file could not be read or stored");
     Step::LaneLimited(SHORTEST_REST)
 }
 

@@ -22,7 +22,7 @@ pub enum Profile {
 }
 
 impl Homeserver {
-    /// Makes a private room without anybody in it. A repeated call with the same `key` gives the same room on Synapse, for half
+    /// Creates a private room with nobody else in it. A repeated call with the same `key` gives the same room on Synapse, for half
     /// an hour at least, even while the first call is under way; other homeservers make another room.
     pub async fn create_direct_room(&self, key: &str) -> Result<RoomId, SendError> {
         // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
@@ -31,7 +31,7 @@ impl Homeserver {
         struct Made {
             room_id: String,
         }
-        // Not in the specification, which knows no way to repeat this call safely.
+        // Not in the specification, which has no way to repeat this call safely.
         let made: Made = match self.call(Method::PUT, &["createRoom", key], &[], Some(body.clone())).await {
             Err(error) if is_unknown_endpoint(&error) => {
                 self.call(Method::POST, &["createRoom"], &[], Some(body)).await?

@@ -1,4 +1,4 @@
-//! What can go wrong with a call to the homeserver, and the one judgement of what that means.
+//! What can go wrong with a call to the homeserver, and the one place that decides what that means for a message.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     message::{Failure, Outcome, Reply, code},
 };
 
-/// A pause without a number from the homeserver, and the longest that we obey before we ask again.
+/// The pause if the homeserver gives no number, and the longest that we obey before we ask again.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
@@ -30,7 +30,7 @@ const ACCOUNT_REFUSED: [&str; 11] = [
     "M_RESOURCE_LIMIT_EXCEEDED",
 ];
 
-/// The account has used up a quota, of messages when it is a message that is refused so.
+/// The account has used up a quota: that of messages, if the refused call was to send one.
 const QUOTA: [&str; 2] = ["M_USER_LIMIT_EXCEEDED", "ORG.MATRIX.MSC4335.USER_LIMIT_EXCEEDED"];
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// A transport error in words for a person. The URL is left out: it may carry more than a host.
+    /// A transport error in words for a person, without the URL, which may contain a password.
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_timeout() {
@@ -62,7 +62,7 @@ impl SendError {
         Self::Unreachable(in_plain_words(text))
     }
 
-    /// A 200 without what the endpoint is to answer.
+    /// A 200 without what the endpoint should return.
     pub(super) fn not_matrix() -> Self {
         Self::NotMatrix { status: 200, retry_after: None }
     }
@@ -133,7 +133,7 @@ impl SendError {
     }
 }
 
-/// What TLS says in the library's words, with where the worker looks for authorities: Odoo may run elsewhere.
+/// Explains the TLS library's errors, and where the worker looks for authorities: Odoo may run on another machine, with others.
 fn in_plain_words(text: String) -> String {
     if text.contains("CaUsedAsEndEntity") {
         return "its certificate is that of an authority (CA:TRUE), which the worker does not accept from a server even where the \

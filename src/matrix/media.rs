@@ -1,4 +1,4 @@
-//! Files on the homeserver: an address first, then the file, so that whoever repeats it knows whether it was uploaded before.
+//! Files on the homeserver. The address comes first, then the file, so that a repeated upload finds out that the file is there already.
 
 use std::{fmt, time::Duration};
 
@@ -10,10 +10,10 @@ use serde::{
 
 use super::{ANSWER_LIMIT, Homeserver, SendError, answer::lenient, direct::is_unknown_endpoint};
 
-/// Bytes per second that any line should carry.
+/// The slowest connection that files are sent over, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
-/// How long so many bytes may be on their way.
+/// How long the transfer of this many bytes may take.
 pub fn longest_transfer(bytes: u64) -> Duration {
     Duration::from_secs(bytes / SLOWEST)
 }
@@ -30,7 +30,7 @@ pub struct File {
 }
 
 impl fmt::Debug for File {
-    /// Without what is in it.
+    /// Without its contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").field("bytes", &self.bytes.len()).finish()
     }
@@ -94,7 +94,7 @@ impl Homeserver {
         }
     }
 
-    /// `PUT /_matrix/media/v3/upload/{serverName}/{mediaId}`. Says whether the address can be used: it ends if nothing comes for long.
+    /// `PUT /_matrix/media/v3/upload/{serverName}/{mediaId}`. False if the address has expired, because nothing was uploaded to it for too long.
     pub async fn upload_to(&self, address: &ContentUri, file: File) -> Result<bool, SendError> {
         let (server, id) = address.parts();
         match self.upload::<IgnoredAny>(Method::PUT, &["upload", server, id], file).await {
@@ -105,7 +105,7 @@ impl Homeserver {
         }
     }
 
-    /// `POST /_matrix/media/v3/upload`, for homeservers that give no address before.
+    /// `POST /_matrix/media/v3/upload`, for homeservers that give no address in advance.
     pub async fn upload_at_once(&self, file: File) -> Result<ContentUri, SendError> {
         self.upload::<Addressed>(Method::POST, &["upload"], file).await?.address()
     }

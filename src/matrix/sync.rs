@@ -15,19 +15,19 @@ use super::{
 };
 use crate::message::{EventId, RoomId, UserId};
 
-/// What is of interest to Odoo.
+/// The types of events that Odoo needs.
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
 
-/// The state that a look before sending reads: once it changes, the earlier look is out of date.
+/// The state that is checked before sending: when it changes, an earlier check is out of date.
 const LOOKED_AT: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
 
-/// Of one room in one answer. What is older is read page by page.
+/// The most events of one room in one answer. Older ones are read page by page.
 const EVENTS_OF_ROOM: usize = 50;
 
-/// Of one page of a room's history; an event is at most 64 KiB.
+/// The most events in one page of a room's history; an event has at most 64 KiB.
 const EVENTS_OF_PAGE: usize = 100;
 
-/// Many rooms may have spoken at once.
+/// Many rooms may have new events at once.
 const SYNC_LIMIT: usize = 64 << 20;
 
 /// Display names by Matrix ID.
@@ -44,7 +44,7 @@ pub struct Synced {
     pub device: DeviceNews,
 }
 
-/// What the homeserver tells the device about its own keys and those of others, as it stands in the answer.
+/// What the homeserver tells the device about its own keys and those of others, unchanged from the answer.
 #[cfg(feature = "encryption")]
 #[derive(Clone, Debug, Default)]
 pub struct DeviceNews {
@@ -87,7 +87,7 @@ pub struct Heard {
     /// In the room's order.
     pub events: Vec<RoomEvent>,
     pub names: Names,
-    /// Before these there are others that the answer left out.
+    /// The answer left out events that came before these.
     pub has_gap: bool,
     /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
@@ -102,7 +102,7 @@ pub struct Page {
     pub end: Option<String>,
 }
 
-/// One event with its room, as it is handed on.
+/// One event with its room, as it is passed on to Odoo.
 #[derive(Clone)]
 pub struct RoomEvent {
     pub id: EventId,
@@ -111,7 +111,7 @@ pub struct RoomEvent {
 }
 
 impl std::fmt::Debug for RoomEvent {
-    /// Without the content: it is somebody's letter.
+    /// Without the content, which is private.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("RoomEvent").field(&self.id).finish()
     }
@@ -242,7 +242,7 @@ fn names(members: &[Event]) -> Names {
     members.iter().filter_map(name).collect()
 }
 
-/// Of a page, what comes before the first event of `known`; the second value says whether one of them was met.
+/// The events that come before the first one in `known`, and whether there was one.
 pub fn before(events: Vec<RoomEvent>, known: &HashSet<EventId>) -> (Vec<RoomEvent>, bool) {
     let mut events = events;
     match events.iter().position(|event| known.contains(&event.id)) {

@@ -1,5 +1,5 @@
-//! What was seen of rooms before sending, kept for as long as this process follows the account and so notices every
-//! change.
+//! What is known about rooms, so that not every claim has to ask. It is kept only while this process follows the account and so notices
+//! every change.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ pub(crate) struct RoomBook(Arc<Mutex<Pages>>);
 struct Pages {
     /// Changes are noticed until then.
     heard_until: Option<Instant>,
-    /// How much has been forgotten so far.
+    /// How many times something was forgotten.
     forgotten: u64,
     rooms: HashMap<RoomId, Seen>,
 }
@@ -33,11 +33,11 @@ struct Pages {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     is_encrypted: bool,
-    /// Who is in it or invited to it, of those who were looked for.
+    /// Of the people who were asked about, those who are in it or invited to it.
     people: HashSet<UserId>,
 }
 
-/// When a look began. What it sees is kept only if nothing was forgotten since.
+/// Taken before a room is checked. What the check finds is kept only if nothing was forgotten since.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(u64);
 
@@ -84,7 +84,7 @@ impl RoomBook {
         seen.people.extend(person.cloned());
     }
 
-    /// Whether a room is encrypted that takes messages and that `person`, if any, is in or invited to; `None`: look.
+    /// Whether a room is encrypted that takes messages and that `person`, if any, is in or invited to; `None`: not known.
     pub(crate) fn is_encrypted(&self, room: &RoomId, person: Option<&UserId>) -> Option<bool> {
         let mut pages = self.lock();
         if !pages.is_heard() {

@@ -6,16 +6,16 @@ use crate::{
     rooms::power::{self, Speech},
 };
 
-/// What there is to do about a 403.
+/// What can be done about a 403.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Diagnosis {
     /// We were invited and are in the room now: send again.
     Joined,
     /// The room was replaced, and it is safe to follow: send to this one.
     Moved(RoomId),
-    /// No message can pass; in plain words why.
+    /// No message can be sent to the room, for this reason.
     Closed(Failure),
-    /// Nothing of the room explains it, or we may not look: this message is refused, others may pass.
+    /// Nothing about the room explains it, or we may not read the room: this message is refused, others may be accepted.
     Unknown(Failure),
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn diagnose(
 ) -> Result<Diagnosis, SendError> {
     match look(homeserver, me, room, matrix_type, refusal).await {
         Err(error) if error.is_refusal() => {
-            let text = format!("{}; why could not be found out: {error}", refusal.text);
+            let text = format!("{}; the reason could not be found out: {error}", refusal.text);
             Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
         }
         other => other,

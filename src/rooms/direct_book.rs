@@ -27,7 +27,7 @@ impl DirectBook {
         *lock(&self.seen) = list;
     }
 
-    /// Asks for an entry, and waits until it is this caller's turn to write or another one has written.
+    /// Asks for an entry, and waits until it is this caller's turn to write, or until another caller has written it.
     /// Returns all entries that are to be written now; an empty list when somebody else has taken ours.
     pub(crate) async fn turn(
         &self,

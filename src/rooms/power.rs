@@ -79,7 +79,7 @@ mod tests {
 
     const BOT: &str = "@bot:x";
 
-    fn spoken(levels: Value, create: Value, sender: Option<&str>) -> Speech {
+    fn judged(levels: Value, create: Value, sender: Option<&str>) -> Speech {
         let user = |id| UserId::parse(id).unwrap();
         let creation = Creation { sender: sender.map(user), ..serde_json::from_value(create).unwrap() };
         speech(Some(&levels), &creation, &user(BOT), "m.room.message")
@@ -104,7 +104,7 @@ mod tests {
             ("11", None, json!([]), denied),
         ] {
             let create = json!({ "room_version": version, "additional_creators": additional });
-            assert_eq!(spoken(levels.clone(), create.clone(), sender), wanted, "{create} by {sender:?}");
+            assert_eq!(judged(levels.clone(), create.clone(), sender), wanted, "{create} by {sender:?}");
         }
     }
 
@@ -121,7 +121,7 @@ mod tests {
             (json!({ "events": { "m.room.message": 1 } }), Speech::Denied { has: 0, needs: 1 }),
             (json!({ "users_default": -1 }), Speech::Denied { has: -1, needs: 0 }),
         ] {
-            assert_eq!(spoken(levels.clone(), json!({}), Some("@jane:x")), wanted, "{levels}");
+            assert_eq!(judged(levels.clone(), json!({}), Some("@jane:x")), wanted, "{levels}");
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
             (json!([]), Speech::Unclear),
             (json!(null), Speech::Unclear),
         ] {
-            assert_eq!(spoken(levels.clone(), json!({ "room_version": 12 }), Some("@jane:x")), wanted, "{levels}");
+            assert_eq!(judged(levels.clone(), json!({ "room_version": 12 }), Some("@jane:x")), wanted, "{levels}");
         }
     }
 }

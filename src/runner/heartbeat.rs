@@ -1,4 +1,4 @@
-//! Shows in Odoo that this worker lives.
+//! Shows in Odoo that this worker is running.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Shared;
 use crate::{config, matrix};
 
-/// Odoo and `status` miss a worker after two minutes.
+/// Odoo and `status` report a worker as missing after two minutes.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// Writes the row again and again until `is_over`. Only the task that writes the row deletes it: another one's DELETE
@@ -18,7 +18,7 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     let totals = &shared.context.metrics.totals;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut listed = None;
-    // It may have been while no worker ran.
+    // It may have been set back while no worker was running.
     let mut is_clock_set_back = true;
     // Waits until it is known what this process is called, or for the end.
     tokio::select! {
@@ -49,17 +49,20 @@ pub(super) async fn beat(shared: Arc<Shared>, is_over: Arc<Notify>) {
     }
 }
 
-/// The clock of the database may have been set back: nothing waits for times of before. Says whether that could be written.
+/// Ends what would wait for times that the clock of the database showed before it was set back. Returns whether the database could be asked.
 async fn follow_clock(shared: &Shared) -> bool {
     match shared.context.store.clock_set_back(config::LONGEST_LEASE, matrix::LONGEST_PAUSE).await {
         Ok(0) => true,
         Ok(rows) => {
-            info!(rows, "The clock of the database was set back; what it had put off for too long is due");
+            info!(
+                rows,
+                "The clock of the database was set back; leases and pauses that would last too long were ended"
+            );
             shared.wakeups.wake();
             true
         }
         Err(error) => {
-            warn!(%error, "Whether the clock of the database was set back is not known; trying again");
+            warn!(%error, "Could not find out whether the clock of the database was set back; trying again");
             false
         }
     }

@@ -8,14 +8,14 @@ use crate::{
     message::{Failure, Outcome, State},
 };
 
-/// Asks a stopped backend's homeserver whether it is back, if no other worker does. Says whether it was asked.
+/// Asks a stopped backend's homeserver whether it is back, if no other worker does. Returns whether it was asked.
 pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
     let store = &shared.context.store;
     match store.take_probe(backend.id).await {
         Ok(true) => {}
         Ok(false) => return false,
         Err(error) => {
-            warn!(%error, "The turn to probe could not be taken");
+            warn!(%error, "Could not take the turn to probe the homeserver");
             return false;
         }
     }
@@ -27,7 +27,7 @@ pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
                 if let Err(error) =
                     store.back(backend.id, backend.config_version, &whoami.user_id, whoami.device_id.as_deref()).await
                 {
-                    warn!(%error, "That a backend is back could not be recorded");
+                    warn!(%error, "Could not record that the homeserver is back");
                 }
                 shared.wakeups.wake();
                 return true;

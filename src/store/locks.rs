@@ -59,7 +59,7 @@ mod tests {
 
         assert_eq!(places.keys().collect::<Vec<_>>(), listed.keys().collect::<Vec<_>>());
         for (key, places) in places {
-            let [place] = &places[..] else { panic!("{key} stands in {places:?}") };
+            let [place] = &places[..] else { panic!("{key} is in {places:?}") };
             assert!(listed[&key].contains(place.as_str()), "{key} is in {place}: {}", listed[&key]);
         }
     }

@@ -196,7 +196,7 @@ async fn a_message_whose_result_was_refused_is_not_poison_in_the_outage_that_fol
 /// know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itself() {
-    const STANDS: Duration = Duration::from_secs(3);
+    const REFUSES_FOR: Duration = Duration::from_secs(3);
     let _turn = beside().await;
     let mut most = 0;
     for (name, fault) in [
@@ -213,7 +213,7 @@ async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itse
         world.homeserver.until("a message", |double| double.requests().iter().any(|request| request.is_send())).await;
 
         // The fault and the refusal last for less than the worker's own pause of 5 s.
-        tokio::time::sleep(STANDS).await;
+        tokio::time::sleep(REFUSES_FOR).await;
 
         let sends = world.homeserver.requests().iter().filter(|request| request.is_send()).count();
         assert!(
@@ -230,8 +230,8 @@ async fn a_limit_or_an_outage_that_cannot_be_recorded_is_kept_by_the_worker_itse
     report::record(
         "a limit or an outage that the database refuses to record",
         &format!(
-            "2 statements refused for {} s under a standing 429 or 500, 20 rooms; at most 2 PUTs per room",
-            STANDS.as_secs()
+            "2 statements refused for {} s under a lasting 429 or 500, 20 rooms; at most 2 PUTs per room",
+            REFUSES_FOR.as_secs()
         ),
         &format!("at most {most} PUTs; all delivered after"),
     );

@@ -102,7 +102,7 @@ impl Network {
         network
     }
 
-    /// Nothing passes between the worker and the database, and neither side is told.
+    /// Nothing passes between the worker and the database, and neither side notices.
     fn cut(&self) {
         ip(&format!("link set {} down", self.cable));
     }

@@ -20,7 +20,7 @@ const STATES: [&str; 13] = [
 ];
 
 /// How long a refusal lasts, and how often a worker without a busy loop may meet it in that time.
-const STANDS: Duration = Duration::from_secs(1);
+const REFUSES_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: usize = 20;
 
 /// What makes the worker run a statement.
@@ -86,7 +86,7 @@ async fn each_sqlstate_at_each_statement_is_survived_and_reported() {
             "{} states at {} statements for {} s each; nothing lost, reported, at most {AT_MOST} attempts, the worker lives",
             STATES.len(),
             STATEMENTS.len(),
-            STANDS.as_secs()
+            REFUSES_FOR.as_secs()
         ),
         &format!("all survived and reported; at most {} attempts", most.into_iter().max().unwrap_or_default()),
     );
@@ -109,7 +109,7 @@ async fn play(name: &'static str, cause: Cause) -> usize {
         stage.until(&format!("{state} at {name}"), |stage| stage.proxy.harmed() > before).await;
         stage.until(&format!("word of {state} at {name}"), |stage| reported(stage) > reported_before).await;
         // A refusal that lasts for a while reveals a busy loop.
-        tokio::time::sleep(STANDS).await;
+        tokio::time::sleep(REFUSES_FOR).await;
         let met = stage.proxy.harmed() - before;
         stage.proxy.heal();
 

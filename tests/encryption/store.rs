@@ -154,7 +154,7 @@ async fn a_restored_dump_and_a_copied_database_are_noticed_and_stay_so() {
     for vacuum in ["VACUUM FREEZE matrix_crypto", "VACUUM FULL matrix_crypto"] {
         client.batch_execute(vacuum).await.unwrap();
     }
-    assert_eq!(doubt().await, None, "what an administrator does with the table is no restore");
+    assert_eq!(doubt().await, None, "a change by an administrator is not a restored backup");
 
     // The same as pg_restore --clean.
     client

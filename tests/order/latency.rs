@@ -38,7 +38,7 @@ async fn a_single_event_takes_milliseconds() {
     report::record(
         "commit to request at the homeserver",
         &format!(
-            "no pass line, the figure is the machine's: {EVENTS} single events on loopback, each in a room of its own, with `run`"
+            "no pass line, the figure depends on the machine: {EVENTS} single events on loopback, each in a room of its own, with `run`"
         ),
         &format!("median {:.1} ms, p95 {:.1} ms", ms(took[EVENTS / 2]), ms(took[EVENTS * 95 / 100])),
     );

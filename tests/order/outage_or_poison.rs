@@ -155,7 +155,7 @@ async fn a_poisonous_message_with_a_5xx_holds_up_its_room_until_the_message_behi
     let after = moved + failed.elapsed();
     report::record(
         "poison row in the middle of a room, 5xx",
-        "given up within 90 s of its first failure, on a clock that is moved on, when the room takes the next message; the room goes on",
+        "given up within 90 s of its first failure, with the times in the database moved back, when the room takes the next message; the room goes on",
         &format!("given up after {:.0} s, 4 of 5 delivered in order", after.as_secs_f64()),
     );
 }

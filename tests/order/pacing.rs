@@ -42,7 +42,7 @@ async fn paced(name: &str, workers: usize, first: f64, then: f64) {
     assert!(used >= LEAST_USED && refused <= MOST_REFUSED, "{figure}");
     report::record(
         name,
-        &format!("{COUNT} messages, {workers} workers, burst {BURST}, {first} then {then} per second; ≥ 95 %, ≤ 5 %"),
+        &format!("{COUNT} messages, workers: {workers}, burst {BURST}, {first} then {then} per second; ≥ 95 %, ≤ 5 %"),
         &figure,
     );
     world.assert_in_order(&ROOMS, "message", EACH);

@@ -35,7 +35,7 @@ impl Shard {
     }
 
     /// One message to one of the rooms that go on.
-    async fn speak_elsewhere(&mut self) {
+    async fn send_elsewhere(&mut self) {
         let room = &self.rooms[AWAY + self.took.len() % (ROOMS - AWAY)];
         let body = format!("elsewhere {}", self.took.len());
         let began = Instant::now();
@@ -79,7 +79,7 @@ async fn a_shard_that_is_away_for_seconds_makes_nothing_fail_and_disturbs_no_oth
 
     let began = Instant::now();
     while began.elapsed() < lasts {
-        shard.speak_elsewhere().await;
+        shard.send_elsewhere().await;
         // Somebody writes now and then.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -118,7 +118,7 @@ async fn a_shard_that_is_away_for_a_quarter_of_an_hour_makes_nothing_fail() {
     shard.world.homeserver.until_events((ROOMS - AWAY) * MESSAGES as usize).await;
 
     for minute in 0..15 {
-        shard.speak_elsewhere().await;
+        shard.send_elsewhere().await;
         shard.world.later(60).await;
         let tried = format!(
             "SELECT count(*) = {} FROM matrix_lane WHERE attempts > {} AND lease_until IS NULL",
@@ -140,7 +140,7 @@ async fn a_shard_that_is_away_for_a_quarter_of_an_hour_makes_nothing_fail() {
     assert!((AWAY + 1..=AWAY * 15 + 1).contains(&failed_rows), "{failed_rows} failed rows");
     report::record(
         "a shard of the homeserver is away for 15 minutes",
-        "on a clock that is moved on: 10 of 30 rooms answer 502, 20 messages each, and one room with a single message; none lost, \
+        "with the times in the database moved back: 10 of 30 rooms answer 502, 20 messages each, and one room with a single message; none lost, \
          none failed for good, in order",
         &format!(
             "0 lost, 0 failed; {failed_rows} failed rows meanwhile, one for each message tried; messages elsewhere took at most {} ms",

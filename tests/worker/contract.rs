@@ -119,7 +119,7 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
     }
     report::record(
         "forbidden statements as the worker's role",
-        "writing Odoo's tables and the log's past, reading other tables, making and dropping, programs of the server; refused (42501)",
+        "writing Odoo's tables and old log rows, reading other tables, CREATE and DROP, programs on the server; refused (42501)",
         &format!("{} of {} refused", forbidden.len(), forbidden.len()),
     );
 }

@@ -255,7 +255,7 @@ async fn a_place_that_the_homeserver_has_forgotten_is_reported_and_reading_begin
 
     webhook.until_events(2).await;
     assert_eq!(webhook.bodies(ROOM), numbered("after", 2));
-    assert!(world.worker_logs().contains("what was written since is not passed on to Odoo"));
+    assert!(world.worker_logs().contains("what was written since then is not passed on to Odoo"));
 }
 
 #[tokio::test]

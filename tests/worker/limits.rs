@@ -126,7 +126,7 @@ async fn an_outage_during_a_pause_does_not_end_the_pause() {
     assert_eq!(world.homeserver.count(), 0);
 }
 
-/// The limit stands, and the double counts: three workers send together what one of them might.
+/// The limit is kept, as the double counts: three workers send together what one of them might.
 #[tokio::test]
 async fn three_workers_under_a_standing_limit_keep_one_pace() {
     const PER_SECOND: u32 = 20;

@@ -134,7 +134,7 @@ async fn a_room_that_may_not_be_looked_at_is_looked_at_once() {
     let log = deliver(&world).await;
 
     assert!(log.iter().all(|row| row.status == "failed"), "{log:?}");
-    assert!(log[0].error_message.as_ref().unwrap().contains("why could not be found out"), "{log:?}");
+    assert!(log[0].error_message.as_ref().unwrap().contains("the reason could not be found out"), "{log:?}");
     assert_eq!(world.homeserver.requests().iter().filter(|request| request.path == ["sync"]).count(), 1);
 }
 

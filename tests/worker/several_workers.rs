@@ -99,7 +99,7 @@ async fn two_running_workers_of_one_name_are_safe_and_give_a_warning() {
     assert!(!log.contains("Took over the lanes"), "{log}");
     let (one, other) = (first.id(), second.id());
     assert!(
-        status.contains("2 running workers have the name same") && status.contains("another WORKER_NAME"),
+        status.contains("2 running workers have the name same") && status.contains("its own WORKER_NAME"),
         "{status}"
     );
     assert!(

@@ -199,7 +199,7 @@ async fn without_a_token_key_the_service_runs_and_the_account_says_what_is_missi
 
     let worker = world.worker_with("w1", &[("DATABASE_URL", ""), ("CREDENTIALS_DIRECTORY", credentials)]);
 
-    let told = "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'misconfigured' AND reason LIKE '%MATRIX_TOKEN_KEY%')";
-    world.until(told).await;
+    let is_reported = "SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'misconfigured' AND reason LIKE '%MATRIX_TOKEN_KEY%')";
+    world.until(is_reported).await;
     assert_eq!(worker.exit_status().unwrap(), None, "{}", worker.tail());
 }

@@ -117,7 +117,7 @@ async fn long_commands_show_how_far_they_are_on_a_terminal_only() {
     world.client.batch_execute(log).await.unwrap();
     let question = ["history", "--room", "!nowhere:x"];
     let pty = Pty::start(&world.launch.command(&question), 120, 24);
-    pty.until("Nothing: no such message").await;
+    pty.until("Nothing found: no such message").await;
     assert!(pty.shown().contains("40000 lines of the log read, back to "), "{:?}", pty.shown());
 
     for arguments in [&["drain"][..], &question] {

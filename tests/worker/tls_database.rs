@@ -47,7 +47,7 @@ async fn server(folder: &Path) -> Postgres {
 }
 
 #[tokio::test]
-async fn a_database_that_demands_a_certificate_gets_it_and_who_has_none_is_told_in_one_line() {
+async fn a_database_that_demands_a_certificate_gets_it_and_who_has_none_gets_one_line_of_advice() {
     let folder = tempfile::tempdir().unwrap();
     let postgres = server(folder.path()).await;
     let world = World::on(&postgres, BINARY).await;
@@ -68,7 +68,7 @@ async fn a_database_that_demands_a_certificate_gets_it_and_who_has_none_is_told_
     assert!(worker.stop(Signal::TERM).await.unwrap().success());
     assert!(!world.worker_logs().contains(" WARN "), "{}", world.worker_logs());
 
-    for (authority, own, told, fix) in [
+    for (authority, own, problem, fix) in [
         ("ca", None, "requires a valid client certificate", "sslcert and sslkey"),
         ("ca", Some("stranger"), "UnknownCA", "sslcert and sslkey"),
         ("other", Some("worker"), "UnknownIssuer", "sslrootcert"),
@@ -79,7 +79,7 @@ async fn a_database_that_demands_a_certificate_gets_it_and_who_has_none_is_told_
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let problems: Vec<_> = text.lines().filter(|line| line.starts_with("PROBLEM")).collect();
         assert_eq!(problems.len(), 1, "{own:?} at {authority}: {text}");
-        assert!(problems[0].contains(told), "{own:?} at {authority}: {text}");
+        assert!(problems[0].contains(problem), "{own:?} at {authority}: {text}");
         assert!(
             text.lines().any(|line| line.contains("fix: ") && line.contains(fix)),
             "{own:?} at {authority}: {text}"

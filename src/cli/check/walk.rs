@@ -1,4 +1,4 @@
-//! From the configuration to the homeserver: each thing that delivery needs is looked at once.
+//! From the configuration to the homeserver: everything that delivery needs is checked once.
 
 use super::Findings;
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 /// Leases are judged by the database's clock, tokens and certificates by ours.
 const CLOCK_TOLERANCE: f64 = 5.0;
 
-/// What vacuum leaves is at most a few times 20000, from which the outbox is cleaned up.
+/// The outbox is vacuumed once it has 20,000 dead rows, so it never has many times as many.
 const DEAD_ROWS: i64 = 200_000;
 
-/// Looks at everything; ends early where the rest could not be looked at.
+/// Checks everything; ends early if the rest cannot be checked.
 pub(super) async fn everything(
     environment: &Environment,
     config: &Config,
@@ -93,7 +93,7 @@ async fn database(
         findings.warning(
             "clock",
             format!("the database server's differs from ours by {:.0} s", server.clock_ahead.abs()),
-            "let both hosts keep time by NTP: `timedatectl set-ntp true`",
+            "synchronize the clocks of both hosts by NTP: `timedatectl set-ntp true`",
         );
     } else {
         findings.ok("clock", "agrees with the database server's");
@@ -129,7 +129,7 @@ async fn rights(store: &Store, role: &str, is_superuser: bool, findings: &mut Fi
     Ok(())
 }
 
-/// What slows delivery down, and who should be sending.
+/// What slows delivery down, and whether workers are running.
 async fn load(store: &Store, findings: &mut Findings) -> Result<(), StoreError> {
     let before = findings.0.len();
     let (backends, workers) = (store.report_backends().await?, store.report_workers().await?);
@@ -145,7 +145,7 @@ async fn load(store: &Store, findings: &mut Findings) -> Result<(), StoreError> 
         );
     }
     if findings.0.len() == before {
-        findings.ok("load", "workers are seen, and nothing holds the database back");
+        findings.ok("load", "workers are running, and nothing slows the database down");
     }
     Ok(())
 }
@@ -195,7 +195,7 @@ async fn backends(
     Ok(())
 }
 
-/// Whether what is written in Matrix reaches Odoo.
+/// Whether messages from Matrix reach Odoo.
 fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
     let subject = format!("backend {} «{}», from Matrix", account.id, account.name);
     match account.trouble() {

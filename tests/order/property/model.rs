@@ -38,7 +38,7 @@ pub(super) struct Model {
     inserted: HashMap<Id, usize>,
     committed: BTreeMap<Id, usize>,
     pub(super) failed: HashSet<Id>,
-    /// Given up because the room has taken a message that stood behind them, with that one.
+    /// Given up because the room has taken a message that was queued behind them, with that one.
     pub(super) given_up: HashMap<Id, Id>,
     /// Those that have had their row "failed, will be sent when the homeserver is back".
     pub(super) reported: HashSet<Id>,
@@ -98,7 +98,7 @@ impl Model {
         (waiting.range(..last).copied().filter(is_overtaken).collect(), last)
     }
 
-    /// A message is given up only when its room has another one that stood behind it, and not this one.
+    /// A message is given up only when its room has another one that was queued behind it, and not this one.
     pub(super) fn check_given_up(&self) -> Result<(), String> {
         for (head, behind) in &self.given_up {
             let room = self.lanes.iter().map(|lane| &lane.room).find(|room| room.contains(behind));
@@ -112,7 +112,7 @@ impl Model {
         Ok(())
     }
 
-    /// What was committed before another one was inserted stands before it.
+    /// What was committed before another one was inserted comes before it.
     pub(super) fn check_order(&self) -> Result<(), String> {
         for lane in &self.lanes {
             for (place, later) in lane.room.iter().enumerate() {

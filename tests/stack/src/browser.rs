@@ -134,7 +134,7 @@ impl Page<'_> {
         self.until(&format!("{count} × {selector}"), &look).await.map(drop)
     }
 
-    /// Presses the first element of `selector` that shows `text`, once it stands still with nothing in front of it.
+    /// Presses the first element of `selector` that shows `text`, once it no longer moves and nothing covers it.
     pub async fn click(&self, selector: &str, text: &str) -> Result<()> {
         let place = format!(
             "(() => {{
@@ -166,7 +166,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Types `text` into the field of `selector`, in place of what stands there.
+    /// Types `text` into the field of `selector`, in place of what is there.
     pub async fn enter(&self, selector: &str, text: &str) -> Result<()> {
         self.click(selector, "").await?;
         let focused = format!(

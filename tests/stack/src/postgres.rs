@@ -153,7 +153,7 @@ impl Postgres {
         Ok(Database { server: self.server.clone(), name, roles: Vec::new(), dropped_with_server })
     }
 
-    /// Who Odoo is on this server: a role that may create databases and is no superuser, as in production. On the server of
+    /// Who Odoo is on this server: a role that may create databases and is not a superuser, as in production. On the server of
     /// `TEST_DATABASE_URL` it is the role of the URL.
     pub async fn odoo_role(&self) -> Result<Server> {
         if matches!(self.home, Home::Given) {

@@ -1,4 +1,4 @@
-//! What a fault cost, as measured: one file per row of the reliability table, overwritten by each run.
+//! The rows of the table of reliability: one file for each, overwritten by each run.
 
 use std::env;
 use std::fs;
@@ -12,11 +12,11 @@ pub fn scale<T>(short: T, long: T) -> T {
     if env::var_os("SOAK").is_some_and(|value| value == "1") { long } else { short }
 }
 
-/// Writes one row: the fault, the numbers that it was tried with and the line that it had to pass, and what was measured.
+/// Writes one row: the fault, the numbers that it was tried with and the line that it had to pass, and the measured figure.
 ///
 /// # Panics
 /// When the row cannot be written.
-#[expect(clippy::print_stdout, reason = "the figure is also for who watches the run")]
+#[expect(clippy::print_stdout, reason = "the figure is also for people who watch the run")]
 pub fn record(fault: &str, numbers: &str, figure: &str) {
     println!("{fault}: {figure} ({numbers})");
     let row = json!({ "fault": fault, "numbers": numbers, "figure": figure });
@@ -39,7 +39,7 @@ pub fn table() -> Result<String> {
     for entry in fs::read_dir(folder()).context("no row was recorded yet: run the tests first")? {
         let path = entry?.path();
         let row: Value = serde_json::from_str(&fs::read_to_string(&path)?)
-            .with_context(|| format!("{} is no row", path.display()))?;
+            .with_context(|| format!("{} is not a row of results", path.display()))?;
         let cell = |name: &str| row[name].as_str().unwrap_or_default().replace('|', "\\|");
         rows.push(format!("| {} | {} | {} |\n", cell("fault"), cell("numbers"), cell("figure")));
     }
@@ -50,10 +50,10 @@ pub fn table() -> Result<String> {
 
 const HEAD: &str = "# Reliability
 
-What each fault was tried with, what had to hold, and what was measured by the tests of this tree: `make reliability` runs
-them and writes this table, `make soak` does the same with the greater numbers. After each test the same must hold: what
-was committed is delivered, once, in the order of its commits within a room; each outbox row has one final log row; the
-outbox is empty; no lane is held by a dead worker.
+For each fault: what it was tried with and the line that it had to pass, and what the tests of this tree measured.
+`make reliability` runs them and writes this table, `make soak` does the same with greater numbers. After each test the
+following must be true: what was committed is delivered, once, in the order of its commits within a room; each outbox row
+has one final log row; the outbox is empty; no dead worker holds a lane.
 
 | fault | numbers and pass line | measured |
 |---|---|---|

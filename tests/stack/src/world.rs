@@ -242,7 +242,7 @@ impl World {
         assert_eq!(delivered.len(), events.len(), "ok rows against events; failed: {failed:?}");
     }
 
-    /// Messages of [`World::enqueue_many`] stand in each room in the order of their rounds.
+    /// Messages of [`World::enqueue_many`] are in each room in the order of their rounds.
     pub fn assert_in_order(&self, rooms: &[&str], body: &str, count: i32) {
         let wanted: Vec<_> = (1..=count).map(|round| format!("{body} {round}")).collect();
         for room in rooms {

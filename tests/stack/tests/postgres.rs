@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a failing step fails the test; a child speaks by its output"
+    reason = "a failing step fails the test; a child process reports by its output"
 )]
 
 use std::process::Command;

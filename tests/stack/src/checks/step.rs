@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use stack::odoo::Report;
 
-/// What was counted so far. A check that is no test counts as one.
+/// What was counted so far. A check that is not a test counts as one.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     passed: usize,

@@ -11,7 +11,7 @@ const MOST_UNUSED: usize = 5;
 
 #[derive(Default)]
 pub(super) struct Media {
-    /// What stands at each address; nothing yet where it was only given.
+    /// The file at each address; none where the address was only given so far.
     files: HashMap<String, Option<Vec<u8>>>,
     given: usize,
     largest: Option<u64>,
