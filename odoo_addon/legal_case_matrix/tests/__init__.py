@@ -1,6 +1,7 @@
 from . import test_answers
 from . import test_bench
 from . import test_browser
+from . import test_buttons
 from . import test_chatter_failure
 from . import test_create_room
 from . import test_encrypted_room

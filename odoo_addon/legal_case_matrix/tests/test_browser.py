@@ -64,7 +64,8 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
                     row.textContent.includes(text) &&
                     row.querySelector(`[data-outcome=${{name}}]`)), name + text);
             await click(".nav-link[name=matrix]");
-            await shows(".o_matrix_deliveries", "No messages for this record");
+            await shows(".o_matrix_deliveries [aria-live=polite]",
+                "No messages for this record");
             await enter("matrix_room_id", "{ROOM}");
             await click("button[name=action_matrix_check_room]");
             await shows(".o_notification", "Room ready");
@@ -87,6 +88,8 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             await outcome("waiting", "moved to Court");
             await seen("legal.case", {self.case.id});
             await outcome("ok", "moved to Court");
+            await click(".o_matrix_deliveries button[name=matrix_open]");
+            await shows(".o_form_view [name=payload]", "moved to Court");
             """,
             "matrix-lawyer",
         )
@@ -165,7 +168,12 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             "legal_case.legal_case_group_user",
             matrix_user_id="@colleague:example.org",
         )
-        self.case.lawyer_ids = colleague
+        second = self.make_user(
+            "second",
+            "legal_case.legal_case_group_user",
+            matrix_user_id="@second:example.org",
+        )
+        self.case.lawyer_ids = colleague | second
         self.backend.write(
             {"homeserver_url": self.homeserver.url, "personal_access_token": TOKEN}
         )
@@ -192,11 +200,32 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             await shows(".badge.text-bg-warning", "Encrypted");
             const text = await until(() => one("[name=matrix_message] textarea"));
             text.focus();
-            text.value = "@col";
-            text.dispatchEvent(new InputEvent("input", {bubbles: true}));
+            const type = (value) => {
+                text.value = value;
+                text.dispatchEvent(new InputEvent("input", {bubbles: true}));
+            };
+            const hit = (key) =>
+                text.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+            const options = () =>
+                document.querySelectorAll(".o_matrix_people [role=option]");
+            const chosen = (index) => until(() =>
+                options()[index]?.ariaSelected === "true" &&
+                text.getAttribute("aria-activedescendant") === options()[index].id,
+                `option ${index}`);
+            type("@");
+            await chosen(0);
+            if (options().length < 2) throw new Error("Not everybody is offered");
+            hit("ArrowDown");
+            await chosen(1);
+            hit("ArrowUp");
+            await chosen(0);
+            hit("Escape");
+            await until(() => !options().length, "no list");
+            if (text.value !== "@" || text.hasAttribute("aria-activedescendant"))
+                throw new Error("Escape did more than close the list");
+            type("@col");
             await shows(".o_matrix_people [role=option]", "@colleague:example.org");
-            text.dispatchEvent(new KeyboardEvent("keydown",
-                {key: "Enter", bubbles: true}));
+            hit("Enter");
             await until(() => text.value === "@colleague ", "the name");
             await until(() => !one(".o_matrix_people"), "the end of the list");
             await enter("matrix_message", "@colleague Please look");

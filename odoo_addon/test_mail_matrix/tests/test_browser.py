@@ -32,6 +32,25 @@ class TestBrowser(BrowserCase):
             "matrix-user",
         )
 
+    def test_ctrl_enter_sends_a_direct_message(self):
+        contact = self.env["matrix.contact"].create(
+            {"matrix_user_id": "@anna:example.org", "backend_id": self.backend.id}
+        )
+        self.browse(
+            self.form_of(contact, "mail_matrix.matrix_contact_action"),
+            """
+            await click("button[name=action_start_dm]");
+            const text = await until(() => one(".modal [name=body] textarea"));
+            await enter("body", "Good morning");
+            text.focus();
+            text.dispatchEvent(new KeyboardEvent("keydown",
+                {key: "Enter", ctrlKey: true, bubbles: true}));
+            await shows(".o_matrix_deliveries", "Good morning");
+            """,
+            "matrix-user",
+        )
+        self.assertEqual(self.bodies(), ["Good morning"])
+
     def test_a_manager_filters_failures_and_retries_one(self):
         self.ticket._matrix_enqueue("manual", "Please retry me")
         self.log(self.outbox()[0], error_message="Not in this room")
@@ -119,11 +138,13 @@ class TestBrowser(BrowserCase):
         self.browse(
             f"/odoo/action-mail_matrix.matrix_backend_action/{self.backend.id}",
             """
-            await shows(".text-muted", "Enter another token to replace it");
+            await shows(".text-body-secondary", "Enter another token to replace it");
             await enter("homeserver_url", "https://other.example.org");
             await shows(".o_notification", "Enter the access token again");
             await click(".o_form_button_save");
-            await until(() => [...document.querySelectorAll(".text-muted span")].find(
+            const hints = () => [
+                ...document.querySelectorAll(".text-body-secondary span")];
+            await until(() => hints().find(
                 (span) => span.textContent.includes("No token stored yet") &&
                     span.offsetParent));
             """,

@@ -6,19 +6,26 @@ import {useService} from "@web/core/utils/hooks";
 
 const TYPED = /(?:^|[\s(])@([^\s@:]{0,40})$/u;
 const SHOWN = 8;
+let composers = 0;
 
 /**
  * A text that Ctrl+Enter sends: it presses the button that `options` name. An @ offers
- * the people of the record.
+ * the people of the record, unless they say `no_mentions`.
  */
 export class MatrixComposerText extends TextField {
     static template = "mail_matrix.ComposerText";
-    static props = {...TextField.props, sendButton: {type: String}};
+    static props = {
+        ...TextField.props,
+        sendButton: {type: String},
+        noMentions: {type: Boolean, optional: true},
+    };
 
     setup() {
         super.setup();
         this.orm = useService("orm");
         this.state = useState({people: [], chosen: 0});
+        composers += 1;
+        this.listId = `o_matrix_people_${composers}`;
         useHotkey("control+enter", () => this.send(), {
             area: () => this.textareaRef.el,
             bypassEditableProtection: true,
@@ -41,6 +48,25 @@ export class MatrixComposerText extends TextField {
             },
             () => [this.textareaRef.el]
         );
+        // The cursor stays in the text: this says which of the list is chosen.
+        useEffect(
+            (text, count, chosen) => {
+                if (!text || !count) {
+                    return;
+                }
+                text.setAttribute("aria-controls", this.listId);
+                text.setAttribute("aria-activedescendant", this.optionId(chosen));
+                return () => {
+                    text.removeAttribute("aria-controls");
+                    text.removeAttribute("aria-activedescendant");
+                };
+            },
+            () => [this.textareaRef.el, this.state.people.length, this.state.chosen]
+        );
+    }
+
+    optionId(index) {
+        return `${this.listId}_${index}`;
     }
 
     send() {
@@ -55,7 +81,7 @@ export class MatrixComposerText extends TextField {
     }
 
     async offer() {
-        if (this.typed === undefined) {
+        if (this.props.noMentions || this.typed === undefined) {
             return this.close();
         }
         const people = await this.people();
@@ -131,6 +157,7 @@ export const matrixComposerText = {
     extractProps: (field, dynamicInfo) => ({
         ...textField.extractProps(field, dynamicInfo),
         sendButton: field.options.send_button,
+        noMentions: Boolean(field.options.no_mentions),
     }),
 };
 

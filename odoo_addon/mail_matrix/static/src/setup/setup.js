@@ -28,6 +28,14 @@ export class MatrixSetup extends Component {
         return _t("%(done)s of %(all)s steps done", {done, all: steps.length});
     }
 
+    get titles() {
+        return {
+            connect: _t("Set up the account that sends for Odoo"),
+            room: _t("Choose the record whose room you want to link"),
+            message: _t("Open the record whose room you linked"),
+        };
+    }
+
     /** The step that is to be done now, if any. */
     get next() {
         return this.state.steps.find((step) => !step.done)?.key;
