@@ -3,7 +3,7 @@ from odoo import api, models
 
 class LegalCase(models.Model):
     _name = "legal.case"
-    # The mixin first: it stands above mail.thread, which legal.case brings along.
+    # The mixin first: its methods come before those of mail.thread in legal.case.
     _inherit = ["matrix.thread.mixin", "legal.case"]
 
     @api.model_create_multi
@@ -15,7 +15,7 @@ class LegalCase(models.Model):
     def write(self, vals):
         if not {"stage_id", "company_id"} & vals.keys():
             return super().write(vals)
-        # Another company may bring another stage along.
+        # A change of company can change the stage too.
         before = {case: case.stage_id for case in self}
         result = super().write(vals)
         moved = self.filtered(lambda case: case.stage_id != before[case])

@@ -10,9 +10,9 @@ class MatrixLog(models.Model):
     case_id = fields.Many2one("legal.case", readonly=True)
 
     def init(self):
-        """Make the column, which the ORM does not make, and the trigger that fills it.
+        """Create the column, which the ORM does not do, and the trigger that fills it.
 
-        Where they exist nothing is done: an upgrade would lock the log until its end.
+        If they exist nothing is done, or each upgrade would lock the log until its end.
         """
         result = super().init()
         cr = self.env.cr
@@ -48,7 +48,7 @@ class MatrixLog(models.Model):
         return result
 
     def _case_trigger(self, schema):
-        """Return the statements that make the trigger.
+        """Return the statements that create the trigger.
 
         It runs with the rights of its owner, since the worker's role may not read
         cases; hence the fixed search path and the table's full name. SKIP LOCKED: a

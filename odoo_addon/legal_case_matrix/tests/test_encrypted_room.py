@@ -82,7 +82,7 @@ class TestEncryptedRoom(EncryptingCase):
 
 @tagged("post_install", "-at_install")
 class TestCreateEncryptedRoom(CreateRoomCase):
-    """A backend that encrypts creates its rooms encrypted, if it is told to."""
+    """A backend that encrypts creates its rooms encrypted, if it is set to."""
 
     def setUp(self):
         super().setUp()
@@ -116,7 +116,7 @@ class TestCreateEncryptedRoom(CreateRoomCase):
             self.assertIsNone(self.asked_state())
             self.created, self.rooms = [], {}
 
-    def test_a_homeserver_that_encrypts_every_room_is_no_trouble(self):
+    def test_a_homeserver_that_encrypts_every_room_is_not_a_problem(self):
         self.backend.encrypt_new_rooms = False
         self.encrypts = True
 

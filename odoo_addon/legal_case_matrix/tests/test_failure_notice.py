@@ -63,7 +63,7 @@ class TestFailureNotice(LegalMatrixCase):
         self.tell()
         self.assertEqual(len(self.inbox()), 1)
 
-    def test_nothing_is_told_of_what_has_not_failed(self):
+    def test_nothing_is_reported_about_what_has_not_failed(self):
         log = self.send_in_vain()
         self.case.with_user(self.lawyer)._matrix_enqueue("manual", "Held")
         self.log(self.outbox()[-1], is_final=False)
@@ -72,7 +72,7 @@ class TestFailureNotice(LegalMatrixCase):
 
         self.assertFalse(self.tell())
 
-    def test_who_may_not_read_the_case_any_more_is_told_nothing(self):
+    def test_who_may_not_read_the_case_any_more_is_sent_nothing(self):
         self.send_in_vain()
         branch = self.env["res.company"].create({"name": "Branch"})
         self.case.sudo().write({"company_id": branch.id, "user_id": False})

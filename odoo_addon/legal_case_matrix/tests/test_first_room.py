@@ -15,7 +15,7 @@ class TestFirstRoom(LegalMatrixCase):
         cls.late = cls.create_case(name="Late room", matrix_room_id=False)
         cls.commit()
 
-    def untold(self):
+    def not_posted(self):
         rows = self.env["matrix.log"].search([("res_id", "=", self.late.id)])
         return [(row.event_type, row.outcome, row.error_code) for row in rows]
 
@@ -25,9 +25,9 @@ class TestFirstRoom(LegalMatrixCase):
 
         self.assertEqual(self.said(), [])
         self.assertEqual(
-            self.untold(),
+            self.not_posted(),
             [
-                (event, "untold", "org.odoo.no_room")
+                (event, "not_posted", "org.odoo.no_room")
                 for event in ("stage_changed", "hearing_created", "case_created")
             ],
         )
@@ -35,7 +35,7 @@ class TestFirstRoom(LegalMatrixCase):
         self.assertIn("had no Matrix room", row.error_message)
         self.assertIn("Link or create a room", row.hint)
         delivery = self.late.get_matrix_deliveries()["rows"][0]
-        self.assertEqual(delivery["outcome"], "untold")
+        self.assertEqual(delivery["outcome"], "not_posted")
 
     def test_a_case_with_matrix_off_says_so(self):
         self.case.matrix_enabled = False
@@ -43,7 +43,7 @@ class TestFirstRoom(LegalMatrixCase):
 
         self.assertEqual(self.said(), [])
         row = self.env["matrix.log"].search([], limit=1)
-        self.assertEqual((row.outcome, row.res_id), ("untold", self.case.id))
+        self.assertEqual((row.outcome, row.res_id), ("not_posted", self.case.id))
         self.assertIn("turned off", row.error_message)
 
     def test_what_was_not_posted_has_not_failed(self):

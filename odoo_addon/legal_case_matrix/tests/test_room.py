@@ -15,7 +15,7 @@ def state(content, sender="@owner:example.org"):
 
 
 class RoomCase(LegalMatrixCase):
-    """A linked case, and a homeserver in whose room ROOM the account may speak."""
+    """A linked case, and a homeserver in whose room ROOM the account may post."""
 
     def setUp(self):
         super().setUp()

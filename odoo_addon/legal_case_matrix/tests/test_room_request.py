@@ -14,7 +14,7 @@ DEFAULT = "!default:example.org"
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing handles it."""
+    """Takes the place of kill -9: nothing handles it."""
 
 
 class RoomRequestCase(CreateRoomCase):
@@ -64,8 +64,8 @@ class TestRoomRequest(RoomRequestCase):
         self.assertEqual(self.homeserver.requests, [], "Saving asks nobody")
         self.assertEqual(self.outbox(), [])
         self.assertEqual(case.matrix_room_request, "open")
-        told = ["Case summary", "Stage changed", "Hearing created", "Manual message"]
-        self.assertEqual(self.shown(case), [(event, "waiting") for event in told])
+        posted = ["Case summary", "Stage changed", "Hearing created", "Manual message"]
+        self.assertEqual(self.shown(case), [(event, "waiting") for event in posted])
         self.assertEqual(case.matrix_message_count, 4)
 
         self.work()
@@ -250,8 +250,10 @@ class TestRoomRequest(RoomRequestCase):
 
         self.assertEqual(self.homeserver.requests, [])
         self.assertFalse(self.requests.search([]))
-        untold = [(event, "untold") for event in ("Case summary", "Manual message")]
-        self.assertEqual(self.shown(case), untold)
+        not_posted = [
+            (event, "not_posted") for event in ("Case summary", "Manual message")
+        ]
+        self.assertEqual(self.shown(case), not_posted)
         self.assertFalse(case.matrix_room_request)
 
     def test_a_case_that_was_deleted_holds_up_no_other(self):

@@ -10,7 +10,7 @@ TEXT = "template_stage_changed"
 
 
 class TestTextEditor(LegalMatrixCase):
-    """What stands beside a text while it is written."""
+    """What is shown beside a text while it is written."""
 
     @classmethod
     def setUpClass(cls):

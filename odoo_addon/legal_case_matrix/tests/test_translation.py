@@ -10,6 +10,6 @@ class TestTranslation(TranslationChecks, TransactionCase):
 
 @tagged("post_install", "-at_install")
 class TestCaseTranslation(TranslationChecks, TransactionCase):
-    """Stands here, as legal_case knows nothing of the addon with the checks."""
+    """It is here because legal_case knows nothing of the addon with the checks."""
 
     addon = "legal_case"

@@ -15,7 +15,7 @@ class TestViews(LegalMatrixCase):
 
         self.assertEqual(self.bodies(), ["Please bring the files."])
 
-    def test_a_pasted_alias_stands_where_it_belongs_before_it_is_saved(self):
+    def test_a_pasted_alias_is_where_it_belongs_before_it_is_saved(self):
         room = self.case.matrix_room_id
         with Form(self.case) as form:
             form.matrix_room_id = "https://matrix.to/#/%23ida:example.org"

@@ -143,7 +143,7 @@ class TestWhoDecides(HttpCase, LegalMatrixCase):
         self.assertNotIn("matrix_room_id", self.theirs.read()[0])
         self.theirs.company_id = self.case.company_id
 
-    def test_a_default_of_the_company_is_no_decision_of_the_clerk(self):
+    def test_a_default_of_the_company_is_not_a_decision_of_the_clerk(self):
         self.env["ir.default"].set("legal.case", "matrix_mirror_chatter", True)
         cases = self.env["legal.case"].with_user(self.clerk)
 
@@ -160,7 +160,7 @@ class TestWhoDecides(HttpCase, LegalMatrixCase):
             with self.assertRaises(AccessError, msg=name), self.env.cr.savepoint():
                 self.create_case(**{name: value})
 
-    def test_who_decided_stands_in_the_chatter(self):
+    def test_who_decided_is_in_the_chatter(self):
         decided = dict(DECIDING)
         decided.pop("matrix_room_alias")
         for name, value in decided.items():

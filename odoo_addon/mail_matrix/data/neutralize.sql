@@ -1,4 +1,4 @@
--- A copy of a database must not speak in the rooms of the original. What is left of a backend belongs to the copy.
+-- A copy of a database must not post in the rooms of the original. What is left of a backend belongs to the copy.
 UPDATE matrix_backend
 SET token_sealed = NULL, is_active = false, database_identity = matrix_database_identity(),
     inbound_mode = NULL, inbound_url = NULL, inbound_secret_sealed = NULL, send_files = false, files_url = NULL,

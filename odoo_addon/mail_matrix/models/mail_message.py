@@ -115,7 +115,7 @@ class MailMessage(models.Model):
     def action_matrix_deliveries(self):
         """Say why this message failed, and offer to send it again.
 
-        Outside the Matrix groups only the author is told why.
+        Outside the Matrix groups only the author sees why.
         """
         self.ensure_one()
         self.check_access("read")

@@ -9,7 +9,7 @@ from .matrix_deliveries_mixin import USER
 # records share the default room.
 _NEWEST_WAITING = 10_000
 
-# Stands for the lane of messages whose room is still being created.
+# In place of the lane, for messages whose room is still being created.
 _EARLY = "early"
 
 
@@ -69,7 +69,7 @@ class MatrixMessage(models.Model):
                 UNION ALL
                 SELECT l.id, l.id, NULL, NULL, l.date, l.payload,
                     CASE WHEN l.status = 'ok' THEN 'ok'
-                        WHEN l.error_code IN %(untold)s THEN 'untold'
+                        WHEN l.error_code IN %(not_posted)s THEN 'not_posted'
                         WHEN l.error_code = %(discarded)s THEN 'discarded'
                         ELSE 'failed' END,
                     l.error_message, NULL,
@@ -81,7 +81,7 @@ class MatrixMessage(models.Model):
             ) AS matrix_message
             """,
             early=_EARLY,
-            untold=words.NOT_POSTED,
+            not_posted=words.NOT_POSTED,
             discarded=words.ERROR_DISCARDED,
         )
 

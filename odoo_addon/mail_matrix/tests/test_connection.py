@@ -31,7 +31,7 @@ class TestConnection(TransactionCase):
         stored = [name for name in backend._fields if name.startswith("test_")]
         self.assertNotIn(TOKEN, repr(backend.read(stored)))
         params = action["params"]
-        self.assertFalse(params.get("sticky"), "It would stand over the buttons")
+        self.assertFalse(params.get("sticky"), "It would cover the buttons")
         # What makes the form read the record again.
         self.assertEqual(params["next"]["type"], "ir.actions.act_window_close")
         return params["type"]
@@ -96,7 +96,7 @@ class TestConnection(TransactionCase):
 
             self.assertEqual(bool(backend._warning_about_encryption()), warned, url)
 
-    def test_a_server_that_hides_its_version_is_no_failure(self):
+    def test_a_server_that_hides_its_version_is_not_a_failure(self):
         backend = self.backend()
         del self.homeserver.answers["GET", "/_matrix/federation/v1/version"]
 

@@ -109,7 +109,7 @@ class TestEncryptionSetup(SetupCase):
         self.ask(replace=True)
         self.assertEqual(self.request(), ("reset", PASSWORD))
 
-    def test_a_token_with_replaced_signing_keys_is_no_login(self):
+    def test_a_token_with_replaced_signing_keys_is_not_a_login(self):
         self.ask(user="", token=TOKEN, replace=True)
 
         self.assertEqual(self.request(), ("reset", PASSWORD))
@@ -229,7 +229,7 @@ class TestEncryptionRoute(HttpCase, SetupCase):
         self.assertTrue(answer["asks_for_key"])
         self.assertEqual(self.requests(), [])
 
-    def test_who_is_no_manager_is_refused(self):
+    def test_who_is_not_a_manager_is_refused(self):
         answer = self.post("matrix-user").json()
 
         self.assertTrue(answer["problem"])

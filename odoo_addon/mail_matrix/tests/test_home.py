@@ -4,7 +4,7 @@ from .common import MatrixCase
 
 
 class TestHome(MatrixCase):
-    """A copied database must not speak in the rooms of the original."""
+    """A copied database must not post in the rooms of the original."""
 
     def setUp(self):
         super().setUp()

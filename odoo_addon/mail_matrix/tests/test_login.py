@@ -81,7 +81,7 @@ class TestLogin(LoginCase):
         self.assertEqual(backend.test_account, BOT)
         self.assertFalse(self.homeserver.asked("POST", "/login"))
 
-    def test_a_wrong_password_is_told_without_it(self):
+    def test_a_wrong_password_is_reported_without_it(self):
         self.homeserver.offer_login(USER, "another")
 
         text = self.refused()
@@ -96,7 +96,7 @@ class TestLogin(LoginCase):
 
         self.assertIn("refused: Bad … (M_INVALID_PARAM)", self.refused())
 
-    def test_a_server_without_passwords_is_told_and_not_given_one(self):
+    def test_a_server_without_passwords_is_reported_and_not_given_one(self):
         flows = [{"type": "m.login.sso"}]
         self.homeserver.answers["GET", "/login"] = (200, {"flows": flows})
 
@@ -106,7 +106,7 @@ class TestLogin(LoginCase):
         self.assertIn("paste", text)
         self.assertFalse(self.homeserver.asked("POST", "/login"))
 
-    def test_what_is_no_homeserver_is_not_given_the_password(self):
+    def test_what_is_not_a_homeserver_is_not_given_the_password(self):
         self.homeserver.answers["GET", "/_matrix/client/versions"] = (200, b"<html>")
 
         self.assertIn("not a Matrix homeserver", self.refused())
@@ -212,7 +212,7 @@ class TestLoginRoute(HttpCase, LoginCase):
         self.assertFalse(found.get("backend"))
         self.assertEqual(self.backends.search_count([]), before)
 
-    def test_who_is_no_manager_is_refused(self):
+    def test_who_is_not_a_manager_is_refused(self):
         found = self.post("matrix-user").json()
 
         self.assertFalse(found.get("backend"))

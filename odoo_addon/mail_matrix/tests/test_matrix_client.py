@@ -58,7 +58,7 @@ class TestMatrixClient(TransactionCase):
 
         self.assertEqual(homeserver.asked("POST", f"/rooms/{ROOM}/join"), [{}])
 
-    def test_nothing_found_is_no_error_where_it_may_be_missing(self):
+    def test_nothing_found_is_not_an_error_where_it_may_be_missing(self):
         client = self.client(self.homeserver())
 
         self.assertIsNone(client.account_data(BOT, "m.direct"))

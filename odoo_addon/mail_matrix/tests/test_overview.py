@@ -178,7 +178,7 @@ class TestOverview(MatrixCase):
         )
         domains = {
             name: search.xpath(f"//filter[@name='{name}']/@domain")[0]
-            for name in ("failed", "discarded", "untold")
+            for name in ("failed", "discarded", "not_posted")
         }
         domains["overview"] = self.env.ref("mail_matrix.matrix_overview_action").domain
         codes = {
@@ -193,7 +193,7 @@ class TestOverview(MatrixCase):
             {
                 "failed": words.NOT_FAILED,
                 "overview": words.NOT_FAILED,
-                "untold": words.NOT_POSTED,
+                "not_posted": words.NOT_POSTED,
                 "discarded": words.ERROR_DISCARDED,
             },
         )

@@ -9,7 +9,7 @@ from odoo.tools.translate import TranslationModuleReader
 # What a translation must carry over as it is: placeholders, inline expressions, tags
 # (not their attributes, which may hold words).
 _KEPT = re.compile(r"%\(\w+\)[sdf]|%%|%[sd]|\{\{.*?\}\}|</?\w+")
-# What stands between quotes in an expression is words or a format.
+# The text between quotes in an expression is words or a format.
 _QUOTED = re.compile(r"'[^']*'(?=[^{]*\}\})")
 
 # Odoo's addons sms and rating bring them to all that has a chatter. Whose export names
@@ -87,7 +87,7 @@ class TranslationChecks:
         self.assertEqual(wrong, [])
 
     def _exported(self, addons):
-        """Return where each text stands that Odoo exports for ``addons``."""
+        """Return where each text is that Odoo exports for ``addons``."""
         exported = {}
         for row in TranslationModuleReader(self.env.cr, modules=addons):
             _module, kind, name, record, source, *_rest = row
@@ -122,5 +122,5 @@ def _kept(text):
 
 
 def _places(entry):
-    """Return where the text of ``entry`` stands, as Odoo writes it into the file."""
+    """Return where the text of ``entry`` is, as Odoo writes it into the file."""
     return {":".join(filter(None, occurrence)) for occurrence in entry.occurrences}

@@ -16,7 +16,7 @@ OUTCOMES = [
     ("ok", "Sent"),
     ("failed", "Failed"),
     ("held", "Waiting for the homeserver"),
-    ("untold", "Not sent"),
+    ("not_posted", "Not sent"),
     ("discarded", "Discarded"),
 ]
 

@@ -23,12 +23,12 @@ class TicketCase(MatrixCase):
         return records.with_user(cls.user)
 
     @contextmanager
-    def echoing(self, speak):
-        """Let a text that reads ``echo`` run ``speak(ticket)`` and say its result."""
+    def echoing(self, render):
+        """Let a text that reads ``echo`` run ``render(ticket)`` and show its result."""
 
         def compute(tickets):
             for ticket in tickets:
-                ticket.echo = speak(ticket)
+                ticket.echo = render(ticket)
 
         with patch.object(type(self.ticket), "_compute_echo", compute):
             yield

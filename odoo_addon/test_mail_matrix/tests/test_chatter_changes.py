@@ -205,7 +205,7 @@ class TestChatterChanges(TicketCase):
             self.assert_redacts(redaction, txn_id)
         self.assertNotIn(waiting["txn_id"], [row["txn_id"] for row in redactions])
 
-    def test_the_same_text_again_is_no_edit(self):
+    def test_the_same_text_again_is_not_an_edit(self):
         message = self.post()
         self.log_all()
 

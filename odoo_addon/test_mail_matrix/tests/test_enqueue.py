@@ -203,7 +203,7 @@ class TestEnqueue(TicketCase):
         self.assertEqual(silent(), [])
         self.backend.is_active = True
 
-        self.ticket.stage = "Told again"
+        self.ticket.stage = "Noted again"
         self.commit()
         self.assertEqual(len(self.outbox()), 1)
 

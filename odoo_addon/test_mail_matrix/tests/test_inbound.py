@@ -308,7 +308,7 @@ class TestInbound(InboundCase):
 
 @tagged("post_install", "-at_install")
 class TestAnswers(InboundCase):
-    """Answers stand under what they answer; reactions at the delivery."""
+    """Answers are shown under what they answer; reactions at the delivery."""
 
     def deliver(self, event_id="$sent", body="The hearing is on Friday"):
         """Let the room read a message of the chatter; return it."""
@@ -321,7 +321,7 @@ class TestAnswers(InboundCase):
             self.log(row, status="ok", matrix_event_id=event_id)
         return message
 
-    def test_an_answer_to_a_delivered_message_stands_under_it(self):
+    def test_an_answer_to_a_delivered_message_is_shown_under_it(self):
         message = self.deliver()
 
         [note] = self.ingest(self.answer_to("$sent", "> <@odoo:a.org> x\n\nFine"))
@@ -331,7 +331,7 @@ class TestAnswers(InboundCase):
         self.assertIn("<p>Fine</p>", note.body)
         self.assertNotIn("@odoo", note.body)
 
-    def test_an_answer_in_a_thread_stands_under_its_root(self):
+    def test_an_answer_in_a_thread_is_shown_under_its_root(self):
         message = self.deliver()
         relation = {
             "rel_type": "m.thread",
@@ -344,7 +344,7 @@ class TestAnswers(InboundCase):
 
         self.assertEqual(note.parent_id, message)
 
-    def test_an_answer_to_a_note_stands_under_it(self):
+    def test_an_answer_to_a_note_is_shown_under_it(self):
         first = self.text("First")
         answer = self.answer_to(first["event_id"], "Second")
 

@@ -164,7 +164,7 @@ class TestInboundFiles(InboundCase):
         self.assertFalse(attachment.exists())
         self.assertEqual(len(self.homeserver.tokens), 1)
 
-    def test_what_is_no_address_of_a_file_is_no_note(self):
+    def test_what_is_not_the_address_of_a_file_becomes_no_note(self):
         for uri in (None, 5, "https://example.org/x", "mxc://", "mxc://a/b/c", ["x"]):
             self.assertFalse(self.ingest(self.sent(url=uri)), uri)
 

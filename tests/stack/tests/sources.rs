@@ -187,6 +187,53 @@ fn each_outside_library_is_named_in_one_place() {
     }
 }
 
+/// Words that a reader has to translate back, each with what to write instead.
+const AVOIDED: [(&str, &str); 12] = [
+    ("mend", "fix"),
+    ("mended", "fixed"),
+    ("mends", "fixes"),
+    ("speak", "post, send or say"),
+    ("speaks", "posts, sends or says"),
+    ("spoken", "posted, sent or said"),
+    ("stands", "is"),
+    ("thereof", "of it"),
+    ("told", "reported or shown"),
+    ("untold", "not posted"),
+    ("whence", "from where"),
+    ("wherein", "in which"),
+];
+
+/// In code, comments, texts for users and documents. Translations have their own language, and the demo's people may talk as they like.
+#[test]
+fn words_are_those_of_a_native_engineer() {
+    let extensions = ["css", "html", "js", "md", "py", "rs", "service", "sql", "toml", "xml", "yml"];
+    let mut texts = Vec::new();
+    for folder in ["deploy", "docs", "odoo_addon", "sql", "src", "tests"] {
+        texts.extend(files(folder, &extensions));
+    }
+    for document in ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "README.md", "SECURITY.md"] {
+        texts.push((document.to_owned(), read(document)));
+    }
+    let mut found = Vec::new();
+    for (path, text) in texts.iter().filter(|(path, _)| !file!().ends_with(path) && !path.contains("/demo/")) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let lower = line.to_lowercase();
+            let words: Vec<_> = lower.split(|c: char| !c.is_alphanumeric()).collect();
+            for (word, better) in AVOIDED.iter().filter(|(word, _)| words.contains(word)) {
+                found.push(format!("{path}:{number}: write «{better}» instead of «{word}»: {}", line.trim()));
+            }
+            // "It is no room ID"; but "there is no room" and "it is no longer a room" are right.
+            let is_denied = |four: &[&str]| {
+                four[1..3] == ["is", "no"] && four[0] != "there" && !["longer", "more", ""].contains(&four[3])
+            };
+            if words.windows(4).any(is_denied) {
+                found.push(format!("{path}:{number}: write «is not a …» instead of «is no …»: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn a_file_has_at_most_350_lines() {
     let mut sources = files("src", &["rs"]);

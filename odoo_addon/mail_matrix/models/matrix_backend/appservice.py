@@ -41,7 +41,7 @@ class MatrixBackend(models.Model):
         return (
             "# Tells the homeserver to send Odoo what is said in rooms of the account "
             f"{self.inbound_account}.\n"
-            "# Whoever has this file can speak as this account: keep it private.\n"
+            "# Anyone who has this file can act as this account: keep it private.\n"
             f"id: {json.dumps(names)}\n"
             f"url: {json.dumps(self.inbound_url)}\n"
             f"as_token: {json.dumps(self._appservice_token(secret))}\n"

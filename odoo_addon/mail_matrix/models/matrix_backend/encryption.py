@@ -238,5 +238,5 @@ class MatrixBackend(models.Model):
 
     def _encrypts(self):
         """Whether messages of this backend for encrypted rooms are encrypted."""
-        # With all rights: plain users need not see the setting to be told of it.
+        # With all rights: plain users need not see the setting to be informed of it.
         return self.sudo().encryption_mode == "encrypt"

@@ -65,7 +65,7 @@ class MatrixLog(models.Model):
         for row in self:
             row.outcome = row.status if row.is_final else "held"
             if row.error_code in words.NOT_POSTED:
-                row.outcome = "untold"
+                row.outcome = "not_posted"
             elif row.error_code == words.ERROR_DISCARDED:
                 row.outcome = "discarded"
 

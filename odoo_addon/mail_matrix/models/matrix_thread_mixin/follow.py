@@ -182,14 +182,14 @@ class MatrixThreadMixin(models.AbstractModel):
                 continue
             removed |= person.user_id
             person.unlink()
-        told = removed and [
+        report = removed and [
             self.env._(
                 "No longer in the room: %(users)s.",
                 users=format_list(self.env, removed.mapped("name")),
             )
         ]
         title = self.env._("Remove people")
-        return self._matrix_room_notification(title, told or [], problems)
+        return self._matrix_room_notification(title, report or [], problems)
 
     def action_matrix_keep_people(self):
         """Let those stay in the room who are no longer people of the record."""

@@ -77,7 +77,7 @@ class MatrixThreadMixin(models.AbstractModel):
                     :255
                 ],
             )
-        if not self._matrix_may_speak(client, room, account):
+        if not self._matrix_may_post(client, room, account):
             return "no_power", self.env._(
                 "%(account)s can read this room, but cannot post in it. Give the "
                 "account a higher role in the room's settings.",
@@ -139,7 +139,7 @@ class MatrixThreadMixin(models.AbstractModel):
         return rules is not None and rules["content"].get("join_rule") == "public"
 
     @api.model
-    def _matrix_may_speak(self, client, room, account):
+    def _matrix_may_post(self, client, room, account):
         """Whether the room's power levels let ``account`` send messages."""
         levels = client.state_event(room, "m.room.power_levels")
         if levels is None:

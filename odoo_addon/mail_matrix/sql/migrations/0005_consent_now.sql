@@ -1,4 +1,4 @@
--- Whether a record allows now that its messages stand readable in its encrypted room. The worker asks before it sends there: consent
+-- Whether a record allows now that its messages are sent unencrypted to its encrypted room. The worker asks before it sends there: consent
 -- may have been withdrawn since the message was queued. It learns this one answer and reads no table of Odoo for it.
 -- Locks: none
 DO $do$

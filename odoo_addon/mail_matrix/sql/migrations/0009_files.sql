@@ -1,4 +1,4 @@
--- Files that go out: where the worker fetches a file that waits in the outbox, and where each one stands on the homeserver. The address
+-- Files that go out: where the worker fetches a file that waits in the outbox, and the address of each one on the homeserver. The address
 -- on the homeserver is stored before anything is uploaded there, so that no file is uploaded twice.
 -- Locks: matrix_backend
 DO $$

@@ -74,7 +74,7 @@ export class MatrixComposerText extends TextField {
         form.querySelector(`button[name=${this.props.sendButton}]`)?.click();
     }
 
-    /** @returns {String|undefined} what stands between an @ and the cursor */
+    /** @returns {String|undefined} the text between an @ and the cursor */
     get typed() {
         const {value, selectionStart} = this.textareaRef.el;
         return value.slice(0, selectionStart).match(TYPED)?.[1];

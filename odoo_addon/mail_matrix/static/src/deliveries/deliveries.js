@@ -5,7 +5,7 @@ import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useRecordObserver} from "@web/model/relational_model/utils";
 import {useService} from "@web/core/utils/hooks";
 
-const FINAL = ["ok", "failed", "untold", "discarded"];
+const FINAL = ["ok", "failed", "not_posted", "discarded"];
 const FIRST_PAUSE = 1000;
 const GIVE_UP_AFTER = 120000;
 
@@ -102,7 +102,7 @@ export class MatrixDeliveries extends Component {
         const colors = {
             ok: "success",
             failed: "danger",
-            untold: "secondary",
+            not_posted: "secondary",
             discarded: "secondary",
         };
         // White on these colours is too pale to be read by everybody.

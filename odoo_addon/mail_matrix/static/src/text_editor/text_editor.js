@@ -70,7 +70,7 @@ export class MatrixTextEditor extends Component {
         return line && _t("Line %(line)s, character %(column)s", {line, column});
     }
 
-    /** What is broken, with what stands before and behind it in its lines. */
+    /** What is broken, with the text before and after it in its lines. */
     get broken() {
         const {source} = this.state;
         const {start, end} = this.state.found;
