@@ -6,14 +6,16 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) use stack::schedule::{alone, beside};
 use stack::{
     postgres::{Options, Postgres},
+    process::Process,
     world::World,
 };
+use tempfile::TempDir;
 use tokio::{
     sync::{OnceCell, Semaphore},
     task::JoinSet,
@@ -123,6 +125,20 @@ where
         }
     }
     results
+}
+
+/// A worker that is stopped at `point`, which it has reached for the `times`-th time.
+pub(crate) async fn until_reached(world: &World, point: &str, times: usize) -> Process {
+    let folder = TempDir::new().unwrap();
+    let reached = folder.path().join("reached");
+    let variables = [("FAILPOINT", &*format!("{point}:{times}")), ("FAILPOINT_REACHED", reached.to_str().unwrap())];
+    let victim = world.worker_with("victim", &variables);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached.exists() {
+        assert!(Instant::now() < deadline, "{point} was not reached {times} times\n{}", world.worker_logs());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    victim
 }
 
 /// The slowest.

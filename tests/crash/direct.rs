@@ -1,16 +1,14 @@
 //! kill -9 between the steps that make a direct room: one room is used, and at most one stays behind unused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use stack::{
-    process::Process,
     report,
     world::{World, kill},
 };
-use tempfile::TempDir;
 
-use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side};
+use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side, until_reached};
 
 const PERSON: &str = "@client:double.test";
 
@@ -54,7 +52,7 @@ async fn play(case: Case) -> usize {
     for _ in 0..random.usize(1..=3) {
         enqueue(&world, &mut ids).await;
     }
-    let victim = until_reached(&world, case.point).await;
+    let victim = until_reached(&world, case.point, 1).await;
     let other = random.bool().then(|| world.worker("other"));
     enqueue(&world, &mut ids).await;
 
@@ -81,17 +79,4 @@ async fn play(case: Case) -> usize {
 async fn enqueue(world: &World, ids: &mut Vec<i64>) {
     let body = format!("message {}", ids.len() + 1);
     ids.push(world.enqueue_direct(PERSON, &body).await);
-}
-
-async fn until_reached(world: &World, point: &str) -> Process {
-    let folder = TempDir::new().unwrap();
-    let reached = folder.path().join("reached");
-    let variables = [("FAILPOINT", &*format!("{point}:1")), ("FAILPOINT_REACHED", reached.to_str().unwrap())];
-    let victim = world.worker_with("victim", &variables);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !reached.exists() {
-        assert!(Instant::now() < deadline, "{point} was not reached\n{}", world.worker_logs());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    victim
 }

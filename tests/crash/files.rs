@@ -1,17 +1,15 @@
 //! kill -9 between the steps by which a file goes out: it is uploaded once, sent once, and in its place.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use stack::{
-    process::Process,
     report,
     webhook::Webhook,
     world::{World, kill},
 };
-use tempfile::TempDir;
 
-use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side};
+use crate::common::{Case, alone, cases, cluster, failpoints, side_by_side, until_reached};
 
 const ROOM: &str = "!case:double.test";
 
@@ -71,17 +69,4 @@ async fn play(case: Case) -> usize {
     }
     drop((other, restarted));
     count
-}
-
-async fn until_reached(world: &World, point: &str, times: usize) -> Process {
-    let folder = TempDir::new().unwrap();
-    let reached = folder.path().join("reached");
-    let variables = [("FAILPOINT", &*format!("{point}:{times}")), ("FAILPOINT_REACHED", reached.to_str().unwrap())];
-    let victim = world.worker_with("victim", &variables);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !reached.exists() {
-        assert!(Instant::now() < deadline, "{point} was not reached\n{}", world.worker_logs());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    victim
 }
