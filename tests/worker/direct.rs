@@ -52,6 +52,8 @@ async fn a_person_who_cannot_exist_gets_no_room_and_the_log_says_why() {
     let failed = log.iter().find(|row| row.outbox_id == nobody).unwrap();
     assert_eq!((failed.is_final, failed.error_code.as_deref()), (true, Some("org.odoo.no_such_user")), "{failed:?}");
     assert!(failed.error_message.as_deref().unwrap().contains("«@lawyer» is not a valid Matrix ID"), "{failed:?}");
+    let line = format!("sending{{lane={0}/@lawyer backend.id={0}}}: Not sent, and will not be", world.backend);
+    assert!(world.worker_logs().contains(&line), "{}", world.worker_logs());
     assert_eq!(log.iter().filter(|row| row.status == "ok").map(|row| row.outbox_id).collect::<Vec<_>>(), [somebody]);
     only_room(&world);
 }
