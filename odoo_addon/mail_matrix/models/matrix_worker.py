@@ -51,7 +51,7 @@ class MatrixWorker(models.Model):
     @api.model
     def _can_encrypt(self):
         """Whether a running worker was built with encryption."""
-        return any(worker.can_encrypt for worker in self._running())
+        return any(self._running().mapped("can_encrypt"))
 
     @api.model
     def _all_silent(self):

@@ -163,7 +163,16 @@ class TestEncryption(EncryptionCase):
         self.worker_seen(ago="3 minutes", name="w1")
         self.assertIn("No worker is running", self.shown()[1])
 
-    def test_what_is_read_by_nobody_stays_hidden(self):
+    def test_a_second_worker_that_does_not_encrypt_is_named(self):
+        self.set_up()
+        self.worker("1.0.0", name="w2")
+
+        state, problem = self.shown()
+
+        self.assertEqual(state, "mixed")
+        self.assertIn("that they get: w2.", problem)
+
+    def test_plain_users_do_not_see_the_device(self):
         self.set_up()
         shown = self.backend.with_user(self.user)
 

@@ -56,6 +56,7 @@ ENCRYPTION_STATES = [
     ("failed", "Set-up failed"),
     *KEYS_STATES,
     ("no_worker", "No worker that encrypts"),
+    ("mixed", "Not every worker encrypts"),
 ]
 
 # Whether the state s of a backend b counts (matrix_backend_status, matrix_backend). One

@@ -117,7 +117,7 @@ class MatrixBackend(models.Model):
         has_failed = row.get("setup_state") == "failed"
         if row.get("has_keys") and row["state"] == "ok":
             if row["signature"] == "signed":
-                return "ready"
+                return "mixed" if self._without_encryption() else "ready"
             is_unsigned = has_failed or row["signature"] == "missing"
             return "unsigned" if is_unsigned else "setup"
         if has_failed:
@@ -130,6 +130,13 @@ class MatrixBackend(models.Model):
             return False
         if state == "no_worker":
             return self._no_encrypting_worker()
+        if state == "mixed":
+            return self.env._(
+                "Workers that were built without encryption are running too, and refuse"
+                " the messages for encrypted rooms that they get: %(names)s. Replace "
+                "them.",
+                names=", ".join(self._without_encryption().mapped("name")),
+            )
         reason = row.get("reason")
         if row.get("setup_state") == "failed":
             reason = row["setup_reason"]
@@ -189,7 +196,7 @@ class MatrixBackend(models.Model):
     @api.model
     def _no_encrypting_worker(self):
         """Return in plain words why no worker encrypts now."""
-        running = self.env["matrix.worker"]._running()
+        running = self._without_encryption()
         if not running:
             return self.env._("No worker is running: messages wait until one does.")
         return self.env._(
@@ -197,6 +204,12 @@ class MatrixBackend(models.Model):
             "one that was built with it.",
             names=", ".join(running.mapped("name")),
         )
+
+    @api.model
+    def _without_encryption(self):
+        """Return the running workers that were built without encryption."""
+        running = self.env["matrix.worker"]._running()
+        return running.filtered(lambda worker: not worker.can_encrypt)
 
     @api.model
     def _rotate_token_key(self):

@@ -110,6 +110,11 @@ export class MatrixDeliveries extends Component {
         return `bg-${color}-subtle text-${color}-emphasis`;
     }
 
+    noteColor(outcome) {
+        const colors = {failed: "text-danger-emphasis", ok: "text-warning-emphasis"};
+        return colors[outcome] || "text-body-secondary";
+    }
+
     async retry(row) {
         const {resId, resModel} = this.props.record;
         await this.orm.call(resModel, "action_matrix_retry", [[resId], row.log_id]);
