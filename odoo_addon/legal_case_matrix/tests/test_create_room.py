@@ -59,12 +59,6 @@ class CreateRoomCase(RoomCase):
     def first_alias(self):
         return f"#{self.case._matrix_room_localpart()}:example.org"
 
-    def invited(self, room="!new0"):
-        return self.homeserver.asked("POST", f"/rooms/{room}/invite")
-
-
-@tagged("post_install", "-at_install")
-class TestCreateRoom(CreateRoomCase):
     def create_and_unlink(self):
         self.case.action_matrix_create_room()
         self.case.write({"matrix_room_id": False, "matrix_room_alias": False})
@@ -74,6 +68,12 @@ class TestCreateRoom(CreateRoomCase):
         params = self.case.action_matrix_create_room()["params"]
         return params["type"], params["message"]
 
+    def invited(self, room="!new0"):
+        return self.homeserver.asked("POST", f"/rooms/{room}/invite")
+
+
+@tagged("post_install", "-at_install")
+class TestCreateRoom(CreateRoomCase):
     def test_a_room_is_created_named_and_linked(self):
         action = self.case.action_matrix_create_room()
 
