@@ -150,7 +150,7 @@ async fn retry_what_failed(page: &Page<'_>, office: &Office) {
     office.lawyer.invite(&room, &office.bot).await.unwrap();
     page.click(".o_data_row button[name=action_retry]", "").await.unwrap();
 
-    page.see(".o_notification", "1 queued").await.unwrap();
+    page.see(".o_notification", "queued for sending").await.unwrap();
     let logs = story::logged(office, 5, WITHIN).await.unwrap();
     assert_eq!(logs[4]["status"], "ok", "{logs:?}\n{}", office.worker.process().tail());
     let messages = office.lawyer.messages(&room).await.unwrap();

@@ -52,7 +52,9 @@ class MatrixDeliveriesMixin(models.AbstractModel):
         held = {log.txn_id: log for log in logs if not log.is_final}
         rows = self._matrix_early_rows(_SHOWN)
         rows += [self._matrix_waiting_row(row, held.get(row.txn_id)) for row in waiting]
-        rows += [self._matrix_logged_row(log) for log in logs if log.is_final]
+        # What was queued again has another row, or will have one.
+        ended = logs.filtered(lambda log: log.is_final and not log.was_retried)
+        rows += [self._matrix_logged_row(log) for log in ended]
         lanes = {self._matrix_own_lane(), *waiting.mapped("lane")} - {None}
         held_lanes = self.env["matrix.lane"]._held_among(sorted(lanes))
         return {

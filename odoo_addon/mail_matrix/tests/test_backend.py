@@ -29,7 +29,6 @@ class TestBackend(MatrixCase):
 
     def test_an_invalid_address_is_refused_by_name(self):
         for url in (
-            "matrix.example.org",
             "ftp://matrix.example.org",
             "https://",
             "https://matrix.example.org/?a=1",
@@ -40,6 +39,12 @@ class TestBackend(MatrixCase):
             with self.assertRaises(ValidationError) as caught:
                 self.backend.homeserver_url = url
             self.assertIn(url, str(caught.exception))
+
+    def test_an_address_without_a_scheme_means_https(self):
+        for entered in ("matrix.example.org", "localhost:8448/"):
+            self.backend.homeserver_url = entered
+            expected = f"https://{entered.rstrip('/')}"
+            self.assertEqual(self.backend.homeserver_url, expected)
 
     def test_credentials_in_the_address_are_refused_and_not_repeated(self):
         with self.assertRaises(ValidationError) as caught:

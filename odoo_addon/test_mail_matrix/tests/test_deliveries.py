@@ -27,6 +27,16 @@ class TestDeliveries(TicketCase):
         self.log(row, status="ok")
         self.assertEqual(self.outcomes(), [("Hello", "ok")])
 
+    def test_a_failure_that_was_queued_again_is_shown_where_it_is_now(self):
+        self.ticket._matrix_enqueue("manual", "Hello")
+        log = self.log(self.outbox()[0], error_message="Not in this room")
+        self.assertEqual(self.outcomes(), [("Hello", "failed")])
+
+        self.as_user(self.ticket).action_matrix_retry(log.id)
+
+        self.env.invalidate_all()
+        self.assertEqual(self.outcomes(), [("Hello", "waiting")])
+
     def test_the_last_ones_are_shown_the_newest_first(self):
         for number in range(7):
             self.ticket._matrix_enqueue("manual", str(number))

@@ -1,3 +1,4 @@
+import re
 from urllib.parse import urlsplit
 
 from odoo import api, fields, models, tools
@@ -9,6 +10,9 @@ from ...tools import content, migrations, words
 
 # Other users see only that there is a backend, and its name.
 _MANAGER = "mail_matrix.group_matrix_manager"
+
+# Not a host with a port.
+_SCHEME = re.compile(r"\w+:(?!\d)")
 
 _ONE_ACTIVE = "matrix_backend_one_active_per_company"
 
@@ -263,13 +267,16 @@ class MatrixBackend(models.Model):
 
     @api.model
     def _tidy(self, vals):
-        """Return ``vals`` without blanks and a last slash left over from pasting."""
+        """Return ``vals`` without blanks and a last slash left over from pasting, and
+        with https:// before an address that names no scheme."""
         vals = dict(vals)
         for name in ("homeserver_url", "default_room_id"):
             if isinstance(vals.get(name), str):
                 vals[name] = vals[name].strip()
         if vals.get("homeserver_url"):
-            vals["homeserver_url"] = vals["homeserver_url"].rstrip("/")
+            url = vals["homeserver_url"].rstrip("/")
+            has_scheme = _SCHEME.match(url)
+            vals["homeserver_url"] = url if has_scheme else f"https://{url}"
         return vals
 
     @api.model

@@ -63,12 +63,18 @@ class MatrixBackend(models.Model):
     @api.model
     def _setup_room(self, model, linked):
         """The records to choose from, or a new one if there is none."""
-        action = False
+        action, has_some = False, False
         if model:
             has_some = self.env[model].search_count([], limit=1)
             views = ["list", "form"] if has_some else ["form"]
             action = self._setup_window(model, views)
-        return {"key": "room", "done": bool(linked), "note": False, "action": action}
+        return {
+            "key": "room",
+            "done": bool(linked),
+            "note": False,
+            "action": action,
+            "is_new": not has_some,
+        }
 
     @api.model
     def _setup_message(self, linked, is_sent):

@@ -311,7 +311,11 @@ class MatrixLog(models.Model):
         left = +left
         if not queued:
             raise UserError("\n".join(left) or self._queued_explanation())
-        parts = [self.env._("%(count)s queued.", count=queued)]
+        parts = [
+            self.env._("%(count)s queued.", count=queued)
+            if left or queued > 1
+            else self.env._("Message queued for sending.")
+        ]
         parts += [
             self.env._("%(count)s not queued: %(reason)s", count=count, reason=reason)
             for reason, count in left.items()

@@ -3,7 +3,7 @@ import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
 import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useRecordObserver} from "@web/model/relational_model/utils";
-import {useService} from "@web/core/utils/hooks";
+import {useBus, useService} from "@web/core/utils/hooks";
 
 const FINAL = ["ok", "failed", "not_posted", "discarded"];
 const FIRST_PAUSE = 1000;
@@ -28,6 +28,7 @@ export class MatrixDeliveries extends Component {
             this.observed = [record.resId, record.data.write_date];
             this.restart();
         });
+        useBus(this.env.bus, "MATRIX-POSTED", () => this.restart());
         onWillDestroy(() => this.stop());
     }
 
