@@ -233,15 +233,11 @@ impl State {
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        while connections.try_join_next().is_some() {}
+    http::accept(listener, move |stream| {
         let shared = shared.clone();
-        connections.spawn(async move {
-            // A client that goes away ends its connection, nothing else.
-            let _ = connection(stream, &shared).await;
-        });
-    }
+        async move { connection(stream, &shared).await }
+    })
+    .await;
 }
 
 async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {

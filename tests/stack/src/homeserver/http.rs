@@ -52,14 +52,23 @@ enum Reply {
 }
 
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    accept(listener, move |stream| {
+        let shared = shared.clone();
+        async move { connection(stream, &shared).await }
+    })
+    .await;
+}
+
+/// Runs `connection` for each client, at the same time. They end when this is dropped.
+pub(crate) async fn accept<F>(listener: TcpListener, connection: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let shared = shared.clone();
-        connections.spawn(async move {
-            // A client that goes away ends its connection, nothing else.
-            let _ = connection(stream, &shared).await;
-        });
+        // A client that goes away ends its connection, nothing else.
+        connections.spawn(connection(stream));
     }
 }
 
