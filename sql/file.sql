@@ -6,7 +6,9 @@
 WITH message AS MATERIALIZED (
     SELECT o.txn_id, o.backend_id FROM matrix_outbox AS o WHERE o.id = $1 AND o.lane = $2
 )
-SELECT b.files_url, current_database()::text AS database, EXTRACT(EPOCH FROM now())::bigint AS now, u.content_uri, COALESCE(u.is_uploaded, false) AS is_uploaded
+SELECT b.files_url, current_database()::text AS database, EXTRACT(EPOCH FROM now())::bigint AS now, u.content_uri, COALESCE(u.is_uploaded, false) AS is_uploaded,
+    -- The previous contract has no such column.
+    to_jsonb(u) ->> 'file_sealed' AS file_sealed
 FROM message AS o
 JOIN matrix_backend AS b ON b.id = o.backend_id
 LEFT JOIN matrix_upload AS u

@@ -42,6 +42,10 @@ pub(crate) struct Backend {
     pub id: BackendId,
     pub config_version: i32,
     pub hold_on_outage: bool,
+    /// Messages for encrypted rooms are encrypted; otherwise they are refused.
+    pub encrypts: bool,
+    /// New direct rooms are encrypted.
+    pub encrypts_new_rooms: bool,
     /// When its address or token was set: a homeserver remembers the transaction ids of one device only.
     configured: Option<Instant>,
     /// How to reach it, or why its configuration does not let us.
@@ -141,6 +145,8 @@ impl Backend {
             id: row.id,
             config_version: row.config_version,
             hold_on_outage: row.hold_on_outage,
+            encrypts: row.encrypts && cfg!(feature = "encryption"),
+            encrypts_new_rooms: row.encrypts_new_rooms,
             configured: row.configured_ago.and_then(|ago| Instant::now().checked_sub(ago)),
             homeserver,
             me: OnceCell::new(),

@@ -4,7 +4,7 @@ mod shares;
 mod size;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,11 +63,17 @@ pub(crate) struct Claimed {
     pub gate: Gate,
     /// The backend is limited, and the claim has its slot.
     pub is_paced: bool,
+    /// The lane's room was encrypted once.
+    pub is_encrypted: bool,
 }
+
+pub(crate) type HasKeys = Box<dyn Fn(BackendId) -> bool + Send + Sync>;
 
 /// Remembers the cursor of each backend between rounds, so that no lane is looked at twice before all others were.
 pub(crate) struct Claimer {
     backends: Backends,
+    /// Whether this process has the keys of an account.
+    has_keys: HasKeys,
     pulse: Pulse,
     cursors: HashMap<BackendId, Cursor>,
     size: Size,
@@ -78,8 +84,9 @@ pub(crate) struct Claimer {
 }
 
 impl Claimer {
-    pub(crate) fn new(backends: Backends, pulse: Pulse) -> Self {
-        Self { backends, pulse, cursors: HashMap::new(), size: Size::default(), unheard_until: None, served: None }
+    pub(crate) fn new(backends: Backends, has_keys: HasKeys, pulse: Pulse) -> Self {
+        let (cursors, size) = (HashMap::new(), Size::default());
+        Self { backends, has_keys, pulse, cursors, size, unheard_until: None, served: None }
     }
 
     /// Walks once and claims at most `places` of the lanes found. Without a free place it only learns which backends may send.
@@ -189,7 +196,8 @@ impl Claimer {
                 }
                 let most = if is_paced { 1 } else { share };
                 let before = round.claims.len();
-                let turn = Turn { store, leases, backend, gate, walk, most, is_paced, all_places };
+                let has_keys = (self.has_keys)(id);
+                let turn = Turn { store, leases, backend, gate, walk, most, is_paced, all_places, has_keys };
                 self.claim(&turn, lanes, round).await?;
                 if needs_slot && round.claims.len() == before {
                     store.give_slot_back(id).await?;
@@ -206,7 +214,19 @@ impl Claimer {
         }
         cursor.after.clone_from(&turn.walk.passed_until);
         // The database may list one of our own lanes as free a moment before we learn that it was given back.
-        let free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
+        let mut free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
+        let encrypted = match turn.encrypted(&free).await {
+            Ok(encrypted) => encrypted,
+            Err(error) => {
+                // These lanes were not looked at, so the next walk must not take this pass for an idle one.
+                cursor.after = None;
+                return Err(error);
+            }
+        };
+        // Those of encrypted rooms are sent by the worker that has the account's keys.
+        let before = free.len();
+        free.retain(|lane| turn.has_keys || !encrypted.contains(lane));
+        let elsewhere = before - free.len();
         let most = self.size.lanes(turn.most);
         let mut claimed = 0;
         if !free.is_empty() {
@@ -236,10 +256,11 @@ impl Claimer {
                 cursor.after = claims.last().map(|claim| claim.lane.clone());
             }
             round.claims.extend(claims.into_iter().map(|claim| Claimed {
-                claim,
                 backend: turn.backend.clone(),
                 gate: turn.gate.clone(),
                 is_paced: turn.is_paced,
+                is_encrypted: encrypted.contains(&claim.lane),
+                claim,
             }));
         }
         if claimed == most {
@@ -247,7 +268,7 @@ impl Claimer {
             round.is_exhausted = false;
             return Ok(());
         }
-        cursor.busy_elsewhere += turn.walk.busy_elsewhere + free.len() - claimed;
+        cursor.busy_elsewhere += turn.walk.busy_elsewhere + elsewhere + free.len() - claimed;
         if turn.walk.is_end {
             cursor.after = None;
             round.busy_elsewhere += cursor.busy_elsewhere;
@@ -281,6 +302,19 @@ struct Turn<'a> {
     most: usize,
     is_paced: bool,
     all_places: usize,
+    /// This process has the keys of the account.
+    has_keys: bool,
+}
+
+impl Turn<'_> {
+    /// Those of the lanes whose rooms are encrypted, if the backend encrypts.
+    async fn encrypted(&self, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
+        // Why nothing can be sent at all is said by whoever claims them.
+        if !self.backend.encrypts || self.backend.homeserver.is_err() || lanes.is_empty() {
+            return Ok(HashSet::new());
+        }
+        self.store.encrypted_lanes(self.backend.id, lanes).await
+    }
 }
 
 impl Round {

@@ -3,6 +3,8 @@
 
 mod account;
 mod batch;
+#[cfg(feature = "encryption")]
+mod keys;
 mod post;
 mod trouble;
 
@@ -12,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::sleep,
+};
 use tracing::{Instrument as _, error, error_span, info, warn};
 
 use self::account::Account;
@@ -38,6 +44,8 @@ const CONTRACT_PERIOD: Duration = Duration::from_secs(30);
 pub(crate) struct Setup {
     pub keys: Keys,
     pub http_timeout: Duration,
+    /// Accounts are followed for what is written, too, and not only for their keys.
+    pub for_events: bool,
 }
 
 /// An account that this process follows.
@@ -60,12 +68,13 @@ impl Followers {
         Self { context, setup, wakeups, tasks: HashMap::new() }
     }
 
-    /// `asks`: whether any account is to be followed; `None` if the contract is too old for that.
-    pub(crate) async fn run(mut self, asks: watch::Receiver<Option<bool>>) {
+    /// `asks`: whether any account is to be followed; `None` if the contract is too old for that. Ends with the worker.
+    pub(crate) async fn run(mut self, asks: watch::Receiver<Option<bool>>, is_over: Arc<Notify>) {
         let shutdown = self.context.shutdown.clone();
         tokio::select! {
             () = self.look_after(asks) => {}
             () = shutdown.draining() => {}
+            () = is_over.notified() => {}
         }
         for (_, task) in std::mem::take(&mut self.tasks) {
             self.stop(task).await;
@@ -110,7 +119,7 @@ impl Followers {
     /// Returns when to look again.
     async fn round(&mut self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
-        let (rows, free) = self.context.store.follow().await?;
+        let (rows, free) = self.context.store.follow(self.setup.for_events).await?;
         let known = std::mem::take(&mut self.tasks);
         let mut pause = free.map_or(PERIOD, |free| PERIOD.min(free + AFTER_LEASE));
         for (backend, task) in known {
@@ -146,6 +155,8 @@ impl Followers {
             error!(backend.id = task.asking.backend, "The task that follows this account has panicked");
         }
         self.context.rooms.of(task.asking.backend).close();
+        #[cfg(feature = "encryption")]
+        self.context.devices.remove(task.asking.backend);
         let store = &self.context.store;
         self.context.metrics.following.remove(&OfBackend { backend: task.asking.backend });
         if let Err(error) = store.stop_following(&task.following).await {

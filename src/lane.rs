@@ -2,6 +2,10 @@
 
 mod changes;
 mod direct_list;
+#[cfg(feature = "encryption")]
+mod encrypted;
+#[cfg(feature = "encryption")]
+mod encrypted_file;
 mod files;
 mod look;
 mod outage;
@@ -46,6 +50,12 @@ pub(crate) struct Context {
     pub files: FileRoom,
     /// What this process knows about rooms while it follows their changes.
     pub rooms: RoomBooks,
+    /// The devices with the keys of the accounts that it follows.
+    #[cfg(feature = "encryption")]
+    pub devices: crate::crypto::Devices,
+    /// What seals the keys of encrypted files.
+    #[cfg(feature = "encryption")]
+    pub keys: crate::seal::Keys,
 }
 
 /// One claim while it is being sent.
@@ -58,6 +68,8 @@ pub(crate) struct Delivery<'a> {
     pub gate: Gate,
     /// The backend is limited, and its slot was taken for this claim.
     pub is_paced: bool,
+    /// The lane's room was encrypted once, whatever the homeserver says now.
+    pub is_encrypted: bool,
 }
 
 /// What happens after a message.
@@ -156,6 +168,14 @@ impl Delivery<'_> {
         self.context.rooms.of(self.backend.id)
     }
 
+    /// Whether a room is the one that the lane had when it was claimed.
+    fn is_own_room(&self, room: &RoomId) -> bool {
+        match &self.claim.room {
+            Some(own) => own == room,
+            None => self.claim.lane.as_str().split_once('/').is_some_and(|(_, own)| own == room.as_str()),
+        }
+    }
+
     /// Whether another call may be started now.
     fn may_call(&self) -> bool {
         !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
@@ -170,7 +190,8 @@ impl Delivery<'_> {
         {
             warn!(%error, "The pace of a limited backend could not be eased");
         }
-        self.complete(message, tries, Verdict::Sent(event_id), duration, route.known()).await;
+        let sent = self.completion(message, tries, Verdict::Sent(event_id), duration, route.known());
+        self.completions.complete(Completion { note: route.note(message.id).cloned(), ..sent }).await;
         Next::Done(1)
     }
 
@@ -241,6 +262,7 @@ impl Delivery<'_> {
             id: message.id,
             lease: self.claim.lease(),
             verdict,
+            note: None,
             attempts: tries.attempts,
             duration_ms: duration.as_millis().try_into().unwrap_or(i32::MAX),
             room: room.cloned(),

@@ -238,6 +238,10 @@ pub mod code {
     pub const FILE: &str = "org.odoo.file";
     /// The room is encrypted, and nobody has agreed to messages that are not.
     pub const ENCRYPTED: &str = "org.odoo.encrypted";
+    /// The account's keys may not be used, or the room's encryption cannot be.
+    pub const ENCRYPTION: &str = "org.odoo.encryption";
+    /// Devices of people in the room could not get the key of a message.
+    pub const NO_KEY: &str = "org.odoo.no_key";
 }
 
 /// Who gave the answer that a message failed with.

@@ -15,7 +15,7 @@ use tracing::{Instrument as _, error, error_span, info, warn};
 use crate::{
     backend::Backends,
     backoff::{self, Backoff},
-    claimer::{Claimed, Claimer, Round},
+    claimer::{Claimed, Claimer, HasKeys, Round},
     config::Config,
     failpoint::{self, Point},
     flush::{Completions, Flusher},
@@ -88,6 +88,10 @@ pub(crate) async fn run(
             http_timeout: config.http_timeout,
             files: FileRoom::default(),
             rooms: RoomBooks::default(),
+            #[cfg(feature = "encryption")]
+            devices: crate::crypto::Devices::default(),
+            #[cfg(feature = "encryption")]
+            keys: config.token_keys.clone(),
         }),
         freed,
         place: Notify::new(),
@@ -104,10 +108,13 @@ pub(crate) async fn run(
         let shared = shared.clone();
         async move { survey::watch(&shared.context.store, &shared.context.metrics, asks_sender).await }
     });
-    // `drain` ends soon, and nobody waits for what is written in Matrix meanwhile.
-    let following = (until == Until::Stopped).then(|| {
-        let setup = follower::Setup { keys: config.token_keys.clone(), http_timeout: config.http_timeout };
-        tokio::spawn(Followers::new(shared.context.clone(), setup, shared.wakeups.clone()).run(asks))
+    // `drain` ends soon, and nobody waits for what is written in Matrix meanwhile. It needs the keys for encrypted rooms.
+    let for_events = until == Until::Stopped;
+    let is_sent = Arc::new(Notify::new());
+    let following = (for_events || cfg!(feature = "encryption")).then(|| {
+        let setup = follower::Setup { keys: config.token_keys.clone(), http_timeout: config.http_timeout, for_events };
+        let followers = Followers::new(shared.context.clone(), setup, shared.wakeups.clone());
+        tokio::spawn(followers.run(asks, is_sent.clone()))
     });
     let is_over = Arc::new(Notify::new());
     let heartbeat = tokio::spawn(heartbeat::beat(shared.clone(), is_over.clone()));
@@ -119,6 +126,7 @@ pub(crate) async fn run(
         shared: shared.clone(),
         claimer: Claimer::new(
             Backends::new(config.token_keys.clone(), config.http_timeout),
+            has_keys(&shared.context),
             shared.health.claiming.clone(),
         ),
         places: Arc::new(Semaphore::new(config.concurrency)),
@@ -131,6 +139,7 @@ pub(crate) async fn run(
         () = shutdown.ended() => {}
     }
     let last_words = async {
+        is_sent.notify_one();
         if let Some(following) = following
             && let Err(error) = following.await
         {
@@ -243,7 +252,7 @@ impl Runner {
         Ok(round)
     }
 
-    fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
+    fn start(&mut self, Claimed { claim, backend, gate, is_paced, is_encrypted }: Claimed) {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
         // One for each claim and none for each message, so that sending does not become slower.
@@ -263,6 +272,7 @@ impl Runner {
                 backend: &backend,
                 gate,
                 is_paced,
+                is_encrypted,
             };
             delivery.run().instrument(span).await;
             // In this order: otherwise a place that is taken again at once would still be counted for this backend.
@@ -288,6 +298,19 @@ impl Runner {
             Err(_) => true,
         }
     }
+}
+
+/// Lanes of encrypted rooms are claimed by the process that has the account's keys.
+#[cfg(feature = "encryption")]
+fn has_keys(context: &Context) -> HasKeys {
+    let devices = context.devices.clone();
+    Box::new(move |backend| devices.of(backend).is_some())
+}
+
+/// Without encryption no backend encrypts, so nothing is left to others.
+#[cfg(not(feature = "encryption"))]
+fn has_keys(_context: &Context) -> HasKeys {
+    Box::new(|_| false)
 }
 
 fn pause_after(round: &Round, decay: &mut Duration) -> Duration {

@@ -39,7 +39,7 @@ use tokio_postgres::{
 };
 
 #[cfg(feature = "encryption")]
-pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken};
+pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken, SetupEnd, SetupRequest};
 pub use self::{
     account::AccountLock,
     asked::Waiting,
@@ -99,6 +99,10 @@ pub struct BackendRow {
     pub configured_ago: Option<Duration>,
     /// Whether it was set up in this database, and not in one that this database is a copy of.
     pub is_at_home: bool,
+    /// Messages for encrypted rooms are encrypted, by a worker that can; otherwise they are refused.
+    pub encrypts: bool,
+    /// New direct rooms are encrypted.
+    pub encrypts_new_rooms: bool,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
@@ -187,6 +191,8 @@ impl Store {
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
                     configured_ago: backlog::seconds(value(row, "configured_seconds")?),
                     is_at_home: value(row, "is_at_home")?,
+                    encrypts: value(row, "encrypts")?,
+                    encrypts_new_rooms: value(row, "encrypts_new_rooms")?,
                 })
             })
             .collect()

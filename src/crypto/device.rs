@@ -3,13 +3,16 @@
 
 mod exchange;
 mod preflight;
+mod readers;
+mod recovery;
 mod room;
+mod setup;
 mod signature;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex as StdMutex};
 
-use matrix_sdk_crypto::{DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement};
+use matrix_sdk_crypto::{CollectStrategy, DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement};
 use ruma::{
     OneTimeKeyAlgorithm, OwnedDeviceId, OwnedUserId, UInt, api::client::sync::sync_events::DeviceLists,
     events::AnyToDeviceEvent, serde::Raw,
@@ -18,13 +21,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-pub use self::{room::EncryptedRoom, signature::Signature};
+use self::readers::Readers;
+pub use self::{
+    readers::NoKey,
+    room::{Encrypted, EncryptedRoom},
+    signature::{Secret, Signature},
+};
 use super::{error::CryptoError, rows::KeysError, store::KeyStore};
 use crate::{
     matrix::{DeviceNews, Homeserver},
     message::{RoomId, UserId},
     seal::Keys,
-    store::{Following, KeysState, Store},
+    store::{Following, KeysFound, KeysState, Store},
 };
 
 pub struct Device {
@@ -33,7 +41,9 @@ pub struct Device {
     /// One exchange of keys at a time: two at once would claim the same keys twice.
     exchange: Mutex<()>,
     /// In each room one message at a time, from the share of its key to its encryption.
-    rooms: StdMutex<HashMap<RoomId, Arc<Mutex<()>>>>,
+    rooms: StdMutex<HashMap<RoomId, Arc<Mutex<Readers>>>>,
+    /// Who gets the key of a room.
+    strategy: CollectStrategy,
 }
 
 impl Device {
@@ -47,15 +57,24 @@ impl Device {
         keys: &Keys,
         following: &Following,
         homeserver: Homeserver,
+        only_verified: bool,
     ) -> Result<Self, CryptoError> {
         let whoami = homeserver.whoami().await?;
         let (me, id) = (whoami.user_id, whoami.device_id.ok_or_else(preflight::no_device)?);
-        let found = store.take_keys(following, &me, &id).await?.ok_or(KeysError::Fenced)?;
+        let is_asked = store.is_setup_asked(following.backend).await?;
+        let mut found = store.take_keys(following, &me, &id).await?.ok_or(KeysError::Fenced)?;
+        if is_asked && preflight::is_other_device(&found, &me, &id) {
+            if !store.start_again(found.taken, &me, &id).await? {
+                return Err(KeysError::Fenced.into());
+            }
+            found = KeysFound { account: me.clone(), device: id.clone(), doubt: None, is_new: true, ..found };
+        }
+        let strategy = if only_verified { CollectStrategy::IdentityBasedStrategy } else { CollectStrategy::AllDevices };
         let opened = async {
             preflight::taken(&found, &me, &id)?;
             let kept = KeyStore::open(store.clone(), keys.clone(), found.taken).await?;
             preflight::at_homeserver(&homeserver, &kept, &found).await?;
-            Self::begin(kept, homeserver, &me, &id).await
+            Self::begin(kept, homeserver, &me, &id, strategy).await
         };
         let opened = opened.await;
         let (state, reason) = match &opened {
@@ -65,14 +84,29 @@ impl Device {
             Err(_) => return opened,
         };
         store.keys_are(found.taken, state, reason).await?;
-        opened
+        match opened {
+            Ok(device) => {
+                device.set_up(store, keys, found.taken, is_asked).await?;
+                Ok(device)
+            }
+            Err(error) => {
+                setup::refused(store, found.taken, is_asked, &error).await?;
+                Err(error)
+            }
+        }
     }
 
-    async fn begin(kept: KeyStore, homeserver: Homeserver, me: &UserId, id: &str) -> Result<Self, CryptoError> {
+    async fn begin(
+        kept: KeyStore,
+        homeserver: Homeserver,
+        me: &UserId,
+        id: &str,
+        strategy: CollectStrategy,
+    ) -> Result<Self, CryptoError> {
         let user =
             OwnedUserId::try_from(me.as_str()).map_err(|error| CryptoError::unusable("the account's ID", &error))?;
         let machine = OlmMachine::with_store(&user, &OwnedDeviceId::from(id), kept, None).await?;
-        let device = Self { machine, homeserver, exchange: Mutex::default(), rooms: StdMutex::default() };
+        let device = Self { machine, homeserver, exchange: Mutex::default(), rooms: StdMutex::default(), strategy };
         device.exchange(&|| true).await?;
         Ok(device)
     }
@@ -80,6 +114,11 @@ impl Device {
     /// The position up to which the device has received updates from the homeserver.
     pub async fn since(&self) -> Result<Option<String>, CryptoError> {
         Ok(self.machine.store().next_batch_token().await?)
+    }
+
+    /// Updates may have been missed: the devices of everybody are asked for before the next message.
+    pub async fn has_missed(&self) -> Result<(), CryptoError> {
+        Ok(self.machine.mark_all_tracked_users_as_dirty().await?)
     }
 
     /// The fingerprint of this device: people compare it with what their client shows.
@@ -105,7 +144,7 @@ impl Device {
         self.exchange(&|| true).await
     }
 
-    fn lock_of(&self, room: &RoomId) -> Arc<Mutex<()>> {
+    fn lock_of(&self, room: &RoomId) -> Arc<Mutex<Readers>> {
         let mut rooms = self.rooms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         rooms.entry(room.clone()).or_default().clone()
     }

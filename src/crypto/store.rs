@@ -47,11 +47,13 @@ impl KeyStore {
         let items = rows.load().await?;
         let mut known = Known::read(&items)?;
         if known.pending.account.is_none() {
-            // The machine stores a new device before its keys. A worker that died in between has not published them.
-            if items.iter().any(|item| item.kind != "device") {
+            // The machine stores a new device before its keys. A worker that died in between has not published them. The account's signing
+            // keys may be left from a former device.
+            if items.iter().any(|item| !matches!(item.kind.as_str(), "device" | "identity")) {
                 return Err(KeysError::Lost);
             }
-            known = Known::default();
+            let left: Vec<_> = items.into_iter().filter(|item| item.kind == "identity").collect();
+            known = Known::read(&left)?;
         }
         let own = known.pending.account.as_ref().map(|account| account.identity_keys().curve25519);
         let memory = MemoryStore::new();

@@ -19,7 +19,7 @@ use crate::{
     failpoint::{self, Point},
     lane::Context,
     leases::Deadline,
-    matrix::{Heard, Homeserver, SendError, before},
+    matrix::{Heard, Homeserver, SendError, Synced, before},
     message::{Outcome, UserId},
     metrics::OfBackend,
     seal::Keys,
@@ -31,7 +31,7 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 
 /// How long Odoo may take to accept what was read. After that, what is known about rooms counts as out of date.
-const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Pause after an answer that had nothing for Odoo.
 const ECHO_PAUSE: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ const RETRIES: u32 = 5;
 /// An account that this process follows.
 pub(super) struct Account {
     pub(super) context: Arc<Context>,
-    keys: Keys,
+    pub(super) keys: Keys,
     http_timeout: Duration,
     pub(super) asking: Asking,
     pub(super) following: Following,
@@ -59,7 +59,7 @@ pub(super) struct Account {
 type Place = Option<(UserId, String)>;
 
 /// Why reading stopped.
-enum Halt {
+pub(super) enum Halt {
     /// Another worker follows the account.
     Lost,
     Trouble {
@@ -95,6 +95,8 @@ impl Account {
             () = self.read() => {}
         }
         self.context.rooms.of(self.asking.backend).close();
+        #[cfg(feature = "encryption")]
+        self.context.devices.remove(self.asking.backend);
         self.context.metrics.following.remove(&OfBackend { backend: self.asking.backend });
         warn!("The account is followed by another worker now");
     }
@@ -133,7 +135,13 @@ impl Account {
                     self.report(trouble, &reason).await;
                     pause
                 }
-                Halt::Homeserver(error) => self.refused(&error).await,
+                Halt::Homeserver(error) => {
+                    #[cfg(feature = "encryption")]
+                    if self.asking.encrypts {
+                        self.context.devices.away(self.asking.backend, &error);
+                    }
+                    self.refused(&error).await
+                }
             };
             // The homeserver may have set the pause. Waits for nothing else.
             sleep(pause.unwrap_or_else(|| streak.next_pause())).await;
@@ -143,27 +151,31 @@ impl Account {
     /// Reads until something goes wrong.
     async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
         let (homeserver, webhook) = self.clients()?;
-        self.knock(&webhook).await;
+        self.knock(webhook.as_ref()).await;
         let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
+        #[cfg(feature = "encryption")]
+        let device = self.device(&homeserver, place.as_ref().map(|(_, since)| since.as_str())).await?;
         let filter = homeserver.upload_filter(&me).await?;
         let since = match place.take() {
             Some((account, since)) if account == me => since,
             // Odoo has not asked for what was written earlier, or to another account.
             _ => {
                 let now = homeserver.stream_now().await?;
-                self.read_until(&me, &now, 0).await?;
-                now
+                #[cfg(feature = "encryption")]
+                self.hear(device.as_ref(), &now).await?;
+                self.read_until(&me, &now.next_batch, 0).await?;
+                now.next_batch
             }
         };
         let (_, since) = place.insert((me.clone(), since));
-        let wait = LONGEST_WAIT.min(self.context.store.lease() / 2);
+        let wait = self.longest_wait();
         let book = self.context.rooms.of(self.asking.backend);
         loop {
             let is_due = called.elapsed() >= KNOCK_EVERY;
             let knock = async {
                 if is_due {
-                    self.knock(&webhook).await;
+                    self.knock(webhook.as_ref()).await;
                 }
             };
             // Until this call ends, every change of a room is noticed.
@@ -172,13 +184,19 @@ impl Account {
                 let synced = homeserver.sync(&me, &filter, since, wait).await;
                 // At once, because the other call may take longer, and lanes use the book meanwhile.
                 if let Ok(synced) = &synced {
-                    synced.others.iter().for_each(|room| book.forget(room));
-                    synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
+                    self.note_changes(synced);
+                    #[cfg(feature = "encryption")]
+                    self.hear(device.as_ref(), synced).await?;
                 }
-                synced
+                Ok::<_, Halt>(synced)
             };
-            let (synced, ()) = tokio::join!(sync, knock);
-            let synced = match synced {
+            let calls = async { tokio::join!(sync, knock) };
+            #[cfg(feature = "encryption")]
+            let calls = self.unless_given_up(device.as_ref(), calls);
+            #[cfg(not(feature = "encryption"))]
+            let calls = async { Ok::<_, Halt>(calls.await) };
+            let (synced, ()) = calls.await?;
+            let synced = match synced? {
                 Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
                     error!(
                         failure = %error.failure(),
@@ -193,7 +211,13 @@ impl Account {
             // While Odoo processes the events nothing is read, so changes are not noticed.
             book.hears_until(Instant::now() + ACCEPTED_WITHIN);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
-            let accepted = self.forward(&homeserver, &webhook, &me, since, synced.rooms).await?;
+            let mut accepted = 0;
+            if let Some(webhook) = &webhook {
+                let forward = self.forward(&homeserver, webhook, &me, since, synced.rooms);
+                #[cfg(feature = "encryption")]
+                let forward = self.hear_meanwhile(device.as_ref(), &homeserver, &me, &synced.next_batch, forward);
+                accepted = forward.await?;
+            }
             failpoint::reach_if(accepted > 0, Point::Forwarded).await;
             self.read_until(&me, &synced.next_batch, accepted).await?;
             *since = synced.next_batch;
@@ -207,19 +231,33 @@ impl Account {
         }
     }
 
-    /// The clients for both sides: the homeserver and Odoo.
-    fn clients(&self) -> Result<(Homeserver, Webhook), Halt> {
+    pub(super) fn longest_wait(&self) -> Duration {
+        LONGEST_WAIT.min(self.context.store.lease() / 2)
+    }
+
+    /// Rooms that have changed are looked at again before the next message.
+    pub(super) fn note_changes(&self, synced: &Synced) {
+        let book = self.context.rooms.of(self.asking.backend);
+        synced.others.iter().for_each(|room| book.forget(room));
+        synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
+    }
+
+    /// The clients for both sides: the homeserver, and Odoo if it wants to have what is written.
+    fn clients(&self) -> Result<(Homeserver, Option<Webhook>), Halt> {
         let asking = &self.asking;
         let halt = |trouble, reason: String| Halt::Trouble { trouble, reason, pause: None };
         let token = self.keys.open("access token", asking.token_sealed.as_deref());
         let token = token.map_err(|reason| halt(Trouble::Stopped, reason))?;
         let homeserver = Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout)
             .map_err(|error| halt(Trouble::Stopped, with_causes(&error)))?;
+        if !asking.wants_events {
+            return Ok((homeserver, None));
+        }
         let secret = self.keys.open("webhook secret", asking.webhook_secret_sealed.as_deref());
         let secret = secret.map_err(|reason| halt(Trouble::Waiting, reason))?;
         let webhook = Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
             .map_err(|error| halt(Trouble::Waiting, with_causes(&error)))?;
-        Ok((homeserver, webhook))
+        Ok((homeserver, Some(webhook)))
     }
 
     /// Passes on the events of these rooms, each room's in order. Returns how many Odoo has accepted.

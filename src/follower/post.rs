@@ -36,8 +36,8 @@ impl Account {
     }
 
     /// Calls Odoo without any event. Its answer does not matter: a problem is reported when there is an event to post.
-    pub(super) async fn knock(&self, webhook: &Webhook) {
-        if self.deadline.leaves(self.context.call_needs) {
+    pub(super) async fn knock(&self, webhook: Option<&Webhook>) {
+        if let Some(webhook) = webhook.filter(|_| self.deadline.leaves(self.context.call_needs)) {
             let answer = webhook.post(&Batch::default().body(&[])).await;
             debug!(?answer, "Called Odoo, which had not been called for a while");
         }

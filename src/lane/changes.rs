@@ -55,10 +55,21 @@ pub(super) async fn send(
     message: &Message,
     subject: &EventId,
 ) -> Result<EventId, SendError> {
-    if message.matrix_type == REDACTION {
+    if is_redaction(message) {
         return homeserver.redact(room, subject, message).await;
     }
     homeserver.send(room, &Message { content: related(&message.content, subject), ..message.clone() }).await
+}
+
+/// Whether the message removes the text of another one.
+pub(super) fn is_redaction(message: &Message) -> bool {
+    message.matrix_type == REDACTION
+}
+
+/// The content of a message that may change `subject`.
+#[cfg(feature = "encryption")]
+pub(super) fn content<'m>(message: &'m Message, subject: Option<&EventId>) -> std::borrow::Cow<'m, str> {
+    subject.map_or((&*message.content).into(), |subject| related(&message.content, subject).into())
 }
 
 /// The content of an edit with the event that it replaces, which Odoo could not know.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// No larger file is sent, whatever the homeserver accepts.
-const LARGEST: u64 = 100 << 20;
+pub(super) const LARGEST: u64 = 100 << 20;
 
 /// Files in memory at the same time, in KiB. A larger file is sent on its own.
 const MEMORY: u32 = 64 << 10;
@@ -38,7 +38,7 @@ const PROOF_LASTS: i64 = 60;
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// How long a lane rests if its account is already uploading as many files as it may. Other rooms get the lane's place.
-const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
 
 /// Space in memory for files that are being transferred.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Default for FileRoom {
 
 impl FileRoom {
     /// Waits until there is space. That takes no longer than the other files, each of which has its time limits.
-    async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
+    pub(super) async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
         let kib = u32::try_from(bytes >> 10).unwrap_or(MEMORY).saturating_add(1).min(MEMORY);
         self.0.clone().acquire_many_owned(kib).await.expect("nobody closes it")
     }
@@ -63,6 +63,7 @@ pub(super) async fn uploaded<'m>(
     delivery: &Delivery<'_>,
     homeserver: &Homeserver,
     message: &'m Message,
+    encrypts: bool,
 ) -> Result<Cow<'m, Message>, Step> {
     if !message.has_file {
         return Ok(Cow::Borrowed(message));
@@ -70,9 +71,15 @@ pub(super) async fn uploaded<'m>(
     let content: Map<String, Value> =
         serde_json::from_str(&message.content).expect("the contract lets nothing in but a JSON object");
     let known = known(delivery, message).await?;
-    let mut address = known.address.as_deref().and_then(ContentUri::parse);
+    #[cfg(feature = "encryption")]
+    if encrypts {
+        return super::encrypted_file::uploaded(delivery, homeserver, message, content, &known).await;
+    }
+    assert!(!encrypts, "a worker without encryption sends nothing that was to be encrypted");
+    // An encrypted file is of no use in a room that is not encrypted.
+    let mut address = known.address.as_deref().filter(|_| known.key_sealed.is_none()).and_then(ContentUri::parse);
     if let Some(address) = address.as_ref().filter(|_| known.is_uploaded) {
-        return Ok(Cow::Owned(naming(message, content, address)));
+        return Ok(Cow::Owned(naming(message, content, &Place::Plain(address))));
     }
     let Ok(_place) = delivery.backend.uploads.try_acquire() else {
         return Err(Step::LaneLimited(backoff::with_jitter(REST)));
@@ -96,7 +103,7 @@ pub(super) async fn uploaded<'m>(
         match uploaded {
             Ok(Some(address)) => {
                 keep(delivery, message, &address, true).await?;
-                return Ok(Cow::Owned(naming(message, content, &address)));
+                return Ok(Cow::Owned(naming(message, content, &Place::Plain(&address))));
             }
             Ok(None) => {}
             // One retry, as for every message.
@@ -117,15 +124,15 @@ async fn known(delivery: &Delivery<'_>, message: &Message) -> Result<KnownFile, 
 }
 
 /// The calls for one file.
-struct Media<'a> {
-    delivery: &'a Delivery<'a>,
-    homeserver: &'a Homeserver,
-    message: &'a Message,
+pub(super) struct Media<'a> {
+    pub(super) delivery: &'a Delivery<'a>,
+    pub(super) homeserver: &'a Homeserver,
+    pub(super) message: &'a Message,
 }
 
 impl Media<'_> {
     /// The largest size that the file may have, in bytes.
-    async fn check_size(&self, size: u64) -> Result<u64, Step> {
+    pub(super) async fn check_size(&self, size: u64) -> Result<u64, Step> {
         let most = match self.homeserver.largest_file().await {
             Ok(most) => most.unwrap_or(LARGEST).min(LARGEST),
             // The homeserver does not say.
@@ -139,7 +146,7 @@ impl Media<'_> {
         Err(rejected("M_TOO_LARGE", text))
     }
 
-    async fn new_address(&self) -> Result<Option<ContentUri>, Step> {
+    pub(super) async fn new_address(&self) -> Result<Option<ContentUri>, Step> {
         let given = match self.homeserver.file_address().await {
             // Synapse gives an account at most five addresses without an upload. The file is uploaded without an address.
             Err(error) if matches!(error.outcome_elsewhere(), Outcome::Limited { .. }) => None,
@@ -155,7 +162,7 @@ impl Media<'_> {
     }
 
     /// The file, fetched from Odoo.
-    async fn fetch(&self, content: &Map<String, Value>, size: u64, most: u64) -> Result<File, Step> {
+    pub(super) async fn fetch(&self, content: &Map<String, Value>, size: u64, most: u64) -> Result<File, Step> {
         // Read again: the proof is valid for a short time, and waiting may have used it up.
         let known = known(self.delivery, self.message).await?;
         let Some(url) = known.files_url.as_deref().filter(|url| !url.is_empty()) else {
@@ -183,7 +190,7 @@ impl Media<'_> {
     }
 
     /// The homeserver did not accept the file. That says nothing about messages without files, so only this room waits.
-    async fn refused(&self, error: SendError) -> Step {
+    pub(super) async fn refused(&self, error: SendError) -> Step {
         match Step::from(error) {
             Step::Answered(Outcome::Transient { failure, .. } | Outcome::Misconfigured(failure)) => {
                 self.later(failure).await
@@ -204,7 +211,12 @@ impl Media<'_> {
 }
 
 /// Stores the file's address, also before it is uploaded.
-async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, is_there: bool) -> Result<(), Step> {
+pub(super) async fn keep(
+    delivery: &Delivery<'_>,
+    message: &Message,
+    address: &ContentUri,
+    is_there: bool,
+) -> Result<(), Step> {
     let lease = delivery.claim.lease();
     match delivery.context.store.file_stored(&lease, message.id, address.as_str(), is_there).await {
         Ok(true) => Ok(()),
@@ -213,7 +225,7 @@ async fn keep(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, 
     }
 }
 
-fn unread(error: &crate::store::StoreError) -> Step {
+pub(super) fn unread(error: &crate::store::StoreError) -> Step {
     warn!(%error, "The address of a file could not be read or stored");
     Step::LaneLimited(SHORTEST_REST)
 }
@@ -228,8 +240,16 @@ fn megabytes(bytes: u64) -> String {
     format!("{megabytes:.1} MB")
 }
 
+/// Where a message says that its file is.
+pub(super) enum Place<'a> {
+    Plain(&'a ContentUri),
+    /// With the key.
+    #[cfg(feature = "encryption")]
+    Encrypted(Value),
+}
+
 /// The message with the address of its file. Odoo leaves out what is only true once there is an address.
-fn naming(message: &Message, mut content: Map<String, Value>, address: &ContentUri) -> Message {
+pub(super) fn naming(message: &Message, mut content: Map<String, Value>, place: &Place<'_>) -> Message {
     let mimetype = content.get("info").and_then(|info| info.get("mimetype")).and_then(Value::as_str);
     let kind = match mimetype.and_then(|mimetype| mimetype.split('/').next()) {
         Some("image") => "m.image",
@@ -238,7 +258,11 @@ fn naming(message: &Message, mut content: Map<String, Value>, address: &ContentU
         _ => "m.file",
     };
     content.insert("msgtype".to_owned(), json!(kind));
-    content.insert("url".to_owned(), json!(address.as_str()));
+    match place {
+        Place::Plain(address) => content.insert("url".to_owned(), json!(address.as_str())),
+        #[cfg(feature = "encryption")]
+        Place::Encrypted(file) => content.insert("file".to_owned(), file.clone()),
+    };
     Message { content: Value::Object(content).to_string(), ..message.clone() }
 }
 

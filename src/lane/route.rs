@@ -4,7 +4,7 @@ mod direct;
 mod known;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -58,6 +58,11 @@ pub(super) struct Route {
     exists: bool,
     /// The events of the messages that this claim has sent.
     made: Made,
+    /// What the log says about messages that were sent.
+    notes: HashMap<MessageId, Failure>,
+    /// That the room is encrypted was stored by this claim.
+    #[cfg(feature = "encryption")]
+    is_remembered: bool,
 }
 
 /// The result of one attempt.
@@ -110,6 +115,11 @@ impl Route {
         self.room.as_ref()
     }
 
+    /// What the log says about a message that was sent.
+    pub(super) fn note(&self, id: MessageId) -> Option<&Failure> {
+        self.notes.get(&id)
+    }
+
     /// Why no message of this claim can be sent.
     pub(super) fn closed(&self) -> Option<&Failure> {
         self.closed.as_ref()
@@ -150,34 +160,37 @@ impl Route {
         message: &Message,
         attempts: &mut i32,
     ) -> Result<Tried, Step> {
-        let room = match &message.target {
+        let (room, is_encrypted) = match &message.target {
             Target::Nowhere(failure) => return Ok(Tried::Answered(Outcome::Rejected(failure.clone()))),
             Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,
             Target::Room(room) => {
                 let room = self.room.as_ref().unwrap_or(room).clone();
                 match self.look(delivery, homeserver, message, &room).await? {
-                    Seen::Encrypted if !self.may_be_readable(delivery, message, &room).await? => {
-                        return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
-                    }
-                    Seen::Encrypted | Seen::Usable => room,
+                    Seen::Encrypted => (room, true),
+                    Seen::Usable => (room, false),
                     Seen::Replaced(tried) => return Ok(tried),
                 }
             }
         };
+        // A homeserver that denies later that the room is encrypted is not believed.
+        let is_encrypted = is_encrypted || (delivery.is_encrypted && delivery.is_own_room(&room));
+        let encrypts = is_encrypted && delivery.backend.encrypts;
+        // A person's room was chosen with that in mind.
+        let needs_consent = is_encrypted && !encrypts && matches!(message.target, Target::Room(_));
+        if needs_consent && !self.may_be_readable(delivery, message, &room).await? {
+            return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+        }
+        #[cfg(feature = "encryption")]
+        if encrypts && !delivery.is_encrypted && !self.is_remembered {
+            super::encrypted::remember(delivery, &room).await?;
+            self.is_remembered = true;
+        }
         if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
             return Ok(Tried::Answered(outcome));
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
-        let message = &*files::uploaded(delivery, homeserver, message).await?;
-        // The checks before this took time.
-        if !delivery.may_call() {
-            return Err(Step::Fenced);
-        }
-        failpoint::reach(Point::BeforePut).await;
-        let answer = match &subject {
-            None => homeserver.send(&room, message).await,
-            Some(subject) => changes::send(homeserver, &room, message, subject).await,
-        };
+        let message = &*files::uploaded(delivery, homeserver, message, encrypts).await?;
+        let answer = self.put(delivery, homeserver, message, &room, subject.as_ref(), encrypts).await?;
         failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limited request does not count as an attempt.
@@ -187,6 +200,33 @@ impl Route {
             return Ok(Tried::Answered(Outcome::Forbidden(refusal)));
         }
         self.diagnose(delivery, homeserver, message, &room, refusal).await
+    }
+
+    async fn put(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        room: &RoomId,
+        subject: Option<&EventId>,
+        encrypts: bool,
+    ) -> Result<Result<EventId, SendError>, Step> {
+        // The checks before this took time.
+        if !delivery.may_call() {
+            return Err(Step::Fenced);
+        }
+        #[cfg(feature = "encryption")]
+        if encrypts {
+            let sent = super::encrypted::send(delivery, homeserver, room, message, subject).await?;
+            self.notes.extend(sent.note.map(|note| (message.id, note)));
+            return Ok(sent.answer);
+        }
+        assert!(!encrypts, "a worker without encryption sends nothing that was to be encrypted");
+        failpoint::reach(Point::BeforePut).await;
+        Ok(match subject {
+            None => homeserver.send(room, message).await,
+            Some(subject) => changes::send(homeserver, room, message, subject).await,
+        })
     }
 
     /// Checks the room before the claim's first message to it.
@@ -203,7 +243,8 @@ impl Route {
                 let look = Look::at(homeserver, &delivery.book(), room).await?;
                 if let Some(tombstone) = look.tombstone {
                     let me = delivery.backend.me(homeserver).await?;
-                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone).await?;
+                    let diagnosis =
+                        diagnosis::replaced(homeserver, &me, room, &tombstone, delivery.backend.encrypts).await?;
                     return self.treat(delivery, message, diagnosis).await.map(Seen::Replaced);
                 }
                 self.looked_at = Some((room.clone(), look.is_encrypted));
@@ -246,7 +287,10 @@ impl Route {
         refusal: Failure,
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
-        let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal).await?;
+        let diagnosis = {
+            let encrypts = delivery.backend.encrypts;
+            diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal, encrypts).await?
+        };
         // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;
         self.treat(delivery, message, diagnosis).await
@@ -257,6 +301,8 @@ impl Route {
         match diagnosis {
             Diagnosis::Joined => {
                 info!("Joined the room that the account was invited to");
+                // Whether it is encrypted can be read only from inside.
+                self.looked_at = None;
                 Ok(Tried::Repaired)
             }
             Diagnosis::Moved(new) => {

@@ -24,9 +24,14 @@ pub enum Profile {
 impl Homeserver {
     /// Creates a private room with nobody else in it. A repeated call with the same `key` gives the same room on Synapse, for half
     /// an hour at least, even while the first call is under way; other homeservers make another room.
-    pub async fn create_direct_room(&self, key: &str) -> Result<RoomId, SendError> {
+    pub async fn create_direct_room(&self, key: &str, is_encrypted: bool) -> Result<RoomId, SendError> {
         // Not trusted_private_chat: in room version 12 that would give the invited person power over the room for ever.
-        let body = json!({ "preset": "private_chat", "is_direct": true }).to_string();
+        let mut body = json!({ "preset": "private_chat", "is_direct": true });
+        if is_encrypted {
+            let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
+            body["initial_state"] = json!([{ "type": "m.room.encryption", "state_key": "", "content": content }]);
+        }
+        let body = body.to_string();
         #[derive(Deserialize)]
         struct Made {
             room_id: String,

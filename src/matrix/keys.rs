@@ -1,13 +1,38 @@
 //! What the encryption of a device needs: keys of devices, messages from device to device, and who is in a room.
 
 use reqwest::Method;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::{Homeserver, SendError, rooms::none_if_not_found};
+use super::{ANSWER_LIMIT, Homeserver, SendError, rooms::none_if_not_found};
 use crate::message::{EventId, RoomId, TxnId, UserId};
 
 /// Keys of hundreds of devices, members of large rooms.
 const LARGE_ANSWER: usize = 64 << 20;
+
+const PASSWORD: &str = "the homeserver asks for the account's password before it accepts signing keys: set up encryption with the password";
+
+const WRONG_PASSWORD: &str = "the homeserver did not accept the password for new signing keys: enter it again";
+
+const ELSEWHERE: &str = "the homeserver wants a person to approve new signing keys on its own web page: create or reset them in another client \
+    of the account (Element), then set up encryption with its recovery key";
+
+/// Whether the homeserver has accepted an account's signing keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SigningKeys {
+    Taken,
+    /// Why not, and what a person can do.
+    Refused(String),
+}
+
+enum Upload {
+    Taken,
+    /// The homeserver asks for a password, or for something else, in this session.
+    Asks {
+        session: Value,
+        by_password: bool,
+    },
+}
 
 impl Homeserver {
     /// `POST /keys/upload`: our device's own keys. It replaces those that the device had.
@@ -32,9 +57,47 @@ impl Homeserver {
     }
 
     /// `POST /keys/device_signing/upload`: the keys by which an account vouches for its devices. The homeserver asks for a password, or
-    /// for a person's approval elsewhere, where it has others already.
-    pub async fn upload_signing_keys(&self, keys: &Value) -> Result<Value, SendError> {
-        self.post_keys(&["keys", "device_signing", "upload"], keys).await
+    /// for a person's approval elsewhere, where it has others already. `password`: of which user, and what it is.
+    pub async fn upload_signing_keys(
+        &self,
+        keys: &Value,
+        password: Option<(&str, &SecretString)>,
+    ) -> Result<SigningKeys, SendError> {
+        let mut body = keys.clone();
+        let mut session = match self.signing_keys(&body).await? {
+            Upload::Taken => return Ok(SigningKeys::Taken),
+            Upload::Asks { by_password: false, .. } => return Ok(SigningKeys::Refused(ELSEWHERE.to_owned())),
+            Upload::Asks { session, .. } => session,
+        };
+        let Some((user, password)) = password else { return Ok(SigningKeys::Refused(PASSWORD.to_owned())) };
+        body["auth"] = json!({
+            "type": "m.login.password", "identifier": { "type": "m.id.user", "user": user }, "password": password.expose_secret(),
+        });
+        if !session.is_null() {
+            body["auth"]["session"] = session.take();
+        }
+        Ok(match self.signing_keys(&body).await? {
+            Upload::Taken => SigningKeys::Taken,
+            Upload::Asks { .. } => SigningKeys::Refused(WRONG_PASSWORD.to_owned()),
+        })
+    }
+
+    async fn signing_keys(&self, body: &Value) -> Result<Upload, SendError> {
+        let path = ["keys", "device_signing", "upload"];
+        let json = Some(("application/json", body.to_string().into()));
+        let bounds = (self.timeout, ANSWER_LIMIT);
+        let raw = self.ask_raw(Method::POST, (&["client", "v3"], &path), &[], json, bounds).await?;
+        // What else is needed comes with status 401, after a wrong password with an errcode as well.
+        let asked = (raw.status == 401).then(|| serde_json::from_slice::<Value>(&raw.body).ok()).flatten();
+        if let Some(flows) = asked.as_ref().and_then(|answer| answer.get("flows")?.as_array()) {
+            let is_password = |flow: &Value| flow["stages"] == json!(["m.login.password"]);
+            let by_password = flows.iter().any(is_password);
+            return Ok(Upload::Asks {
+                session: asked.as_ref().map_or(Value::Null, |answer| answer["session"].clone()),
+                by_password,
+            });
+        }
+        self.read::<Value>(raw).map(|_| Upload::Taken)
     }
 
     /// `PUT /sendToDevice/{eventType}/{txnId}`.

@@ -115,7 +115,9 @@ impl Homeserver {
         let patience = self.timeout + longest_transfer(file.bytes.len() as u64);
         let body = Some((kind.unwrap_or("application/octet-stream"), file.bytes.into()));
         let query = [("filename", &*file.name)];
-        self.ask(method, (&["media", "v3"], path), &query, body, (patience, ANSWER_LIMIT)).await
+        // An encrypted file does not tell its name.
+        let query = if file.name.is_empty() { &[] } else { &query[..] };
+        self.ask(method, (&["media", "v3"], path), query, body, (patience, ANSWER_LIMIT)).await
     }
 }
 

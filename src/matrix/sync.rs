@@ -19,7 +19,7 @@ use crate::message::{EventId, RoomId, UserId};
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
 
 /// The state that is checked before sending: when it changes, an earlier check is out of date.
-const LOOKED_AT: [&str; 3] = ["m.room.encryption", "m.room.tombstone", "m.room.member"];
+const LOOKED_AT: [&str; 4] = ["m.room.member", "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
 
 /// The most events of one room in one answer. Older ones are read page by page.
 const EVENTS_OF_ROOM: usize = 50;
@@ -73,6 +73,27 @@ struct SyncAnswer {
     device_unused_fallback_key_types: Value,
 }
 
+impl SyncAnswer {
+    /// `me`: whose own events are left out; `None`: the answer has no events.
+    fn synced(self, me: Option<&UserId>) -> Synced {
+        let Rooms { join, invite, leave } = self.rooms;
+        let heard = |(room, part): (String, _)| Some(heard(me?, RoomId::parse(&room).ok()?, part));
+        let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok()).collect();
+        Synced {
+            next_batch: self.next_batch,
+            rooms: join.into_iter().filter_map(heard).collect(),
+            others,
+            #[cfg(feature = "encryption")]
+            device: DeviceNews {
+                events: self.to_device.events,
+                device_lists: self.device_lists,
+                one_time_keys: self.device_one_time_keys_count,
+                fallback_keys: self.device_unused_fallback_key_types,
+            },
+        }
+    }
+}
+
 #[cfg(feature = "encryption")]
 #[derive(Default, Deserialize)]
 struct ToDevice {
@@ -123,8 +144,17 @@ impl Homeserver {
     /// What the account itself has sent is left out by us: the filter would leave out, too, that somebody who has the account encrypts
     /// a room.
     pub async fn upload_filter(&self, me: &UserId) -> Result<String, SendError> {
+        self.upload_filter_of(me, TYPES.iter().chain(&LOOKED_AT).collect()).await
+    }
+
+    /// A filter that also leaves out what is written.
+    #[cfg(feature = "encryption")]
+    pub async fn upload_device_filter(&self, me: &UserId) -> Result<String, SendError> {
+        self.upload_filter_of(me, LOOKED_AT.iter().collect()).await
+    }
+
+    async fn upload_filter_of(&self, me: &UserId, types: Vec<&&str>) -> Result<String, SendError> {
         let nothing = json!({ "types": [] });
-        let types: Vec<_> = TYPES.iter().chain(&LOOKED_AT).collect();
         let timeline = json!({ "types": types, "limit": EVENTS_OF_ROOM });
         let filter = json!({
             "presence": nothing,
@@ -147,7 +177,7 @@ impl Homeserver {
     }
 
     /// The present place in the stream: a first `GET /sync` that looks at no room.
-    pub async fn stream_now(&self) -> Result<String, SendError> {
+    pub async fn stream_now(&self) -> Result<Synced, SendError> {
         let nothing = json!({ "types": [] });
         // Synapse answers the same first sync from its cache for two minutes. The name excludes nothing, as no presence is asked for.
         let look = format!("@now-{:016x}:look.invalid", fastrand::u64(..));
@@ -157,12 +187,10 @@ impl Homeserver {
             "room": { "rooms": [] },
         });
         let query = [("timeout", "0"), ("set_presence", "offline"), ("filter", &*filter.to_string())];
-        #[derive(Deserialize)]
-        struct Now {
-            next_batch: String,
-        }
-        let now: Now = self.call(Method::GET, &["sync"], &query, None).await?;
-        Ok(now.next_batch)
+        let bounds = (self.timeout, SYNC_LIMIT);
+        let answer: SyncAnswer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
+        // It has no rooms that the account is in.
+        Ok(answer.synced(None))
     }
 
     /// `GET /sync`: waits for `wait` at most until something comes after `since`.
@@ -171,21 +199,7 @@ impl Homeserver {
         let query = [("timeout", &*milliseconds), ("set_presence", "offline"), ("filter", filter), ("since", since)];
         let bounds = (wait + self.timeout, SYNC_LIMIT);
         let answer: SyncAnswer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
-        let Rooms { join, invite, leave } = answer.rooms;
-        let rooms = join.into_iter().filter_map(|(room, part)| Some(heard(me, RoomId::parse(&room).ok()?, part)));
-        let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok());
-        Ok(Synced {
-            next_batch: answer.next_batch,
-            rooms: rooms.collect(),
-            others: others.collect(),
-            #[cfg(feature = "encryption")]
-            device: DeviceNews {
-                events: answer.to_device.events,
-                device_lists: answer.device_lists,
-                one_time_keys: answer.device_one_time_keys_count,
-                fallback_keys: answer.device_unused_fallback_key_types,
-            },
-        })
+        Ok(answer.synced(Some(me)))
     }
 
     /// `GET /rooms/{roomId}/messages`: the room's events after a place in the stream, in order.
@@ -212,7 +226,7 @@ fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
     // The members in the state are the senders; without a gap, changes of members are in the timeline.
     let is_changed = has_gap
         || events.iter().any(|event| is_one_of(event, &LOOKED_AT))
-        || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[..2]));
+        || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[1..]));
     Heard {
         events: events.into_iter().filter_map(|event| room_event(me, &room, event)).collect(),
         names: names(&part.state.events),

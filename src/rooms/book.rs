@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "encryption")]
+use crate::crypto::EncryptedRoom;
 use crate::message::{BackendId, RoomId, UserId};
 
 /// More rooms than this are not kept.
@@ -35,6 +37,9 @@ struct Seen {
     is_encrypted: bool,
     /// Of the people who were asked about, those who are in it or invited to it.
     people: HashSet<UserId>,
+    /// Who should be able to read what is written there.
+    #[cfg(feature = "encryption")]
+    encryption: Option<Arc<EncryptedRoom>>,
 }
 
 /// Taken before a room is checked. What the check finds is kept only if nothing was forgotten since.
@@ -93,6 +98,28 @@ impl RoomBook {
         }
         let seen = pages.rooms.get(room)?;
         person.is_none_or(|person| seen.people.contains(person)).then_some(seen.is_encrypted)
+    }
+
+    /// How an encrypted room was read since `mark`.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn saw_encryption(&self, since: Mark, room: &RoomId, encryption: &Arc<EncryptedRoom>) {
+        self.saw(since, room, None, true);
+        let mut pages = self.lock();
+        let is_current = pages.forgotten == since.0;
+        if let Some(seen) = pages.rooms.get_mut(room).filter(|_| is_current) {
+            seen.encryption = Some(encryption.clone());
+        }
+    }
+
+    /// How an encrypted room was read; `None`: it may have changed since.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn encryption(&self, room: &RoomId) -> Option<Arc<EncryptedRoom>> {
+        let mut pages = self.lock();
+        if !pages.is_heard() {
+            pages.forget_all();
+            return None;
+        }
+        pages.rooms.get(room)?.encryption.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {

@@ -29,8 +29,9 @@ pub(crate) async fn diagnose(
     room: &RoomId,
     matrix_type: &str,
     refusal: &Failure,
+    encrypts: bool,
 ) -> Result<Diagnosis, SendError> {
-    match look(homeserver, me, room, matrix_type, refusal).await {
+    match look(homeserver, me, room, matrix_type, refusal, encrypts).await {
         Err(error) if error.is_refusal() => {
             let text = format!("{}; the reason could not be found out: {error}", refusal.text);
             Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
@@ -45,6 +46,7 @@ async fn look(
     room: &RoomId,
     matrix_type: &str,
     refusal: &Failure,
+    encrypts: bool,
 ) -> Result<Diagnosis, SendError> {
     match homeserver.membership(me, room).await? {
         Membership::Invited { .. } => {
@@ -67,7 +69,7 @@ async fn look(
         Membership::Joined => {}
     }
     if let Some(tombstone) = homeserver.tombstone(room).await? {
-        return replaced(homeserver, me, room, &tombstone).await;
+        return replaced(homeserver, me, room, &tombstone, encrypts).await;
     }
     let levels = homeserver.state(room, "m.room.power_levels").await?;
     let creation = homeserver.creation(room).await?;
@@ -79,7 +81,7 @@ async fn look(
 }
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
-/// must name the old one, a member of the old one must have invited us, and it may be neither public nor encrypted.
+/// must name the old one, a member of the old one must have invited us, and it may not be public, nor encrypted unless this account `encrypts`.
 ///
 /// # Errors
 /// As [`diagnose`].
@@ -88,6 +90,7 @@ pub(crate) async fn replaced(
     me: &UserId,
     old: &RoomId,
     tombstone: &Tombstone,
+    encrypts: bool,
 ) -> Result<Diagnosis, SendError> {
     let confirm = |why: &str| {
         let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
@@ -97,7 +100,7 @@ pub(crate) async fn replaced(
         return confirm("the old one does not name it");
     };
     let by = match homeserver.membership(me, &new).await? {
-        Membership::Invited { is_encrypted: true, .. } => return confirm("it is encrypted"),
+        Membership::Invited { is_encrypted: true, .. } if !encrypts => return confirm("it is encrypted"),
         Membership::Invited { by: None, .. } => {
             return confirm("the homeserver does not say who has invited this account");
         }
@@ -113,7 +116,7 @@ pub(crate) async fn replaced(
         joined => joined?,
     }
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.
-    if let Some(why) = unsafe_to_follow(homeserver, old, &new).await? {
+    if let Some(why) = unsafe_to_follow(homeserver, old, &new, encrypts).await? {
         homeserver.leave(&new).await?;
         return confirm(why);
     }
@@ -124,6 +127,7 @@ async fn unsafe_to_follow(
     homeserver: &Homeserver,
     old: &RoomId,
     new: &RoomId,
+    encrypts: bool,
 ) -> Result<Option<&'static str>, SendError> {
     let creation = homeserver.creation(new).await?;
     let predecessor = creation.predecessor.and_then(|predecessor| predecessor.room_id);
@@ -133,7 +137,7 @@ async fn unsafe_to_follow(
     if homeserver.is_public(new).await? {
         return Ok(Some("it is public"));
     }
-    if homeserver.is_encrypted(new).await? {
+    if !encrypts && homeserver.is_encrypted(new).await? {
         return Ok(Some("it is encrypted"));
     }
     Ok(None)

@@ -48,13 +48,15 @@ pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId
     })
 }
 
-/// A room that `list` has for `person`, that both are in, that has not been replaced and is not encrypted.
+/// A room that `list` has for `person`, that both are in and that has not been replaced, and whether it is encrypted. Without
+/// `encrypts`, one that is not.
 pub(crate) async fn find(
     homeserver: &Homeserver,
     list: &DirectList,
     person: &UserId,
     except: Option<&RoomId>,
-) -> Result<Option<RoomId>, SendError> {
+    encrypts: bool,
+) -> Result<Option<(RoomId, bool)>, SendError> {
     let listed = rooms_of(list, person);
     if listed.is_empty() {
         return Ok(None);
@@ -62,8 +64,9 @@ pub(crate) async fn find(
     let joined = homeserver.joined_rooms().await?;
     let candidates = listed.into_iter().filter(|room| joined.contains(room) && Some(room) != except);
     for room in candidates.take(MOST_LISTED) {
-        if look(homeserver, &room, person).await? == (Standing::Ready { is_encrypted: false }) {
-            return Ok(Some(room));
+        match look(homeserver, &room, person).await? {
+            Standing::Ready { is_encrypted } if encrypts || !is_encrypted => return Ok(Some((room, is_encrypted))),
+            _ => {}
         }
     }
     Ok(None)

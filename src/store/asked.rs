@@ -1,11 +1,11 @@
-//! Queries about a lane's messages, for the rare cases where the claim does not contain enough.
+//! Queries about lanes and their messages, where the claim does not contain enough.
 
 use std::collections::HashSet;
 
 use tokio_postgres::Row;
 
 use super::{Store, StoreError, value};
-use crate::message::{Lane, MessageId, TxnId};
+use crate::message::{BackendId, Lane, MessageId, TxnId};
 
 /// How many messages of a lane [`Store::first_of`] reads.
 const FIRST: i32 = 100;
@@ -28,6 +28,13 @@ impl Store {
             Err(StoreError::Contract(_)) => Ok(ids.iter().copied().collect()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Those lanes whose room was encrypted once.
+    pub async fn encrypted_lanes(&self, backend: BackendId, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
+        let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
+        let rows = self.query(include_str!("../../sql/encrypted_lanes.sql"), &[&backend, &names]).await?;
+        rows.iter().map(|row| Ok(Lane::new(value::<String>(row, "lane")?))).collect()
     }
 
     /// The first messages of a lane, more than a claim ever contains.

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::{Store, StoreError, value};
+use super::{Store, StoreError, follower::CAN_ENCRYPT, value};
 use crate::message::{BackendId, State};
 
 /// Counting stops here.
@@ -32,7 +32,7 @@ impl Store {
     /// What waits, the active backends with what each may do, and whether any of them is to be followed (unknown with
     /// an older contract). It is one statement, because it is repeated all the time.
     pub async fn survey(&self) -> Result<(Backlog, Vec<(BackendId, State)>, Option<bool>), StoreError> {
-        let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1)]).await?;
+        let rows = self.query(include_str!("../../sql/survey.sql"), &[&(COUNTED + 1), &CAN_ENCRYPT]).await?;
         let mut backlog = Backlog::default();
         let mut states = Vec::new();
         let mut asks = None;

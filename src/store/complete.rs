@@ -49,6 +49,8 @@ pub struct Completion {
     pub id: MessageId,
     pub lease: Lease,
     pub verdict: Verdict,
+    /// What the log says about a message that was sent.
+    pub note: Option<Failure>,
     pub attempts: i32,
     pub duration_ms: i32,
     pub room: Option<RoomId>,
@@ -228,13 +230,14 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     fn push(&mut self, completion: &'a Completion) {
         let failure = completion.verdict.failure();
+        let said = failure.or(completion.note.as_ref());
         self.id.push(completion.id);
         self.lane.push(completion.lease.lane.as_str());
         self.epoch.push(completion.lease.epoch);
         self.status.push(if failure.is_some() { "failed" } else { "ok" });
         self.is_final.push(completion.verdict.is_final());
-        self.error_code.push(failure.map(|failure| bounded(&failure.code)));
-        self.error_message.push(failure.map(|failure| bounded(&failure.text)));
+        self.error_code.push(said.map(|said| bounded(&said.code)));
+        self.error_message.push(said.map(|said| bounded(&said.text)));
         self.attempts.push(completion.attempts);
         self.duration_ms.push(completion.duration_ms);
         self.event_id.push(completion.verdict.event_id().map(|event_id| bounded(event_id.as_str())));

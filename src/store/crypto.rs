@@ -3,13 +3,15 @@
 use tokio_postgres::Row;
 
 use super::{Following, Store, StoreError, complete::bounded, value};
-use crate::message::{BackendId, UserId};
+use crate::message::{BackendId, RoomId, UserId};
 
 const TAKE: &str = include_str!("../../sql/crypto_take.sql");
 const ITEMS: &str = include_str!("../../sql/crypto_items.sql");
 const SAVE: &str = include_str!("../../sql/crypto_save.sql");
-
 const STATE: &str = include_str!("../../sql/crypto_state.sql");
+
+/// A request to set up encryption that is older is not carried out: it holds somebody's password.
+const REQUEST_LASTS: i32 = 15 * 60;
 
 /// The right to use an account's keys, until another worker takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,21 @@ pub struct KeysFound {
     pub device: String,
     /// Why they must not be used.
     pub doubt: Option<String>,
+    /// No worker has taken keys of this device before.
+    pub is_new: bool,
 }
+
+/// What somebody has asked for in Odoo: to set up encryption.
+#[derive(Debug)]
+pub struct SetupRequest {
+    /// A value of `matrix_crypto_request.kind`.
+    pub kind: String,
+    pub secret_sealed: Option<String>,
+    pub is_expired: bool,
+}
+
+/// How a request has ended: failed for a reason, or done.
+pub type SetupEnd = Result<(), String>;
 
 /// Whether an account's keys may be used: the values of `matrix_crypto.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +86,63 @@ impl Store {
         let (backend, lease) = (following.backend, following.epoch);
         let rows = self.query(TAKE, &[&backend, &self.name.owner, &lease, &account.as_str(), &device]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
+        let epoch = value(row, "epoch")?;
         Ok(Some(KeysFound {
-            taken: KeysTaken { backend, epoch: value(row, "epoch")? },
+            taken: KeysTaken { backend, epoch },
             account: UserId::parse(value(row, "matrix_user_id")?)
                 .map_err(|error| StoreError::Other(error.to_string()))?,
             device: value(row, "device_id")?,
             doubt: value(row, "doubt")?,
+            is_new: epoch == 1,
         }))
+    }
+
+    /// Drops the keys of a former device; false if another worker has taken them.
+    pub async fn start_again(&self, taken: KeysTaken, account: &UserId, device: &str) -> Result<bool, StoreError> {
+        let sql = include_str!("../../sql/crypto_again.sql");
+        let rows =
+            self.query(sql, &[&taken.backend, &self.name.owner, &taken.epoch, &account.as_str(), &device]).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Whether somebody has asked in Odoo to set up encryption.
+    pub async fn is_setup_asked(&self, backend: BackendId) -> Result<bool, StoreError> {
+        let rows = self.query(include_str!("../../sql/crypto_request.sql"), &[&backend]).await?;
+        rows.first().map_or(Ok(false), |row| value(row, "is_asked"))
+    }
+
+    /// The request to set up encryption, which is gone from the database afterwards.
+    pub async fn take_setup_request(&self, taken: KeysTaken) -> Result<Option<SetupRequest>, StoreError> {
+        let sql = include_str!("../../sql/crypto_request_take.sql");
+        let rows = self.query(sql, &[&taken.backend, &self.name.owner, &taken.epoch, &REQUEST_LASTS]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(SetupRequest {
+            kind: value(row, "kind")?,
+            secret_sealed: value(row, "secret_sealed")?,
+            is_expired: value(row, "is_expired")?,
+        }))
+    }
+
+    /// Stores what people see of the device: its fingerprint, whether it is signed or why not, and how a request has ended.
+    pub async fn device_is(
+        &self,
+        taken: KeysTaken,
+        fingerprint: Option<&str>,
+        signature: Option<Result<(), &str>>,
+        ended: Option<&SetupEnd>,
+    ) -> Result<(), StoreError> {
+        let word = signature.map(|signature| if signature.is_ok() { "signed" } else { "missing" });
+        let missing = signature.and_then(Result::err).map(bounded);
+        let end = ended.map(|ended| if ended.is_ok() { "done" } else { "failed" });
+        let failed = ended.and_then(|ended| ended.as_ref().err()).map(|reason| bounded(reason));
+        let (owner, epoch) = (&self.name.owner, taken.epoch);
+        let sql = include_str!("../../sql/crypto_signature.sql");
+        self.query(sql, &[&taken.backend, owner, &epoch, &fingerprint, &word, &missing, &end, &failed]).await.map(drop)
+    }
+
+    /// Remembers for ever that a room is encrypted.
+    pub async fn saw_encrypted(&self, backend: BackendId, room: &RoomId) -> Result<(), StoreError> {
+        self.query(include_str!("../../sql/encrypted_room.sql"), &[&backend, &room.as_str()]).await.map(drop)
     }
 
     /// All items, sealed; `None` if another worker has taken the keys.

@@ -14,6 +14,8 @@ pub struct KnownFile {
     /// Its address on the homeserver, also before it is uploaded.
     pub address: Option<String>,
     pub is_uploaded: bool,
+    /// It is encrypted, with this sealed key.
+    pub key_sealed: Option<String>,
 }
 
 impl Store {
@@ -27,6 +29,7 @@ impl Store {
             now: value(row, "now")?,
             address: value(row, "content_uri")?,
             is_uploaded: value(row, "is_uploaded")?,
+            key_sealed: value(row, "file_sealed")?,
         }))
     }
 
@@ -41,6 +44,21 @@ impl Store {
         let sql = include_str!("../../sql/file_stored.sql");
         let (lane, epoch) = (lease.lane.as_str(), lease.epoch);
         let rows = self.query(sql, &[&self.name.owner, &lane, &epoch, &id, &address, &is_uploaded]).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Stores the sealed key of an encrypted file; false if another worker has the lane.
+    #[cfg(feature = "encryption")]
+    pub async fn file_key_stored(
+        &self,
+        lease: &Lease,
+        id: MessageId,
+        address: &str,
+        key_sealed: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = include_str!("../../sql/file_key.sql");
+        let (lane, epoch) = (lease.lane.as_str(), lease.epoch);
+        let rows = self.query(sql, &[&self.name.owner, &lane, &epoch, &id, &address, &key_sealed]).await?;
         Ok(!rows.is_empty())
     }
 }

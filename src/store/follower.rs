@@ -18,10 +18,19 @@ pub struct Asking {
     pub homeserver_url: String,
     pub token_sealed: Option<String>,
     pub verify_ssl: bool,
+    /// Odoo wants to have what is written in rooms. Otherwise the account is followed for its keys only.
+    pub wants_events: bool,
     pub webhook_url: Option<String>,
     pub webhook_secret_sealed: Option<String>,
     pub database: String,
+    /// Messages for encrypted rooms are encrypted.
+    pub encrypts: bool,
+    /// Room keys are only for devices that are signed by their owner.
+    pub only_verified: bool,
 }
+
+/// Whether this worker can encrypt, and so follows accounts for their keys.
+pub(super) const CAN_ENCRYPT: bool = cfg!(feature = "encryption");
 
 /// The right to follow an account.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,9 +69,15 @@ pub struct FollowerReport {
 impl Store {
     /// Leases the accounts that nobody follows. Returns every account that is to be followed, with the lease if it was granted just now,
     /// and when the first of the accounts that other workers follow becomes free unless its lease is renewed.
-    pub async fn follow(&self) -> Result<(Vec<(Asking, Option<Following>)>, Option<Duration>), StoreError> {
+    /// Without `for_events`, only those that are followed for their keys.
+    pub async fn follow(
+        &self,
+        for_events: bool,
+    ) -> Result<(Vec<(Asking, Option<Following>)>, Option<Duration>), StoreError> {
         let lease = int(self.lease.as_millis());
-        let rows = self.query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease]).await?;
+        let rows = self
+            .query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease, &CAN_ENCRYPT, &for_events])
+            .await?;
         let mut free = None;
         for row in &rows {
             let next = seconds(value(row, "free_seconds")?);
@@ -148,9 +163,12 @@ fn asking(row: &Row) -> Result<Asking, StoreError> {
         homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
         token_sealed: value(row, "token_sealed")?,
         verify_ssl: value(row, "verify_ssl")?,
+        wants_events: value(row, "wants_events")?,
         webhook_url: value(row, "inbound_url")?,
         webhook_secret_sealed: value(row, "inbound_secret_sealed")?,
         database: value(row, "database")?,
+        encrypts: value(row, "encrypts")?,
+        only_verified: value(row, "only_verified")?,
     })
 }
 

@@ -12,6 +12,13 @@ pub struct Seen {
     pub is_clock_set_back: bool,
 }
 
+/// With what it can do beyond every other worker of its version: Odoo offers that only where a worker has it.
+const VERSION: &str = if cfg!(feature = "encryption") {
+    concat!(env!("CARGO_PKG_VERSION"), "+encryption")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 impl Store {
     /// Ends when the list of workers needs another row of this process: when it becomes known who has the name, or when that changes.
     pub async fn relisted(&self, listed: Option<&str>) {
@@ -28,7 +35,7 @@ impl Store {
         let rows = self
             .query(
                 include_str!("../../sql/worker_seen.sql"),
-                &[&listed, &host, &pid, &env!("CARGO_PKG_VERSION"), &sent, &failed, &self.name.owner],
+                &[&listed, &host, &pid, &VERSION, &sent, &failed, &self.name.owner],
             )
             .await?;
         let is_clock_set_back = rows.first().map_or(Ok(false), |row| value(row, 0))?;

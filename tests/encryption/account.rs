@@ -40,7 +40,7 @@ impl Account {
         let free = "UPDATE matrix_backend SET inbound_mode = 'follow'; UPDATE matrix_follower SET lease_until = NULL";
         loop {
             self.world.client.batch_execute(free).await.unwrap();
-            let (rows, _) = store.follow().await.unwrap();
+            let (rows, _) = store.follow(true).await.unwrap();
             // Another worker may take it in between.
             if let Some(following) = rows.into_iter().find_map(|(_, following)| following) {
                 return following;

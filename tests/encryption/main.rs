@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod account;
+mod delivery;
 mod faults;
 mod people;
 mod sending;
+mod setup;
 mod store;
 
 /// The worker under test.

@@ -7,6 +7,7 @@ use std::{
 
 use matrix_sdk_crypto::{
     DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    store::types::CrossSigningKeyExport,
     types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
 };
 use odoo_matrix_worker::{
@@ -48,7 +49,7 @@ impl Place {
     async fn new(homeserver: Homeserver, user: &User) -> Self {
         let me = UserId::parse(user.id()).unwrap();
         let filter = homeserver.upload_filter(&me).await.unwrap();
-        let since = homeserver.stream_now().await.unwrap();
+        let since = homeserver.stream_now().await.unwrap().next_batch;
         Self { homeserver, me, filter, since }
     }
 
@@ -82,11 +83,21 @@ impl Reader {
         let body = json!({
             "master_key": keys.master_key, "self_signing_key": keys.self_signing_key, "user_signing_key": keys.user_signing_key,
         });
-        self.place.homeserver.upload_signing_keys(&body).await.unwrap();
+        self.place.homeserver.upload_signing_keys(&body, None).await.unwrap();
+    }
+
+    pub(crate) async fn signing_keys(&self) -> CrossSigningKeyExport {
+        self.machine.export_cross_signing_keys().await.unwrap().unwrap()
     }
 
     /// What this client can read in a room: the text of each message event, or why it cannot be read.
     pub(crate) async fn read(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<String, String>> {
+        let text = |content: Value| content["body"].as_str().unwrap().to_owned();
+        self.contents(room, trust).await.into_iter().map(|content| content.map(text)).collect()
+    }
+
+    /// The content of each message event, or why it cannot be read.
+    pub(crate) async fn contents(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<Value, String>> {
         let settings = DecryptionSettings { sender_device_trust_requirement: trust };
         // The homeserver returns a hundred messages for the device at a time.
         while self.hear(&settings).await {}
@@ -108,7 +119,7 @@ impl Reader {
                     let read = self.machine.decrypt_room_event(&raw, &room, &settings).await;
                     texts.push(read.map_err(|error| error.to_string()).map(|read| {
                         let event: Value = serde_json::from_str(read.event.json().get()).unwrap();
-                        event["content"]["body"].as_str().unwrap().to_owned()
+                        event["content"].clone()
                     }));
                 }
                 _ => {}
@@ -185,7 +196,7 @@ impl Bot {
         user: &User,
     ) -> Result<Self, CryptoError> {
         let homeserver = homeserver(synapse, user);
-        let device = Device::open(store, &account.keys, following, homeserver.clone()).await?;
+        let device = Device::open(store, &account.keys, following, homeserver.clone(), false).await?;
         let mut place = Place::new(homeserver, user).await;
         if let Some(since) = device.since().await? {
             place.since = since;
@@ -203,11 +214,10 @@ impl Bot {
     /// Writes a text under a transaction id; returns the id of the event.
     pub(crate) async fn write(&self, room: &str, body: &str, txn_id: &str) -> Result<String, CryptoError> {
         let name = RoomId::parse(room).unwrap();
-        let encryption = self.place.homeserver.state(&name, "m.room.encryption").await?.unwrap();
-        let seen = self.device.room(&name, &encryption, &|| true).await?;
+        let seen = self.device.room(&name, &|| true).await?;
         let content = json!({ "msgtype": "m.text", "body": body, "org.odoo.outbox": txn_id }).to_string();
-        let content = self.device.encrypt(&seen, "m.room.message", &content, &|| true).await?;
-        let sent = self.place.homeserver.send_encrypted(&name, &TxnId::new(txn_id), content).await?;
+        let encrypted = self.device.encrypt(&seen, "m.room.message", &content, &|| true).await?;
+        let sent = self.place.homeserver.send_encrypted(&name, &TxnId::new(txn_id), encrypted.content).await?;
         Ok(sent.as_str().to_owned())
     }
 }

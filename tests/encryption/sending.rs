@@ -1,7 +1,7 @@
 //! A device of the worker on a real homeserver, and people who read what it writes with their own clients.
 
 use odoo_matrix_worker::{
-    crypto::{CryptoError, KeysError, Signature},
+    crypto::{CryptoError, KeysError, Secret, Signature},
     store::KeysState,
 };
 use stack::synapse::{Options, Synapse, User};
@@ -177,7 +177,7 @@ async fn keys_of_another_client_and_keys_of_an_earlier_time_are_never_touched() 
 }
 
 #[tokio::test]
-async fn a_strict_client_reads_what_a_signed_device_has_written_before_and_after_it_was_signed() {
+async fn a_strict_client_reads_from_the_first_message_on_because_the_device_is_signed_when_it_is_opened() {
     let (account, synapse, user) = start().await;
     let anna = synapse.register("anna", "in", false).await.unwrap();
     let room = anna.create_room("Case", &[&user]).await.unwrap();
@@ -189,14 +189,14 @@ async fn a_strict_client_reads_what_a_signed_device_has_written_before_and_after
     let bot = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
 
     bot.write(&room, "one", "t1").await.unwrap();
-    assert!(strict.read(&room, STRICT).await[0].is_err(), "nobody vouches for the device yet");
+    assert_eq!(strict.read(&room, STRICT).await, [Ok("one".to_owned())]);
     for _ in 0..2 {
-        assert_eq!(bot.device.sign().await.unwrap(), Signature::Signed);
+        assert_eq!(bot.device.sign(&Secret::None).await.unwrap(), Signature::Signed);
     }
     bot.write(&room, "two", "t2").await.unwrap();
     assert_eq!(strict.read(&room, STRICT).await, [Ok("one".to_owned()), Ok("two".to_owned())]);
     let again = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
-    assert_eq!(again.device.sign().await.unwrap(), Signature::Signed);
+    assert_eq!(again.device.sign(&Secret::None).await.unwrap(), Signature::Signed);
 
     // Signing keys that somebody else has created for the account are not replaced.
     let other = synapse.register("other", "in", false).await.unwrap();
@@ -209,7 +209,7 @@ async fn a_strict_client_reads_what_a_signed_device_has_written_before_and_after
     account.world.client.batch_execute("DELETE FROM matrix_crypto; DELETE FROM matrix_crypto_item").await.unwrap();
     let following = account.follow(&store).await;
     let bot = Bot::open(&account, &store, &following, &synapse, &other).await.unwrap();
-    let signature = bot.device.sign().await.unwrap();
-    assert!(matches!(signature, Signature::Missing(why) if why.contains("recovery key")), "{signature:?}");
+    let signature = bot.device.sign(&Secret::None).await.unwrap();
+    assert!(matches!(&signature, Signature::Missing(why) if why.contains("recovery key")), "{signature:?}");
     assert!(before.is_object() && master().await == before);
 }

@@ -239,6 +239,18 @@ async fn nothing_goes_unencrypted_to_an_encrypted_room_without_consent() {
     assert_eq!(world.homeserver.count(), 0, "nothing was sent");
 }
 
+/// Somebody who is only invited may not read whether the room is encrypted.
+#[tokio::test]
+async fn a_room_that_is_joined_on_the_way_is_looked_at_from_inside() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Invited, ..encrypted() });
+
+    let log = deliver(&world).await;
+
+    assert!(log.iter().all(|row| row.error_code.as_deref() == Some("org.odoo.encrypted")), "{log:?}");
+    assert_eq!(world.homeserver.count(), 0, "nothing was sent in clear");
+}
+
 #[tokio::test]
 async fn a_homeserver_that_cannot_say_whether_a_room_is_encrypted_gets_no_message() {
     let world = World::new(BINARY).await;

@@ -21,6 +21,11 @@ fn refused(state: KeysState, reason: String) -> CryptoError {
     CryptoError::Refused { state, reason }
 }
 
+/// Whether the token is of another device than the keys that were taken.
+pub(super) fn is_other_device(found: &KeysFound, me: &UserId, id: &str) -> bool {
+    (&found.account, found.device.as_str()) != (me, id)
+}
+
 /// What the database says about the keys that were taken as `me` with the device `id`.
 pub(super) fn taken(found: &KeysFound, me: &UserId, id: &str) -> Result<(), CryptoError> {
     if let Some(doubt) = &found.doubt {
@@ -28,7 +33,7 @@ pub(super) fn taken(found: &KeysFound, me: &UserId, id: &str) -> Result<(), Cryp
             format!("{doubt}: its keys of encryption may have been used since, and are not used again; {AGAIN}");
         return Err(refused(KeysState::Moved, reason));
     }
-    if (&found.account, found.device.as_str()) != (me, id) {
+    if is_other_device(found, me, id) {
         let (account, device) = (&found.account, &found.device);
         let reason = format!(
             "the keys are those of the device {device} of {account}, and the token is of {id} of {me}; {AGAIN}"
@@ -50,7 +55,7 @@ pub(super) async fn at_homeserver(
     let there = answer["device_keys"][me.as_str()][id]["keys"][format!("ed25519:{id}")].as_str();
     let ours = account.as_ref().map(|account| account.identity_keys().ed25519.to_base64());
     match (ours.as_deref(), there) {
-        (None, Some(_)) if found.taken.epoch > 1 => {
+        (None, Some(_)) if !found.is_new => {
             return Err(refused(
                 KeysState::Lost,
                 format!("the device {id} has keys, which are gone from the database or were never in it; {AGAIN}"),

@@ -1,8 +1,10 @@
 //! Writing in an encrypted room.
 
-use matrix_sdk_crypto::{CollectStrategy, EncryptionSettings};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use matrix_sdk_crypto::EncryptionSettings;
 use ruma::{
-    OwnedRoomId, OwnedUserId,
+    EventEncryptionAlgorithm, OwnedRoomId, OwnedUserId,
     events::{
         AnyMessageLikeEventContent,
         room::{encryption::RoomEncryptionEventContent, history_visibility::HistoryVisibility},
@@ -10,9 +12,9 @@ use ruma::{
     serde::Raw,
 };
 use serde::Deserialize as _;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
-use super::{CryptoError, Device, exchange::MayCall};
+use super::{CryptoError, Device, exchange::MayCall, readers::NoKey};
 use crate::{crypto::error::LONGEST, message::RoomId};
 
 /// One share sends the key to all devices; a second one finds nothing left to send.
@@ -21,53 +23,69 @@ const MOST_SHARES: usize = 3;
 /// Identifies a message of an Odoo. It is outside the encrypted text, because the worker that searches for it has no keys.
 const MARKER: &str = "org.odoo.outbox";
 
+/// Each time that a room is read has a number.
+static READS: AtomicU64 = AtomicU64::new(0);
+
 /// A room as it was seen: who should be able to read what is written there, and for how long one key may be used.
 #[derive(Debug)]
 pub struct EncryptedRoom {
     name: RoomId,
     id: OwnedRoomId,
-    members: Vec<OwnedUserId>,
+    pub(super) members: Vec<OwnedUserId>,
     settings: EncryptionSettings,
+    pub(super) read: u64,
+}
+
+/// An encrypted event.
+#[derive(Debug)]
+pub struct Encrypted {
+    /// The content of the event `m.room.encrypted`.
+    pub content: String,
+    /// Devices of people in the room that cannot read it.
+    pub no_key: Option<NoKey>,
 }
 
 impl Device {
-    /// Reads the state of a room that is encrypted with the settings in its `m.room.encryption`.
-    pub async fn room(
-        &self,
-        room: &RoomId,
-        encryption: &Value,
-        may_call: MayCall<'_>,
-    ) -> Result<EncryptedRoom, CryptoError> {
+    /// Reads the state of an encrypted room. If the homeserver denies that it is encrypted, the usual settings apply.
+    pub async fn room(&self, room: &RoomId, may_call: MayCall<'_>) -> Result<EncryptedRoom, CryptoError> {
         let unusable = |error: &dyn std::fmt::Display| CryptoError::unusable("the room's encryption", &error);
         let id = OwnedRoomId::try_from(room.as_str()).map_err(|error| unusable(&error))?;
-        let encryption = RoomEncryptionEventContent::deserialize(encryption).map_err(|error| unusable(&error))?;
         if !may_call() {
             return Err(CryptoError::Stopped);
         }
-        let (members, visibility) =
-            tokio::try_join!(self.homeserver.members(room), self.homeserver.state(room, "m.room.history_visibility"))?;
+        let (members, visibility, encryption) = tokio::try_join!(
+            self.homeserver.members(room),
+            self.homeserver.state(room, "m.room.history_visibility"),
+            self.homeserver.state(room, "m.room.encryption"),
+        )?;
+        let encryption = encryption.unwrap_or_else(|| json!({ "algorithm": "m.megolm.v1.aes-sha2" }));
+        let encryption = RoomEncryptionEventContent::deserialize(encryption).map_err(|error| unusable(&error))?;
+        if encryption.algorithm != EventEncryptionAlgorithm::MegolmV1AesSha2 {
+            return Err(unusable(&format_args!("the worker does not know the algorithm {}", encryption.algorithm)));
+        }
         let visibility = visibility.as_ref().and_then(|content| content.get("history_visibility")?.as_str());
         let visibility = HistoryVisibility::from(visibility.unwrap_or("shared"));
         // A user without a valid ID cannot have a device.
         let members: Vec<_> = members.iter().filter_map(|member| OwnedUserId::try_from(member.as_str()).ok()).collect();
         self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await?;
-        let settings = EncryptionSettings::new(encryption, visibility, CollectStrategy::AllDevices);
-        Ok(EncryptedRoom { name: room.clone(), id, members, settings })
+        let settings = EncryptionSettings::new(encryption, visibility, self.strategy.clone());
+        let read = READS.fetch_add(1, Ordering::Relaxed);
+        Ok(EncryptedRoom { name: room.clone(), id, members, settings, read })
     }
 
-    /// The content of an event `m.room.encrypted` with an event of this `kind` in it. Every device that should read it gets the key first.
+    /// Encrypts an event of this `kind`. Every device that should read it gets the key first.
     pub async fn encrypt(
         &self,
         room: &EncryptedRoom,
         kind: &str,
         content: &str,
         may_call: MayCall<'_>,
-    ) -> Result<String, CryptoError> {
+    ) -> Result<Encrypted, CryptoError> {
         if content.len() > LONGEST {
             return Err(CryptoError::TooLong);
         }
         let lock = self.lock_of(&room.name);
-        let _turn = lock.lock().await;
+        let mut readers = lock.lock().await;
         let unusable = |error: serde_json::Error| CryptoError::unusable("the message's content", &error);
         let text = RawValue::from_string(content.to_owned()).map_err(unusable)?;
         // Devices that were added since the room was read.
@@ -86,6 +104,7 @@ impl Device {
                     return Err(CryptoError::Stopped);
                 }
                 self.send_to_device(&request.txn_id, &request).await?;
+                readers.sent(&request);
             }
         }
         if !is_shared {
@@ -101,6 +120,8 @@ impl Device {
         if let Some(marker) = plain.get(MARKER) {
             encrypted[MARKER] = marker.clone();
         }
-        Ok(encrypted.to_string())
+        let session = encrypted["session_id"].as_str().unwrap_or_default();
+        let no_key = self.readers(&mut readers, room, session).await?;
+        Ok(Encrypted { content: encrypted.to_string(), no_key })
     }
 }

@@ -25,17 +25,17 @@ pub(super) struct Ready {
 }
 
 impl Route {
-    /// The room for `person`, who is in it or invited to it. Checked once per claim.
+    /// The room for `person`, who is in it or invited to it, and whether it is encrypted. Checked once per claim.
     pub(super) async fn direct_room(
         &mut self,
         delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         message: &Message,
         person: &UserId,
-    ) -> Result<RoomId, Step> {
-        let may_use = |is_encrypted: bool| message.may_be_unencrypted || !is_encrypted;
+    ) -> Result<(RoomId, bool), Step> {
+        let may_use = |is_encrypted: bool| message.may_be_unencrypted || !is_encrypted || delivery.backend.encrypts;
         if let Some(ready) = self.ready.as_ref().filter(|ready| may_use(ready.is_encrypted)) {
-            return Ok(ready.room.clone());
+            return Ok((ready.room.clone(), ready.is_encrypted));
         }
         let Some(stored) = self.room.clone() else {
             return match self.search(delivery, homeserver, person).await? {
@@ -96,18 +96,22 @@ impl Route {
         delivery: &Delivery<'_>,
         homeserver: &Homeserver,
         person: &UserId,
-    ) -> Result<Option<RoomId>, Step> {
+    ) -> Result<Option<(RoomId, bool)>, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let Some(list) = homeserver.direct_list(&me).await? else { return Ok(None) };
-        let found = direct::find(homeserver, &list, person, self.unusable.as_ref()).await;
+        let found = direct::find(homeserver, &list, person, self.unusable.as_ref(), delivery.backend.encrypts).await;
         delivery.backend.direct.saw(list);
         Ok(found?)
     }
 
-    async fn adopt(&mut self, delivery: &Delivery<'_>, room: RoomId) -> Result<RoomId, Step> {
+    async fn adopt(
+        &mut self,
+        delivery: &Delivery<'_>,
+        (room, is_encrypted): (RoomId, bool),
+    ) -> Result<(RoomId, bool), Step> {
         keep(delivery, &room).await?;
         self.room = Some(room.clone());
-        Ok(self.is_ready(room, false))
+        Ok(self.is_ready(room, is_encrypted))
     }
 
     async fn make(
@@ -116,7 +120,7 @@ impl Route {
         homeserver: &Homeserver,
         message: &Message,
         person: &UserId,
-    ) -> Result<RoomId, Step> {
+    ) -> Result<(RoomId, bool), Step> {
         self.check_exists(delivery, homeserver, person).await?;
         // A worker whose lease may have ended must not create a room: its successor does.
         if !delivery.may_call() {
@@ -124,10 +128,11 @@ impl Route {
         }
         // The message's own id, so that a worker that takes over gets the same room. After an unusable room another id is needed.
         let key = message.txn_id.as_str();
-        let mut room = homeserver.create_direct_room(key).await.map_err(not_made)?;
+        let is_new_encrypted = delivery.backend.encrypts && delivery.backend.encrypts_new_rooms;
+        let mut room = homeserver.create_direct_room(key, is_new_encrypted).await.map_err(not_made)?;
         if self.unusable.as_ref() == Some(&room) {
             let other = format!("{key}-{:08x}", fastrand::u32(..));
-            room = homeserver.create_direct_room(&other).await.map_err(not_made)?;
+            room = homeserver.create_direct_room(&other, is_new_encrypted).await.map_err(not_made)?;
         }
         failpoint::reach(Point::RoomMade).await;
         keep(delivery, &room).await?;
@@ -135,7 +140,7 @@ impl Route {
         failpoint::reach(Point::RoomStored).await;
         info!("Made a direct room");
         let is_encrypted = homeserver.is_encrypted(&room).await?;
-        if is_encrypted && !message.may_be_unencrypted {
+        if is_encrypted && !message.may_be_unencrypted && !delivery.backend.encrypts {
             return Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED)));
         }
         self.invite(delivery, homeserver, person, room, is_encrypted).await
@@ -148,7 +153,7 @@ impl Route {
         person: &UserId,
         room: RoomId,
         is_encrypted: bool,
-    ) -> Result<RoomId, Step> {
+    ) -> Result<(RoomId, bool), Step> {
         self.check_exists(delivery, homeserver, person).await?;
         if !delivery.may_call() {
             return Err(Step::Fenced);
@@ -180,9 +185,9 @@ impl Route {
         Ok(())
     }
 
-    fn is_ready(&mut self, room: RoomId, is_encrypted: bool) -> RoomId {
+    fn is_ready(&mut self, room: RoomId, is_encrypted: bool) -> (RoomId, bool) {
         self.ready = Some(Ready { room: room.clone(), is_encrypted });
-        room
+        (room, is_encrypted)
     }
 }
 

@@ -135,6 +135,7 @@ fn completion(id: Id, claim: &Claim, verdict: Verdict, attempts: i32) -> Complet
         id,
         lease: claim.lease(),
         verdict,
+        note: None,
         attempts,
         duration_ms: 1,
         room: None,

@@ -1,0 +1,16 @@
+-- Take the request to set up encryption: it is deleted before its secret is used.
+--
+-- $1 backend, $2 owner, $3 epoch of the keys, $4 for how many seconds a request is valid
+WITH gone AS (
+    DELETE FROM matrix_crypto_request AS r
+    USING matrix_crypto AS c
+    WHERE r.backend_id = $1 AND c.backend_id = r.backend_id AND c.owner = $2 AND c.epoch = $3
+    RETURNING r.backend_id, r.kind, r.secret_sealed, r.requested_at
+), noted AS (
+    UPDATE matrix_crypto AS c
+    SET setup_state = 'running', setup_reason = NULL, setup_at = now() AT TIME ZONE 'UTC', written_by = txid_current()
+    FROM gone WHERE c.backend_id = gone.backend_id
+)
+SELECT gone.kind, gone.secret_sealed,
+    gone.requested_at < now() AT TIME ZONE 'UTC' - $4::integer * interval '1 second' AS is_expired
+FROM gone

@@ -1,0 +1,81 @@
+//! Carries out what somebody has asked for in Odoo, and stores what people see of the device.
+
+use secrecy::SecretString;
+use tracing::{info, warn};
+
+use super::{CryptoError, Device, Secret, Signature};
+use crate::{
+    seal::Keys,
+    store::{KeysTaken, SetupEnd, SetupRequest, Store, StoreError},
+};
+
+const EXPIRED: &str = "the request is older than 15 minutes, because no worker was running: set up encryption again";
+
+impl Device {
+    /// Signs the device, with the secret of a request if there is one.
+    pub(super) async fn set_up(
+        &self,
+        store: &Store,
+        keys: &Keys,
+        taken: KeysTaken,
+        is_asked: bool,
+    ) -> Result<(), CryptoError> {
+        // It is gone from the database before its secret is used.
+        let request = if is_asked { store.take_setup_request(taken).await? } else { None };
+        let secret = request.as_ref().map_or(Ok(Secret::None), |request| secret_of(request, keys));
+        let signed = match &secret {
+            Ok(secret) => self.sign(secret).await,
+            Err(_) => self.sign(&Secret::None).await,
+        };
+        let signed = match signed {
+            Err(error) if error.ends_the_device() => return Err(error),
+            signed => signed.map_err(|error| error.to_string()),
+        };
+        let ended: Option<SetupEnd> = request.is_some().then(|| match (&secret, &signed) {
+            (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
+            (Ok(_), Ok(Signature::Missing(reason))) => Err(reason.clone()),
+            (Ok(_), Ok(Signature::Signed)) => Ok(()),
+        });
+        let signature = match &signed {
+            Ok(Signature::Signed) => Some(Ok(())),
+            Ok(Signature::Missing(reason)) => Some(Err(reason.as_str())),
+            // It is not known whether it is signed.
+            Err(error) => {
+                warn!(backend.id = taken.backend, error, "The device could not be signed");
+                None
+            }
+        };
+        if let Some(ended) = &ended {
+            info!(backend.id = taken.backend, is_done = ended.is_ok(), "Encryption was set up");
+        }
+        Ok(store.device_is(taken, Some(&self.fingerprint()), signature, ended.as_ref()).await?)
+    }
+}
+
+/// The device could not be opened, and so the request has failed. The secret is deleted all the same.
+pub(super) async fn refused(
+    store: &Store,
+    taken: KeysTaken,
+    is_asked: bool,
+    error: &CryptoError,
+) -> Result<(), StoreError> {
+    if is_asked && store.take_setup_request(taken).await?.is_some() {
+        store.device_is(taken, None, None, Some(&Err(error.to_string()))).await?;
+    }
+    Ok(())
+}
+
+fn secret_of(request: &SetupRequest, keys: &Keys) -> Result<Secret, String> {
+    if request.is_expired {
+        return Err(EXPIRED.to_owned());
+    }
+    let open =
+        || -> Result<SecretString, String> { keys.open("secret of its set-up", request.secret_sealed.as_deref()) };
+    match request.kind.as_str() {
+        "new_device" => Ok(Secret::None),
+        "password" => open().map(Secret::Password),
+        "recovery_key" => open().map(Secret::RecoveryKey),
+        "reset" => open().map(Secret::Reset),
+        kind => Err(format!("this worker does not know the request «{kind}»; upgrade the worker")),
+    }
+}
