@@ -4,6 +4,8 @@
 mod account;
 mod batch;
 #[cfg(feature = "encryption")]
+mod decrypt;
+#[cfg(feature = "encryption")]
 mod keys;
 mod post;
 mod trouble;

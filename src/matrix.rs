@@ -31,7 +31,10 @@ pub use self::{
     sync::{Heard, Names, Page, RoomEvent, Synced, before},
 };
 #[cfg(feature = "encryption")]
-pub use self::{keys::SigningKeys, sync::DeviceNews};
+pub use self::{
+    keys::SigningKeys,
+    sync::{DeviceNews, ENCRYPTED},
+};
 use crate::{
     failpoint::{self, Point},
     http,

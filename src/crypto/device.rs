@@ -1,6 +1,7 @@
 //! The device of one account: it publishes its keys on the homeserver, learns about other devices, and writes in encrypted rooms.
 //! Only the worker that follows the account has it.
 
+mod decrypt;
 mod exchange;
 mod preflight;
 mod readers;
@@ -23,6 +24,7 @@ use tokio::sync::Mutex;
 
 use self::readers::Readers;
 pub use self::{
+    decrypt::Decrypted,
     readers::NoKey,
     room::{Encrypted, EncryptedRoom},
     signature::{Secret, Signature},

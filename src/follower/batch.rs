@@ -35,6 +35,12 @@ impl Batch {
         full
     }
 
+    /// The same with other events.
+    #[cfg(feature = "encryption")]
+    pub(super) fn with(&self, events: Vec<RoomEvent>) -> Self {
+        Self { events, names: self.names.clone(), bytes: self.bytes }
+    }
+
     pub(super) fn events(&self) -> &[RoomEvent] {
         &self.events
     }

@@ -1,4 +1,4 @@
-//! The device with the account's keys: opened when the account is followed, and told everything that the homeserver tells about devices.
+//! The device with the account's keys: opened when the account is followed, and given all that the homeserver says about devices.
 
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -91,10 +91,13 @@ impl Account {
         since: &str,
         forward: impl Future<Output = Result<T, Halt>>,
     ) -> Result<T, Halt> {
-        tokio::select! {
-            done = forward => done,
-            halt = self.keep_hearing(device, homeserver, me, since.to_owned()) => Err(halt),
-        }
+        let forward = async {
+            tokio::select! {
+                done = forward => done,
+                halt = self.keep_hearing(device, homeserver, me, since.to_owned()) => Err(halt),
+            }
+        };
+        self.unless_given_up(device, forward).await?
     }
 
     async fn keep_hearing(

@@ -19,6 +19,8 @@ impl Account {
     /// Posts a batch until Odoo has accepted all of it. If Odoo does not accept so much at once, it is split into
     /// halves.
     pub(super) async fn post(&self, webhook: &Webhook, batch: &Batch) -> i64 {
+        #[cfg(feature = "encryption")]
+        let batch = &self.decrypted(batch).await;
         let mut accepted = 0;
         let mut waiting = vec![batch.events()];
         while let Some(events) = waiting.pop().filter(|events| !events.is_empty()) {

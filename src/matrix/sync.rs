@@ -18,6 +18,10 @@ use crate::message::{EventId, RoomId, UserId};
 /// The types of events that Odoo needs.
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
 
+/// What is of interest to Odoo may be in it.
+#[cfg(feature = "encryption")]
+pub const ENCRYPTED: &str = "m.room.encrypted";
+
 /// The state that is checked before sending: when it changes, an earlier check is out of date.
 const LOOKED_AT: [&str; 4] = ["m.room.member", "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
 
@@ -131,6 +135,17 @@ pub struct RoomEvent {
     pub json: Value,
 }
 
+#[cfg(feature = "encryption")]
+impl RoomEvent {
+    /// The event that was in this one; `None` if it is of no interest to Odoo.
+    pub fn decrypted(&self, kind: &str, content: Value) -> Option<Self> {
+        let mut event = self.clone();
+        event.json["type"] = kind.into();
+        event.json["content"] = content;
+        TYPES.contains(&kind).then_some(event)
+    }
+}
+
 impl std::fmt::Debug for RoomEvent {
     /// Without the content, which is private.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -144,7 +159,10 @@ impl Homeserver {
     /// What the account itself has sent is left out by us: the filter would leave out, too, that somebody who has the account encrypts
     /// a room.
     pub async fn upload_filter(&self, me: &UserId) -> Result<String, SendError> {
-        self.upload_filter_of(me, TYPES.iter().chain(&LOOKED_AT).collect()).await
+        let mut types: Vec<_> = TYPES.iter().chain(&LOOKED_AT).collect();
+        #[cfg(feature = "encryption")]
+        types.push(&ENCRYPTED);
+        self.upload_filter_of(me, types).await
     }
 
     /// A filter that also leaves out what is written.
@@ -217,7 +235,10 @@ impl Homeserver {
 }
 
 fn events_of_others(me: &UserId) -> Value {
-    json!({ "types": TYPES, "not_senders": [me.as_str()] })
+    let mut types = TYPES.to_vec();
+    #[cfg(feature = "encryption")]
+    types.push(ENCRYPTED);
+    json!({ "types": types, "not_senders": [me.as_str()] })
 }
 
 fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
@@ -240,7 +261,10 @@ fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
 /// event.
 fn room_event(me: &UserId, room: &RoomId, event: Event) -> Option<RoomEvent> {
     let (id, sender) = (EventId::new(event.event_id.as_deref()?), event.sender.clone()?);
-    if !TYPES.contains(&&*event.kind) || sender == me.as_str() {
+    let is_usable = TYPES.contains(&&*event.kind);
+    #[cfg(feature = "encryption")]
+    let is_usable = is_usable || event.kind == ENCRYPTED;
+    if !is_usable || sender == me.as_str() {
         return None;
     }
     let mut json = serde_json::to_value(event).ok()?;

@@ -20,15 +20,15 @@ use crate::{
 const SIGNED: &str = "SELECT EXISTS (SELECT FROM matrix_crypto WHERE state = 'ok' AND signature = 'signed')";
 
 /// A backend that encrypts, on a real homeserver.
-struct Office {
-    world: World,
-    synapse: Synapse,
+pub(crate) struct Office {
+    pub(crate) world: World,
+    pub(crate) synapse: Synapse,
     bot: User,
     key: String,
 }
 
 impl Office {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
         let bot = synapse.register("odoo", "let me in", false).await.unwrap();
         let world = World::new(BINARY).await;
@@ -48,12 +48,12 @@ impl Office {
         format!("fernet:{}", Fernet::new(&self.key).unwrap().encrypt(secret.as_bytes()))
     }
 
-    fn worker(&self, name: &str) -> Process {
+    pub(crate) fn worker(&self, name: &str) -> Process {
         let patient = [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", "6")];
         self.world.worker_with(name, &patient)
     }
 
-    async fn person(&self, name: &str) -> User {
+    pub(crate) async fn person(&self, name: &str) -> User {
         self.synapse.register(name, "in", false).await.unwrap()
     }
 
@@ -68,13 +68,13 @@ impl Office {
         room
     }
 
-    async fn encrypted_room(&self, people: &[&User]) -> String {
+    pub(crate) async fn encrypted_room(&self, people: &[&User]) -> String {
         let room = self.room(people).await;
         people[0].encrypt(&room).await.unwrap();
         room
     }
 
-    async fn deliver(&self, room: &str, body: &str) -> LogRow {
+    pub(crate) async fn deliver(&self, room: &str, body: &str) -> LogRow {
         let id = self.world.enqueue(room, body).await;
         self.until_logged(id).await
     }

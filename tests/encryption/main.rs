@@ -5,6 +5,7 @@ mod account;
 mod delivery;
 mod faults;
 mod people;
+mod receiving;
 mod sending;
 mod setup;
 mod store;

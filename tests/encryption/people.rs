@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use matrix_sdk_crypto::{
-    DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    DecryptionSettings, EncryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
     store::types::CrossSigningKeyExport,
-    types::requests::{AnyIncomingResponse, AnyOutgoingRequest},
+    types::requests::{AnyIncomingResponse, AnyOutgoingRequest, ToDeviceRequest},
 };
 use odoo_matrix_worker::{
     crypto::{CryptoError, Device},
@@ -18,7 +19,10 @@ use odoo_matrix_worker::{
 };
 use ruma::{
     OwnedDeviceId, OwnedUserId,
-    api::{IncomingResponse, client::keys},
+    api::{
+        IncomingResponse,
+        client::{keys, to_device::send_event_to_device::v3::Response as SentToDevice},
+    },
     serde::Raw,
 };
 use serde_json::{Value, json};
@@ -143,6 +147,40 @@ impl Reader {
         };
         self.machine.receive_sync_changes(changes, settings).await.unwrap();
         news.events.as_array().is_some_and(|events| !events.is_empty())
+    }
+
+    /// Sends an encrypted event before its key. Returns what gives the key to everybody in the room.
+    pub(crate) async fn say(&mut self, room: &str, content: &Value) -> Vec<Arc<ToDeviceRequest>> {
+        let to = self.place.homeserver.clone();
+        let members = to.members(&RoomId::parse(room).unwrap()).await.unwrap();
+        let members: Vec<_> = members.iter().map(|id| OwnedUserId::try_from(id.as_str()).unwrap()).collect();
+        let members = || members.iter().map(AsRef::as_ref);
+        self.machine.update_tracked_users(members()).await.unwrap();
+        self.answer().await;
+        if let Some((id, claim)) = self.machine.get_missing_sessions(members()).await.unwrap() {
+            let body = serde_json::to_value(&claim.one_time_keys).unwrap();
+            self.heard::<keys::claim_keys::v3::Response>(&id, &to.claim_keys(&body).await.unwrap()).await;
+        }
+        let id = ruma::OwnedRoomId::try_from(room).unwrap();
+        let requests = self.machine.share_room_key(&id, members(), EncryptionSettings::default()).await.unwrap();
+        for request in &requests {
+            self.machine.mark_request_as_sent(&request.txn_id, &SentToDevice::new()).await.unwrap();
+        }
+        let raw = Raw::new(content).unwrap().cast_unchecked();
+        let encrypted = self.machine.encrypt_room_event_raw(&id, "m.room.message", &raw).await.unwrap();
+        let txn_id = TxnId::new(format!("{:016x}", fastrand::u64(..)));
+        let content = encrypted.content.json().get().to_owned();
+        to.send_encrypted(&RoomId::parse(room).unwrap(), &txn_id, content).await.unwrap();
+        requests
+    }
+
+    /// Sends the keys of what was said.
+    pub(crate) async fn give_keys(&self, requests: &[Arc<ToDeviceRequest>]) {
+        for request in requests {
+            let messages = serde_json::to_value(&request.messages).unwrap();
+            let to = &self.place.homeserver;
+            to.send_to_device(&request.event_type.to_string(), request.txn_id.as_str(), &messages).await.unwrap();
+        }
     }
 
     async fn answer(&self) {
