@@ -1,3 +1,4 @@
+from . import test_action_editor
 from . import test_automation
 from . import test_automation_rules
 from . import test_browser
