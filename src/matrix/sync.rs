@@ -159,10 +159,10 @@ impl Homeserver {
     /// What the account itself has sent is left out by us: the filter would leave out, too, that somebody who has the account encrypts
     /// a room.
     pub async fn upload_filter(&self, me: &UserId) -> Result<String, SendError> {
-        let mut types: Vec<_> = TYPES.iter().chain(&LOOKED_AT).collect();
+        let types = TYPES.iter().chain(&LOOKED_AT);
         #[cfg(feature = "encryption")]
-        types.push(&ENCRYPTED);
-        self.upload_filter_of(me, types).await
+        let types = types.chain([&ENCRYPTED]);
+        self.upload_filter_of(me, types.collect()).await
     }
 
     /// A filter that also leaves out what is written.
@@ -235,10 +235,10 @@ impl Homeserver {
 }
 
 fn events_of_others(me: &UserId) -> Value {
-    let mut types = TYPES.to_vec();
+    let types = TYPES.iter();
     #[cfg(feature = "encryption")]
-    types.push(ENCRYPTED);
-    json!({ "types": types, "not_senders": [me.as_str()] })
+    let types = types.chain([&ENCRYPTED]);
+    json!({ "types": types.collect::<Vec<_>>(), "not_senders": [me.as_str()] })
 }
 
 fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {

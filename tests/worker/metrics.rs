@@ -98,7 +98,8 @@ async fn a_broken_connection_is_counted_and_the_listener_comes_back() {
     // The session that holds the worker's name is the listener's.
     let listeners = "FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 1836348025
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    world.until(&format!("SELECT EXISTS (SELECT {listeners})")).await;
+    // It has the name a moment before it listens.
+    worker.until_metric("matrix_listener_up", 1.0).await;
 
     world.client.query(&format!("SELECT pg_terminate_backend(pid) {listeners}"), &[]).await.unwrap();
 
