@@ -36,6 +36,13 @@ BEGIN
         GRANT USAGE ON SEQUENCE matrix_upload_id_seq TO {role};
     END IF;
 END $rights_of_files$;
+DO $rights_of_threads$
+BEGIN
+    IF to_regclass('matrix_thread') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE ON matrix_thread TO {role};
+        GRANT USAGE ON SEQUENCE matrix_thread_id_seq TO {role};
+    END IF;
+END $rights_of_threads$;
 -- The worker sets the same in each session; these apply when somebody uses the role by hand, and the last one already while
 -- connecting, where the database has been made read-only. Somebody who may not alter the role leaves them to an administrator.
 DO $rights_of_the_worker$

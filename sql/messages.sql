@@ -5,8 +5,8 @@
 -- $4 age in ms beyond which the homeserver does not know, or may have forgotten, the transaction ids,
 -- $5 bytes of content per lane after which no further message is returned
 -- Rows come in no particular order: sort by id.
-SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.txn_id, o.is_expired,
-    o.is_past_dedup, o.event_type, o.queued_seconds, o.has_file
+SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content, o.may_be_unencrypted, o.changes, o.opens_thread, o.txn_id,
+    o.is_expired, o.is_past_dedup, o.event_type, o.queued_seconds, o.has_file
 FROM matrix_lane AS l
 CROSS JOIN LATERAL (
     SELECT o.*,
@@ -15,6 +15,7 @@ CROSS JOIN LATERAL (
         SELECT o.lane, o.id, o.room_id, o.matrix_user_id, o.matrix_type, o.content::text AS content, o.txn_id,
             o.content @> '{"org.odoo.unencrypted": true}' AS may_be_unencrypted,
             o.content ->> 'org.odoo.changes' AS changes,
+            CASE WHEN o.content ? 'org.odoo.thread' THEN o.content -> 'org.odoo.thread' ? o.event_type END AS opens_thread,
             COALESCE(o.expires_at <= now() AT TIME ZONE 'UTC', false) AS is_expired,
             o.queued_at < now() AT TIME ZONE 'UTC' - $4::bigint * interval '1 ms' AS is_past_dedup,
             o.event_type, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - o.queued_at)::double precision AS queued_seconds,

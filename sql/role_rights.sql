@@ -13,7 +13,8 @@ WITH need (relation, privilege) AS (
         ('matrix_crypto', 'INSERT'), ('matrix_crypto', 'UPDATE'), ('matrix_crypto', 'DELETE'), ('matrix_crypto_item', 'SELECT'),
         ('matrix_crypto_item', 'INSERT'), ('matrix_crypto_item', 'UPDATE'), ('matrix_crypto_item', 'DELETE'),
         ('matrix_encrypted_room', 'SELECT'), ('matrix_encrypted_room', 'INSERT'), ('matrix_upload', 'SELECT'), ('matrix_upload', 'INSERT'),
-        ('matrix_upload', 'UPDATE'), ('matrix_crypto_request', 'SELECT'), ('matrix_crypto_request', 'DELETE')
+        ('matrix_upload', 'UPDATE'), ('matrix_crypto_request', 'SELECT'), ('matrix_crypto_request', 'DELETE'),
+        ('matrix_thread', 'SELECT'), ('matrix_thread', 'INSERT'), ('matrix_thread', 'UPDATE')
 ), beyond AS (
     SELECT c.relname::text AS relation, kind.privilege
     FROM pg_class AS c
@@ -36,7 +37,7 @@ UNION ALL
 SELECT sequence.name, 'USAGE', true
 FROM (VALUES ('matrix_log_id_seq'), ('matrix_lane_id_seq'), ('matrix_backend_status_id_seq'), ('matrix_worker_id_seq'),
     ('matrix_follower_id_seq'), ('matrix_crypto_id_seq'), ('matrix_crypto_item_id_seq'), ('matrix_encrypted_room_id_seq'),
-    ('matrix_upload_id_seq')) AS sequence (name)
+    ('matrix_upload_id_seq'), ('matrix_thread_id_seq')) AS sequence (name)
 WHERE NOT has_sequence_privilege(to_regclass(sequence.name), 'USAGE')
 UNION ALL
 SELECT beyond.relation, beyond.privilege, false

@@ -11,6 +11,7 @@ mod look;
 mod outage;
 mod poison;
 mod route;
+mod threads;
 mod tries;
 
 use std::time::{Duration, Instant};

@@ -146,6 +146,15 @@ pub enum Target {
     Nowhere(Failure),
 }
 
+/// What a message is for the thread of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadPart {
+    /// It begins the thread.
+    Opening,
+    /// It is sent in the thread that an earlier message began.
+    Later,
+}
+
 /// One outbox row: one event for one room or person.
 #[derive(Clone)]
 pub struct Message {
@@ -159,6 +168,8 @@ pub struct Message {
     pub may_be_unencrypted: bool,
     /// The message that this one edits or redacts.
     pub changes: Option<TxnId>,
+    /// Its part in the thread of its record, if its backend uses threads.
+    pub thread: Option<ThreadPart>,
     /// It is a file of Odoo's, which the homeserver must have before the message is sent.
     pub has_file: bool,
     pub txn_id: TxnId,

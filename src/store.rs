@@ -23,6 +23,7 @@ mod report;
 mod ring;
 mod status;
 mod tenure;
+mod threads;
 mod workers;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -57,6 +58,7 @@ pub use self::{
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, LaneReport, ServerReport, SnapshotReport, WorkerReport},
     ring::{Ring, Standing, Walk},
+    threads::Root,
     workers::Seen,
 };
 use self::{attempts::Attempts, tenure::Name};

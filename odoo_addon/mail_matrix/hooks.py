@@ -42,7 +42,7 @@ def uninstall_hook(env):
             matrix_consents(text, integer, text);
         DROP TABLE IF EXISTS matrix_requeue, matrix_follower, matrix_upload,
             matrix_crypto, matrix_crypto_item, matrix_crypto_request,
-            matrix_encrypted_room;
+            matrix_encrypted_room, matrix_thread;
         DROP FUNCTION IF EXISTS matrix_database_identity() CASCADE;
         """
     )

@@ -34,9 +34,6 @@ const MEMORY: u32 = 64 << 10;
 /// How long the worker's proof that it may fetch a file is valid, in seconds.
 const PROOF_LASTS: i64 = 60;
 
-/// How long a file may fail before it is given up, because the room's other messages wait behind it.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
-
 /// How long a lane rests if its account is already uploading as many files as it may. Other rooms get the lane's place.
 pub(super) const REST: Duration = Duration::from_secs(5);
 
@@ -201,9 +198,7 @@ impl Media<'_> {
 
     /// The room waits; after ten minutes the file is given up, if the homeserver still answers the account.
     async fn later(&self, failure: Failure) -> Step {
-        let held = self.delivery.claim.held.filter(|held| held.id == self.message.id);
-        let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
-        if is_long && self.homeserver.whoami().await.is_ok() {
+        if self.delivery.is_given_up(self.homeserver, self.message).await {
             return Step::Answered(Outcome::Rejected(failure));
         }
         Step::Unreachable(failure)

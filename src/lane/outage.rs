@@ -23,6 +23,9 @@ pub(super) const SUSPECT_AFTER: Duration = Duration::from_secs(60);
 /// If there is no message behind it, only time can show that.
 const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
 
+/// How long a message may wait for what only it needs, because the room's other messages wait behind it.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// Why a message could not be sent, and what that says about the homeserver.
 pub(super) struct Trouble {
     pub(super) failure: Failure,
@@ -103,6 +106,13 @@ impl Delivery<'_> {
 
     async fn account_answers(&self, homeserver: &Homeserver) -> bool {
         self.may_call() && homeserver.whoami().await.is_ok()
+    }
+
+    /// Whether a message has waited long enough for what only it or its room needs, while the homeserver answers.
+    pub(super) async fn is_given_up(&self, homeserver: &Homeserver, message: &Message) -> bool {
+        let held = self.claim.held.filter(|held| held.id == message.id);
+        let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
+        is_long && homeserver.whoami().await.is_ok()
     }
 
     /// This lane cannot be served while others can: it rests, for longer each time.

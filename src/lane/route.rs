@@ -1,5 +1,6 @@
 //! Where a lane's messages go: the room itself, the one that replaced it, or the direct room with a person.
 
+mod bind;
 mod direct;
 mod known;
 
@@ -10,20 +11,20 @@ use std::{
 
 use tracing::{info, warn};
 
-use self::direct::Ready;
+use self::{bind::keep, direct::Ready};
 use super::{
     Delivery,
     changes::{self, Made},
     files,
     look::Look,
     outage::SUSPECT_AFTER,
+    threads::{Place, Threads},
 };
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
     rooms::diagnosis::{self, Diagnosis},
-    store::{Batch, Settle},
 };
 
 /// A lane rests for at least this long, because a homeserver may limit it again and again without saying for how long.
@@ -63,6 +64,8 @@ pub(super) struct Route {
     /// That the room is encrypted was stored by this claim.
     #[cfg(feature = "encryption")]
     is_remembered: bool,
+    /// The threads that this claim has looked at.
+    threads: Threads,
 }
 
 /// The result of one attempt.
@@ -190,11 +193,18 @@ impl Route {
         }
         let subject = changes::subject(delivery, message, &room, &self.made).await?;
         let message = &*files::uploaded(delivery, homeserver, message, encrypts).await?;
+        let place = Place::of(delivery, homeserver, message, &room, &mut self.threads).await?;
+        let message = &*place.put(message);
         let answer = self.put(delivery, homeserver, message, &room, subject.as_ref(), encrypts).await?;
         failpoint::reach(Point::AnswerRead).await;
         let outcome = answer.map_or_else(|error| error.outcome(), Outcome::Sent);
         // A limited request does not count as an attempt.
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
+        match &outcome {
+            Outcome::Sent(event_id) => place.sent(delivery, message, &room, event_id, &mut self.threads).await,
+            Outcome::Rejected(_) if place.refused(&mut self.threads) => return Ok(Tried::Repaired),
+            _ => {}
+        }
         let Outcome::Forbidden(refusal) = outcome else { return Ok(Tried::Answered(outcome)) };
         if self.is_diagnosed {
             return Ok(Tried::Answered(Outcome::Forbidden(refusal)));
@@ -245,7 +255,7 @@ impl Route {
                     let me = delivery.backend.me(homeserver).await?;
                     let diagnosis =
                         diagnosis::replaced(homeserver, &me, room, &tombstone, delivery.backend.encrypts).await?;
-                    return self.treat(delivery, message, diagnosis).await.map(Seen::Replaced);
+                    return self.treat(delivery, homeserver, message, diagnosis).await.map(Seen::Replaced);
                 }
                 self.looked_at = Some((room.clone(), look.is_encrypted));
                 look.is_encrypted
@@ -293,11 +303,17 @@ impl Route {
         };
         // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;
-        self.treat(delivery, message, diagnosis).await
+        self.treat(delivery, homeserver, message, diagnosis).await
     }
 
     /// Acts on a diagnosis.
-    async fn treat(&mut self, delivery: &Delivery<'_>, message: &Message, diagnosis: Diagnosis) -> Result<Tried, Step> {
+    async fn treat(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+        diagnosis: Diagnosis,
+    ) -> Result<Tried, Step> {
         match diagnosis {
             Diagnosis::Joined => {
                 info!("Joined the room that the account was invited to");
@@ -313,27 +329,17 @@ impl Route {
             }
             Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
             // The room was usable a moment ago and is not any more: another one is needed.
-            Diagnosis::Closed(_) if matches!(message.target, Target::Person(_)) => {
+            Diagnosis::Closed(_) | Diagnosis::Awaited(_) if matches!(message.target, Target::Person(_)) => {
                 self.give_up_direct_room();
                 Ok(Tried::Repaired)
             }
-            Diagnosis::Closed(failure) => {
+            Diagnosis::Awaited(failure) if !delivery.is_given_up(homeserver, message).await => {
+                Err(Step::Unreachable(failure))
+            }
+            Diagnosis::Closed(failure) | Diagnosis::Awaited(failure) => {
                 self.closed = Some(failure.clone());
                 Ok(Tried::Answered(Outcome::Rejected(failure)))
             }
-        }
-    }
-}
-
-/// Stores the lane's room.
-async fn keep(delivery: &Delivery<'_>, room: &RoomId) -> Result<(), Step> {
-    let settle = Settle::Bind { lease: delivery.claim.lease(), room: room.clone() };
-    match delivery.context.store.complete(&Batch { completions: Vec::new(), settles: vec![settle] }).await {
-        Ok(owned) if owned.is_empty() => Err(Step::Fenced),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            warn!(%error, "The lane's room could not be stored");
-            Err(Step::LaneLimited(SHORTEST_REST))
         }
     }
 }

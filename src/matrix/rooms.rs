@@ -1,6 +1,8 @@
 //! Rooms: who is in them, what replaced them, and how to join.
 
-use std::collections::BTreeMap;
+mod threads;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde::{
@@ -65,6 +67,38 @@ impl Tombstone {
     }
 }
 
+/// The content of `m.room.join_rules`: who may join the room.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct JoinRules {
+    #[serde(deserialize_with = "lenient")]
+    join_rule: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    allow: Option<Vec<Allowed>>,
+}
+
+/// Whoever is in this room may join.
+#[derive(Clone, Debug, Deserialize)]
+struct Allowed {
+    #[serde(default, deserialize_with = "lenient")]
+    room_id: Option<String>,
+}
+
+impl JoinRules {
+    /// Whether anybody may join.
+    pub fn is_public(&self) -> bool {
+        self.join_rule.as_deref() == Some("public")
+    }
+
+    /// Whether the members of `room`, and nobody else, may join without an invitation.
+    pub fn admit_members_of(&self, room: &RoomId) -> bool {
+        let allowed = self.allow.as_deref().unwrap_or_default();
+        matches!(self.join_rule.as_deref(), Some("restricted" | "knock_restricted"))
+            && !allowed.is_empty()
+            && allowed.iter().all(|one| one.room_id.as_deref() == Some(room.as_str()))
+    }
+}
+
 impl Homeserver {
     /// `GET /joined_rooms`.
     pub async fn joined_rooms(&self) -> Result<Vec<RoomId>, SendError> {
@@ -110,6 +144,15 @@ impl Homeserver {
         self.post_nothing(&["rooms", room.as_str(), "join"]).await
     }
 
+    /// `POST /join/{roomId}`, by way of servers that may know the room.
+    pub async fn join_via(&self, room: &RoomId, servers: &BTreeSet<String>) -> Result<(), SendError> {
+        // Older homeservers know only the second name.
+        let names = ["via", "server_name"];
+        let query: Vec<_> = servers.iter().flat_map(|server| names.map(|name| (name, server.as_str()))).collect();
+        let path = ["join", room.as_str()];
+        self.call::<IgnoredAny>(Method::POST, &path, &query, Some("{}".to_owned())).await.map(drop)
+    }
+
     /// `POST /rooms/{roomId}/leave`.
     pub async fn leave(&self, room: &RoomId) -> Result<(), SendError> {
         self.post_nothing(&["rooms", room.as_str(), "leave"]).await
@@ -133,15 +176,22 @@ impl Homeserver {
         self.state_as(room, "m.room.tombstone").await
     }
 
-    /// Whether anybody may join the room.
-    pub async fn is_public(&self, room: &RoomId) -> Result<bool, SendError> {
+    /// Who has replaced the room; `None` if nobody has, or the homeserver does not say.
+    pub async fn replaced_by(&self, room: &RoomId) -> Result<Option<UserId>, SendError> {
         #[derive(Deserialize)]
-        struct JoinRules {
+        struct Event {
             #[serde(default, deserialize_with = "lenient")]
-            join_rule: Option<String>,
+            sender: Option<String>,
         }
-        let rules: Option<JoinRules> = self.state_as(room, "m.room.join_rules").await?;
-        Ok(rules.and_then(|rules| rules.join_rule).as_deref() == Some("public"))
+        let path = ["rooms", room.as_str(), "state", "m.room.tombstone", ""];
+        let event: Option<Event> =
+            none_if_not_found(self.call(Method::GET, &path, &[("format", "event")], None).await)?;
+        Ok(event.and_then(|event| UserId::parse(&event.sender?).ok()))
+    }
+
+    /// Who may join the room.
+    pub async fn join_rules(&self, room: &RoomId) -> Result<JoinRules, SendError> {
+        Ok(self.state_as(room, "m.room.join_rules").await?.unwrap_or_default())
     }
 
     async fn state_as<T: DeserializeOwned>(&self, room: &RoomId, event_type: &str) -> Result<Option<T>, SendError> {

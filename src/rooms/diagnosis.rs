@@ -1,5 +1,7 @@
 //! Why a room answers 403: six causes behind one errcode, and what the worker can do about each.
 
+use std::collections::BTreeSet;
+
 use crate::{
     matrix::{Homeserver, Membership, SendError, Tombstone},
     message::{Failure, RoomId, UserId, code},
@@ -13,6 +15,8 @@ pub(crate) enum Diagnosis {
     Joined,
     /// The room was replaced, and it is safe to follow: send to this one.
     Moved(RoomId),
+    /// The room was replaced, and we are not invited to the new one yet: clients invite people one after the other.
+    Awaited(Failure),
     /// No message can be sent to the room, for this reason.
     Closed(Failure),
     /// Nothing about the room explains it, or we may not read the room: this message is refused, others may be accepted.
@@ -81,7 +85,8 @@ async fn look(
 }
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
-/// must name the old one, a member of the old one must have invited us, and it may not be public, nor encrypted unless this account `encrypts`.
+/// must name the old one and may not be public, nor encrypted unless this account `encrypts`. A member of the old one must have invited us,
+/// or made it if we are in it already, or it must be open to the members of the old one.
 ///
 /// # Errors
 /// As [`diagnose`].
@@ -92,41 +97,83 @@ pub(crate) async fn replaced(
     tombstone: &Tombstone,
     encrypts: bool,
 ) -> Result<Diagnosis, SendError> {
-    let confirm = |why: &str| {
+    let failure = |why: &str| {
         let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
-        Ok(Diagnosis::Closed(Failure::new(code::ROOM_REPLACED, text)))
+        Failure::new(code::ROOM_REPLACED, text)
     };
+    let confirm = |why: &str| Ok(Diagnosis::Closed(failure(why)));
     let Some(new) = tombstone.replacement() else {
         return confirm("the old one does not name it");
     };
-    let by = match homeserver.membership(me, &new).await? {
+    let trust = match homeserver.membership(me, &new).await? {
         Membership::Invited { is_encrypted: true, .. } if !encrypts => return confirm("it is encrypted"),
         Membership::Invited { by: None, .. } => {
             return confirm("the homeserver does not say who has invited this account");
         }
-        Membership::Invited { by: Some(by), .. } => by,
-        Membership::Joined => return confirm("nobody of the old room has invited this account to it"),
-        Membership::Banned | Membership::Outside => return confirm("this account is not invited to it"),
+        Membership::Invited { by: Some(by), .. } => {
+            if !homeserver.has_member(old, &by).await? {
+                return confirm("the person who invited this account is not in the old room");
+            }
+            match homeserver.join(&new).await {
+                Err(error) if error.is_refusal() => return confirm("it does not let this account in"),
+                joined => joined?,
+            }
+            Trust::Inviter
+        }
+        // By an earlier attempt that was interrupted, or because a person has linked it.
+        Membership::Joined => Trust::Maker,
+        Membership::Outside => {
+            let via = servers(homeserver, me, old, &new).await?;
+            match homeserver.join_via(&new, &via).await {
+                Err(error) if error.is_refusal() => {
+                    return Ok(Diagnosis::Awaited(failure("this account is not invited to it")));
+                }
+                joined => joined?,
+            }
+            Trust::OpenToMembers
+        }
+        Membership::Banned => return confirm("this account is banned from it"),
     };
-    if !homeserver.has_member(old, &by).await? {
-        return confirm("the person who invited this account is not in the old room");
-    }
-    match homeserver.join(&new).await {
-        Err(error) if error.is_refusal() => return confirm("it does not let this account in"),
-        joined => joined?,
-    }
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.
-    if let Some(why) = unsafe_to_follow(homeserver, old, &new, encrypts).await? {
-        homeserver.leave(&new).await?;
+    if let Some(why) = unsafe_to_follow(homeserver, old, &new, trust, encrypts).await? {
+        if trust != Trust::Maker {
+            homeserver.leave(&new).await?;
+        }
         return confirm(why);
     }
     Ok(Diagnosis::Moved(new))
+}
+
+/// Why a room that replaced another one may be trusted with its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// A member of the old room has invited us.
+    Inviter,
+    /// A member of the old room has made it.
+    Maker,
+    /// Whoever is in the old room may join.
+    OpenToMembers,
+}
+
+/// Servers that know the new room: it may be on none that we share a room with.
+async fn servers(
+    homeserver: &Homeserver,
+    me: &UserId,
+    old: &RoomId,
+    new: &RoomId,
+) -> Result<BTreeSet<String>, SendError> {
+    let replaced_by = homeserver.replaced_by(old).await?;
+    let of_users = [Some(me), replaced_by.as_ref()].into_iter().flatten().map(UserId::server);
+    // Room IDs of version 12 have no server.
+    let of_rooms = [old, new].into_iter().filter_map(|room| Some(room.as_str().split_once(':')?.1));
+    Ok(of_users.chain(of_rooms).filter(|server| !server.is_empty()).map(str::to_owned).collect())
 }
 
 async fn unsafe_to_follow(
     homeserver: &Homeserver,
     old: &RoomId,
     new: &RoomId,
+    trust: Trust,
     encrypts: bool,
 ) -> Result<Option<&'static str>, SendError> {
     let creation = homeserver.creation(new).await?;
@@ -134,13 +181,20 @@ async fn unsafe_to_follow(
     if predecessor.as_deref() != Some(old.as_str()) {
         return Ok(Some("it does not name the old one as its predecessor"));
     }
-    if homeserver.is_public(new).await? {
+    let rules = homeserver.join_rules(new).await?;
+    if rules.is_public() {
         return Ok(Some("it is public"));
     }
     if !encrypts && homeserver.is_encrypted(new).await? {
         return Ok(Some("it is encrypted"));
     }
-    Ok(None)
+    Ok(match (trust, creation.sender) {
+        (Trust::Inviter, _) => None,
+        (Trust::Maker, Some(maker)) if homeserver.has_member(old, &maker).await? => None,
+        (Trust::Maker, _) => Some("nobody of the old room has made it or invited this account to it"),
+        (Trust::OpenToMembers, _) if rules.admit_members_of(old) => None,
+        (Trust::OpenToMembers, _) => Some("it lets in others than the members of the old one"),
+    })
 }
 
 fn closed(refusal: &Failure, text: String) -> Diagnosis {

@@ -11,7 +11,8 @@ use tracing::warn;
 
 use super::{Store, StoreError, backlog, connect, int, millis, value};
 use crate::message::{
-    BackendId, EventId, Failure, InvalidId, Lane, Lease, Message, MessageId, RoomId, Target, TxnId, UserId, code,
+    BackendId, EventId, Failure, InvalidId, Lane, Lease, Message, MessageId, RoomId, Target, ThreadPart, TxnId, UserId,
+    code,
 };
 
 /// The right to send the messages of one lane until `deadline`, by this process's own clock.
@@ -182,6 +183,8 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         content: value(row, "content")?,
         may_be_unencrypted: value(row, "may_be_unencrypted")?,
         changes: value::<Option<&str>>(row, "changes")?.map(TxnId::new),
+        thread: value::<Option<bool>>(row, "opens_thread")?
+            .map(|opens| if opens { ThreadPart::Opening } else { ThreadPart::Later }),
         has_file: value(row, "has_file")?,
         txn_id: TxnId::new(value::<&str>(row, "txn_id")?),
         event_type: value(row, "event_type")?,

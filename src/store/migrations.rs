@@ -25,6 +25,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0008_encryption",
     "0009_files",
     "0010_encryption_mode",
+    "0011_threads",
 ];
 
 /// The contract that a database has after the last migration.

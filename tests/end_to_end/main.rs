@@ -5,6 +5,7 @@ mod contacts;
 mod create_room;
 mod latency;
 mod replaced;
+mod threads;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -27,7 +27,7 @@ const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-const STATEMENTS: [Statement; 19] = [
+const STATEMENTS: [Statement; 21] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -101,6 +101,18 @@ const STATEMENTS: [Statement; 19] = [
         sql: include_str!("../../sql/file_stored.sql"),
         arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true",
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "thread_root.sql",
+        sql: include_str!("../../sql/thread_root.sql"),
+        arguments: "1, '1/!room1:x', '!room1:x'",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx", "matrix_thread_key"],
+    },
+    Statement {
+        name: "thread_kept.sql",
+        sql: include_str!("../../sql/thread_kept.sql"),
+        arguments: "1, '1/!room1:x', '!room1:x', '$1'",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
     },
     // As `history` asks: for a message, a room, a record, and failures.
     Statement {

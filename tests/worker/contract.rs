@@ -107,6 +107,7 @@ async fn everything_that_the_worker_does_not_need_is_refused_to_its_role() {
         "UPDATE matrix_encrypted_room SET room_id = 'x'",
         "DELETE FROM matrix_encrypted_room",
         "INSERT INTO matrix_crypto_request (backend_id, kind) VALUES (1, 'new_device')",
+        "DELETE FROM matrix_thread",
         "ALTER TABLE matrix_outbox DISABLE TRIGGER ALL",
         "SELECT nextval('matrix_outbox_id_seq')",
         "CREATE ROLE other",

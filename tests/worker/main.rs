@@ -36,6 +36,7 @@ mod status;
 mod synapse;
 mod systemd;
 mod terminal;
+mod threads;
 mod tls_authorities;
 mod tls_database;
 mod watched;

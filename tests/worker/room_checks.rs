@@ -93,6 +93,8 @@ async fn nothing_goes_into_a_room_that_was_replaced() {
     let ids = world.enqueue_many(&[ROOM], "message", 2).await;
     let _worker = world.worker("w1");
 
+    world.until_resting(ROOM).await;
+    world.later(601).await;
     world.assert_settled(&ids).await;
 
     assert_eq!(world.homeserver.count(), 0);

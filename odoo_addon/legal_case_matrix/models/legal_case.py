@@ -1,4 +1,5 @@
 from odoo import api, models
+from odoo.tools import is_html_empty
 
 
 class LegalCase(models.Model):
@@ -51,17 +52,28 @@ class LegalCase(models.Model):
         return self.stage_id.sudo().matrix_create_room
 
     def _matrix_template(self, event_type, backend):
-        own = self._matrix_stage_text(event_type)
-        return own or super()._matrix_template(event_type, backend)
+        if self._matrix_has_stage_text(event_type):
+            return self.stage_id.sudo().matrix_template
+        return super()._matrix_template(event_type, backend)
+
+    def _matrix_html_template(self, event_type, backend):
+        if self._matrix_has_stage_text(event_type):
+            html = self.stage_id.sudo().matrix_template_html
+            return None if is_html_empty(html) else html
+        return super()._matrix_html_template(event_type, backend)
 
     def _matrix_place(self, event_type):
-        if self._matrix_stage_text(event_type):
+        if self._matrix_has_stage_text(event_type):
             return self.env._("Stage “%(name)s”", name=self.stage_id.name)
         return super()._matrix_place(event_type)
 
-    def _matrix_stage_text(self, event_type):
+    def _matrix_has_stage_text(self, event_type):
         # With all rights: the text is the same for everybody who moves the case.
-        return event_type == "stage_changed" and self.stage_id.sudo().matrix_template
+        stage = self.stage_id.sudo()
+        has_text = stage.matrix_template or not is_html_empty(
+            stage.matrix_template_html
+        )
+        return event_type == "stage_changed" and bool(has_text)
 
     def _matrix_room_people(self):
         return super()._matrix_room_people() | self.lawyer_ids

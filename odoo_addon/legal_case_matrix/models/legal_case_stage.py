@@ -13,6 +13,12 @@ class LegalCaseStage(models.Model):
         help="Text that is sent to the room when a case enters this stage. Empty: "
         "the text of the Matrix backend.",
     )
+    matrix_template_html = fields.Html(
+        string="Formatted Matrix Text",
+        groups="mail_matrix.group_matrix_manager",
+        help="The same text with formatting, for Matrix clients that show it. If only "
+        "this one is filled in, the others get its words without formatting.",
+    )
 
     matrix_create_room = fields.Boolean(
         string="Create Room",
@@ -22,7 +28,8 @@ class LegalCaseStage(models.Model):
 
     @api.model
     def _matrix_text_fields(self):
-        return {"matrix_template", *super()._matrix_text_fields()}
+        own = {"matrix_template", "matrix_template_html"}
+        return own | super()._matrix_text_fields()
 
     def _matrix_text_scope(self, name):
         return ["legal.case"], ()

@@ -3,6 +3,14 @@ from odoo import fields, models
 from odoo.addons.mail_matrix.tools.words import MESSAGE_TYPES
 
 _MANAGER = "mail_matrix.group_matrix_manager"
+_MENTION = (
+    "The message notifies the responsible person in Matrix, if they are in the room. "
+    "Nobody is notified of what they did themselves."
+)
+_DONE = (
+    "If somebody reacts to the message with 👍 or ✅, the activity that is assigned to "
+    "them on the hearing is marked as done, unless they have several there."
+)
 
 
 class MatrixBackend(models.Model):
@@ -26,6 +34,9 @@ class MatrixBackend(models.Model):
     )
     message_type_case_created = fields.Selection(
         MESSAGE_TYPES, string="New Case Type", default="m.text", groups=_MANAGER
+    )
+    mention_case_created = fields.Boolean(
+        string="Mention in New Case Text", help=_MENTION, groups=_MANAGER
     )
     notify_case_summary = fields.Boolean(
         string="Case Summaries", default=True, groups=_MANAGER
@@ -59,6 +70,9 @@ class MatrixBackend(models.Model):
     message_type_stage_changed = fields.Selection(
         MESSAGE_TYPES, string="Stage Change Type", default="m.text", groups=_MANAGER
     )
+    mention_stage_changed = fields.Boolean(
+        string="Mention in Stage Change Text", help=_MENTION, groups=_MANAGER
+    )
     notify_hearing_created = fields.Boolean(
         string="New Hearings", default=True, groups=_MANAGER
     )
@@ -74,6 +88,12 @@ class MatrixBackend(models.Model):
     )
     message_type_hearing_created = fields.Selection(
         MESSAGE_TYPES, string="New Hearing Type", default="m.text", groups=_MANAGER
+    )
+    mention_hearing_created = fields.Boolean(
+        string="Mention in New Hearing Text", help=_MENTION, groups=_MANAGER
+    )
+    done_hearing_created = fields.Boolean(
+        string="Reactions to New Hearing Finish Activities", help=_DONE, groups=_MANAGER
     )
     notify_hearing_changed = fields.Boolean(
         string="Changed Hearings", default=True, groups=_MANAGER
@@ -92,6 +112,14 @@ class MatrixBackend(models.Model):
     message_type_hearing_changed = fields.Selection(
         MESSAGE_TYPES, string="Changed Hearing Type", default="m.text", groups=_MANAGER
     )
+    mention_hearing_changed = fields.Boolean(
+        string="Mention in Changed Hearing Text", help=_MENTION, groups=_MANAGER
+    )
+    done_hearing_changed = fields.Boolean(
+        string="Reactions to Changed Hearing Finish Activities",
+        help=_DONE,
+        groups=_MANAGER,
+    )
     notify_hearing_cancelled = fields.Boolean(
         string="Cancelled Hearings", default=True, groups=_MANAGER
     )
@@ -109,5 +137,13 @@ class MatrixBackend(models.Model):
         MESSAGE_TYPES,
         string="Cancelled Hearing Type",
         default="m.text",
+        groups=_MANAGER,
+    )
+    mention_hearing_cancelled = fields.Boolean(
+        string="Mention in Cancelled Hearing Text", help=_MENTION, groups=_MANAGER
+    )
+    done_hearing_cancelled = fields.Boolean(
+        string="Reactions to Cancelled Hearing Finish Activities",
+        help=_DONE,
         groups=_MANAGER,
     )

@@ -5,11 +5,13 @@ SET token_sealed = NULL, is_active = false, database_identity = matrix_database_
     encryption_mode = NULL;
 DELETE FROM matrix_outbox;
 DELETE FROM matrix_mirror;
+DELETE FROM matrix_subject;
 DELETE FROM matrix_backend_status;
 DELETE FROM matrix_lane;
 DELETE FROM matrix_worker;
 DELETE FROM matrix_follower;
 DELETE FROM matrix_upload;
+DELETE FROM matrix_thread;
 DELETE FROM matrix_inbound;
 -- The keys belong to a device of the original. That a room is encrypted stays true.
 DELETE FROM matrix_crypto;

@@ -5,6 +5,7 @@ from . import matrix_text_mixin
 from . import matrix_backend
 from . import matrix_outbox
 from . import matrix_mirror
+from . import matrix_subject
 from . import matrix_log
 from . import matrix_message
 from . import matrix_lane
@@ -25,6 +26,7 @@ from . import res_users
 from . import matrix_contact
 from . import res_partner
 from . import ir_attachment
+from . import mail_activity
 from . import mail_message
 from . import mail_notification
 from . import mail_thread

@@ -43,6 +43,13 @@ class MatrixEventMixin(models.AbstractModel):
         """Return the text of ``event_type`` in Odoo's inline syntax."""
         return backend[f"template_{event_type}"]
 
+    def _matrix_html_template(self, event_type, backend):
+        """Return the same text with formatting, as HTML with expressions, or nothing.
+
+        If there is no other text, the plain text is read from it.
+        """
+        return None
+
     def _matrix_place(self, event_type):
         """Return in plain words where the text of ``event_type`` is written."""
         return self.env._("Backend “%(name)s”", name=self._matrix_backend().name)
@@ -102,19 +109,51 @@ class MatrixEventMixin(models.AbstractModel):
             )
 
     def _matrix_row_values(self, backend, room):
-        return {
+        values = {
             "backend_id": backend.id,
             "room_id": room,
             "res_model": self._name,
             "res_id": self.id,
         }
+        opening = backend.use_threads and self._matrix_opening_events()
+        return {**values, "thread": opening} if opening else values
+
+    def _matrix_responsible(self):
+        """Return the user whom a message about this record may mention, or none."""
+        has_user = "user_id" in self._fields
+        return self.user_id if has_user else self.env["res.users"]
+
+    def _matrix_event_mentions(self, event_type, backend, room):
+        """Return whom the message of an event mentions: pairs of name and account.
+
+        Nobody who is not known to be in ``room``, and not who causes the event.
+        """
+        name = f"mention_{event_type}"
+        user = self._matrix_responsible()
+        if not backend._fields.get(name) or not backend[name] or user == self.env.user:
+            return []
+        record = self._matrix_room_record()
+        if not user or not self.env["matrix.room.person"]._is_in(record, room, user):
+            return []
+        return [(user.matrix_display_name or user.name, user.matrix_user_id)]
 
     def _matrix_row(self, event_type, backend, values):
         """Return the outbox row of an event. Raises what rendering its text raises."""
         outbox = self.env["matrix.outbox"]
         record = outbox._in_language_of(self, self._matrix_room_record())
-        source = record._matrix_template(event_type, backend)
-        variables = record._matrix_variables(event_type)
-        return outbox._rendered_row(
-            backend, event_type, source, record, values, variables
+        row = outbox._rendered_row(
+            backend,
+            event_type,
+            record._matrix_template(event_type, backend),
+            record,
+            values,
+            record._matrix_variables(event_type),
+            html=record._matrix_html_template(event_type, backend),
+            mentions=record._matrix_event_mentions(
+                event_type, backend, values.get("room_id")
+            ),
         )
+        option = f"done_{event_type}"
+        if option in backend._fields and backend[option]:
+            row["subject"] = self
+        return row

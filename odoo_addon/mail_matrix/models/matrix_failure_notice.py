@@ -159,7 +159,10 @@ class MatrixFailureNotice(models.Model):
         if notice:
             return notice.activity_id
         # It is shown in the systray; an e-mail for each would be too much.
-        return record.with_context(mail_activity_quick_update=True).activity_schedule(
+        record = record.with_context(
+            mail_activity_quick_update=True, matrix_failure=True
+        )
+        return record.activity_schedule(
             activity_type_id=kind.id,
             summary=self._count(failed),
             note=self._where_to_look(failed, user.tz),

@@ -58,6 +58,18 @@ class MatrixRoomPerson(models.Model):
         )
 
     @api.model
+    def _is_in(self, record, room, user):
+        """Whether the account of ``user`` was seen in the room of ``record``, or was
+        invited there."""
+        known = self._of(record).filtered(lambda person: person.user_id == user)
+        return (
+            known.state == "in"
+            and known.room_id == room
+            and bool(known.account)
+            and known.account == user.sudo().matrix_user_id
+        )
+
+    @api.model
     def _remember(self, record, room, result):
         """Store the result of a Round, and who is in the room but no longer belongs
         there."""

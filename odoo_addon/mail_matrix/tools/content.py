@@ -15,6 +15,9 @@ MAX_ID_BYTES = 255
 MARKER = "org.odoo.outbox"
 # Says that the message may go to an encrypted room unencrypted. The worker checks it.
 UNENCRYPTED = "org.odoo.unencrypted"
+# Lists the kinds of event that begin the thread of the record. The worker finds the
+# event that one of them became.
+THREAD = "org.odoo.thread"
 ELLIPSIS = "…"
 
 # The state of a room that is encrypted from the start.
@@ -32,6 +35,8 @@ _LOST_BLANK = re.compile("(?m)^ |(?<= ) ")
 _TYPED_USER_ID = re.compile(
     r"(?<![\w@/])@[\w.=/+-]{1,200}:[\w.-]*\w(?::\d{1,5})?", re.A
 )
+# After these, the next words begin on a new line.
+_BLOCK_END = re.compile("</(?:p|div|ul|ol|table|blockquote|pre|h[1-6])>$")
 
 # Hostile texts repeat a name endlessly; real mentions are found within this limit.
 _MAX_FILE_NAME = 255
@@ -187,6 +192,21 @@ def message(body, txn_id, message_type="m.text", links=None, below=None, mention
             content["format"] = "org.matrix.custom.html"
             content["formatted_body"] = html
     return content
+
+
+def formatted(content, html, below, mentions=()):
+    """Return ``content`` with ``html`` in place of the HTML that its text has.
+
+    ``html`` is HTML of Matrix already; ``below`` and ``mentions`` are those of message.
+    """
+    names = [_link(clean(name), matrix_to(user)) + ": " for name, user in mentions]
+    gap = "" if _BLOCK_END.search(html) else "<br/>"
+    link = _link(clean(below[0]), below[1])
+    return {
+        **content,
+        "format": "org.matrix.custom.html",
+        "formatted_body": "".join([*names, html, gap, link]),
+    }
 
 
 def file(name, mimetype, size, txn_id):

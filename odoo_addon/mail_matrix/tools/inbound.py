@@ -13,11 +13,16 @@ MAX_EVENTS = 100
 # The marker of an Odoo: this one sent it, or another one that shares the room.
 _OURS = "org.odoo."
 _HTML = "org.matrix.custom.html"
+# The one event of a room's state that is of interest: the room was replaced.
+_TOMBSTONE = ("m.room.tombstone", "")
 _MAX_NAME = 80
 _MAX_KEY = 32
 # Control characters, and those that change the direction of the text around them.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _REPLY_FALLBACK = re.compile(r"\A(?:> ?.*(?:\n|\Z))+\n?")
+_DONE_MARKS = {"👍", "✅"}
+# Skin tones, and the selector of the coloured picture, which some clients add.
+_SHADES = re.compile("[\U0001f3fb-\U0001f3ff\ufe0e\ufe0f]")
 _PARAGRAPHS = re.compile(r"\n{2,}")
 
 
@@ -63,7 +68,7 @@ class File(NamedTuple):
 class Event(NamedTuple):
     """The parts of an event that Odoo uses."""
 
-    kind: str  # message, edit, redaction or reaction
+    kind: str  # message, edit, redaction, reaction or replaced
     event_id: str
     room_id: str
     sender: str
@@ -95,7 +100,9 @@ def read_batch(body):
 def read(event):
     """Return the Event that the JSON value ``event`` is, or None if Odoo ignores it."""
     content = event.get("content") if isinstance(event, dict) else None
-    if not isinstance(content, dict) or "state_key" in event:
+    if not isinstance(content, dict):
+        return None
+    if "state_key" in event and (event.get("type"), event["state_key"]) != _TOMBSTONE:
         return None
     about = [event.get(name) for name in ("event_id", "room_id", "sender")]
     if not all(isinstance(value, str) for value in about) or not (
@@ -112,6 +119,11 @@ def read(event):
         return None
     kind, values = found
     return Event(kind, *about, _timestamp(event.get("origin_server_ts")), **values)
+
+
+def is_done_mark(key):
+    """Whether the reaction ``key`` says that something is done: 👍 or ✅."""
+    return _SHADES.sub("", key) in _DONE_MARKS
 
 
 def sender_name(name, user_id):
@@ -174,7 +186,13 @@ def _read_reaction(_event, content):
     return "reaction", {"target": target, "key": key}
 
 
+def _read_tombstone(event, _content):
+    # Which room replaced it is found out by the worker, which does not trust it.
+    return ("replaced", {}) if "state_key" in event else None
+
+
 _READERS = {
+    _TOMBSTONE[0]: _read_tombstone,
     "m.room.message": _read_message,
     "m.room.redaction": _read_redaction,
     "m.reaction": _read_reaction,

@@ -46,16 +46,20 @@ def render(source, record, **variables):
     Dates and times are in the time zone of the context. What does not fit in a message
     is left out. Raises TemplateError, and whatever the code of a computed field raises.
     """
-    scope = _Scope({"object": record, "user": record.env.user, **variables}, record.env)
     texts, length = [], 0
-    for piece in parse(source):
-        texts.append(piece.words)
-        if piece.node is not None:
-            texts.append(scope.text_of(piece))
-        length += sum(map(len, texts[-2:]))
+    for words, value in render_pieces(source, record, **variables):
+        texts += [words, value]
+        length += len(words) + len(value)
         if length > MAX_TEXT:
             break
     return "".join(texts)[:MAX_TEXT]
+
+
+def render_pieces(source, record, **variables):
+    """Yield the words of ``source``, each with the text of the expression after it."""
+    scope = _Scope({"object": record, "user": record.env.user, **variables}, record.env)
+    for piece in parse(source):
+        yield piece.words, "" if piece.node is None else scope.text_of(piece)
 
 
 class _Scope:

@@ -7,6 +7,8 @@ EVENT_TYPES = [
     ("chatter", "Chatter"),
     ("automation", "Automation"),
     ("test", "Test message"),
+    ("activity_created", "New activity"),
+    ("room_replaced", "Room replaced"),
 ]
 
 STATUSES = [("ok", "Sent"), ("failed", "Failed")]

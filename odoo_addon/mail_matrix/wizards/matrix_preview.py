@@ -124,6 +124,7 @@ class MatrixPreview(models.TransientModel):
         row = self._row()
         # Not linked to the chatter message: its edits are not for this direct chat.
         row.pop("message_id", None)
+        row.pop("subject", None)
         target = self.env["matrix.contact"]._direct_values(backend.sudo(), account)
         self.env["matrix.outbox"]._insert_rows([{**row, **target, "event_type": "dm"}])
         return notification(

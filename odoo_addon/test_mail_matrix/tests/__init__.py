@@ -23,6 +23,7 @@ from . import test_manual
 from . import test_message
 from . import test_move
 from . import test_preview
+from . import test_replaced
 from . import test_requeue
 from . import test_rpc
 from . import test_templates

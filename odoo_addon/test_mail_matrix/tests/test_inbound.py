@@ -456,3 +456,20 @@ class TestBatch(InboundCase):
         note = self.ingest(self.text(origin_server_ts=stamp))
 
         self.assertAlmostEqual(note.date, written, delta=timedelta(seconds=1))
+
+    def test_an_answer_in_a_thread_finds_its_record_when_the_log_has_forgotten_it(self):
+        twin = self.ticket.copy({"matrix_room_id": ROOM})
+        self.env.cr.execute(
+            "INSERT INTO matrix_thread (res_model, res_id, room_id, root_event_id) "
+            "VALUES (%s, %s, %s, '$root')",
+            [twin._name, twin.id, ROOM],
+        )
+        relation = {
+            "rel_type": "m.thread",
+            "event_id": "$root",
+            "is_falling_back": True,
+            "m.in_reply_to": {"event_id": "$last"},
+        }
+        self.ingest(self.text("In the thread", {"m.relates_to": relation}))
+        self.assertFalse(self.notes())
+        self.assertIn("In the thread", self.notes(twin).body)

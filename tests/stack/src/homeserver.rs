@@ -9,6 +9,7 @@ pub(crate) mod http;
 mod media;
 mod rooms;
 mod stream;
+mod threads;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -270,6 +271,9 @@ impl World {
             return Answer::limited(retry_after_ms);
         }
         if let Some(refused) = self.rooms.get(room).and_then(Room::refuses_message) {
+            return refused;
+        }
+        if let Some(refused) = self.refuses_relation(room, &content) {
             return refused;
         }
         let id = format!("${}", self.events.len());

@@ -9,6 +9,8 @@ from . import home
 from . import inbound
 from . import appservice
 from . import files
+from . import threads
+from . import activities
 from . import templates
 from . import health
 from . import encryption

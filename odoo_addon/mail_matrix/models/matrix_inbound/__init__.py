@@ -2,3 +2,5 @@ from . import inbound
 from . import record
 from . import note
 from . import files
+from . import reaction
+from . import replaced

@@ -39,6 +39,7 @@ class MatrixInbound(models.Model):
             ("edit", "Edit"),
             ("redaction", "Deletion"),
             ("reaction", "Reaction"),
+            ("replaced", "Room Replaced"),
         ],
         required=True,
         readonly=True,

@@ -78,9 +78,6 @@ class MatrixInbound(models.Model):
                 message, body="", attachment_ids=[], strict=False
             )
 
-    def _follow_reaction(self, record, event):
-        """Nothing to do: the delivery shows the reactions to its event."""
-
     def _message(self):
         return self.env["mail.message"].browse(self.message_id or 0).exists()
 

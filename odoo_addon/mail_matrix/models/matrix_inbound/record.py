@@ -27,6 +27,7 @@ class MatrixInbound(models.Model):
             delivery = not note and self._delivery(records, event.target)
             if delivery:
                 about = delivery["res_model"], delivery["res_id"]
+            about = about or self._thread_record(records, event)
             for record in records:
                 if (record._name, record.id) == about:
                     return record
@@ -36,15 +37,11 @@ class MatrixInbound(models.Model):
     def _records_of_room(self, backend, room_id):
         """Return the records that have this room, the one that receives replies
         first."""
-        records = []
-        for name in self._room_models():
-            model = self.env[name].sudo().with_context(active_test=False)
-            found = model.search(
-                [("matrix_room_id", "=", room_id), ("matrix_enabled", "=", True)],
-                order="id",
-                limit=_MAX_RECORDS,
-            )
-            records += [one for one in found if one._matrix_backend() == backend]
+        records = self._records_linked_to(backend, [room_id])
+        if not records:
+            # The worker may have followed to this room, and the records not yet.
+            old = self.env["matrix.lane"]._rooms_replaced_by(backend, room_id)
+            records = self._records_linked_to(backend, old) if old else []
         return sorted(
             records,
             key=lambda record: (
@@ -54,6 +51,19 @@ class MatrixInbound(models.Model):
                 record.id,
             ),
         )
+
+    @api.model
+    def _records_linked_to(self, backend, room_ids):
+        records = []
+        for name in self._room_models():
+            model = self.env[name].sudo().with_context(active_test=False)
+            found = model.search(
+                [("matrix_room_id", "in", room_ids), ("matrix_enabled", "=", True)],
+                order="id",
+                limit=_MAX_RECORDS,
+            )
+            records += [one for one in found if one._matrix_backend() == backend]
+        return records
 
     @api.model
     def _room_models(self):
@@ -68,6 +78,24 @@ class MatrixInbound(models.Model):
         )
 
     @api.model
+    def _thread_record(self, records, event):
+        """Return (model, id) of the record whose thread begins with the target of
+        ``event``, or None. Threads outlive the log."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT t.res_model, t.res_id FROM matrix_thread AS t
+                WHERE (t.res_model, t.res_id) IN (%s) AND t.room_id = %s
+                    AND t.root_event_id = %s
+                """,
+                SQL(", ").join(SQL("%s", (one._name, one.id)) for one in records),
+                event.room_id,
+                event.target,
+            )
+        )
+        return rows[0] if rows else None
+
+    @api.model
     def _delivery(self, records, event_id):
         """Return the delivery of these records that became ``event_id``, or None.
 
@@ -77,7 +105,7 @@ class MatrixInbound(models.Model):
         rows = self.env.execute_query_dict(
             SQL(
                 """
-                SELECT l.res_model, l.res_id, l.txn_id, l.payload
+                SELECT l.res_model, l.res_id, l.txn_id, l.payload, l.event_type
                 FROM matrix_log AS l
                 WHERE (l.res_model, l.res_id) IN (%s)
                     AND l.matrix_event_id = %s AND l.status = 'ok'

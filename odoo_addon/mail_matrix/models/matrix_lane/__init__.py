@@ -1,2 +1,3 @@
 from . import lane
 from . import held
+from . import replaced

@@ -122,6 +122,7 @@ class MatrixLog(models.Model):
         rows = [(message, row) for message, row in rows if message.id in mine]
         self.env["matrix.outbox"]._insert_rows([row for _message, row in rows])
         self.env["matrix.mirror"]._follow_requeued(rows)
+        self.env["matrix.subject"]._follow_requeued(rows)
         self.env["matrix.failure.notice"]._settle(mine)
         return self._requeued_notification(len(rows), left)
 
@@ -150,10 +151,11 @@ class MatrixLog(models.Model):
         backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
         row = self.env["matrix.outbox"]._row(backend, self.event_type, "", values)
         content = {**self.content, contents.MARKER: row["txn_id"]}
-        # Consent to send unencrypted is for one room.
-        content.pop(contents.UNENCRYPTED, None)
-        if values.get("unencrypted"):
-            content[contents.UNENCRYPTED] = True
+        # Consent to send unencrypted is for one room, and so is a thread.
+        for name in (contents.UNENCRYPTED, contents.THREAD):
+            content.pop(name, None)
+            if name in row["content"]:
+                content[name] = row["content"][name]
         return {**row, "content": content}
 
     def _values_to_send_again(self):

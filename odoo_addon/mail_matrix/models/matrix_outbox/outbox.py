@@ -59,7 +59,8 @@ class MatrixOutbox(models.Model):
 
         :param values: dict with ``backend_id``, ``room_id`` or ``matrix_user_id``, and
             other values of the row; ``unencrypted`` says that the message may be sent
-            to an encrypted room unencrypted
+            to an encrypted room unencrypted, ``thread`` lists the kinds of event that
+            begin the thread to which the message belongs
         :param dressing: ``links``, ``below`` and ``mentions`` of tools.content.message
         """
         txn_id = self._new_txn_id()
@@ -74,6 +75,8 @@ class MatrixOutbox(models.Model):
         txn_id = content[contents.MARKER]
         if values.get("unencrypted"):
             content[contents.UNENCRYPTED] = True
+        if values.get("thread") and event_type != "test":
+            content[contents.THREAD] = values["thread"]
         return {
             "event_type": event_type,
             "matrix_type": "m.room.message",
@@ -190,6 +193,7 @@ class MatrixOutbox(models.Model):
         names = ("id", *self._INSERTED) if keep_ids else self._INSERTED
         self.env.cr.execute(self._insert_sql(rows, names))
         self.env["matrix.mirror"]._remember(rows)
+        self.env["matrix.subject"]._remember(rows)
 
     @api.model
     def _insert_sql(self, rows, names):

@@ -1,8 +1,11 @@
+from contextlib import contextmanager
+
 from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ...tools import content as contents
+from ...tools import template_html
 from ...tools.template import render
 from ...tools.template_syntax import TemplateError
 
@@ -79,38 +82,74 @@ class MatrixOutbox(models.Model):
     def _rendered(self, source, record, variables=None):
         """Return ``source`` rendered for ``record``. Raises UserError for a text that
         is not valid, and what the code of a computed field raises."""
-        try:
+        with self._explaining():
             return render(source or "", record, **(variables or {})).strip()
+
+    @api.model
+    def _rendered_html(self, source, record, variables):
+        """Return the reading of ``source``, HTML with expressions; see _rendered."""
+        with self._explaining():
+            base_url = record.get_base_url()
+            return template_html.render(source, record, base_url, **variables)
+
+    @contextmanager
+    def _explaining(self):
+        try:
+            yield
         except TemplateError as error:
             # From None, so that the cause is not quoted after this plain text.
             explained = self.env["matrix.text.mixin"]._matrix_explain(error)
             raise UserError(explained) from None
 
     @api.model
-    def _rendered_row(self, backend, event_type, source, record, values, variables):
+    def _rendered_row(
+        self,
+        backend,
+        event_type,
+        source,
+        record,
+        values,
+        variables,
+        html=None,
+        mentions=(),
+    ):
         """Return the row of an automatic message about ``record``.
 
         :param str source: text with expressions, see tools.template_syntax
         :param dict variables: what the text can use besides ``object``
+        :param str html: the same text with formatting; without ``source`` it is the
+            text
+        :param mentions: pairs of name and account; the text begins with the names that
+            are not in it
         Raises what _rendered raises, and UserError if the text is empty.
         """
+        reading = self._rendered_html(html, record, variables) if html else None
         text = self._rendered(source, record, variables)
+        text = text or (reading.text.strip() if reading else "")
         if not text:
             raise UserError(self.env._("The text of this event is empty."))
+        names = [name for name, _user in mentions]
+        added = names if reading else contents.unnamed(text, names)
+        text = "".join(f"{name}: " for name in added) + text
         name, url = record.display_name or "", self._url_of(record)
         open_in_odoo = self._once(
             ("open", record.env.lang), lambda: record.env._("Open in Odoo")
         )
+        below = (open_in_odoo, url)
         row = self._row(
             backend,
             event_type,
             text,
             values,
             links={name: url} if len(name) <= _MAX_NAME else {},
-            below=(open_in_odoo, url),
+            below=below,
+            mentions=mentions,
         )
         row["user_id"] = record.env.uid
-        row["content"] = contents.cut(row["content"])
+        content = row["content"]
+        if reading and reading.html:
+            content = contents.formatted(content, reading.html, below, mentions)
+        row["content"] = contents.cut(content)
         return row
 
 

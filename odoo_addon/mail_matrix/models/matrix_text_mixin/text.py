@@ -4,6 +4,7 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.exceptions import AccessError, ValidationError
 
 from ...tools.template_check import check
+from ...tools.template_html import texts
 from ...tools.template_syntax import (
     FUNCTIONS,
     MAX_EXPRESSION,
@@ -111,7 +112,13 @@ class MatrixTextMixin(models.AbstractModel):
         if not source:
             return None
         models_, variables = self._matrix_text_scope(name)
-        error = self._matrix_text_error(source, models_, variables)
+        try:
+            is_html = self._fields[name].type == "html"
+            sources = texts(source) if is_html else [source]
+        except TemplateError as problem:
+            return f"{self._matrix_text_place(name)}: {self._matrix_explain(problem)}"
+        errors = (self._matrix_text_error(text, models_, variables) for text in sources)
+        error = next(filter(None, errors), None)
         if not error:
             return None
         return f"{self._matrix_text_place(name)}: {self._matrix_explain(error)}"

@@ -270,6 +270,7 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             None if *event_type == "m.room.encryption" => Answer::refused(404, "M_NOT_FOUND", "Event not found."),
             None => Answer::refused(403, "M_FORBIDDEN", "not in room"),
         },
+        ("GET", ["rooms", room, "event", event_id]) => world.event(room, event_id),
         ("GET", ["rooms", room, "messages"]) => {
             let newest = world.events.iter().rev().filter(|event| event.room == **room).take(limit_of(&call.query));
             let chunk: Vec<_> = newest
@@ -285,7 +286,7 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             }
             Answer::ok(json!({}))
         }
-        ("POST", ["rooms", room, "join"]) => rooms::join(&mut world.rooms, room),
+        ("POST", ["rooms", room, "join"] | ["join", room]) => rooms::join(&mut world.rooms, room),
         _ => Answer::refused(404, "M_UNRECOGNIZED", "Unrecognized request"),
     }
 }

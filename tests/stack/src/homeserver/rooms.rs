@@ -27,6 +27,8 @@ pub struct Room {
     /// Others who are not in it: invited, left or banned, in Matrix' words.
     pub others: Vec<(String, &'static str)>,
     pub is_public: bool,
+    /// Whoever is in the room that this one replaced may join.
+    pub is_open_to_members: bool,
     pub is_encrypted: bool,
     /// The next attempt to join answers 429 with this pause.
     pub join_limit_ms: Option<u64>,
@@ -94,6 +96,10 @@ impl Room {
                 let needed = if self.is_muted { 50 } else { 0 };
                 Some(json!({ "events_default": needed, "users_default": 0, "users": {}, "events": {} }))
             }
+            "m.room.join_rules" if self.is_open_to_members => {
+                let members = json!({ "type": "m.room_membership", "room_id": self.predecessor });
+                Some(json!({ "join_rule": "restricted", "allow": [members] }))
+            }
             "m.room.join_rules" => Some(json!({ "join_rule": if self.is_public { "public" } else { "invite" } })),
             "m.room.encryption" => self.is_encrypted.then(|| json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
             _ => None,
@@ -134,7 +140,9 @@ pub(super) fn join(rooms: &mut HashMap<String, Room>, id: &str) -> Answer {
     }
     match room.membership {
         Membership::Banned => Answer::refused(403, "M_BAD_STATE", "You are banned from this room"),
-        Membership::Left if !room.is_public => Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room."),
+        Membership::Left if !room.is_public && !room.is_open_to_members => {
+            Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room.")
+        }
         _ => {
             room.membership = Membership::Joined;
             Answer::ok(json!({ "room_id": id }))

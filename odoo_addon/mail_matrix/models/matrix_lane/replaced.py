@@ -1,0 +1,158 @@
+import logging
+from datetime import timedelta
+
+from markupsafe import Markup
+
+from odoo import api, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
+
+# What somebody does while the room of a record changes may be committed to the old lane
+# afterwards: the new lane rests until that has been sent.
+_REST_SECONDS = 5
+_CRON = "mail_matrix.matrix_replaced_cron"
+# After the message that makes the worker look into the old room.
+_LOOKS = [timedelta(seconds=seconds) for seconds in (5, 20, 60)]
+
+
+class MatrixLane(models.Model):
+    """Rooms that were replaced, and that the worker has followed.
+
+    It sends what waits for the old room to the new one. When nothing is left, the
+    records are linked to the new room.
+    """
+
+    _inherit = "matrix.lane"
+
+    @api.model
+    def _cron_follow_replaced(self):
+        """Link the records of replaced rooms to the new rooms."""
+        for backend_id, old, new in self._read_replaced():
+            backend = self.env["matrix.backend"].browse(backend_id).exists()
+            if backend:
+                self._follow_replaced(backend, old, new)
+
+    @api.model
+    def _read_replaced(self):
+        """Return (backend id, old room, new room) of rooms for which nothing waits."""
+        return self.env.execute_query(
+            SQL(
+                """
+                SELECT split_part(l.lane, '/', 1)::integer,
+                    substr(l.lane, strpos(l.lane, '/') + 1), l.room_id
+                FROM matrix_lane AS l
+                WHERE l.room_id IS NOT NULL AND l.lane ~ '^[0-9]+/!'
+                    AND (l.lease_until IS NULL
+                        OR l.lease_until < now() AT TIME ZONE 'UTC')
+                    AND NOT EXISTS (
+                        SELECT FROM matrix_outbox AS o WHERE o.lane = l.lane
+                    )
+                ORDER BY l.id
+                """
+            )
+        )
+
+    @api.model
+    def _rooms_replaced_by(self, backend, room):
+        """Return the rooms that ``room`` replaced, as far as the worker followed."""
+        prefix = f"{backend.id}/"
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT lane FROM matrix_lane "
+                "WHERE room_id = %s AND starts_with(lane, %s)",
+                room,
+                f"{prefix}!",
+            )
+        )
+        return [lane.removeprefix(prefix) for (lane,) in rows]
+
+    @api.model
+    def _follow_replaced(self, backend, old, new):
+        is_default = backend.default_room_id == old
+        if is_default:
+            backend.default_room_id = new
+            _logger.info(
+                "The default room of backend %s was replaced by %s", backend.id, new
+            )
+        moved = [
+            self._relink(record, old, new)
+            for name in self.env["matrix.inbound"]._room_models()
+            for record in self.env[name]
+            .sudo()
+            .with_context(active_test=False)
+            .search([("matrix_room_id", "=", old)])
+            if record._matrix_backend() == backend
+        ]
+        if is_default or any(moved):
+            self._let_rest(f"{backend.id}/{new}")
+
+    @api.model
+    def _let_rest(self, lane):
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO matrix_lane AS l (lane, retry_at)
+                VALUES (%s, now() AT TIME ZONE 'UTC' + %s * interval '1 s')
+                ON CONFLICT (lane) DO UPDATE
+                SET retry_at = GREATEST(l.retry_at, excluded.retry_at)
+                """,
+                lane,
+                _REST_SECONDS,
+            )
+        )
+
+    @api.model
+    def _relink(self, record, old, new):
+        """Link ``record`` to the new room and say so in its chatter; return whether
+        that was possible."""
+        author = self.env.ref("mail_matrix.user_matrix_bot")
+        record = self.env["matrix.outbox"]._in_language_of(record, record)
+        record = record.with_user(author).sudo()
+        # The note contains both rooms, and is not for the room itself.
+        record = record.with_context(
+            matrix_inbound=True,
+            tracking_disable=True,
+            mail_post_autofollow_author_skip=True,
+            mail_create_nosubscribe=True,
+        )
+        try:
+            with self.env.cr.savepoint():
+                record.write(
+                    {
+                        "matrix_room_id": new,
+                        # The alias leads to the new room, or to nowhere.
+                        "matrix_resolved_alias": record.matrix_resolved_alias,
+                    }
+                )
+                said = record.env._(
+                    "The Matrix room was replaced by another one, for example by an "
+                    "upgrade. Messages go to the new room from now on."
+                )
+                rooms = Markup("<p>%s</p><p class='text-muted'>%s → %s</p>")
+                record.message_post(
+                    body=rooms % (said, old, new),
+                    message_type="notification",
+                    subtype_xmlid="mail.mt_note",
+                    author_id=author.partner_id.id,
+                    email_from=author.partner_id.email_formatted or author.name,
+                )
+        except UserError as error:
+            # For example because a record of another company has the new room.
+            _logger.warning(
+                "%s,%s is not linked to the room that replaced its own: %s",
+                record._name,
+                record.id,
+                error,
+            )
+            return False
+        return True
+
+    @api.model
+    def _follow_replaced_soon(self):
+        """Link the records once the worker has had time to follow."""
+        cron = self.env.ref(_CRON, raise_if_not_found=False)
+        if cron:
+            now = self.env.cr.now()
+            cron.sudo()._trigger([now + delay for delay in _LOOKS])
