@@ -28,6 +28,6 @@ class TestTranslation(TranslationChecks, MatrixCase):
 
     def test_a_german_reads_a_german_error(self):
         with self.assertRaisesRegex(
-            ValidationError, "„matrix“ ist keine gültige Adresse"
+            ValidationError, "„ftp://matrix“ ist keine gültige Adresse"
         ):
-            self.in_german.homeserver_url = "matrix"
+            self.in_german.homeserver_url = "ftp://matrix"
