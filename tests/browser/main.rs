@@ -1,6 +1,10 @@
 //! The screens in a real browser, with everything behind them real: Odoo, PostgreSQL, the worker, Synapse.
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
+mod conversation;
+mod direct;
+mod screens;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,28 +12,28 @@ use serde_json::json;
 use stack::browser::{Browser, Page};
 use stack::office::{ADMIN_PASSWORD, Office};
 use stack::synapse::Event;
-use stack::{axe, postgres, story};
+use stack::{postgres, story};
 
 const WITHIN: Duration = Duration::from_secs(90);
 const FAILURE: &str = "Case Closed door created for Jane Doe";
 
+async fn open_office() -> Office {
+    let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
+    Office::open(postgres::shared().await, binary).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_manager_connects_links_sends_and_retries_and_a_user_sees_no_backends() {
-    let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
-    let office = Office::open(postgres::shared().await, binary).await.unwrap();
-    office.open_case("Doe against Acme", "Jane Doe", "").await.unwrap();
+    let office = open_office().await;
+    let case = office.open_case("Doe against Acme", "Jane Doe", "").await.unwrap();
     let browser = Browser::start().await.unwrap();
     let manager = log_in(&browser, &office, "admin", ADMIN_PASSWORD).await;
 
+    screens::of_the_first_steps(&manager, &office).await;
     test_the_connection(&manager, &office).await;
     link_a_room_and_send(&manager, &office).await;
-    nothing_keeps_anybody_out(&manager, ".o_notebook .tab-pane.active").await;
     retry_what_failed(&manager, &office).await;
-    open_app(&manager, "Matrix").await;
-    manager.click(".o_menu_sections *", "Overview").await.unwrap();
-    manager.see(".o_matrix_slow_rooms, .o_matrix_week", "").await.unwrap();
-    nothing_keeps_anybody_out(&manager, ".o_matrix_overview").await;
-    assert_eq!(manager.script_errors().await.unwrap(), Vec::<String>::new());
+    screens::of_a_manager(&manager, &office, case).await;
 
     make_plain_user(&office, "clerk", "clerk-password").await;
     let clerk = log_in(&browser, &office, "clerk", "clerk-password").await;
@@ -38,51 +42,6 @@ async fn a_manager_connects_links_sends_and_retries_and_a_user_sees_no_backends(
     for hidden in ["Backends", "Overview", "Configuration"] {
         assert!(!menus.contains(hidden), "a plain user is shown {hidden} in: {menus}");
     }
-}
-
-#[tokio::test]
-async fn a_user_finds_people_and_starts_a_direct_chat_that_a_second_message_reuses() {
-    let binary = Path::new(env!("CARGO_BIN_EXE_odoo-matrix-worker"));
-    let office = Office::open(postgres::shared().await, binary).await.unwrap();
-    office.lawyer.set_display_name("Dr. Lawyer").await.unwrap();
-    make_plain_user(&office, "clerk", "clerk-password").await;
-    let browser = Browser::start().await.unwrap();
-    let clerk = log_in(&browser, &office, "clerk", "clerk-password").await;
-
-    sync_contacts(&clerk).await;
-    send_direct(&clerk, "Good morning", 1).await;
-    let room = story::logged(&office, 1, WITHIN).await.unwrap()[0]["room_id"].as_str().unwrap().to_owned();
-    office.lawyer.join(&room).await.unwrap();
-    send_direct(&clerk, "The hearing is at ten", 2).await;
-
-    let logs = story::logged(&office, 2, WITHIN).await.unwrap();
-    for row in &logs {
-        assert_eq!((&row["status"], &row["event_type"], &row["room_id"]), (&json!("ok"), &json!("dm"), &json!(room)));
-    }
-    let messages = office.lawyer.messages(&room).await.unwrap();
-    assert_eq!(messages.iter().map(Event::body).collect::<Vec<_>>(), ["Good morning", "The hearing is at ten"]);
-}
-
-/// The bot has no direct chat yet, but a room in which the lawyer is.
-async fn sync_contacts(page: &Page<'_>) {
-    open_app(page, "Matrix").await;
-    page.click(".o_menu_sections *", "Contacts").await.unwrap();
-    page.click(".o_control_panel button", "Sync Contacts").await.unwrap();
-    page.click(".modal [name=with_rooms] input", "").await.unwrap();
-    page.click(".modal button[name=action_sync]", "Sync").await.unwrap();
-    page.see(".modal .alert-success", "Contacts found: 1, of which new: 1.").await.unwrap();
-    page.click(".modal button[name=action_open_contacts]", "Open Contacts").await.unwrap();
-}
-
-/// Sends the person's message number `count` from the contact's form, and sees there that it was sent.
-async fn send_direct(page: &Page<'_>, text: &str, count: usize) {
-    page.click(".o_menu_sections *", "Contacts").await.unwrap();
-    page.click(".o_kanban_record", "Dr. Lawyer").await.unwrap();
-    page.click(".o_form_view button[name=action_start_dm]", "Start DM").await.unwrap();
-    page.enter(".modal [name=body] textarea", text).await.unwrap();
-    page.click(".modal button[name=action_send]", "Send").await.unwrap();
-    page.see(".o_matrix_deliveries li:has([data-outcome=ok])", text).await.unwrap();
-    page.see_count(".o_matrix_deliveries [data-outcome=ok]", count).await.unwrap();
 }
 
 async fn log_in<'a>(browser: &'a Browser, office: &Office, user: &str, password: &str) -> Page<'a> {
@@ -138,8 +97,7 @@ async fn retry_what_failed(page: &Page<'_>, office: &Office) {
     // Before them: no room when the case was opened, then its creation and the test message.
     let logs = story::logged(office, 4, WITHIN).await.unwrap();
     assert_eq!((&logs[3]["status"], &logs[3]["error_code"]), (&json!("failed"), &json!("M_FORBIDDEN")));
-    open_app(page, "Matrix").await;
-    page.click(".o_menu_sections *", "Logs").await.unwrap();
+    screens::visit(page, office, "mail_matrix.matrix_log_action").await;
     page.see(".o_data_row", "Hello from Odoo").await.unwrap();
 
     page.click(".o_searchview_dropdown_toggler", "").await.unwrap();
@@ -155,12 +113,6 @@ async fn retry_what_failed(page: &Page<'_>, office: &Office) {
     assert_eq!(logs[4]["status"], "ok", "{logs:?}\n{}", office.worker.process().tail());
     let messages = office.lawyer.messages(&room).await.unwrap();
     assert_eq!(messages.iter().map(Event::body).collect::<Vec<_>>(), [FAILURE]);
-}
-
-/// axe-core finds nothing serious in what we put on the screen; what Odoo puts around it is Odoo's.
-async fn nothing_keeps_anybody_out(page: &Page<'_>, part: &str) {
-    let axe = axe::script().await.unwrap();
-    assert_eq!(page.barriers(&axe, part).await.unwrap(), Vec::<String>::new(), "in {part}");
 }
 
 async fn make_plain_user(office: &Office, login: &str, password: &str) {

@@ -28,6 +28,29 @@ const PROGRAMS: [&str; 3] = ["chromium", "google-chrome", "chrome"];
 const FIND: &str = "const find = (selector, text) => [...document.querySelectorAll(selector)].find((element) =>
     element.checkVisibility() && element.textContent.replace(/\\s+/g, ' ').includes(text));";
 
+/// Parts that Odoo's own widgets draw, in all its applications alike: nothing that an addon could change.
+const DRAWN_BY_ODOO: [&str; 19] = [
+    ".o_list_record_selector",
+    ".o_optional_columns_dropdown",
+    ".o_notebook_headers",
+    ".o_avatar",
+    ".o_m2m_avatar",
+    ".o_tag",
+    ".o_field_badge .badge",
+    ".o_data_row.text-muted",
+    ".o_data_cell .o-checkbox",
+    ".o_clipboard_button",
+    ".o-mail-ActivityButton",
+    ".o-mail-ChatterContainer",
+    ".o_field_html",
+    ".o_cp_searchview",
+    ".o_kanban_header",
+    ".o_column_quick_create",
+    ".o_field_selection",
+    ".o_select_menu",
+    ".o_field_many2many_tags",
+];
+
 /// Keeps what a page's scripts complain of. Debian's package of Odoo 19.0 lacks one library, which its page asks for.
 const KEEP_ERRORS: &str = "window.scriptErrors = [];
     const keep = (error) => String(error).includes('selfie_segmentation') || window.scriptErrors.push(String(error));
@@ -143,7 +166,11 @@ impl Page<'_> {
                 element.scrollIntoView({{block: 'center', behavior: 'instant'}});
                 const box = element.getBoundingClientRect();
                 const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-                return element.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
+                const front = document.elementFromPoint(x, y);
+                if (element.contains(front)) return [x, y];
+                // A person closes what Odoo notifies of, if it is in the way.
+                front?.closest('.o_notification')?.querySelector('.o_notification_close')?.click();
+                return null;
             }})()",
             json!(selector),
             json!(text)
@@ -182,20 +209,28 @@ impl Page<'_> {
         self.call("Input.insertText", json!({"text": text})).await.map(drop)
     }
 
-    /// What axe-core, whose script is `axe`, finds serious in the element of `selector`; one line each.
+    /// What axe-core, whose script is `axe`, finds serious in the element of `selector`; one line each. What Odoo draws
+    /// there is left out.
     pub async fn barriers(&self, axe: &str, selector: &str) -> Result<Vec<String>> {
         self.call("Runtime.evaluate", json!({"expression": axe})).await?;
         let line = "(found, node) => `${found.id}: ${node.target.join(' ')} ${node.failureSummary}`";
         let serious = "({violations}) => violations.filter(({impact}) => ['serious', 'critical'].includes(impact))";
         let run = format!(
-            "(window.barriers = null, axe.run(find({}, ''), {{resultTypes: ['violations']}}).then((answer) => {{
+            "(window.barriers = null,
+            axe.run({{include: [find({}, '')], exclude: {}}}, {{resultTypes: ['violations']}}).then((answer) => {{
                 window.barriers = ({serious})(answer).flatMap((found) => found.nodes.map((node) => ({line})(found, node)));
             }}), true)",
-            json!(selector)
+            json!(selector),
+            json!(DRAWN_BY_ODOO)
         );
         self.evaluate(&run).await?;
         let found = self.until("what axe-core found", "window.barriers").await?;
         Ok(serde_json::from_value(found)?)
+    }
+
+    /// Where the page is.
+    pub async fn address(&self) -> Result<String> {
+        Ok(serde_json::from_value(self.evaluate("location.href").await?)?)
     }
 
     /// What the scripts of the page have complained of since it was loaded.

@@ -159,10 +159,20 @@ impl User {
 
     /// Says something in a room; gives back the id of the event.
     pub async fn say(&self, room: &str, content: &Value) -> Result<String> {
+        self.post_event(room, "m.room.message", content).await
+    }
+
+    /// Reacts to the event of this id, as with 👍.
+    pub async fn react(&self, room: &str, event_id: &str, key: &str) -> Result<String> {
+        let relation = json!({"rel_type": "m.annotation", "event_id": event_id, "key": key});
+        self.post_event(room, "m.reaction", &json!({"m.relates_to": relation})).await
+    }
+
+    async fn post_event(&self, room: &str, kind: &str, content: &Value) -> Result<String> {
         let txn_id = format!("{:016x}", fastrand::u64(..));
-        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{txn_id}", percent_encode(room));
-        let said = self.call(Method::PUT, &path, Some(content)).await?;
-        Ok(said["event_id"].as_str().context("a sent message has an id")?.to_owned())
+        let path = format!("/_matrix/client/v3/rooms/{}/send/{kind}/{txn_id}", percent_encode(room));
+        let posted = self.call(Method::PUT, &path, Some(content)).await?;
+        Ok(posted["event_id"].as_str().context("a posted event has an id")?.to_owned())
     }
 
     /// Gives the homeserver a file; gives back its address, as `mxc://…`.
@@ -205,9 +215,7 @@ impl User {
 
     /// Writes a text in a room.
     pub async fn send(&self, room: &str, body: &str) -> Result<()> {
-        let txn_id = format!("{:016x}", fastrand::u64(..));
-        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{txn_id}", percent_encode(room));
-        self.call(Method::PUT, &path, Some(&json!({"msgtype": "m.text", "body": body}))).await.map(drop)
+        self.say(room, &json!({"msgtype": "m.text", "body": body})).await.map(drop)
     }
 
     /// What is new in a room after the position `since` (of an earlier call; empty at first), and the next position.
