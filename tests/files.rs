@@ -9,35 +9,15 @@ use stack::office::Office;
 use stack::process::Signal;
 use stack::relay::Relay;
 use stack::synapse::Event;
-use stack::{postgres, story};
+use stack::{files, postgres, story};
 
 const PICTURE: &[u8] = include_bytes!("../odoo_addon/mail_matrix/static/description/icon.png");
-
-/// Bytes that no text has, and enough of them for several packets.
-fn pdf() -> Vec<u8> {
-    let rest = (0..200_000).map(|number| u8::try_from(number * 7919 % 256).unwrap());
-    b"%PDF-1.4 ".iter().copied().chain(rest).collect()
-}
-
-/// As Odoo's RPC takes bytes: in base64.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let number = chunk.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(number >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
 
 /// Posts a message with files in the chatter of a case.
 async fn post(office: &Office, case: i64, text: &str, files: &[(&str, &[u8])]) {
     let mut ids = Vec::new();
     for (name, bytes) in files {
-        let values = json!({"name": name, "datas": base64(bytes)});
+        let values = json!({"name": name, "datas": files::base64(bytes)});
         ids.push(office.admin.create("ir.attachment", values).await.unwrap());
     }
     let values = json!({
@@ -66,7 +46,7 @@ async fn files_go_both_ways_byte_for_byte_and_once() {
     let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
     office.admin.write("legal.case", case, json!({"matrix_mirror_chatter": true})).await.unwrap();
     story::arrived(&office, &office.room, 1, Duration::from_secs(60)).await.unwrap();
-    let (pdf, picture) = (pdf(), PICTURE.to_owned());
+    let (pdf, picture) = (files::pdf(), PICTURE.to_owned());
 
     relay.lose("PUT /_matrix/media/v3/upload/");
     relay.lose("/send/m.room.message/");
@@ -101,40 +81,20 @@ async fn files_go_both_ways_byte_for_byte_and_once() {
     let got = office.lawyer.download(seen[5].content["url"].as_str().unwrap()).await.unwrap();
     assert!(got == pdf);
 
-    files_come_in(&office, case, &pdf).await;
+    files_come_in(&office, case).await;
 }
 
-async fn files_come_in(office: &Office, case: i64, pdf: &[u8]) {
+async fn files_come_in(office: &Office, case: i64) {
     let url = format!("{}/mail_matrix/inbound/{}", office.server.url(), office.backend);
     let asks = json!({"inbound_mode": "follow", "inbound_url": url});
     office.admin.write("matrix.backend", office.backend, asks).await.unwrap();
     until(office, "SELECT count(*) = 1 FROM matrix_follower WHERE since IS NOT NULL AND state = 'following'").await;
-    for (name, kind, mimetype, bytes) in
-        [("Antwort ö.pdf", "m.file", "application/pdf", pdf), ("scan.png", "m.image", "image/png", PICTURE)]
-    {
-        let address = office.lawyer.upload(name, mimetype, bytes).await.unwrap();
-        let content = json!({"msgtype": kind, "body": name, "url": address, "info": {"size": bytes.len()}});
-        office.lawyer.say(&office.room, &content).await.unwrap();
-    }
-    let waiting = "SELECT count(*) = 2 FROM matrix_inbound WHERE file_state IN ('waiting', 'attached')";
-    until(office, waiting).await;
+    let two = files::two();
 
-    // This Odoo has no thread for scheduled actions.
-    let domain = json!([["cron_name", "=", "Matrix: attach files from rooms"]]);
-    let crons = office.admin.search_read("ir.cron", domain, &["id"], "id").await.unwrap();
-    for _ in 0..2 {
-        office.admin.press("ir.cron", crons[0]["id"].as_i64().unwrap(), "method_direct_trigger").await.unwrap();
-    }
+    files::send(office, &two).await.unwrap();
+    until(office, "SELECT count(*) = 2 FROM matrix_inbound WHERE file_state IN ('waiting', 'attached')").await;
 
-    let of_case =
-        json!([["res_model", "=", "legal.case"], ["res_id", "=", case], ["name", "in", ["Antwort ö.pdf", "scan.png"]]]);
-    let files = office.admin.search_read("ir.attachment", of_case, &["name", "datas", "mimetype"], "id").await.unwrap();
-    let got: Vec<_> =
-        files.iter().map(|file| (file["name"].as_str().unwrap(), file["mimetype"].as_str().unwrap())).collect();
-    assert_eq!(got, [("Antwort ö.pdf", "application/pdf"), ("scan.png", "image/png")]);
-    for (file, bytes) in files.iter().zip([pdf, PICTURE]) {
-        assert!(file["datas"].as_str().unwrap() == base64(bytes), "{} came otherwise", file["name"]);
-    }
+    files::check_attached(office, case, &two).await.unwrap();
 }
 
 /// Looks at the database until `sql`, which gives one boolean, says true.

@@ -297,8 +297,9 @@ impl Account {
         let known: HashSet<_> = heard.events.iter().map(|event| event.id.clone()).collect();
         let mut from = since.to_owned();
         let mut accepted = 0;
+        let mut is_in = None;
         loop {
-            let page = match homeserver.page(me, &heard.room, &from).await {
+            let page = match homeserver.page(me, &heard.room, &from, is_in).await {
                 Ok(page) => page,
                 Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
                     error!(
@@ -310,6 +311,7 @@ impl Account {
                 Err(error) => return Err(error.into()),
             };
             failpoint::reach(Point::PageRead).await;
+            is_in = page.is_in;
             let (events, is_closed) = before(page.events, &known);
             for event in events {
                 if let Some(full) = batch.add(event, &page.names) {

@@ -53,12 +53,22 @@ pub(super) struct Event {
     origin_server_ts: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     redacts: Option<Value>,
+    #[serde(default, skip_serializing)]
+    unsigned: Value,
 }
 
 impl Event {
     /// A text in the event's content.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.content.as_ref()?.get(key)?.as_str()
+    }
+
+    /// Whether a member was in the room before this change of the membership.
+    pub(super) fn was_in(&self) -> bool {
+        match self.unsigned.pointer("/prev_content/membership") {
+            Some(before) => before == "join",
+            None => matches!(self.text("membership"), Some("leave" | "ban")),
+        }
     }
 
     /// Whether it says what `user` is in the room.

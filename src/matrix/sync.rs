@@ -23,7 +23,9 @@ const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m
 pub const ENCRYPTED: &str = "m.room.encrypted";
 
 /// The state that is checked before sending: when it changes, an earlier check is out of date.
-const LOOKED_AT: [&str; 4] = ["m.room.member", "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
+const LOOKED_AT: [&str; 4] = [MEMBER, "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
+
+const MEMBER: &str = "m.room.member";
 
 /// The most events of one room in one answer. Older ones are read page by page.
 const EVENTS_OF_ROOM: usize = 50;
@@ -85,7 +87,8 @@ impl SyncAnswer {
         let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok()).collect();
         Synced {
             next_batch: self.next_batch,
-            rooms: join.into_iter().filter_map(heard).collect(),
+            // Of a room that the account has just left, there is what was written before.
+            rooms: join.into_iter().chain(leave).filter_map(heard).collect(),
             others,
             #[cfg(feature = "encryption")]
             device: DeviceNews {
@@ -112,7 +115,8 @@ pub struct Heard {
     /// In the room's order.
     pub events: Vec<RoomEvent>,
     pub names: Names,
-    /// The answer left out events that came before these.
+    /// The answer left out events that came before these. If the account has just come into the room, there are none here: the
+    /// homeserver then also returns what was written long before.
     pub has_gap: bool,
     /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
@@ -125,6 +129,8 @@ pub struct Page {
     pub names: Names,
     /// Where the next page begins; `None` after the last one.
     pub end: Option<String>,
+    /// Whether the account is in the room after the last event, if the pages so far say that.
+    pub is_in: Option<bool>,
 }
 
 /// One event with its room, as it is passed on to Odoo.
@@ -220,41 +226,57 @@ impl Homeserver {
         Ok(answer.synced(Some(me)))
     }
 
-    /// `GET /rooms/{roomId}/messages`: the room's events after a place in the stream, in order.
-    pub async fn page(&self, me: &UserId, room: &RoomId, from: &str) -> Result<Page, SendError> {
-        let mut filter = events_of_others(me);
-        filter["lazy_load_members"] = json!(true);
+    /// `GET /rooms/{roomId}/messages`: the room's events after a place in the stream, in order. `is_in`: whether the account was in the
+    /// room there, if that is known.
+    pub async fn page(&self, me: &UserId, room: &RoomId, from: &str, is_in: Option<bool>) -> Result<Page, SendError> {
+        let mut types = TYPES.to_vec();
+        types.push(MEMBER);
+        #[cfg(feature = "encryption")]
+        types.push(ENCRYPTED);
+        let filter = json!({ "types": types, "lazy_load_members": true });
         let (limit, filter) = (EVENTS_OF_PAGE.to_string(), filter.to_string());
         let query = [("dir", "f"), ("from", from), ("limit", &*limit), ("filter", &*filter)];
         let path = ["rooms", room.as_str(), "messages"];
         let bounds = (self.timeout, ANSWER_LIMIT.max(EVENTS_OF_PAGE * (128 << 10)));
         let page: Messages = self.call_patiently(Method::GET, &path, &query, None, bounds).await?;
-        let events = page.chunk.into_iter().filter_map(|event| room_event(me, room, event)).collect();
-        Ok(Page { events, names: names(&page.state), end: page.end.filter(|end| end != from) })
+        let (events, is_in) = written_while_in(me, room, page.chunk, is_in);
+        Ok(Page { events, names: names(&page.state), end: page.end.filter(|end| end != from), is_in })
     }
-}
-
-fn events_of_others(me: &UserId) -> Value {
-    let types = TYPES.iter();
-    #[cfg(feature = "encryption")]
-    let types = types.chain([&ENCRYPTED]);
-    json!({ "types": types.collect::<Vec<_>>(), "not_senders": [me.as_str()] })
 }
 
 fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
-    let (events, has_gap) = (part.timeline.events, part.timeline.limited);
+    let (timeline, has_gap) = (part.timeline.events, part.timeline.limited);
     let is_one_of = |event: &Event, types: &[&str]| types.contains(&&*event.kind);
     // The members in the state are the senders; without a gap, changes of members are in the timeline.
     let is_changed = has_gap
-        || events.iter().any(|event| is_one_of(event, &LOOKED_AT))
+        || timeline.iter().any(|event| is_one_of(event, &LOOKED_AT))
         || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[1..]));
-    Heard {
-        events: events.into_iter().filter_map(|event| room_event(me, &room, event)).collect(),
-        names: names(&part.state.events),
-        has_gap,
-        is_changed,
-        room,
+    // The answer may begin long before the place in the stream: only pages from there on are read.
+    let may_be_old = has_gap && timeline.iter().any(|event| event.is_membership_of(me.as_str()));
+    let timeline = if may_be_old { Vec::new() } else { timeline };
+    let (events, _) = written_while_in(me, &room, timeline, None);
+    Heard { events, names: names(&part.state.events), has_gap, is_changed, room }
+}
+
+/// The events for Odoo among those of a room, without those from when the account was not in it: a room may let who comes back read
+/// them. `is_in` is whether it was in the room before; else the first change of its own membership shows that. Without any it was.
+fn written_while_in(
+    me: &UserId,
+    room: &RoomId,
+    events: Vec<Event>,
+    is_in: Option<bool>,
+) -> (Vec<RoomEvent>, Option<bool>) {
+    let first = || events.iter().find(|event| event.is_membership_of(me.as_str()));
+    let mut is_in = is_in.or_else(|| first().map(Event::was_in));
+    let mut written = Vec::new();
+    for event in events {
+        if event.is_membership_of(me.as_str()) {
+            is_in = Some(event.text("membership") == Some("join"));
+        } else if is_in != Some(false) {
+            written.extend(room_event(me, room, event));
+        }
     }
+    (written, is_in)
 }
 
 /// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an
@@ -289,5 +311,65 @@ pub fn before(events: Vec<RoomEvent>, known: &HashSet<EventId>) -> (Vec<RoomEven
             (events, true)
         }
         None => (events, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: &str = "@odoo:x.org";
+    const ANNA: &str = "@anna:x.org";
+
+    fn said(id: &str) -> Event {
+        read(json!({ "event_id": id, "type": "m.room.message", "sender": ANNA, "content": {} }))
+    }
+
+    fn read(event: Value) -> Event {
+        serde_json::from_value(event).unwrap()
+    }
+
+    fn own(membership: &str, before: Option<&str>) -> Event {
+        let mut event = json!({
+            "event_id": format!("${membership}"), "type": MEMBER, "state_key": ME, "sender": ANNA,
+            "content": { "membership": membership },
+        });
+        if let Some(before) = before {
+            event["unsigned"] = json!({ "prev_content": { "membership": before } });
+        }
+        read(event)
+    }
+
+    fn ids(events: &[RoomEvent]) -> Vec<&str> {
+        events.iter().map(|event| event.id.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_written_while_the_account_is_not_in_the_room_is_not_for_odoo() {
+        let (me, room) = (UserId::parse(ME).unwrap(), RoomId::parse("!a:x.org").unwrap());
+        let kicked = vec![said("$1"), own("leave", Some("join")), said("$2"), own("invite", Some("leave")), said("$3")];
+        let back = vec![said("$4"), own("join", Some("invite")), said("$5")];
+
+        let (events, is_in) = written_while_in(&me, &room, kicked, None);
+        assert_eq!((ids(&events), is_in), (vec!["$1"], Some(false)));
+        let (events, is_in) = written_while_in(&me, &room, back, is_in);
+        assert_eq!((ids(&events), is_in), (vec!["$5"], Some(true)));
+        let (events, _) = written_while_in(&me, &room, vec![said("$0"), own("invite", None), said("$1")], None);
+        assert_eq!(ids(&events), [""; 0], "before it was ever there");
+        let (events, is_in) = written_while_in(&me, &room, vec![said("$1"), own("join", Some("join")), said("$2")], None);
+        assert_eq!((ids(&events), is_in), (vec!["$1", "$2"], Some(true)), "another display name");
+        assert_eq!(written_while_in(&me, &room, vec![said("$1")], None).1, None);
+    }
+
+    #[test]
+    fn a_room_that_the_account_has_just_come_into_is_read_from_the_place_in_the_stream() {
+        let (me, room) = (UserId::parse(ME).unwrap(), RoomId::parse("!a:x.org").unwrap());
+        let events = vec![said("$old"), own("join", Some("leave")), said("$new")];
+        let mut part = RoomPart::default();
+        (part.timeline.events, part.timeline.limited) = (events, true);
+
+        let heard = heard(&me, room, part);
+
+        assert!(heard.has_gap && heard.is_changed && heard.events.is_empty(), "{heard:?}");
     }
 }

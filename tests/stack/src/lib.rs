@@ -18,6 +18,7 @@ pub mod cache;
 mod changes;
 pub mod debian;
 pub mod faketime;
+pub mod files;
 pub mod homeserver;
 pub mod machine;
 pub mod odoo;

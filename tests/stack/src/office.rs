@@ -39,11 +39,25 @@ pub struct Office {
     pub backend: i64,
 }
 
-impl Office {
-    /// Starts all parts. `binary` is the built worker.
-    pub async fn open(postgres: &Postgres, binary: &Path) -> Result<Self> {
-        let (matrix, odoo) = try_join!(open_matrix(), open_odoo(postgres))?;
-        let Matrix { synapse, bot, lawyer, room } = matrix;
+/// Another Odoo with a database, a worker and an account of its own. The parts end in the order of the fields.
+#[derive(Debug)]
+pub struct Branch {
+    pub worker: Worker,
+    pub launch: Launch,
+    pub server: Server,
+    pub admin: Client,
+    pub site: Site,
+    /// The id of its `matrix.backend`.
+    pub backend: i64,
+}
+
+impl Branch {
+    /// Starts an Odoo and a worker that speak as `bot`.
+    pub async fn open(postgres: &Postgres, binary: &Path, synapse: &Synapse, bot: &User) -> Result<Self> {
+        Self::connect(open_odoo(postgres).await?, binary, synapse, bot).await
+    }
+
+    async fn connect(odoo: (Site, Server, Client), binary: &Path, synapse: &Synapse, bot: &User) -> Result<Self> {
         let (mut site, server, admin) = odoo;
         let backend = json!({
             "name": "Law Office",
@@ -55,6 +69,17 @@ impl Office {
         let token_key = site.token_key().to_owned();
         let launch = Launch::prepare(binary, site.database_mut()).await?.variable("MATRIX_TOKEN_KEY", &token_key);
         let worker = launch.start("office").await?;
+        Ok(Self { worker, launch, server, admin, site, backend })
+    }
+}
+
+impl Office {
+    /// Starts all parts. `binary` is the built worker.
+    pub async fn open(postgres: &Postgres, binary: &Path) -> Result<Self> {
+        let (matrix, odoo) = try_join!(open_matrix(), open_odoo(postgres))?;
+        let Matrix { synapse, bot, lawyer, room } = matrix;
+        let Branch { worker, launch, server, admin, site, backend } =
+            Branch::connect(odoo, binary, &synapse, &bot).await?;
         let matrix_password = MATRIX_PASSWORD;
         Ok(Self { worker, launch, server, admin, site, synapse, bot, lawyer, matrix_password, room, backend })
     }

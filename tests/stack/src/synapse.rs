@@ -72,8 +72,13 @@ impl Synapse {
         config::write_private(&folder.join("appservice.yaml"), registration)?;
         let mut file = OpenOptions::new().append(true).open(folder.join("homeserver.yaml"))?;
         file.write_all(b"app_service_config_files: [appservice.yaml]\n")?;
-        self.process.stop(Signal::TERM).await?;
-        self.process = launch(&self.venv, folder, &self.http, &self.url).await?;
+        self.restart(Signal::TERM).await
+    }
+
+    /// Ends the homeserver by a signal and starts it again with its data, at the same address.
+    pub async fn restart(&mut self, signal: Signal) -> Result<()> {
+        self.process.stop(signal).await?;
+        self.process = launch(&self.venv, self.folder.path(), &self.http, &self.url).await?;
         Ok(())
     }
 

@@ -67,6 +67,11 @@ impl Site {
         &mut self.database
     }
 
+    /// `18.0`, `19.0`.
+    pub fn series(&self) -> &str {
+        self.odoo.series()
+    }
+
     /// The key that seals the access tokens while the site is served, as the worker wants it.
     pub fn token_key(&self) -> &str {
         &self.token_key

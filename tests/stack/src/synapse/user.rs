@@ -80,6 +80,12 @@ impl User {
         self.post(&path, &json!({"user_id": other.id()})).await.map(drop)
     }
 
+    /// Removes `other` from a room.
+    pub async fn kick(&self, room: &str, other: &User) -> Result<()> {
+        let path = format!("/_matrix/client/v3/rooms/{}/kick", percent_encode(room));
+        self.post(&path, &json!({"user_id": other.id()})).await.map(drop)
+    }
+
     /// Accepts an invitation.
     pub async fn join(&self, room: &str) -> Result<()> {
         self.post(&format!("/_matrix/client/v3/join/{}", percent_encode(room)), &json!({})).await.map(drop)
@@ -159,17 +165,21 @@ impl User {
 
     /// Says something in a room; gives back the id of the event.
     pub async fn say(&self, room: &str, content: &Value) -> Result<String> {
-        self.post_event(room, "m.room.message", content).await
+        self.post_event(room, "m.room.message", &new_txn_id(), content).await
+    }
+
+    /// Says something in a room, once, however often it is tried with this transaction id; gives back the id of the event.
+    pub async fn say_once(&self, room: &str, txn_id: &str, content: &Value) -> Result<String> {
+        self.post_event(room, "m.room.message", txn_id, content).await
     }
 
     /// Reacts to the event of this id, as with 👍.
     pub async fn react(&self, room: &str, event_id: &str, key: &str) -> Result<String> {
         let relation = json!({"rel_type": "m.annotation", "event_id": event_id, "key": key});
-        self.post_event(room, "m.reaction", &json!({"m.relates_to": relation})).await
+        self.post_event(room, "m.reaction", &new_txn_id(), &json!({"m.relates_to": relation})).await
     }
 
-    async fn post_event(&self, room: &str, kind: &str, content: &Value) -> Result<String> {
-        let txn_id = format!("{:016x}", fastrand::u64(..));
+    async fn post_event(&self, room: &str, kind: &str, txn_id: &str, content: &Value) -> Result<String> {
         let path = format!("/_matrix/client/v3/rooms/{}/send/{kind}/{txn_id}", percent_encode(room));
         let posted = self.call(Method::PUT, &path, Some(content)).await?;
         Ok(posted["event_id"].as_str().context("a posted event has an id")?.to_owned())
@@ -256,4 +266,8 @@ impl std::fmt::Debug for User {
 fn event(value: &Value) -> Event {
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
     Event { event_id: text("event_id"), sender: text("sender"), kind: text("type"), content: value["content"].clone() }
+}
+
+fn new_txn_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }

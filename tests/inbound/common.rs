@@ -1,0 +1,74 @@
+//! What these tests share: an office whose messages come in, and a look at the chatter.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use stack::{odoo::Client, office::Office, postgres, synapse::Synapse};
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
+
+/// An office, and a case with its room.
+pub(crate) async fn open_office() -> (Office, i64) {
+    let office = Office::open(postgres::shared().await, Path::new(BINARY)).await.unwrap();
+    let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
+    (office, case)
+}
+
+/// Lets the homeserver send messages to an Odoo, which it reaches at `odoo`.
+pub(crate) async fn send_to_odoo(synapse: &mut Synapse, admin: &Client, backend: i64, odoo: &str) {
+    admin.write("matrix.backend", backend, json!({"inbound_mode": "appservice"})).await.unwrap();
+    let url = format!("{odoo}/mail_matrix/appservice/{backend}");
+    admin.write("matrix.backend", backend, json!({"inbound_url": url})).await.unwrap();
+    let action = admin.press("matrix.backend", backend, "action_download_registration").await.unwrap();
+    let registration = admin.download("admin", action["url"].as_str().unwrap()).await.unwrap();
+    synapse.load_app_service(&registration).await.unwrap();
+}
+
+/// Lets the worker read messages, and waits until it does.
+pub(crate) async fn follow(office: &Office) {
+    let url = format!("{}/mail_matrix/inbound/{}", office.server.url(), office.backend);
+    let asks = json!({"inbound_mode": "follow", "inbound_url": url});
+    office.admin.write("matrix.backend", office.backend, asks).await.unwrap();
+    until(office, "SELECT count(*) = 1 FROM matrix_follower WHERE since IS NOT NULL AND state = 'following'").await;
+}
+
+pub(crate) fn text(body: &str) -> Value {
+    json!({"msgtype": "m.text", "body": body})
+}
+
+/// The notes of a case, once there are `count` of them or time is over; oldest first.
+pub(crate) async fn notes(admin: &Client, case: i64, count: usize, within: Duration) -> Vec<Value> {
+    let deadline = Instant::now() + within;
+    let domain = json!([
+        ["model", "=", "legal.case"],
+        ["res_id", "=", case],
+        ["message_type", "=", "comment"],
+        ["subtype_id.internal", "=", true],
+    ]);
+    loop {
+        let fields = ["body", "author_id", "parent_id"];
+        match admin.search_read("mail.message", domain.clone(), &fields, "id").await {
+            Ok(found) if found.len() >= count || Instant::now() > deadline => return found,
+            Err(error) if Instant::now() > deadline => panic!("{error:#}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// The texts of notes.
+pub(crate) fn bodies(notes: &[Value]) -> Vec<&str> {
+    notes.iter().map(|note| note["body"].as_str().unwrap_or_default()).collect()
+}
+
+/// Looks at the database until `sql`, which gives one boolean, says true.
+pub(crate) async fn until(office: &Office, sql: &str) {
+    let database = office.site.database().connect().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !database.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(Instant::now() < deadline, "{sql}\n{}", office.worker.process().tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

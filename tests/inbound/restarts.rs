@@ -1,0 +1,145 @@
+//! The worker, Odoo and the homeserver are ended at random moments while people write.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use stack::{office::Office, process::Signal, report, synapse::User};
+
+use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text};
+
+/// A homeserver asks an Odoo that was away after 2, 4, 8 … seconds.
+const BACK_WITHIN: Duration = Duration::from_secs(180);
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Worker,
+    Odoo,
+    Homeserver,
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: make reliability"]
+async fn what_the_worker_reads_comes_in_once_and_in_order_whoever_is_restarted() {
+    let (office, case) = open_office().await;
+    follow(&office).await;
+
+    play(office, case, "the worker reads them").await;
+}
+
+#[tokio::test]
+async fn what_the_homeserver_sends_comes_in_once_and_in_order_whoever_is_restarted() {
+    let (mut office, case) = open_office().await;
+    let odoo = office.server.url().to_owned();
+    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+
+    play(office, case, "the homeserver sends them").await;
+}
+
+/// Twenty-five rounds with SOAK=1, of another seed each time unless SEED names one.
+async fn play(mut office: Office, case: i64, feed: &str) {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| report::scale(7, fastrand::u64(..10_000)));
+    let rounds = report::scale(2, 25);
+    eprintln!("{feed}: seed {seed}");
+    let mut random = Rng::with_seed(seed);
+    let caretaker = office.synapse.register("caretaker", "let me in", true).await.unwrap();
+    office.synapse.exempt(&caretaker, &office.lawyer).await.unwrap();
+    let mut bag = Vec::new();
+    let mut ended = 0;
+    let mut said = 0;
+    let mut calm = Vec::new();
+
+    for round in 1..=rounds {
+        let mut victims = Vec::new();
+        for _ in 0..=usize::from(random.u8(..4) == 0) {
+            if bag.is_empty() {
+                bag.extend([Part::Worker, Part::Odoo, Part::Homeserver]);
+                random.shuffle(&mut bag);
+            }
+            victims.extend(bag.pop());
+        }
+        ended += victims.len();
+        let (lawyer, room, first) = (office.lawyer.clone(), office.room.clone(), said + 1);
+        said += random.usize(1..=5);
+        let mut pauses = random.fork();
+        tokio::join!(write(&lawyer, &room, first..=said, &mut pauses), end(&mut office, &victims, &mut random));
+        check(&office, case, said, &format!("seed {seed}, round {round}, {victims:?}")).await;
+
+        said += 1;
+        let began = Instant::now();
+        write(&lawyer, &room, said..=said, &mut Rng::with_seed(0)).await;
+        check(&office, case, said, &format!("seed {seed}, after round {round}")).await;
+        calm.push(began.elapsed());
+    }
+
+    // What comes in goes out no second time.
+    let room = office.lawyer.messages(&office.room).await.unwrap();
+    assert_eq!(room.len(), said + 1, "the case's own message and the texts: {room:?}");
+    calm.sort();
+    let (median, slowest) = (calm[calm.len() / 2], calm[calm.len() - 1]);
+    assert!(median < Duration::from_secs(2), "{calm:?}");
+    report::record(
+        &format!("replies: {feed} (Odoo {})", office.site.series()),
+        &format!(
+            "real Synapse; worker, Odoo and Synapse ended at {ended} random moments in {rounds} rounds, seed {seed}; each text one note, in order"
+        ),
+        &format!(
+            "{said} texts, {said} notes, 0 lost, doubled or out of order; afterwards a note appears after {} ms (median), {} ms at most",
+            median.as_millis(),
+            slowest.as_millis()
+        ),
+    );
+}
+
+/// Writes the texts of these numbers as a client does: again, under the same transaction id, until the homeserver has each.
+async fn write(lawyer: &User, room: &str, numbers: RangeInclusive<usize>, random: &mut Rng) {
+    for number in numbers {
+        let body = format!("Text {number:04}");
+        let deadline = Instant::now() + BACK_WITHIN;
+        while let Err(error) = lawyer.say_once(room, &format!("text-{number}"), &text(&body)).await {
+            assert!(Instant::now() < deadline, "{error:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.u64(..600))).await;
+    }
+}
+
+/// Ends each of these at a random moment, and starts it again.
+async fn end(office: &mut Office, victims: &[Part], random: &mut Rng) {
+    for victim in victims {
+        tokio::time::sleep(Duration::from_millis(random.u64(..800))).await;
+        let away = Duration::from_millis(random.u64(..1500));
+        let signal = if random.bool() { Signal::KILL } else { Signal::TERM };
+        match victim {
+            Part::Worker => {
+                office.worker.process().stop(Signal::KILL).await.unwrap();
+                tokio::time::sleep(away).await;
+                office.worker = office.launch.start("office").await.unwrap();
+            }
+            Part::Odoo => {
+                office.server.process().stop(signal).await.unwrap();
+                tokio::time::sleep(away).await;
+                office.server = office.site.serve_again(&office.server).await.unwrap();
+            }
+            Part::Homeserver => office.synapse.restart(signal).await.unwrap(),
+        }
+    }
+}
+
+/// Everything that was said is a note, once and in order.
+async fn check(office: &Office, case: i64, said: usize, when: &str) {
+    let seen = notes(&office.admin, case, said, BACK_WITHIN).await;
+    let seen = bodies(&seen);
+    let wanted: Vec<_> = (1..=said).map(|number| format!("Text {number:04}")).collect();
+    let are_right = seen.len() == said && seen.iter().zip(&wanted).all(|(body, text)| body.contains(text.as_str()));
+    assert!(
+        are_right,
+        "{when}: {said} texts, and these notes: {seen:?}\n{}\n{}\n{}",
+        office.worker.process().tail(),
+        office.server.process().tail(),
+        office.synapse.process().tail()
+    );
+}
