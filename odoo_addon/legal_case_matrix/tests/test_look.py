@@ -187,6 +187,26 @@ class TestLooks(FollowCase):
         self.assertEqual(self.asked("invite"), [BEA])
         self.assertFalse(self.looks.search([]))
 
+    def test_a_room_that_can_be_used_again_follows_once_it_is_checked(self):
+        path = f"/rooms/{ROOM}/join"
+        for refusal in (FORBIDDEN, (403, {"errcode": "M_BAD_STATE", "error": "No"})):
+            self.case.lawyer_ids -= self.bea
+            self.members.discard(BEA)
+            self.look()
+            self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})
+            self.answers["POST", path] = refusal
+            self.case.lawyer_ids |= self.bea
+            self.follow()
+            self.assertEqual(self.asked("invite"), [])
+            self.case.action_matrix_check_room()
+            self.assertEqual(self.follow(), [], "There is nobody to invite yet")
+
+            self.answers["POST", path] = (200, {})
+            self.case.action_matrix_check_room()
+            self.follow()
+
+            self.assertEqual(self.asked("invite"), [BEA], refusal)
+
     def test_a_refusal_is_logged_without_the_token(self):
         self.answers["GET", f"/rooms/{ROOM}/joined_members"] = FORBIDDEN
         self.case.lawyer_ids |= self.bea

@@ -153,6 +153,44 @@ class TestInboundFiles(InboundCase):
         self.fetch()
         self.assertEqual(row.file_state, "refused")
 
+    def test_a_homeserver_that_is_away_holds_up_no_other(self):
+        away = Homeserver()
+        self.addCleanup(away.stop)
+        away.answers["GET", PATH] = (503, {"errcode": "M_UNKNOWN", "error": "away"})
+        branch = self.env["matrix.backend"].create(
+            {
+                "name": "Branch",
+                "homeserver_url": away.url,
+                "personal_access_token": TOKEN,
+                "is_active": False,
+            }
+        )
+        note = self.ingest(*(self.sent(f"{number}.pdf") for number in range(4)))[-1]
+        theirs = self.rows().sorted("id")[:3]
+        theirs.backend_id = branch
+
+        self.fetch()
+        self.fetch()
+
+        self.assertEqual(note.attachment_ids.name, "3.pdf")
+        self.assertEqual(len(away.asked("GET", PATH)), 1)
+        now = self.env.cr.now()
+        self.assertTrue(all(row.file_try_at > now for row in theirs))
+
+        theirs.file_try_at = now
+        away.answers["GET", PATH] = (200, PDF)
+        for _file in theirs:
+            self.fetch()
+        self.assertEqual(set(theirs.mapped("file_state")), {"attached"})
+
+    def test_who_has_waited_longest_comes_first(self):
+        notes = self.ingest(self.sent("a.pdf"), self.sent("b.pdf"))
+        self.rows().sorted("id")[1].file_try_at -= timedelta(minutes=1)
+
+        self.fetch()
+
+        self.assertEqual(notes.mapped("attachment_ids.name"), ["b.pdf"])
+
     def test_a_file_that_is_deleted_in_the_room_goes_or_never_comes(self):
         first, second = self.sent("a.pdf"), self.sent("b.pdf")
         notes = self.take(first)

@@ -13,6 +13,8 @@ _TIMEOUTS = {"total_timeout": 120, "read_timeout": 20}
 # How long the homeserver may be down, and the longest pause before it is asked again.
 _GIVE_UP_AFTER = timedelta(days=1)
 _LONGEST_PAUSE = timedelta(hours=1)
+# The pause of the other files from a homeserver that did not answer for one.
+_OTHERS_PAUSE = timedelta(minutes=1)
 
 
 class MatrixInbound(models.Model):
@@ -69,11 +71,13 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _cron_fetch_files(self):
-        """Attach one file that waits, and say whether more do."""
+        """Attach the file that has waited longest, and say whether more wait."""
         rows = self.with_user(SUPERUSER_ID)
         domain = [("file_state", "=", "waiting")]
         now = self.env.cr.now()
-        due = rows.search([*domain, ("file_try_at", "<=", now)], order="id", limit=2)
+        due = rows.search(
+            [*domain, ("file_try_at", "<=", now)], order="file_try_at, id", limit=2
+        )
         for row in due[:1]:
             try:
                 with self.env.cr.savepoint():
@@ -117,8 +121,23 @@ class MatrixInbound(models.Model):
         if is_refusal or age > _GIVE_UP_AFTER:
             return str(error)
         pause = min(max(age, timedelta(seconds=10)), _LONGEST_PAUSE)
-        self.write({"file_try_at": self.env.cr.now() + pause, "file_note": str(error)})
+        now = self.env.cr.now()
+        self.write({"file_try_at": now + pause, "file_note": str(error)})
+        # The backend's other files might get the same answer, each after a timeout, and
+        # those of other backends would wait for that.
+        others_at = now + min(pause, _OTHERS_PAUSE) - timedelta(seconds=1)
+        self._due_of_backend().write({"file_try_at": others_at})
         return None
+
+    def _due_of_backend(self):
+        """Return the rows whose files could be fetched now from the same homeserver."""
+        return self.search(
+            [
+                ("backend_id", "=", self.backend_id.id),
+                ("file_state", "=", "waiting"),
+                ("file_try_at", "<=", self.env.cr.now()),
+            ]
+        )
 
     def _attach(self, message, content):
         """Attach the file to its note, or return why not.

@@ -45,6 +45,9 @@ class MatrixThreadMixin(models.AbstractModel):
         room = self._matrix_room_or_raise()
         health, note = self._matrix_look_at(client, room)
         self._matrix_link(room, health, note)
+        if not self._matrix_invites_nobody(health):
+            # Nobody could be invited as long as the room was not usable.
+            self._matrix_look_later()
         titles = {
             "success": self.env._("Room ready"),
             "warning": self.env._("Room ready, with a warning"),
