@@ -136,6 +136,7 @@ impl Backend {
                 .map_err(|text| Failure::new(code::TOKEN, text))
                 .and_then(|token| {
                     Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
+                        .map(|homeserver| homeserver.acting_as(row.acting_as.clone()))
                         .map_err(|error| Failure::new(code::URL, with_causes(&error)))
                 })
         } else {

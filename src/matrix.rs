@@ -10,7 +10,7 @@ mod refusal;
 mod rooms;
 mod sync;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hmac::{Hmac, Mac as _};
 use reqwest::{
@@ -50,6 +50,8 @@ pub struct Homeserver {
     http: reqwest::Client,
     base: reqwest::Url,
     token: SecretString,
+    /// The account and its device, if the token is an application service's.
+    acting_as: Option<Arc<(String, String)>>,
     timeout: Duration,
 }
 
@@ -91,7 +93,14 @@ impl Homeserver {
             return Err(SetupError::Token);
         }
         let http = http::client(&base, verify_ssl, timeout)?;
-        Ok(Self { http, base, token, timeout })
+        Ok(Self { http, base, token, acting_as: None, timeout })
+    }
+
+    /// With the token of an application service: every call is made as this account, on this device. Without a device the homeserver
+    /// would forget transaction ids when it restarts.
+    #[must_use]
+    pub fn acting_as(self, account: Option<(String, String)>) -> Self {
+        Self { acting_as: account.map(Arc::new), ..self }
     }
 
     /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}` with the row's own transaction id.
@@ -129,7 +138,8 @@ impl Homeserver {
             user_id: String,
             device_id: Option<String>,
         }
-        let account: Account = self.call(Method::GET, &["account", "whoami"], &[], None).await?;
+        let account = self.call(Method::GET, &["account", "whoami"], &[], None).await;
+        let account: Account = account.map_err(SendError::of_account)?;
         Ok(Whoami { user_id: UserId::parse(&account.user_id)?, device_id: account.device_id })
     }
 
@@ -178,11 +188,24 @@ impl Homeserver {
     async fn ask_raw(
         &self,
         method: Method,
-        (api, path): (&[&str], &[&str]),
+        to: (&[&str], &[&str]),
         query: &[(&str, &str)],
         body: Option<(&str, reqwest::Body)>,
         (timeout, limit): (Duration, usize),
     ) -> Result<Raw, SendError> {
+        let answer = self.begin(method, to, query, body, timeout).await?;
+        finish(answer, limit).await
+    }
+
+    /// One call up to the head of its answer.
+    async fn begin(
+        &self,
+        method: Method,
+        (api, path): (&[&str], &[&str]),
+        query: &[(&str, &str)],
+        body: Option<(&str, reqwest::Body)>,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, SendError> {
         let mut url = self.base.clone();
         let mut parts = url.path_segments_mut().expect("checked when the client was built");
         parts.push("_matrix").extend(api).extend(path);
@@ -190,23 +213,31 @@ impl Homeserver {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        if let Some((user, device)) = self.acting_as.as_deref() {
+            url.query_pairs_mut().append_pair("user_id", user).append_pair("device_id", device);
+        }
         let mut request = self.http.request(method, url).timeout(timeout).bearer_auth(self.token.expose_secret());
         if let Some((kind, body)) = body {
             request = request.header(header::CONTENT_TYPE, kind).body(body);
         }
-        let mut answer = request.send().await.map_err(SendError::from_transport)?;
+        let answer = request.send().await.map_err(SendError::from_transport)?;
         failpoint::reach(Point::PutSent).await;
-        let status = answer.status().as_u16();
-        let retry_after = retry_after(answer.headers());
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > limit {
-                return Err(SendError::NotMatrix { status, retry_after });
-            }
-        }
-        Ok(Raw { status, retry_after, body: bytes })
+        Ok(answer)
     }
+}
+
+/// The rest of an answer, up to `limit`.
+async fn finish(mut answer: reqwest::Response, limit: usize) -> Result<Raw, SendError> {
+    let status = answer.status().as_u16();
+    let retry_after = retry_after(answer.headers());
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(SendError::from_transport)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > limit {
+            return Err(SendError::NotMatrix { status, retry_after });
+        }
+    }
+    Ok(Raw { status, retry_after, body })
 }
 
 /// An answer that was not read yet.

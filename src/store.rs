@@ -94,6 +94,8 @@ pub struct BackendRow {
     pub name: String,
     pub homeserver_url: String,
     pub token_sealed: Option<String>,
+    /// The account and its device, if the token is an application service's.
+    pub acting_as: Option<(String, String)>,
     pub verify_ssl: bool,
     pub hold_on_outage: bool,
     pub config_version: i32,
@@ -188,6 +190,7 @@ impl Store {
                     name: value(row, "name")?,
                     homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
                     token_sealed: value(row, "token_sealed")?,
+                    acting_as: value::<Option<String>>(row, "acting_user")?.zip(value(row, "acting_device")?),
                     verify_ssl: value(row, "verify_ssl")?,
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),

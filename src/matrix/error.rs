@@ -15,8 +15,10 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Refusals of the account or of every message, whatever the status: those of the specification (client-server API, "Common error
 /// codes" and "Other error codes") and those that Synapse adds.
-const ACCOUNT_REFUSED: [&str; 11] = [
+const ACCOUNT_REFUSED: [&str; 12] = [
     "M_UNKNOWN_TOKEN",
+    // An application service acts on a device that the account does not have.
+    "M_UNKNOWN_DEVICE",
     "M_UNAUTHORIZED",
     "M_USER_LOCKED",
     "ORG_MATRIX_MSC3939_USER_LOCKED",
@@ -43,6 +45,9 @@ pub enum SendError {
     NotMatrix { status: u16, retry_after: Option<Duration> },
     #[error("{message} (HTTP {status} {errcode})")]
     Refused { status: u16, errcode: String, message: String, retry_after: Option<Duration> },
+    /// A call that concerns no room was forbidden: so is everything else.
+    #[error("{0}")]
+    AccountForbidden(Box<Self>),
 }
 
 impl SendError {
@@ -62,6 +67,17 @@ impl SendError {
         Self::Unreachable(in_plain_words(text))
     }
 
+    /// The same for a call that concerns the account and no room. An application service that may not act as the account, or no longer,
+    /// gets the same errcode as an account that is not in a room.
+    pub(super) fn of_account(self) -> Self {
+        match self {
+            Self::Refused { status: 403, ref errcode, .. } if errcode == "M_FORBIDDEN" => {
+                Self::AccountForbidden(Box::new(self))
+            }
+            other => other,
+        }
+    }
+
     /// A 200 without what the endpoint should return.
     pub(super) fn not_matrix() -> Self {
         Self::NotMatrix { status: 200, retry_after: None }
@@ -72,6 +88,7 @@ impl SendError {
         let failure = self.failure();
         match self {
             Self::Timeout | Self::Unreachable(_) => Outcome::Transient { failure, reply: Reply::Silence },
+            Self::AccountForbidden(_) => Outcome::Unauthorized(failure),
             Self::NotMatrix { status, retry_after } => match status {
                 // A proxy's own words for "not now", or a limit without Matrix' JSON around it.
                 429 => limited(*retry_after),
@@ -128,6 +145,7 @@ impl SendError {
             }
             Self::NotMatrix { .. } => code::NOT_MATRIX.to_owned(),
             Self::Refused { errcode, .. } => errcode.clone(),
+            Self::AccountForbidden(error) => return error.failure(),
         };
         Failure { code, text: self.to_string() }
     }

@@ -135,7 +135,8 @@ impl Homeserver {
             rooms: Rooms,
         }
         let query = [("timeout", "0"), ("filter", &*filter)];
-        let Memberships { rooms } = self.call(Method::GET, &["sync"], &query, None).await?;
+        let answer = self.call(Method::GET, &["sync"], &query, None).await;
+        let Memberships { rooms } = answer.map_err(SendError::of_account)?;
         Ok(read_membership(rooms, me, room))
     }
 

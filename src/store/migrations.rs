@@ -26,6 +26,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0009_files",
     "0010_encryption_mode",
     "0011_threads",
+    "0012_appservice",
 ];
 
 /// The contract that a database has after the last migration.

@@ -5,4 +5,5 @@ mod appservice;
 mod common;
 mod follow;
 mod restarts;
+mod sending;
 mod two_databases;

@@ -53,3 +53,19 @@ async fn a_refusal_of_the_account_holds_all_messages_and_says_why() {
         &format!("{} of {} as documented", refusals.len(), refusals.len()),
     );
 }
+
+/// An application service that may no longer act as the account: each call is refused as if the account was not in the room.
+#[tokio::test]
+async fn an_account_that_is_forbidden_everything_is_stopped_and_its_messages_wait() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_always(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+    let ids = world.enqueue_many(&[ROOM], "message", 2).await;
+    let _worker = world.worker("w1");
+
+    world.until("SELECT EXISTS (SELECT FROM matrix_backend_status WHERE state = 'unauthorized')").await;
+    world.homeserver.heal();
+    world.later(0).await;
+
+    world.assert_settled(&ids).await;
+    world.assert_in_order(&[ROOM], "message", 2);
+}

@@ -9,7 +9,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,6 +32,9 @@ class Homeserver:
     def __init__(self, certificate=False):
         self.requests = []
         self.tokens = []
+        # Those it knows, and the queries of the requests, as dicts.
+        self.accepted = {TOKEN}
+        self.queries = []
         self.answers = {
             ("GET", "/_matrix/client/versions"): (
                 200,
@@ -152,14 +155,16 @@ class Raw:
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         homeserver = self.server.homeserver
-        path = unquote(urlsplit(self.path).path).removeprefix("/_matrix/client/v3")
+        parts = urlsplit(self.path)
+        path = unquote(parts.path).removeprefix("/_matrix/client/v3")
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(raw) if raw else None
         homeserver.requests.append((self.command, path, body))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         homeserver.tokens.append(token)
+        homeserver.queries.append(dict(parse_qsl(parts.query)))
         is_public = path.startswith(("/_matrix/", "/.well-known/", "/login"))
-        signed = is_public or token == TOKEN
+        signed = is_public or token in homeserver.accepted
         if signed:
             answer = homeserver.answers.get(
                 (self.command, path),

@@ -28,6 +28,8 @@ class MatrixCall:
     :param read_timeout: seconds without a byte after which the answer is given up.
     :param total_timeout: seconds after which the rest of an answer is given up.
     :param max_answer_bytes: a larger answer is given up; default MAX_ANSWER_BYTES.
+    :param user_id: the account to act as, if the token is an application service's.
+    :param device_id: a device of that account.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class MatrixCall:
         read_timeout=10,
         total_timeout=20,
         max_answer_bytes=None,
+        user_id=None,
+        device_id=None,
     ):
         self.url = url.rstrip("/")
         self.verify_ssl = verify_ssl
@@ -47,6 +51,8 @@ class MatrixCall:
         self.total_timeout = total_timeout
         self.max_answer_bytes = max_answer_bytes
         self._token = token
+        acting = {"user_id": user_id, "device_id": device_id}
+        self._acting = {name: value for name, value in acting.items() if value}
         self._reasons = Reasons(env, self.url, token)
         self.host = self._reasons.host
 
@@ -99,6 +105,7 @@ class MatrixCall:
             response = session.request(
                 method,
                 self.url + path,
+                params=self._acting if signed else None,
                 json=body,
                 # A callable, because netrc entries of requests replace a header.
                 auth=self._sign if signed and self._token else _unsigned,

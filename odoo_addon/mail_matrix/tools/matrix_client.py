@@ -69,6 +69,23 @@ class MatrixClient(MatrixCall):
             raise self._reasons.not_matrix()
         return answer["access_token"]
 
+    def make_device(self, user_id, device_id, name):
+        """Make a device of ``user_id``, as an application service, unless it exists."""
+        try:
+            path = f"{CLIENT}/devices/{_part(device_id)}"
+            self._call("PUT", path, {"display_name": name})
+        except MatrixError as error:
+            # Older homeservers.
+            if error.status != 404:
+                raise
+            body = {
+                "type": "m.login.application_service",
+                "identifier": {"type": "m.id.user", "user": user_id},
+                "device_id": device_id,
+                "initial_device_display_name": name,
+            }
+            self._call("POST", f"{CLIENT}/login", body)
+
     def logout(self):
         """Make the homeserver forget the token and its device."""
         self._call("POST", f"{CLIENT}/logout", {})

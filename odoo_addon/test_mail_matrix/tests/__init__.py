@@ -1,4 +1,5 @@
 from . import test_action_editor
+from . import test_appservice_sending
 from . import test_automation
 from . import test_automation_rules
 from . import test_browser

@@ -170,6 +170,7 @@ class TestAppService(HttpCase, InboundCase):
             f"/mail_matrix/appservice/{self.backend.id}",
         )
         self.assertNotIn(self.secret, lines["as_token"])
+        self.assertEqual(lines["rate_limited"], "false")
 
     def test_nobody_else_downloads_it(self):
         url = self.register()

@@ -237,6 +237,9 @@ fn fix(failure: &Failure) -> &'static str {
         code::UNREACHABLE | code::TIMEOUT => {
             "start the homeserver, or let this host reach it: name, port, firewall, certificate (`curl URL/_matrix/client/versions`)"
         }
+        "M_UNKNOWN_DEVICE" => {
+            "click «Send with the Access Token» on the backend in Odoo, then «Send Through It»: that creates the device again"
+        }
         "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
             "log the account in again and set the new token in Odoo under Matrix > Backends"
         }

@@ -8,6 +8,7 @@ from . import address
 from . import home
 from . import inbound
 from . import appservice
+from . import sending
 from . import files
 from . import threads
 from . import activities

@@ -47,7 +47,9 @@ class MatrixBackend(models.Model):
             f"as_token: {json.dumps(self._appservice_token(secret))}\n"
             f"hs_token: {json.dumps(secret)}\n"
             f"sender_localpart: {json.dumps(names)}\n"
-            "rate_limited: true\n"
+            "rate_limited: false\n"
+            # Lets Odoo create the device as which it sends.
+            "io.element.msc4190: true\n"
             "namespaces:\n"
             "  users:\n"
             "    - exclusive: false\n"
@@ -63,6 +65,5 @@ class MatrixBackend(models.Model):
         return f"{database[:8]}-{self.id}"
 
     def _appservice_token(self, secret):
-        """Return the ``as_token``, which the file must have. Odoo never uses or keeps
-        it."""
+        """Return the ``as_token``, with which messages are sent if that is chosen."""
         return hmac.new(secret.encode(), b"as_token", hashlib.sha256).hexdigest()

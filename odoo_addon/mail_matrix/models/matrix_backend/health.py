@@ -45,7 +45,7 @@ class MatrixBackend(models.Model):
     worker_missing = fields.Boolean(compute="_compute_worker", groups=_MANAGER)
 
     @api.depends_context("lang", "tz")
-    @api.depends("is_active", "homeserver_url", "token_sealed")
+    @api.depends("is_active", "homeserver_url", "token_sealed", "appservice_user_id")
     def _compute_state(self):
         found = self._read_state()
         for backend in self:
@@ -81,6 +81,7 @@ class MatrixBackend(models.Model):
             SQL(
                 """
                 SELECT b.id, s.reason, s.paused_until, s.matrix_user_id, w.waiting,
+                    b.appservice_user_id IS NOT NULL AS is_appservice,
                     o.queued_at AS oldest_queued_at,
                     COALESCE(s.state, CASE WHEN EXISTS (
                         SELECT FROM matrix_log AS l
@@ -127,9 +128,7 @@ class MatrixBackend(models.Model):
         else:
             ends = {
                 "down": self.env._("It is tried again every minute."),
-                "unauthorized": self.env._(
-                    "Enter a valid access token on the backend."
-                ),
+                "unauthorized": self._unauthorized_note(row),
                 "misconfigured": self.env._(
                     "Correct the address or the token; Test Connection shows details."
                 ),
@@ -144,6 +143,15 @@ class MatrixBackend(models.Model):
                 ends.get(state),
             ]
         return " ".join(part for part in parts if part)
+
+    @api.model
+    def _unauthorized_note(self, row):
+        if not row.get("is_appservice"):
+            return self.env._("Enter a valid access token on the backend.")
+        return self.env._(
+            "Have the homeserver load the registration file again, or click “Send with "
+            "the Access Token” on the backend."
+        )
 
     @api.model
     def _next_one_note(self, until):

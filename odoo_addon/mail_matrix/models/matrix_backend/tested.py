@@ -49,10 +49,10 @@ class MatrixBackend(models.Model):
         groups=_MANAGER,
     )
 
-    @api.depends("test_account")
+    @api.depends("test_account", "sends_as_appservice")
     def _compute_test_hint(self):
         for backend in self:
-            account = backend.test_account
+            account = not backend.sends_as_appservice and backend.test_account
             backend.test_hint = account and self.env._(
                 "Homeservers limit how fast an account can send. Synapse allows one "
                 "message every five seconds after the first ten; further messages "

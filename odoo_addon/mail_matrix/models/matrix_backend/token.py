@@ -179,7 +179,7 @@ class MatrixBackend(models.Model):
             )
         backends = self.sudo().search([("token_sealed", "!=", False)])
         for backend in backends:
-            backend._store_sealed(self._seal(backend._token()))
+            backend.token_sealed = self._seal(backend._token())
         return len(backends)
 
 

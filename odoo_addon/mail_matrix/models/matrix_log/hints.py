@@ -163,6 +163,10 @@ class MatrixLog(models.Model):
             "M_UNKNOWN_TOKEN": backend,
             "M_MISSING_TOKEN": backend,
             "M_UNAUTHORIZED": backend,
+            "M_UNKNOWN_DEVICE": self.env._(
+                "The device as which the application service sends is gone. On the "
+                "backend click “Send with the Access Token”, then “Send Through It”."
+            ),
             "M_UNRECOGNIZED": backend,
             "org.odoo.token": backend,
             "org.odoo.url": backend,

@@ -1,0 +1,173 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ...tools import token as tokens
+from ...tools.matrix_client import MatrixClient
+from ...tools.matrix_error import MatrixError
+from .connection import notification
+
+_MANAGER = "mail_matrix.group_matrix_manager"
+
+
+class MatrixBackend(models.Model):
+    """Sends through the application service, which the homeserver does not limit.
+
+    ``token_sealed`` is then the registration's token, and each request names the
+    account and a device: the homeserver remembers transaction ids for a device only.
+    The account's own token is kept for when this ends.
+    """
+
+    _inherit = "matrix.backend"
+
+    # Read by the worker.
+    appservice_user_id = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    appservice_device_id = fields.Char(
+        readonly=True, copy=False, groups=fields.NO_ACCESS
+    )
+    own_token_sealed = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    sends_as_appservice = fields.Boolean(
+        string="Sends Through the Application Service",
+        compute="_compute_sends_as_appservice",
+        groups=_MANAGER,
+    )
+
+    @api.depends("appservice_user_id")
+    def _compute_sends_as_appservice(self):
+        for backend in self:
+            backend.sends_as_appservice = bool(backend.sudo().appservice_user_id)
+
+    @api.constrains("encryption_mode", "appservice_user_id")
+    def _check_not_both(self):
+        for backend in self.sudo():
+            if backend.appservice_user_id and backend._encrypts():
+                raise ValidationError(
+                    self.env._(
+                        "“%(backend)s” cannot encrypt and send through the application "
+                        "service: the keys belong to the device of its access token. "
+                        "Choose one of the two.",
+                        backend=backend.name,
+                    )
+                )
+
+    def action_send_as_appservice(self):
+        """Send through the application service, if the homeserver has its file."""
+        self.ensure_one()
+        self.check_access("write")
+        secret = self._inbound_secret()
+        account = self._client().whoami()["user_id"]
+        if not secret or account != self.inbound_account:
+            raise UserError(
+                self.env._(
+                    "Click “Download Registration File” first, and give the file to "
+                    "the homeserver's administrator."
+                )
+            )
+        token, device = self._appservice_token(secret), self._appservice_device()
+        self._check_appservice(token, account, device)
+        # With all rights: no user has access to these columns.
+        backend = self.sudo()
+        own = backend.own_token_sealed or backend.token_sealed
+        backend.write(
+            {
+                "token_sealed": self._seal(token),
+                "appservice_user_id": account,
+                "appservice_device_id": device,
+                "own_token_sealed": own,
+            }
+        )
+        self._test_and_note()
+        return notification(
+            "success",
+            self.env._("Sending through the application service"),
+            self.env._("The homeserver no longer limits how fast Odoo sends."),
+        )
+
+    def action_send_with_own_token(self):
+        """Send with the account's access token again."""
+        self.ensure_one()
+        self.check_access("write")
+        self._end_sending_as_appservice()
+
+    def _end_sending_as_appservice(self):
+        # With all rights: no user has access to this column.
+        for backend in self.sudo():
+            if backend.appservice_user_id:
+                backend._store_sealed(backend.own_token_sealed)
+
+    def _check_appservice(self, token, account, device):
+        """Raise UserError unless the homeserver accepts this token for ``account``, on
+        ``device``, which is created."""
+        values = (self.env, self.homeserver_url, token, self.verify_ssl)
+        client = MatrixClient(*values, user_id=account)
+        try:
+            client.whoami()
+        except MatrixError as error:
+            if error.status not in (401, 403):
+                raise
+            raise UserError(
+                self.env._(
+                    "%(host)s does not know the present registration file. Its "
+                    "administrator loads the file and restarts the homeserver; then "
+                    "try again. %(reason)s",
+                    host=client.host,
+                    reason=error,
+                )
+            ) from None
+        client.make_device(account, device, self._device_name())
+        found = MatrixClient(*values, user_id=account, device_id=device).whoami()
+        if (found["user_id"], found.get("device_id")) != (account, device):
+            raise UserError(
+                self.env._(
+                    "%(host)s does not give an application service a device. It would "
+                    "forget what was sent when it restarts, and messages could arrive "
+                    "twice. Messages are still sent with the access token.",
+                    host=client.host,
+                )
+            )
+
+    def _appservice_device(self):
+        return f"ODOO-{self._appservice_suffix()}"
+
+    def _client(self, **timeouts):
+        # With all rights: not only managers use the account.
+        acting = self.sudo()
+        if acting.appservice_user_id:
+            timeouts = {
+                "user_id": acting.appservice_user_id,
+                "device_id": acting.appservice_device_id,
+                **timeouts,
+            }
+        return super()._client(**timeouts)
+
+    def _store_sealed(self, sealed):
+        """Store another token, which is the account's own."""
+        self.sudo().write(
+            {
+                "appservice_user_id": False,
+                "appservice_device_id": False,
+                "own_token_sealed": False,
+            }
+        )
+        return super()._store_sealed(sealed)
+
+    def _renew_inbound_secret(self):
+        """The homeserver does not have the registration file of the new secret yet."""
+        self._end_sending_as_appservice()
+        return super()._renew_inbound_secret()
+
+    @api.model
+    def _rotate_token_key(self):
+        count = super()._rotate_token_key()
+        for backend in self.sudo().search([("own_token_sealed", "!=", False)]):
+            try:
+                own = tokens.unseal(backend.own_token_sealed)
+            except ValueError:
+                raise UserError(
+                    self.env._(
+                        "No configured key opens the access token of “%(backend)s”. "
+                        "Enter it again.",
+                        backend=backend.name,
+                    )
+                ) from None
+            backend.own_token_sealed = self._seal(own)
+        return count

@@ -1,0 +1,165 @@
+import hashlib
+import hmac
+
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
+
+from .inbound import BOT, InboundCase
+
+
+@tagged("post_install", "-at_install")
+class TestAppServiceSending(InboundCase):
+    """Messages are sent with the token of the registration file."""
+
+    def setUp(self):
+        super().setUp()
+        self.homeserver = Homeserver()
+        self.addCleanup(self.homeserver.stop)
+        self.backend.write(
+            {
+                "homeserver_url": self.homeserver.url,
+                "personal_access_token": TOKEN,
+                "inbound_mode": "appservice",
+            }
+        )
+        self.office = self.backend.with_user(self.manager)
+        self.office.action_download_registration()
+        secret = self.backend._inbound_secret()
+        self.as_token = hmac.new(secret.encode(), b"as_token", hashlib.sha256)
+        self.as_token = self.as_token.hexdigest()
+        self.device = self.backend._appservice_device()
+        self.homeserver.accepted.add(self.as_token)
+        answers = self.homeserver.answers
+        answers["GET", "/account/whoami"] = self.whoami
+        answers["PUT", f"/devices/{self.device}"] = (201, {})
+
+    def whoami(self, _body):
+        """Answer as Synapse does: on the device that the request names."""
+        query = self.homeserver.queries[-1]
+        device = query.get("device_id")
+        if self.homeserver.tokens[-1] == TOKEN:
+            device = "ODOO"
+        return 200, {"user_id": BOT, **({"device_id": device} if device else {})}
+
+    def stored(self):
+        """Return token, account and device, as the worker reads them."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            "SELECT appservice_user_id, appservice_device_id, config_version "
+            "FROM matrix_backend WHERE id = %s",
+            [self.backend.id],
+        )
+        return self.backend._token(), *self.env.cr.fetchone()
+
+    def test_the_registrations_token_sends_as_the_account_on_a_device(self):
+        _token, _user, _device, before = self.stored()
+
+        self.office.action_send_as_appservice()
+
+        token, user, device, after = self.stored()
+        self.assertEqual((token, user, device), (self.as_token, BOT, self.device))
+        self.assertGreater(after, before, "Workers must notice it")
+        self.assertTrue(self.office.sends_as_appservice)
+        self.assertEqual(self.office.test_result, "ok")
+        self.assertEqual(self.office.test_device, self.device)
+        self.assertFalse(self.office.test_outdated or self.office.test_hint)
+
+        self.homeserver.tokens.clear()
+        self.homeserver.queries.clear()
+        self.office.action_test_connection()
+        asked = zip(self.homeserver.tokens, self.homeserver.queries, strict=True)
+        acting = {"user_id": BOT, "device_id": self.device}
+        signed = [(token, query) for token, query in asked if token]
+        self.assertEqual(signed, [(self.as_token, acting)])
+
+    def test_nothing_changes_before_the_homeserver_has_the_file(self):
+        before = self.stored()
+        self.homeserver.accepted.discard(self.as_token)
+
+        with self.assertRaisesRegex(UserError, "does not know the present regist"):
+            self.office.action_send_as_appservice()
+
+        self.assertEqual(self.stored(), before)
+        self.assertFalse(self.office.sends_as_appservice)
+
+    def test_nothing_changes_where_an_application_service_gets_no_device(self):
+        before = self.stored()
+        answers = self.homeserver.answers
+        answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
+        self.backend.inbound_account = BOT
+
+        with self.assertRaisesRegex(UserError, "could arrive twice"):
+            self.office.action_send_as_appservice()
+
+        self.assertEqual(self.stored(), before)
+
+    def test_an_older_homeserver_makes_the_device_by_a_login(self):
+        answers = self.homeserver.answers
+        answers.pop(("PUT", f"/devices/{self.device}"))
+        answers["POST", "/login"] = (200, {"access_token": "unused"})
+
+        self.office.action_send_as_appservice()
+
+        [body] = self.homeserver.asked("POST", "/login")
+        self.assertEqual(body["device_id"], self.device)
+        self.assertEqual(body["identifier"]["user"], BOT)
+        self.assertTrue(self.office.sends_as_appservice)
+
+    def test_a_file_of_another_account_is_not_used(self):
+        self.backend.inbound_account = "@other:example.org"
+
+        with self.assertRaisesRegex(UserError, "Download Registration File"):
+            self.office.action_send_as_appservice()
+
+    def test_the_access_token_comes_back(self):
+        for end in (
+            self.office.action_send_with_own_token,
+            self.office.action_renew_inbound_secret,
+            lambda: self.office.write({"inbound_mode": "none"}),
+        ):
+            self.office.write({"inbound_mode": "appservice"})
+            secret = self.backend._inbound_secret()
+            self.homeserver.accepted.add(self.backend._appservice_token(secret))
+            self.office.action_send_as_appservice()
+            self.assertNotEqual(self.backend._token(), TOKEN)
+
+            end()
+
+            self.assertEqual(self.stored()[:3], (TOKEN, None, None))
+
+    def test_another_access_token_or_homeserver_ends_it(self):
+        self.office.action_send_as_appservice()
+        self.office.write({"personal_access_token": "syt_another"})
+        self.assertEqual(self.stored()[:3], ("syt_another", None, None))
+
+        self.office.write({"personal_access_token": TOKEN})
+        self.office.action_send_as_appservice()
+        self.office.write({"homeserver_url": "https://elsewhere.example.org"})
+
+        self.assertFalse(self.office.sends_as_appservice)
+        self.assertEqual(self.office.token_state, "none")
+
+    def test_an_account_that_encrypts_sends_with_its_own_device(self):
+        self.backend.encryption_mode = "encrypt"
+        with self.assertRaisesRegex(ValidationError, "cannot encrypt and send"):
+            self.office.action_send_as_appservice()
+        self.backend.encryption_mode = False
+
+        self.office.action_send_as_appservice()
+
+        with self.assertRaisesRegex(ValidationError, "cannot encrypt and send"):
+            self.backend.encryption_mode = "encrypt"
+
+    def test_users_neither_choose_nor_read_it(self):
+        theirs = self.backend.with_user(self.user)
+        for act in (
+            theirs.action_send_as_appservice,
+            theirs.action_send_with_own_token,
+            lambda: theirs.read(["sends_as_appservice"]),
+            lambda: self.office.read(["own_token_sealed"]),
+            lambda: self.office.write({"appservice_user_id": "@x:example.org"}),
+        ):
+            with self.assertRaises(AccessError):
+                act()
