@@ -7,7 +7,7 @@
 -- statement began is leased in its present state, but this statement would read its messages in their earlier state.
 WITH pick AS MATERIALIZED (
     SELECT l.id, l.lane, l.epoch + 1 AS epoch, l.lease_until IS NOT NULL AS is_taken_over, l.head_id, l.attempts, l.first_failed_at,
-        l.room_id
+        l.last_error, l.room_id
     FROM matrix_lane AS l
     WHERE l.lane = ANY ($2::text[])
         AND (l.lease_until IS NULL OR l.lease_until < now() AT TIME ZONE 'UTC')
@@ -28,5 +28,5 @@ WITH pick AS MATERIALIZED (
         epoch = excluded.epoch, owner = excluded.owner, lease_until = excluded.lease_until, retry_at = NULL
 )
 SELECT pick.lane, pick.epoch, pick.is_taken_over, pick.head_id, pick.attempts,
-    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - pick.first_failed_at)::double precision AS failing_seconds, pick.room_id
+    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - pick.first_failed_at)::double precision AS failing_seconds, pick.last_error, pick.room_id
 FROM pick

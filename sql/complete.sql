@@ -6,7 +6,7 @@
 -- $1 owner, $2 name of the worker for the log
 -- lanes:   $3 lane, $4 epoch, $5 release it, $6 do not lease it again for so many ms (NULL: at once), $7 the message that is held
 --          (NULL: the one before, as long as it waits), $8 its attempts, $9 its error (NULL: as before), $10 the room found for
---          the lane (NULL: as before)
+--          the lane (NULL: as before), $23 the time for which the held message has failed begins anew: somebody else is at fault
 -- results: $11 message id, $12 lane, $13 epoch, $14 status, $15 is final, $16 error code, $17 error message, $18 attempts,
 --          $19 duration in ms, $20 Matrix event id, $21 room it went to, $22 age of the answer in ms
 -- Returns the lanes that were still ours.
@@ -15,8 +15,8 @@ WITH own AS MATERIALIZED (
         l.last_error AS error_before, l.room_id AS room_before
     FROM (
         SELECT * FROM unnest($3::text[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[],
-                $10::text[])
-            AS u (lane, epoch, is_released, retry_ms, held_id, attempts, last_error, room_id)
+                $10::text[], $23::boolean[])
+            AS u (lane, epoch, is_released, retry_ms, held_id, attempts, last_error, room_id, begins_anew)
         -- All writers lock lanes in this order, so two of them cannot block each other.
         ORDER BY lane
     ) AS u
@@ -94,7 +94,8 @@ WITH own AS MATERIALIZED (
         -- Since when its failed row has been in the log. A message whose attempt was interrupted, or whose result the database
         -- refused, has none.
         COALESCE(
-            CASE WHEN next.is_same THEN next.first_failed_at END, CASE WHEN next.has_failed THEN now() AT TIME ZONE 'UTC' END),
+            CASE WHEN next.is_same AND next.begins_anew IS NOT TRUE THEN next.first_failed_at END,
+            CASE WHEN next.has_failed OR (next.is_same AND next.begins_anew) THEN now() AT TIME ZONE 'UTC' END),
         CASE WHEN next.next_id IS NOT NULL THEN COALESCE(next.last_error, CASE WHEN next.is_same THEN next.error_before END) END,
         COALESCE(next.room_id, next.room_before)
     FROM next

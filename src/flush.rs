@@ -133,7 +133,7 @@ impl Flusher {
         };
         error!(message.id = completion.id, lane = %completion.lease.lane, error = text, "A result could not be logged");
         let failure = Failure::new(code::NOT_LOGGED, format!("the result could not be logged: {text}"));
-        let held = Held { id: completion.id, attempts: completion.attempts, error: Some(failure) };
+        let held = Held { id: completion.id, attempts: completion.attempts, error: Some(failure), begins_anew: false };
         // The lane waits at the first refused message.
         let held = self.refused.entry(completion.lease.clone()).or_insert(held).clone();
         // It stays ours: the rest of its claim is still being sent.

@@ -237,7 +237,7 @@ impl Delivery<'_> {
         // If this message was committed late, the lane's head is a later message, which keeps its own attempts.
         let is_before_head = self.claim.held.is_some_and(|held| held.id > message.id);
         let is_known = tries.attempts > 0 && !is_before_head;
-        is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None })
+        is_known.then_some(Held { id: message.id, attempts: tries.attempts, error: None, begins_anew: false })
     }
 
     async fn complete(

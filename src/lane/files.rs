@@ -196,9 +196,9 @@ impl Media<'_> {
         }
     }
 
-    /// The room waits; after ten minutes the file is given up, if the homeserver still answers the account.
+    /// The room waits; after ten minutes of this the file is given up, if the homeserver still answers the account.
     async fn later(&self, failure: Failure) -> Step {
-        if self.delivery.is_given_up(self.homeserver, self.message).await {
+        if self.delivery.is_given_up(self.homeserver, self.message, &failure).await {
             return Step::Answered(Outcome::Rejected(failure));
         }
         Step::Unreachable(failure)

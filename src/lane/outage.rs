@@ -9,7 +9,7 @@ use super::{Delivery, Next, Stop, poison, route::Route, tries::Tries};
 use crate::{
     backoff,
     matrix::Homeserver,
-    message::{Failure, Message, Reply, State},
+    message::{Failure, Message, Reply, State, code},
     store::{Held, Verdict},
 };
 
@@ -54,7 +54,14 @@ impl Delivery<'_> {
         if self.is_poison_alone(homeserver, message, tries, &trouble).await {
             return self.failed(message, tries, trouble.failure).await;
         }
-        if self.others_pass(tries).await || self.is_only_this_room(homeserver).await {
+        if self.others_pass(tries).await {
+            return self.hold(message, tries, trouble.failure).await;
+        }
+        // The worker is stopping, or the lease is ending: who claims the lane next finds out whether the account is at fault.
+        if !self.may_call() {
+            return self.untouched(message, tries);
+        }
+        if self.is_only_this_room(homeserver).await {
             return self.hold(message, tries, trouble.failure).await;
         }
         self.stop(message, tries, trouble.state, trouble.failure).await
@@ -109,8 +116,9 @@ impl Delivery<'_> {
     }
 
     /// Whether a message has waited long enough for what only it or its room needs, while the homeserver answers.
-    pub(super) async fn is_given_up(&self, homeserver: &Homeserver, message: &Message) -> bool {
+    pub(super) async fn is_given_up(&self, homeserver: &Homeserver, message: &Message, failure: &Failure) -> bool {
         let held = self.claim.held.filter(|held| held.id == message.id);
+        let held = held.filter(|held| held.lacks_file == (failure.code == code::FILE));
         let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
         is_long && homeserver.whoami().await.is_ok()
     }
@@ -123,8 +131,16 @@ impl Delivery<'_> {
         let pause = backoff::with_jitter(rest_after(tries.failing_for()));
         info!(message.id, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        let held = self.held_by(message, tries, failure);
         Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
+    }
+
+    /// The message that holds up the lane from now on. Odoo's time to give a file does not include an outage of the homeserver before, nor
+    /// the other way round.
+    fn held_by(&self, message: &Message, tries: &Tries, failure: Failure) -> Held {
+        let before = self.claim.held.filter(|held| held.id == message.id && held.failing_for.is_some());
+        let begins_anew = before.is_some_and(|held| held.lacks_file != (failure.code == code::FILE));
+        Held { id: message.id, attempts: tries.attempts, error: Some(failure), begins_anew }
     }
 
     /// Nobody may send until a probe succeeds. The message stays, with one failed row in the log.
@@ -143,7 +159,7 @@ impl Delivery<'_> {
             }
         }
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = Held { id: message.id, attempts: tries.attempts, error: Some(failure) };
+        let held = self.held_by(message, tries, failure);
         Next::Stop(Stop { held: Some(held), retry_after: None })
     }
 }

@@ -333,7 +333,7 @@ impl Route {
                 self.give_up_direct_room();
                 Ok(Tried::Repaired)
             }
-            Diagnosis::Awaited(failure) if !delivery.is_given_up(homeserver, message).await => {
+            Diagnosis::Awaited(failure) if !delivery.is_given_up(homeserver, message, &failure).await => {
                 Err(Step::Unreachable(failure))
             }
             Diagnosis::Closed(failure) | Diagnosis::Awaited(failure) => {

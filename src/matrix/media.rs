@@ -98,10 +98,35 @@ impl Homeserver {
     pub async fn upload_to(&self, address: &ContentUri, file: File) -> Result<bool, SendError> {
         let (server, id) = address.parts();
         match self.upload::<IgnoredAny>(Method::PUT, &["upload", server, id], file).await {
-            // It was uploaded before, and the answer was lost.
-            Err(SendError::Refused { errcode, .. }) if errcode == "M_CANNOT_OVERWRITE_MEDIA" => Ok(true),
+            // It was uploaded before and its answer was lost, or that upload is still being stored.
+            Err(SendError::Refused { errcode, .. }) if errcode == "M_CANNOT_OVERWRITE_MEDIA" => {
+                self.has_file(address).await
+            }
             Err(SendError::Refused { errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(false),
             answer => answer.map(|_| true),
+        }
+    }
+
+    /// Whether there is a file at an address. `M_NOT_YET_UPLOADED` while it is still being stored. The file itself is not read.
+    async fn has_file(&self, address: &ContentUri) -> Result<bool, SendError> {
+        let (server, id) = address.parts();
+        let ask = async |api: &[&str]| {
+            let (path, query) = (["download", server, id], [("timeout_ms", "0")]);
+            let answer = self.begin(Method::GET, (api, &path), &query, None, self.timeout).await?;
+            // The homeserver may redirect to where it keeps its files.
+            if matches!(answer.status().as_u16(), 200..=399) {
+                return Ok(true);
+            }
+            self.read::<IgnoredAny>(answer, ANSWER_LIMIT).await.map(|_| true)
+        };
+        let answer = match ask(&["client", "v1", "media"]).await {
+            // Before version 1.11 of the specification.
+            Err(SendError::Refused { errcode, .. }) if errcode == "M_UNRECOGNIZED" => ask(&["media", "v3"]).await,
+            answer => answer,
+        };
+        match answer {
+            Err(SendError::Refused { errcode, .. }) if errcode == "M_NOT_FOUND" => Ok(false),
+            answer => answer,
         }
     }
 

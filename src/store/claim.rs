@@ -60,6 +60,8 @@ pub struct HeldSince {
     pub attempts: i32,
     /// `None`: the message has no failed row in the log yet.
     pub failing_for: Option<Duration>,
+    /// It failed last because Odoo did not give its file.
+    pub lacks_file: bool,
 }
 
 impl Store {
@@ -155,7 +157,8 @@ impl Store {
 fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
     let failing_for = backlog::seconds(value(row, "failing_seconds")?);
-    Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for }))
+    let lacks_file = value::<Option<&str>>(row, "last_error")?.is_some_and(Failure::is_of_odoo);
+    Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for, lacks_file }))
 }
 
 /// The lane's room. One that cannot exist is as if none were stored: it is found anew.

@@ -91,6 +91,8 @@ pub struct Held {
     pub attempts: i32,
     /// `None`: no new error since it was held.
     pub error: Option<Failure>,
+    /// The time for which it has failed begins anew: somebody else is at fault now.
+    pub begins_anew: bool,
 }
 
 /// What one statement writes.
@@ -128,7 +130,12 @@ impl Store {
             let held = open.entry(&completion.lease).or_default();
             if let Verdict::Stuck(failure) = &completion.verdict {
                 // Its failed row is written now, and in the same statement that it holds up the lane.
-                *held = Some(Held { id: completion.id, attempts: completion.attempts, error: Some(failure.clone()) });
+                *held = Some(Held {
+                    id: completion.id,
+                    attempts: completion.attempts,
+                    error: Some(failure.clone()),
+                    begins_anew: false,
+                });
             }
         }
         let mut lanes = Lanes::default();
@@ -172,6 +179,7 @@ impl Store {
                     &results.event_id,
                     &results.room_id,
                     &results.age_ms,
+                    &lanes.begins_anew,
                 ],
             )
             .await?;
@@ -189,6 +197,7 @@ struct Lanes<'a> {
     attempts: Vec<Option<i32>>,
     last_error: Vec<Option<String>>,
     room_id: Vec<Option<&'a str>>,
+    begins_anew: Vec<bool>,
 }
 
 impl<'a> Lanes<'a> {
@@ -208,6 +217,7 @@ impl<'a> Lanes<'a> {
         self.attempts.push(held.map(|held| held.attempts));
         self.last_error.push(held.and_then(|held| Some(bounded(&held.error.as_ref()?.to_string()))));
         self.room_id.push(room.map(RoomId::as_str));
+        self.begins_anew.push(held.is_some_and(|held| held.begins_anew));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stack::{
+    homeserver::{Fault, Homeserver},
     process::{Process, Signal},
     report,
     world::World,
@@ -10,7 +11,7 @@ use stack::{
 
 use crate::{
     BINARY,
-    common::{Producer, alone},
+    common::{Producer, alone, beside},
 };
 
 const IN_FLIGHT: usize = 64;
@@ -104,4 +105,30 @@ async fn until_logged(world: &World, text: &str) {
         assert!(Instant::now() < deadline, "«{text}» is not in the log:\n{}", world.worker_logs());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// It can no longer ask whether the homeserver answers for the account.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_stopped_during_a_retry_does_not_stop_the_account() {
+    let _turn = beside().await;
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let worker = world.worker_with("w1", &[("RETRY_DELAY_MS", "2000"), ("WORKER_LEASE_SECONDS", "10")]);
+    let id = world.enqueue("!case:double.test", "message").await;
+    let sends = |double: &Homeserver| double.requests().iter().filter(|request| request.is_send()).count();
+    world.homeserver.until("the refusal", |double| sends(double) == 1 && double.in_flight() == 0).await;
+    world.homeserver.hold_answers();
+    world.homeserver.until("the retry", |double| sends(double) == 2).await;
+
+    worker.signal(Signal::TERM).unwrap();
+    until_logged(&world, "Stopping: finishing what is in flight").await;
+    world.homeserver.release();
+    worker.wait(Duration::from_secs(30)).await.unwrap();
+
+    assert_ne!(world.state().await.as_deref(), Some("down"));
+    let lane = world.client.query_one("SELECT head_id, attempts FROM matrix_lane", &[]).await.unwrap();
+    assert_eq!((lane.get(0), lane.get(1)), (Some(id), 2));
+    world.homeserver.heal();
+    let _worker = world.worker("w2");
+    world.assert_settled(&[id]).await;
 }

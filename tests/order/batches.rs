@@ -50,7 +50,7 @@ const STATEMENTS: [Statement; 5] = [
             let none = lanes.array("NULL::bigint");
             format!(
                 "'w/1', 'w', {names}, {one}, {yes}, {none}, {none}, NULL, NULL, NULL, {ids}, {names}, {one}, {text}, {yes}, NULL, \
-                 NULL, {int}, {int}, {text}, NULL, {one}"
+                 NULL, {int}, {int}, {text}, NULL, {one}, NULL"
             )
         },
     },

@@ -51,7 +51,7 @@ const STATEMENTS: [Statement; 21] = [
         sql: include_str!("../../sql/complete.sql"),
         arguments: "'w/1', 'w', {lanes}, ARRAY[1, 1, 1], ARRAY[true, true, true], NULL, ARRAY[NULL, NULL, NULL]::bigint[], NULL,
             NULL, NULL, ARRAY[1, 2, 3], {lanes}, ARRAY[1, 1, 1], ARRAY['ok', 'ok', 'ok'], ARRAY[true, true, true], NULL, NULL,
-            ARRAY[1, 1, 1], ARRAY[1, 1, 1], ARRAY['$1', '$2', '$3'], NULL, ARRAY[1, 1, 1]",
+            ARRAY[1, 1, 1], ARRAY[1, 1, 1], ARRAY['$1', '$2', '$3'], NULL, ARRAY[1, 1, 1], NULL",
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key", "matrix_log_failed_idx"],
     },
     Statement {

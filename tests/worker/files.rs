@@ -1,7 +1,11 @@
 //! Messages that are files: uploaded once, sent once, in their place among the others.
 
 use serde_json::json;
-use stack::{homeserver::Fault, webhook::Webhook, world::World};
+use stack::{
+    homeserver::Fault,
+    webhook::{self, Webhook},
+    world::World,
+};
 
 use crate::BINARY;
 
@@ -83,6 +87,29 @@ async fn a_file_whose_answers_are_lost_is_uploaded_once_and_sent_once() {
     assert_eq!(world.homeserver.files(), [PDF]);
     let stored = "SELECT count(*) FROM matrix_upload WHERE is_uploaded AND txn_id = 'a.pdf'";
     assert_eq!(world.client.query_one(stored, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
+/// The homeserver refuses a second upload also while it stores the first one: a message now would name a file that nobody can open.
+#[tokio::test]
+async fn a_file_that_is_still_being_stored_is_sent_once_it_is_there() {
+    let (world, odoo) = open().await;
+    world.homeserver.store_slowly();
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    let _worker = world.worker("w1");
+    world
+        .until("SELECT EXISTS (SELECT FROM matrix_log WHERE NOT is_final AND error_code = 'M_NOT_YET_UPLOADED')")
+        .await;
+    world.until_resting(ROOM).await;
+    assert_eq!(world.homeserver.bodies(ROOM), [""; 0]);
+
+    world.homeserver.have_stored();
+    world.later(0).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(
+        (world.homeserver.bodies(ROOM), world.homeserver.files()),
+        (vec!["a.pdf".to_owned()], vec![PDF.to_vec()])
+    );
 }
 
 /// An outage of the homeserver between upload and event: what is there is not fetched from Odoo again.
@@ -184,6 +211,29 @@ async fn files_of_many_rooms_and_files_that_odoo_lacks_use_up_no_addresses() {
 
     world.assert_settled(&ids).await;
     assert_eq!((world.homeserver.files().len(), world.homeserver.unused_addresses()), (6, 0));
+}
+
+/// A minute of Odoo's own comes after an outage of the homeserver, as after an upgrade of both.
+#[tokio::test]
+async fn odoo_has_its_ten_minutes_however_long_the_homeserver_has_failed_before() {
+    let (world, odoo) = open().await;
+    world.homeserver.fail_uploads(2, AWAY);
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    let _worker = world.worker("w1");
+    world.until_resting(ROOM).await;
+
+    odoo.fail_always(webhook::Fault::Status(503));
+    for seconds in [601, 500, 60] {
+        let epoch = world.client.query_one("SELECT epoch FROM matrix_lane", &[]).await.unwrap().get::<_, i64>(0);
+        world.later(seconds).await;
+        world.until(&format!("SELECT epoch > {epoch} AND retry_at IS NOT NULL FROM matrix_lane")).await;
+    }
+    odoo.heal();
+    world.later(0).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["a.pdf"]);
+    assert_eq!(world.log().await.last().unwrap().status, "ok");
 }
 
 /// Files may be kept by a part of the homeserver that is away by itself.

@@ -55,7 +55,7 @@ impl Play<'_> {
             Answer::Away => Verdict::Stuck(failure()),
         };
         if let Verdict::Stuck(failure) = &verdict {
-            work.held = Some(Held { id, attempts, error: Some(failure.clone()) });
+            work.held = Some(Held { id, attempts, error: Some(failure.clone()), begins_anew: false });
         }
         work.completions.push(completion(id, &work.claim, verdict, attempts));
         work.next += 1;

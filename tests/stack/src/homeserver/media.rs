@@ -17,6 +17,8 @@ pub(super) struct Media {
     largest: Option<u64>,
     /// It gives no address before the file.
     is_old: bool,
+    /// Files are stored slowly: those that it has read and does not have yet.
+    storing: Option<HashMap<String, Vec<u8>>>,
     faults: VecDeque<Fault>,
 }
 
@@ -29,6 +31,18 @@ impl Homeserver {
     /// It knows only uploads that make their own address.
     pub fn give_no_addresses(&self) {
         self.shared.world().media.is_old = true;
+    }
+
+    /// Whoever uploads is told by a proxy that it takes too long, while the homeserver stores the file, until [`Self::have_stored`].
+    pub fn store_slowly(&self) {
+        self.shared.world().media.storing = Some(HashMap::new());
+    }
+
+    /// What was being stored is there.
+    pub fn have_stored(&self) {
+        let media = &mut self.shared.world().media;
+        let stored = media.storing.take().unwrap_or_default();
+        media.files.extend(stored.into_iter().map(|(address, bytes)| (address, Some(bytes))));
     }
 
     /// The addresses at which nothing was uploaded end.
@@ -94,13 +108,29 @@ pub(super) fn handle(world: &mut World, call: &Call, path: &[&str]) -> Option<An
             Answer::ok(json!({ "content_uri": address }))
         }
         ("PUT", ["", "_matrix", "media", "v3", "upload", server, id]) => {
-            match media.files.get_mut(&format!("mxc://{server}/{id}")) {
+            let address = format!("mxc://{server}/{id}");
+            match media.files.get_mut(&address) {
+                Some(None) if media.storing.as_ref().is_some_and(|storing| storing.contains_key(&address)) => {
+                    Answer::refused(409, "M_CANNOT_OVERWRITE_MEDIA", "Media ID cannot be overwritten")
+                }
+                Some(None) if media.storing.is_some() => {
+                    media.storing.as_mut().map(|storing| storing.insert(address, call.bytes.clone()));
+                    Answer::refused(504, "M_UNKNOWN", "made to fail")
+                }
                 None => Answer::refused(404, "M_NOT_FOUND", "Media ID has expired"),
                 Some(Some(_)) => Answer::refused(409, "M_CANNOT_OVERWRITE_MEDIA", "Media ID already has content"),
                 Some(place) => {
                     *place = Some(call.bytes.clone());
                     Answer::ok(json!({}))
                 }
+            }
+        }
+        ("GET", ["v1", "media", "download", server, id]) => {
+            match media.files.get(&format!("mxc://{server}/{id}")) {
+                None => Answer::refused(404, "M_NOT_FOUND", "Not found"),
+                Some(None) => Answer::refused(504, "M_NOT_YET_UPLOADED", "Media has not been uploaded yet"),
+                // Clients look no further than at the status.
+                Some(Some(_)) => Answer::ok(json!({})),
             }
         }
         _ => return None,
