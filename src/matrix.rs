@@ -6,6 +6,7 @@ mod error;
 #[cfg(feature = "encryption")]
 mod keys;
 mod media;
+mod presence;
 mod refusal;
 mod rooms;
 mod sync;

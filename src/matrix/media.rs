@@ -8,7 +8,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use super::{ANSWER_LIMIT, Homeserver, SendError, answer::lenient, direct::is_unknown_endpoint};
+use super::{ANSWER_LIMIT, Homeserver, SendError, answer::lenient, direct::is_unknown_endpoint, finish};
 
 /// The slowest connection that files are sent over, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
@@ -117,7 +117,7 @@ impl Homeserver {
             if matches!(answer.status().as_u16(), 200..=399) {
                 return Ok(true);
             }
-            self.read::<IgnoredAny>(answer, ANSWER_LIMIT).await.map(|_| true)
+            self.read::<IgnoredAny>(finish(answer, ANSWER_LIMIT).await?).map(|_| true)
         };
         let answer = match ask(&["client", "v1", "media"]).await {
             // Before version 1.11 of the specification.

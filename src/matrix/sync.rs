@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     ANSWER_LIMIT, Homeserver, SendError,
     answer::{Event, Messages, RoomPart, Rooms, or_default},
+    presence::written_while_in,
 };
 use crate::message::{EventId, RoomId, UserId};
 
@@ -25,7 +26,7 @@ pub const ENCRYPTED: &str = "m.room.encrypted";
 /// The state that is checked before sending: when it changes, an earlier check is out of date.
 const LOOKED_AT: [&str; 4] = [MEMBER, "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
 
-const MEMBER: &str = "m.room.member";
+pub(super) const MEMBER: &str = "m.room.member";
 
 /// The most events of one room in one answer. Older ones are read page by page.
 const EVENTS_OF_ROOM: usize = 50;
@@ -244,7 +245,7 @@ impl Homeserver {
     }
 }
 
-fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
+pub(super) fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
     let (timeline, has_gap) = (part.timeline.events, part.timeline.limited);
     let is_one_of = |event: &Event, types: &[&str]| types.contains(&&*event.kind);
     // The members in the state are the senders; without a gap, changes of members are in the timeline.
@@ -258,30 +259,9 @@ fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
     Heard { events, names: names(&part.state.events), has_gap, is_changed, room }
 }
 
-/// The events for Odoo among those of a room, without those from when the account was not in it: a room may let who comes back read
-/// them. `is_in` is whether it was in the room before; else the first change of its own membership shows that. Without any it was.
-fn written_while_in(
-    me: &UserId,
-    room: &RoomId,
-    events: Vec<Event>,
-    is_in: Option<bool>,
-) -> (Vec<RoomEvent>, Option<bool>) {
-    let first = || events.iter().find(|event| event.is_membership_of(me.as_str()));
-    let mut is_in = is_in.or_else(|| first().map(Event::was_in));
-    let mut written = Vec::new();
-    for event in events {
-        if event.is_membership_of(me.as_str()) {
-            is_in = Some(event.text("membership") == Some("join"));
-        } else if is_in != Some(false) {
-            written.extend(room_event(me, room, event));
-        }
-    }
-    (written, is_in)
-}
-
 /// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an
 /// event.
-fn room_event(me: &UserId, room: &RoomId, event: Event) -> Option<RoomEvent> {
+pub(super) fn room_event(me: &UserId, room: &RoomId, event: Event) -> Option<RoomEvent> {
     let (id, sender) = (EventId::new(event.event_id.as_deref()?), event.sender.clone()?);
     let is_usable = TYPES.contains(&&*event.kind);
     #[cfg(feature = "encryption")]
@@ -311,65 +291,5 @@ pub fn before(events: Vec<RoomEvent>, known: &HashSet<EventId>) -> (Vec<RoomEven
             (events, true)
         }
         None => (events, false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: &str = "@odoo:x.org";
-    const ANNA: &str = "@anna:x.org";
-
-    fn said(id: &str) -> Event {
-        read(json!({ "event_id": id, "type": "m.room.message", "sender": ANNA, "content": {} }))
-    }
-
-    fn read(event: Value) -> Event {
-        serde_json::from_value(event).unwrap()
-    }
-
-    fn own(membership: &str, before: Option<&str>) -> Event {
-        let mut event = json!({
-            "event_id": format!("${membership}"), "type": MEMBER, "state_key": ME, "sender": ANNA,
-            "content": { "membership": membership },
-        });
-        if let Some(before) = before {
-            event["unsigned"] = json!({ "prev_content": { "membership": before } });
-        }
-        read(event)
-    }
-
-    fn ids(events: &[RoomEvent]) -> Vec<&str> {
-        events.iter().map(|event| event.id.as_str()).collect()
-    }
-
-    #[test]
-    fn what_is_written_while_the_account_is_not_in_the_room_is_not_for_odoo() {
-        let (me, room) = (UserId::parse(ME).unwrap(), RoomId::parse("!a:x.org").unwrap());
-        let kicked = vec![said("$1"), own("leave", Some("join")), said("$2"), own("invite", Some("leave")), said("$3")];
-        let back = vec![said("$4"), own("join", Some("invite")), said("$5")];
-
-        let (events, is_in) = written_while_in(&me, &room, kicked, None);
-        assert_eq!((ids(&events), is_in), (vec!["$1"], Some(false)));
-        let (events, is_in) = written_while_in(&me, &room, back, is_in);
-        assert_eq!((ids(&events), is_in), (vec!["$5"], Some(true)));
-        let (events, _) = written_while_in(&me, &room, vec![said("$0"), own("invite", None), said("$1")], None);
-        assert_eq!(ids(&events), [""; 0], "before it was ever there");
-        let (events, is_in) = written_while_in(&me, &room, vec![said("$1"), own("join", Some("join")), said("$2")], None);
-        assert_eq!((ids(&events), is_in), (vec!["$1", "$2"], Some(true)), "another display name");
-        assert_eq!(written_while_in(&me, &room, vec![said("$1")], None).1, None);
-    }
-
-    #[test]
-    fn a_room_that_the_account_has_just_come_into_is_read_from_the_place_in_the_stream() {
-        let (me, room) = (UserId::parse(ME).unwrap(), RoomId::parse("!a:x.org").unwrap());
-        let events = vec![said("$old"), own("join", Some("leave")), said("$new")];
-        let mut part = RoomPart::default();
-        (part.timeline.events, part.timeline.limited) = (events, true);
-
-        let heard = heard(&me, room, part);
-
-        assert!(heard.has_gap && heard.is_changed && heard.events.is_empty(), "{heard:?}");
     }
 }

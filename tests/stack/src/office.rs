@@ -52,7 +52,7 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// Starts an Odoo and a worker that speak as `bot`.
+    /// Starts an Odoo and a worker that send as `bot`.
     pub async fn open(postgres: &Postgres, binary: &Path, synapse: &Synapse, bot: &User) -> Result<Self> {
         Self::connect(open_odoo(postgres).await?, binary, synapse, bot).await
     }

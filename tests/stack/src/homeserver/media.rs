@@ -33,7 +33,7 @@ impl Homeserver {
         self.shared.world().media.is_old = true;
     }
 
-    /// Whoever uploads is told by a proxy that it takes too long, while the homeserver stores the file, until [`Self::have_stored`].
+    /// A proxy answers uploads that it takes too long, while the homeserver stores the file, until [`Self::have_stored`].
     pub fn store_slowly(&self) {
         self.shared.world().media.storing = Some(HashMap::new());
     }
