@@ -296,8 +296,7 @@ impl Account {
     ) -> Result<i64, Halt> {
         let known: HashSet<_> = heard.events.iter().map(|event| event.id.clone()).collect();
         let mut from = since.to_owned();
-        let mut accepted = 0;
-        let mut is_in = None;
+        let (mut accepted, mut is_in) = (0, None);
         loop {
             let page = match homeserver.page(me, &heard.room, &from, is_in).await {
                 Ok(page) => page,

@@ -98,14 +98,6 @@ impl User {
         Ok(made["replacement_room"].as_str().context("an upgraded room has a successor")?.to_owned())
     }
 
-    /// Reacts to an event, with an emoji as `key`.
-    pub async fn react(&self, room: &str, event_id: &str, key: &str) -> Result<()> {
-        let txn_id = format!("{:016x}", fastrand::u64(..));
-        let path = format!("/_matrix/client/v3/rooms/{}/send/m.reaction/{txn_id}", percent_encode(room));
-        let relation = json!({"rel_type": "m.annotation", "event_id": event_id, "key": key});
-        self.call(Method::PUT, &path, Some(&json!({"m.relates_to": relation}))).await.map(drop)
-    }
-
     /// Turns on encryption in a room, for ever.
     pub async fn encrypt(&self, room: &str) -> Result<()> {
         let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.encryption/", percent_encode(room));
