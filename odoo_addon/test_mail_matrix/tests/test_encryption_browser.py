@@ -121,13 +121,12 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
             """
         )
 
-    def test_where_no_worker_encrypts_nothing_is_offered(self):
+    def test_where_no_worker_encrypts_the_page_says_so_and_offers_nothing(self):
         self.worker("1.0.0")
-        self.browse(
-            self.form,
+        self.run_script(
             """
-            await until(() => one(".nav-link[name=texts]"));
-            if (one(".nav-link[name=encryption]")) throw new Error("The page shows");
-            """,
-            "matrix-manager",
+            await shows(".tab-pane.active", "no running worker was built");
+            if (one("button[name=action_set_up_encryption]"))
+                throw new Error("Offered, but no worker can do it");
+            """
         )
