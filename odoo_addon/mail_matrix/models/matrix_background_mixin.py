@@ -1,7 +1,14 @@
+import logging
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
+
+from ..tools import record_index
+
+_logger = logging.getLogger(__name__)
+
+_AFTER_UNEXPECTED = timedelta(hours=1)
 
 
 class MatrixBackgroundMixin(models.AbstractModel):
@@ -25,6 +32,10 @@ class MatrixBackgroundMixin(models.AbstractModel):
     noted_at = fields.Datetime(required=True, readonly=True)
     again_at = fields.Datetime(readonly=True)
 
+    def init(self):
+        if not self._abstract:
+            record_index.create(self.env.cr, self._table)
+
     @api.model
     def _trigger(self, at=None):
         cron = self.env.ref(self._matrix_cron, False)
@@ -36,13 +47,34 @@ class MatrixBackgroundMixin(models.AbstractModel):
         """Look for work, and do that of the record that has waited longest."""
         first = self._first_due()
         if first:
-            self.search(first._matrix_together())._matrix_work()
+            self.search(first._matrix_together())._matrix_work_or_postpone()
         remaining = self.search_count(self._due())
         self.env["ir.cron"]._matrix_tell(done=1, remaining=remaining)
 
     def _matrix_together(self):
         """Return the domain of the rows that are worked off with this one."""
         return [("res_model", "=", self.res_model), ("res_id", "=", self.res_id)]
+
+    def _matrix_work_or_postpone(self):
+        """Do the work of one record. Whatever goes wrong, the next record has its
+        turn."""
+        try:
+            with self.env.cr.savepoint():
+                self._matrix_work()
+        except Exception as error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(error)
+            _logger.exception(
+                "Failed, and will be tried again: %s of %s,%s",
+                self._description,
+                self[0].res_model,
+                self[0].res_id,
+            )
+            reason = self.env._("Something unexpected went wrong; see Odoo's log.")
+            self._matrix_postpone(reason, _AFTER_UNEXPECTED)
+
+    def _matrix_postpone(self, reason, pause):
+        """Do the work of these rows after ``pause``."""
+        raise NotImplementedError
 
     def _matrix_work(self):
         """Do the work of one record; delete these rows unless to be done again."""
@@ -71,13 +103,17 @@ class MatrixBackgroundMixin(models.AbstractModel):
         """Return the rows that are due, of all records that ``backend`` serves."""
         rows = self.browse()
         for model, group in self.search(self._due()).grouped("res_model").items():
-            if model not in self.env:
-                continue
-            records = self.env[model].browse(group.mapped("res_id")).exists()
-            served = records.filtered(lambda rec: rec._matrix_backend() == backend)
-            ids = set(served.ids)
-            rows |= group.filtered(lambda row, ids=ids: row.res_id in ids)
+            records = self._matrix_records(model, group.mapped("res_id"))
+            if records:
+                served = records.filtered(lambda rec: rec._matrix_backend() == backend)
+                rows |= group._matrix_about(served)
         return rows
+
+    def _matrix_about(self, records):
+        """Return those of these rows that are about ``records``, of their model, and
+        need the homeserver."""
+        ids = set(records.ids)
+        return self.filtered(lambda row: row.res_id in ids)
 
     @api.model
     def _is_about_all(self, error):
@@ -86,5 +122,13 @@ class MatrixBackgroundMixin(models.AbstractModel):
 
     def _matrix_record(self):
         """Return the record that these rows are about, or nothing if it is gone."""
-        model, res_id = self[0].res_model, self[0].res_id
-        return model in self.env and self.env[model].browse(res_id).exists()
+        return self._matrix_records(self[0].res_model, [self[0].res_id])
+
+    @api.model
+    def _matrix_records(self, model, res_ids):
+        """Return those of these records that exist; None if they have no rooms any
+        more, because an addon was uninstalled."""
+        records = self.env.get(model)
+        if not hasattr(records, "_matrix_room_record"):
+            return None
+        return records.browse(res_ids).exists()

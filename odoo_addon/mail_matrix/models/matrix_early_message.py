@@ -2,12 +2,11 @@ from psycopg2.extras import Json
 
 from odoo import api, fields, models
 from odoo.tools import SQL
-from odoo.tools.sql import index_exists, table_columns
+from odoo.tools.sql import table_columns
 
 from ..tools import content as contents
+from ..tools import record_index, words
 from .matrix_outbox.notes import Note
-
-_INDEX = "matrix_early_message_record_idx"
 
 
 class MatrixEarlyMessage(models.Model):
@@ -56,14 +55,7 @@ class MatrixEarlyMessage(models.Model):
         # The outbox counts further than the ORM's ids.
         if table_columns(self.env.cr, self._table)["id"]["udt_name"] != "int8":
             self.env.cr.execute("ALTER TABLE matrix_early_message ALTER id TYPE bigint")
-        # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
-        if not index_exists(self.env.cr, _INDEX):
-            self.env.cr.execute(
-                SQL(
-                    "CREATE INDEX %s ON matrix_early_message (res_model, res_id)",
-                    SQL.identifier(_INDEX),
-                )
-            )
+        record_index.create(self.env.cr, self._table)
 
     @api.model
     def _insert(self, rows):
@@ -103,8 +95,12 @@ class MatrixEarlyMessage(models.Model):
     def _send_to(self, record):
         """Queue these for the room of ``record``, in their order."""
         outbox = self.env["matrix.outbox"]
-        rows, failures = [], []
-        for message in self:
+        opening = record._matrix_opening_events()
+        rows, failures, turned_off = [], [], self.browse()
+        messages = self._follow_moved().sorted(
+            lambda message: (message.event_type not in opening, message.id)
+        )
+        for message in messages:
             if not message.message_id:
                 rows.append(message._row_for(record))
             elif not message.attachment_id:
@@ -113,9 +109,37 @@ class MatrixEarlyMessage(models.Model):
                 posted, failed = outbox._rows_of({note: message.user_id})
                 rows += [{**row, "queued_at": message.queued_at} for row in posted]
                 failures += failed
-        self.unlink()
+                if not posted and not failed and message._may_be_in_room_of(record):
+                    turned_off |= message
+        turned_off._log_unsent(
+            words.ERROR_OFF,
+            record.env._("Posting chatter was turned off before there was a room."),
+        )
+        (messages - turned_off).unlink()
         outbox._insert_rows(rows)
         self.env["matrix.log"]._insert_failures(failures)
+
+    def _follow_moved(self):
+        """Post the chatter messages that belong to another record now in its room.
+        Return the others."""
+        moved = self.browse()
+        for early in self.filtered("message_id"):
+            message = early._chatter_message().with_user(early.user_id).sudo()
+            where = message.model, message.res_id
+            if message and where != (early.res_model, early.res_id):
+                moved |= early
+                if not early.attachment_id:
+                    message._matrix_post_in_new_room()
+        moved.unlink()
+        return self - moved
+
+    def _chatter_message(self):
+        return self.env["mail.message"].browse(self.message_id).exists()
+
+    def _may_be_in_room_of(self, record):
+        """Whether people in the room of ``record`` may read this chatter message."""
+        message = self._chatter_message()
+        return bool(message) and record._matrix_is_for_room(message)
 
     def _row_for(self, record):
         """Return the row of the outbox that sends this to the room of ``record``."""

@@ -60,16 +60,16 @@ class MatrixRoomLook(models.Model):
                 with self.env.cr.savepoint():
                     is_unfinished = record._matrix_follow_room()
                 if is_unfinished:
-                    self._postpone("not everybody could be invited within a day")
+                    self._matrix_postpone("not everybody could be invited within a day")
                     return
         except MatrixError as error:
             if self._is_about_all(error):
                 # The others would fail, each after a timeout. They come first next
                 # time: it may be this room only that fails.
                 others = self._due_of(record._matrix_backend()) - self
-                others._postpone(error)
+                others._matrix_postpone(error)
                 pause = self._matrix_again_after + timedelta(seconds=1)
-                self._postpone(error, pause)
+                self._matrix_postpone(error, pause)
                 return
             self._log_given_up(error)
         except UserError as error:
@@ -79,7 +79,7 @@ class MatrixRoomLook(models.Model):
             _logger.exception("The room of %s cannot be followed", record)
         self.unlink()
 
-    def _postpone(self, reason, pause=None):
+    def _matrix_postpone(self, reason, pause=None):
         """Check these rooms later, but give up those that have waited for a day."""
         now = fields.Datetime.now()
         young = self.filtered(lambda look: look.noted_at > now - _GIVEN_UP_AFTER)

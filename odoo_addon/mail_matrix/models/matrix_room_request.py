@@ -142,35 +142,44 @@ class MatrixRoomRequest(models.Model):
         request = self[0]
         (self - request).unlink()
         record = request._matrix_record()
-        early = self.env["matrix.early.message"]
         if not record:
             reason = self.env._("The record was deleted before it had a room.")
-            early._of(request)._log_unsent(words.ERROR_NO_ROOM, reason)
-            request.unlink()
+            request._give_up(words.ERROR_NO_ROOM, reason)
             return
         company = "company_id" in record._fields and record.company_id
         lang = (company or self.env.company).partner_id.lang
         request = request.with_context(lang=lang)
         record = record.with_context(lang=lang)
+        backend = record._matrix_backend()
         if not record.matrix_enabled:
             reason = self.env._("“Send to Matrix” was turned off for this record.")
-            early._of(request)._log_unsent(words.ERROR_OFF, reason)
-            request.unlink()
+            request._give_up(words.ERROR_OFF, reason)
+        elif not backend:
+            reason = record._matrix_no_backend_explanation()
+            request._postpone(reason, _LONGEST_PAUSE)
         elif record.matrix_room_id:
             request._finish(record)
-        elif request._has_room_at(record._matrix_backend()):
+        elif record.matrix_room_alias:
+            # Somebody has a room in mind, which must not be replaced.
+            reason = record.env._(
+                "A room alias was entered. Click “Find Room” to use that room, or "
+                "empty Room Alias to have a room created."
+            )
+            request._postpone(reason, _LONGEST_PAUSE)
+        elif request._has_room_at(backend):
             request._link(record)
         else:
-            request._create_room(record)
+            request._create_room(record, backend)
+
+    def _matrix_about(self, records):
+        roomless = records.filtered(lambda record: not record.matrix_room_id)
+        rows = super()._matrix_about(roomless)
+        return rows.filtered(lambda request: not request.room_id)
 
     def _has_room_at(self, backend):
         return self.room_id and self.backend_id == backend.id
 
-    def _create_room(self, record):
-        backend = record._matrix_backend()
-        if not backend:
-            self._postpone(record._matrix_no_backend_explanation(), _LONGEST_PAUSE)
-            return
+    def _create_room(self, record, backend):
         try:
             with self.env.cr.savepoint():
                 found = record._matrix_create_in_background()
@@ -210,10 +219,21 @@ class MatrixRoomRequest(models.Model):
 
     def _finish(self, record):
         """Queue for the record's room what was written before it had one."""
+        # What the room opens with is kept too, to be sent before the rest.
+        self.env(context={})["matrix.outbox"]._turn_notes_into_rows()
         messages = self.env["matrix.early.message"]._of(self)
         # From here on messages are queued directly.
         self.search(self._matrix_together()).unlink()
         messages._send_to(record)
+
+    def _give_up(self, code, reason):
+        """Log why what was written is not sent."""
+        messages = self.env["matrix.early.message"]._of(self)
+        messages._follow_moved()._log_unsent(code, reason)
+        self.unlink()
+
+    def _matrix_postpone(self, reason, pause):
+        self._put_off(reason, fields.Datetime.now() + pause)
 
     def _postpone(self, reason, longest):
         """Try this one again after a pause, which grows; return when."""

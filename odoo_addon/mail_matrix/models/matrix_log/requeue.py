@@ -146,7 +146,10 @@ class MatrixLog(models.Model):
         """Return the new row of the outbox. Raises UserError if none may be made."""
         self.ensure_one()
         values = self._values_to_send_again()
-        if not (values["room_id"] or values["matrix_user_id"]):
+        record = self._room_record()
+        # What is for a room may have to wait for others that are.
+        has_room = values["room_id"] or (record and record.matrix_room_id)
+        if not has_room and not values["matrix_user_id"]:
             raise UserError(self._roomless_explanation())
         backend = self.env["matrix.backend"].sudo().browse(values["backend_id"])
         row = self.env["matrix.outbox"]._row(backend, self.event_type, "", values)
@@ -180,6 +183,8 @@ class MatrixLog(models.Model):
             was_default = room and room == self.backend_id.default_room_id
             default = was_default and backend.default_room_id
             room = record.matrix_room_id or default or room
+            if record._matrix_awaits_room():
+                room = None
         return {**values, **record._matrix_row_values(backend, room)}
 
     def _backend_now(self, record):

@@ -73,6 +73,9 @@ class MatrixMirror(models.Model):
         if not target:
             return None, []
         _backend, values = target
+        if not values["room_id"]:
+            # Others wait for the room of the record; this is in it already.
+            values = record._matrix_row_values(backend, record.matrix_room_id)
         place = self._target()
         if {key: values[key] for key in place} != place:
             return None, []

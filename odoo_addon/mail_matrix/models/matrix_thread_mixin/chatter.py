@@ -56,14 +56,17 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_posts_chatter(self, message):
         # With all rights: whether chatter goes to the room does not depend on who
         # writes.
-        record = self.sudo()
-        if not record.matrix_mirror_chatter or message.message_type not in _WRITTEN:
+        return self.sudo().matrix_mirror_chatter and self._matrix_is_for_room(message)
+
+    def _matrix_is_for_room(self, message):
+        """Whether ``message`` is for people in the room, if chatter is posted there."""
+        if message.message_type not in _WRITTEN:
             return False
         # With all rights: what kind of message it is does not depend on who posts it.
         message = message.sudo()
         if not message.body and not message.attachment_ids:
             return False
-        return record.matrix_mirror_notes or not message._matrix_is_internal()
+        return self.sudo().matrix_mirror_notes or not message._matrix_is_internal()
 
     def _matrix_chatter_message(self):
         """Return the message that is being posted, or none if it was deleted since."""

@@ -57,10 +57,12 @@ class MatrixThreadMixin(models.AbstractModel):
         """Have rooms created for those of these records that have none."""
         if self.env["matrix.outbox"]._is_installing():
             return
+        requested = self.env["matrix.room.request"]._open()
         # With all rights: rooms are created whoever causes it.
         records = self.sudo().filtered(
             lambda record: (
-                record.matrix_enabled
+                (record._name, record.id) not in requested
+                and record.matrix_enabled
                 and not record.matrix_room_id
                 and not record.matrix_room_alias
                 and record._matrix_backend()

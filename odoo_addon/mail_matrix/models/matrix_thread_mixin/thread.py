@@ -97,8 +97,12 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _matrix_own_lane(self):
         record = self.sudo()._matrix_room_record()
-        backend = record._matrix_backend()
-        room = backend and record._matrix_room_for(backend)
+        return None if record._matrix_awaits_room() else record._matrix_lane()
+
+    def _matrix_lane(self):
+        """Return the lane of the record's room, unless that is still being created."""
+        backend = self._matrix_backend()
+        room = backend and (self.matrix_room_id or backend.default_room_id)
         return f"{backend.id}/{room}" if room else None
 
     def _matrix_lane_of_own_room(self):

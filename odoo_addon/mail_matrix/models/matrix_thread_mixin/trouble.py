@@ -18,10 +18,14 @@ class MatrixThreadMixin(models.AbstractModel):
     )
 
     def _compute_matrix_room_mark(self):
-        lanes = {record: record._matrix_own_lane() for record in self}
+        notes = self.env["matrix.room.request"]._notes_of(self._name, self.ids)
+        lanes = {
+            # With all rights: plain users may not read backends.
+            record: None if record.id in notes else record.sudo()._matrix_lane()
+            for record in self
+        }
         known = sorted(set(lanes.values()) - {None})
         held = self.env["matrix.lane"]._held_among(known)
-        notes = self.env["matrix.room.request"]._notes_of(self._name, self.ids)
         for record in self:
             record.matrix_room_mark = record._matrix_mark_of(
                 lanes[record] in held, notes.get(record.id)

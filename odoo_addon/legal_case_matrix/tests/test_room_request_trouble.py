@@ -1,0 +1,283 @@
+from unittest.mock import patch
+
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.tests.homeserver import TOKEN
+
+from .common import ROOM
+from .test_room import FORBIDDEN
+from .test_room_request import RoomRequestCase
+
+LOGGER = "odoo.addons.mail_matrix.models.matrix_background_mixin"
+COMMENT = {"message_type": "comment", "subtype_xmlid": "mail.mt_comment"}
+
+
+@tagged("post_install", "-at_install")
+class TestRoomRequestTrouble(RoomRequestCase):
+    """What people change while a room is being created, and what goes wrong."""
+
+    def refused_case(self, **values):
+        """Return a case whose room the homeserver did not create."""
+        self.answers["POST", "/createRoom"] = FORBIDDEN
+        case = self.open_case(**values)
+        self.work(1)
+        self.answers["POST", "/createRoom"] = self.create_room
+        return case
+
+    def post(self, case, body):
+        message = case.message_post(body=body, **COMMENT)
+        self.commit()
+        return message
+
+    def posted(self):
+        return [row for row in self.outbox() if row["event_type"] == "chatter"]
+
+    def not_posted(self):
+        return [(row["event_type"], row["error_code"]) for row in self.failures()]
+
+    # The queue goes on.
+
+    def test_a_room_entered_while_no_backend_is_active_holds_up_no_company(self):
+        case = self.refused_case()
+        self.backend.company_id = case.company_id
+        branch = self.env["res.company"].create({"name": "Branch"})
+        self.backend.copy({"name": "Branch", "company_id": branch.id}).write(
+            {
+                "is_active": True,
+                "create_rooms": True,
+                "personal_access_token": TOKEN,
+            }
+        )
+        self.backend.is_active = False
+        case.matrix_room_id = ROOM
+        values = {"name": "Theirs", "partner_id": self.partner.id, "user_id": False}
+        theirs = self.env["legal.case"].create({**values, "company_id": branch.id})
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(theirs.matrix_room_id, "!new0")
+        self.assertIn("No Matrix backend", case.matrix_trouble)
+        self.assertIn(
+            "No Matrix backend", case.get_matrix_deliveries()["rows"][0]["note"]
+        )
+        self.backend.is_active = True
+        self.due_now()
+        self.work()
+        self.assertIn((ROOM, "case_summary"), self.waiting())
+
+    def test_an_unexpected_error_holds_up_no_other_case(self):
+        case, other = self.open_case(), self.open_case(name="Other")
+        cases = type(case)
+        link = cases._matrix_link
+
+        def fail(record, *args, **kwargs):
+            if record.id == case.id:
+                raise ValueError("Another addon does not like this")
+            return link(record, *args, **kwargs)
+
+        with patch.object(cases, "_matrix_link", fail), self.assertLogs(LOGGER):
+            self.work()
+
+        self.assertTrue(other.matrix_room_id)
+        self.assertFalse(case.matrix_room_id)
+        self.assertIn("see Odoo's log", case.matrix_room_request_note)
+        self.due_now()
+        self.work()
+        self.assertTrue(case.matrix_room_id)
+        self.assertEqual(len(self.created), 2)
+
+    def test_a_model_without_rooms_holds_up_no_case(self):
+        """As after another addon was uninstalled."""
+        self.requests._insert(self.env["res.country"].search([], limit=1))
+        case = self.open_case()
+
+        self.work()
+
+        self.assertEqual(case.matrix_room_id, "!new0")
+        self.assertFalse(self.requests.search([]))
+
+    def test_a_model_without_rooms_does_not_matter_if_the_homeserver_is_away(self):
+        self.answers["GET", "/account/whoami"] = (503, b"")
+        case = self.open_case()
+        self.requests._insert(self.env["res.country"].search([], limit=1))
+
+        self.work()
+
+        self.assertEqual(case.matrix_room_request, "failed")
+        self.assertNotIn("see Odoo's log", case.matrix_room_request_note)
+
+    def test_who_has_a_room_does_not_wait_for_the_homeserver(self):
+        linked = self.refused_case(name="Linked")
+        self.answers["GET", "/account/whoami"] = (503, b"")
+        self.open_case()
+        linked.matrix_room_id = ROOM
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(self.waiting(), [(ROOM, "case_summary")])
+
+    # What people do meanwhile.
+
+    def test_chatter_that_is_turned_off_meanwhile_is_in_the_log(self):
+        case = self.open_case(matrix_mirror_chatter=True)
+        self.post(case, "A")
+        case.matrix_mirror_chatter = False
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(self.posted(), [])
+        self.assertEqual(self.not_posted(), [("chatter", "org.odoo.off")])
+        self.assertIn("not_posted", [outcome for _event, outcome in self.shown(case)])
+
+    def test_chatter_that_nobody_may_read_any_more_is_not_in_the_log(self):
+        case = self.open_case(matrix_mirror_chatter=True)
+        self.post(case, "A").sudo().unlink()
+        self.post(case, "B").sudo().is_internal = True
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(self.posted(), [])
+        self.assertEqual(self.not_posted(), [])
+
+    def test_a_stage_asks_for_no_second_room(self):
+        self.stages[1].matrix_create_room = True
+        case = self.refused_case()
+        self.homeserver.requests.clear()
+
+        case.stage_id = self.stages[1]
+        self.commit()
+        self.work()
+
+        self.assertEqual(self.homeserver.requests, [], "Not before its time")
+        self.due_now()
+        self.work()
+        events = [event for _room, event in self.waiting()]
+        self.assertEqual(events, ["case_summary", "stage_changed"])
+
+    def test_an_alias_that_is_entered_meanwhile_is_not_replaced(self):
+        case = self.open_case()
+        case.matrix_room_alias = "#known:example.org"
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(self.created, [])
+        self.assertEqual(case.matrix_room_alias, "#known:example.org")
+        self.assertIn("Find Room", case.matrix_room_request_note)
+        case.matrix_room_id = ROOM
+        self.commit()
+        self.work()
+        self.assertEqual(self.waiting(), [(ROOM, "case_summary")])
+
+    def test_an_alias_that_is_entered_after_the_room_was_created_is_kept_too(self):
+        case = self.open_case()
+        self.work(1)
+        self.assertEqual(self.created, ["!new0"])
+        case.matrix_room_alias = "#known:example.org"
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(case.matrix_room_alias, "#known:example.org")
+        self.assertFalse(case.matrix_room_id)
+
+    def test_a_message_that_was_moved_is_posted_where_it_is_now(self):
+        target = self.create_case(matrix_mirror_chatter=True)
+        for delete in (False, True):
+            case = self.open_case(matrix_mirror_chatter=True)
+            self.settle()
+            message = self.post(case, f"Moved {delete}")
+            case.sudo().message_change_thread(target.sudo())
+            if delete:
+                case.sudo().unlink()
+            self.commit()
+
+            self.work()
+
+            rooms = [(row["room_id"], row["res_id"]) for row in self.posted()]
+            self.assertEqual(rooms, [(ROOM, target.id)])
+            self.assertIn(f"Moved {delete}", self.posted()[0]["content"]["body"])
+            self.assertEqual(message.res_id, target.id)
+            self.assertNotIn("chatter", dict(self.not_posted()))
+
+    def test_an_edit_reaches_the_room_although_other_messages_wait(self):
+        case = self.create_case(matrix_mirror_chatter=True)
+        self.commit()
+        message = self.post(case, "Frist")
+        self.requests._insert(case)
+
+        case._message_update_content(message, body="First")
+        self.commit()
+
+        [row] = self.posted()
+        self.assertTrue(row["content"]["body"].endswith("First"))
+        self.log_all()
+        case._message_update_content(message, body="Second")
+        self.commit()
+        [row] = self.posted()
+        self.assertIn("m.new_content", row["content"])
+        self.assertEqual(row["room_id"], ROOM)
+
+    def test_what_is_sent_again_stays_behind_what_waits(self):
+        case = self.create_case()
+        self.commit()
+        case._matrix_enqueue("manual", "Failed")
+        failed = self.log(self.outbox()[-1])
+        self.clear_waiting()
+        self.requests._insert(case)
+        case._matrix_enqueue("manual", "Waits")
+
+        failed.with_user(self.manager).action_send_again()
+
+        self.assertEqual(self.bodies(), [])
+        self.work()
+        self.assertEqual(self.bodies(), ["Waits", "Failed"])
+
+    def clear_waiting(self):
+        self.env.cr.execute("DELETE FROM matrix_outbox")
+
+    def test_without_summaries_the_creation_comes_before_what_was_kept(self):
+        self.backend.write({"create_rooms": False, "notify_case_summary": False})
+        self.stages[1].matrix_create_room = True
+        for by_hand in (False, True):
+            case = self.open_case()
+            self.settle()
+            case.stage_id = self.stages[1]
+            self.commit()
+            if by_hand:
+                case.matrix_room_id = ROOM
+                self.commit()
+            self.work()
+
+            events = [event for _room, event in self.waiting()]
+            self.assertEqual(events, ["case_created", "stage_changed"])
+            self.clear_waiting()
+
+    # What the cards read.
+
+    def test_the_requests_are_read_once_for_all_cards(self):
+        cases = self.create_case() | self.create_case() | self.open_case()
+        asked = []
+        requests = type(self.requests)
+        read = requests._open
+
+        def count(model):
+            asked.append(1)
+            return read(model)
+
+        with patch.object(requests, "_open", count):
+            cases.mapped("matrix_room_mark")
+
+        self.assertLessEqual(len(asked), 1)
+
+    def test_the_requests_of_a_record_are_found_by_an_index(self):
+        self.env.cr.execute(
+            "SELECT indexdef FROM pg_indexes WHERE tablename = 'matrix_room_request'"
+        )
+        definitions = " ".join(row for (row,) in self.env.cr.fetchall())
+
+        self.assertIn("(res_model, res_id)", definitions)
