@@ -4,14 +4,7 @@
 -- $1 owner, $2 lease in ms, $3 whether this worker can encrypt, $4 whether it passes on what is written
 -- Returns one row per account to be followed; epoch, since and account are NULL if it was not leased just now, and free_seconds says
 -- when it may be.
-WITH forgotten AS (
-    -- What is written in rooms while following is turned off is not meant for Odoo. An account that is only inactive keeps its position.
-    DELETE FROM matrix_follower AS f
-    WHERE NOT EXISTS (
-        SELECT FROM matrix_backend AS b
-        WHERE b.id = f.backend_id AND (b.inbound_mode = 'follow' OR to_jsonb(b) ->> 'encryption_mode' = 'encrypt')
-    )
-), asks AS MATERIALIZED (
+WITH asks AS MATERIALIZED (
     SELECT b.id, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl, b.config_version, b.inbound_url,
         b.inbound_secret_sealed, COALESCE(b.inbound_mode = 'follow', false) AS wants_events, keys.encrypts, keys.only_verified
     FROM matrix_backend AS b
@@ -24,10 +17,22 @@ WITH forgotten AS (
     -- A copy of the database would receive the original's messages.
     WHERE b.is_active AND ((b.inbound_mode = 'follow' AND $4::boolean) OR keys.encrypts)
         AND b.database_identity IS NOT DISTINCT FROM matrix_database_identity()
+), forgotten AS (
+    -- What is written in rooms while following is turned off is not meant for Odoo. An account that is only inactive keeps its position.
+    DELETE FROM matrix_follower AS f
+    WHERE NOT EXISTS (SELECT FROM matrix_backend AS b WHERE b.id = f.backend_id AND b.inbound_mode = 'follow')
+        -- This worker, or another one, follows it for its keys.
+        AND f.backend_id NOT IN (SELECT id FROM asks)
+        AND NOT (
+            f.owner <> $1::text AND f.lease_until > now() AT TIME ZONE 'UTC' AND EXISTS (
+                SELECT FROM matrix_backend AS b WHERE b.id = f.backend_id AND to_jsonb(b) ->> 'encryption_mode' = 'encrypt'
+            )
+        )
 ), leased AS (
     INSERT INTO matrix_follower AS f (backend_id, owner, epoch, lease_until)
     SELECT asks.id, $1::text, 1, now() AT TIME ZONE 'UTC' + $2::integer * interval '1 ms' FROM asks ORDER BY asks.id
-    ON CONFLICT (backend_id) DO UPDATE SET owner = excluded.owner, epoch = f.epoch + 1, lease_until = excluded.lease_until
+    ON CONFLICT (backend_id) DO UPDATE SET owner = excluded.owner, epoch = f.epoch + 1, lease_until = excluded.lease_until,
+        since = (SELECT f.since FROM asks WHERE asks.id = f.backend_id AND asks.wants_events)
     WHERE f.lease_until IS NULL OR f.lease_until < now() AT TIME ZONE 'UTC'
     RETURNING f.backend_id, f.epoch, f.since, f.matrix_user_id
 )

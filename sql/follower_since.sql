@@ -1,6 +1,6 @@
 -- Odoo has accepted everything up to this position in the homeserver's stream. Changes nothing once a newer lease has taken over.
 --
--- $1 backend, $2 owner, $3 epoch, $4 the account, $5 the position, $6 how many events Odoo has accepted since the previous position
+-- $1 backend, $2 owner, $3 epoch, $4 the account, $5 the position, NULL to keep none, $6 how many events Odoo has accepted since the previous position
 UPDATE matrix_follower
 SET matrix_user_id = $4, since = $5, synced_at = now() AT TIME ZONE 'UTC', state = 'following', reason = NULL,
     changed_at = CASE WHEN state = 'following' THEN changed_at ELSE now() AT TIME ZONE 'UTC' END,

@@ -329,6 +329,8 @@ impl Account {
 
     /// Stores the position up to which Odoo has accepted everything; tries again until the database accepts it.
     async fn read_until(&self, me: &UserId, since: &str, accepted: i64) -> Result<(), Halt> {
+        // If Odoo begins to want what is written, it gets nothing from before.
+        let since = self.asking.wants_events.then_some(since);
         let mut streak = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
         loop {
             match self.context.store.read_until(&self.following, me, since, accepted).await {

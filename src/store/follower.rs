@@ -96,11 +96,12 @@ impl Store {
     }
 
     /// Stores that Odoo has accepted everything up to `since`, `accepted` events more than before; false if another worker has the lease.
+    /// Without `since`, the next follower begins with what is written from then on.
     pub async fn read_until(
         &self,
         following: &Following,
         account: &UserId,
-        since: &str,
+        since: Option<&str>,
         accepted: i64,
     ) -> Result<bool, StoreError> {
         let (backend, epoch) = (following.backend, following.epoch);

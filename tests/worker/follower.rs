@@ -90,19 +90,23 @@ async fn an_account_that_is_not_set_up_for_it_is_not_followed() {
 /// A backend that asks again starts from now: what was written meanwhile was not meant for Odoo.
 #[tokio::test]
 async fn an_account_that_is_no_longer_to_be_followed_is_forgotten() {
-    let (world, webhook) = followed().await;
-    let _worker = world.worker("w1");
-    world.until_followed().await;
+    for mode in ["refuse", "encrypt"] {
+        let (world, webhook) = followed().await;
+        let set_up = format!("UPDATE matrix_backend SET encryption_mode = '{mode}'");
+        world.client.batch_execute(&set_up).await.unwrap();
+        let _worker = world.worker("w1");
+        world.until_followed().await;
 
-    world.client.batch_execute("UPDATE matrix_backend SET inbound_mode = 'none'").await.unwrap();
-    world.until("SELECT NOT EXISTS (SELECT FROM matrix_follower)").await;
-    say(&world, ROOM, "between", 1..=2);
-    world.follow(&webhook).await;
-    world.until_followed().await;
-    say(&world, ROOM, "after", 1..=2);
+        world.client.batch_execute("UPDATE matrix_backend SET inbound_mode = 'none'").await.unwrap();
+        world.until("SELECT NOT EXISTS (SELECT FROM matrix_follower)").await;
+        say(&world, ROOM, "between", 1..=2);
+        world.follow(&webhook).await;
+        world.until_followed().await;
+        say(&world, ROOM, "after", 1..=2);
 
-    webhook.until_events(2).await;
-    assert_eq!(webhook.bodies(ROOM), numbered("after", 2));
+        webhook.until_events(2).await;
+        assert_eq!(webhook.bodies(ROOM), numbered("after", 2), "{mode}");
+    }
 }
 
 /// Many more than one answer holds, while Odoo is away.

@@ -69,6 +69,20 @@ async fn consent_counts_as_it_is_now_and_for_the_record_s_own_room() {
 }
 
 #[tokio::test]
+async fn consent_does_not_count_once_encryption_is_set_up() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, encrypted());
+    record(&world, true).await;
+    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
+    let id = agreed(&world, ROOM, "agreed").await;
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.count(), 0);
+}
+
+#[tokio::test]
 async fn a_record_whose_table_is_gone_or_has_no_consent_column_allows_nothing() {
     for table in ["", "CREATE TABLE test_record (id integer PRIMARY KEY)"] {
         let world = World::new(BINARY).await;
