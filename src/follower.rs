@@ -3,6 +3,7 @@
 
 mod account;
 mod batch;
+mod clients;
 #[cfg(feature = "encryption")]
 mod decrypt;
 #[cfg(feature = "encryption")]

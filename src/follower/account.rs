@@ -15,7 +15,6 @@ use tracing::{debug, error, info, warn};
 use super::{Setup, batch::Batch};
 use crate::{
     backoff::{Backoff, Streak},
-    causes::with_causes,
     failpoint::{self, Point},
     lane::Context,
     leases::Deadline,
@@ -47,7 +46,7 @@ const RETRIES: u32 = 5;
 pub(super) struct Account {
     pub(super) context: Arc<Context>,
     pub(super) keys: Keys,
-    http_timeout: Duration,
+    pub(super) http_timeout: Duration,
     pub(super) asking: Asking,
     pub(super) following: Following,
     pub(super) deadline: Deadline,
@@ -150,12 +149,14 @@ impl Account {
 
     /// Reads until something goes wrong.
     async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
-        let (homeserver, webhook) = self.clients()?;
+        let homeserver = self.homeserver()?;
+        // Before Odoo's side, which messages to Matrix do not need.
+        #[cfg(feature = "encryption")]
+        let device = self.device(&homeserver, place.as_ref().map(|(_, since)| since.as_str())).await?;
+        let webhook = self.webhook()?;
         self.knock(webhook.as_ref()).await;
         let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
-        #[cfg(feature = "encryption")]
-        let device = self.device(&homeserver, place.as_ref().map(|(_, since)| since.as_str())).await?;
         let filter = homeserver.upload_filter(&me).await?;
         let since = match place.take() {
             Some((account, since)) if account == me => since,
@@ -240,24 +241,6 @@ impl Account {
         let book = self.context.rooms.of(self.asking.backend);
         synced.others.iter().for_each(|room| book.forget(room));
         synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
-    }
-
-    /// The clients for both sides: the homeserver, and Odoo if it wants to have what is written.
-    fn clients(&self) -> Result<(Homeserver, Option<Webhook>), Halt> {
-        let asking = &self.asking;
-        let halt = |trouble, reason: String| Halt::Trouble { trouble, reason, pause: None };
-        let token = self.keys.open("access token", asking.token_sealed.as_deref());
-        let token = token.map_err(|reason| halt(Trouble::Stopped, reason))?;
-        let homeserver = Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout)
-            .map_err(|error| halt(Trouble::Stopped, with_causes(&error)))?;
-        if !asking.wants_events {
-            return Ok((homeserver, None));
-        }
-        let secret = self.keys.open("webhook secret", asking.webhook_secret_sealed.as_deref());
-        let secret = secret.map_err(|reason| halt(Trouble::Waiting, reason))?;
-        let webhook = Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
-            .map_err(|error| halt(Trouble::Waiting, with_causes(&error)))?;
-        Ok((homeserver, Some(webhook)))
     }
 
     /// Passes on the events of these rooms, each room's in order. Returns how many Odoo has accepted.

@@ -32,6 +32,12 @@ class TestEncryptedRoom(EncryptingCase):
         content = self.outbox()[0]["content"]
         self.assertNotIn("org.odoo.unencrypted", content)
 
+    def test_consent_to_send_unencrypted_no_longer_counts(self):
+        self.case.matrix_send_unencrypted = True
+
+        self.case._matrix_enqueue("manual", "Secret")
+        self.assertNotIn("org.odoo.unencrypted", self.outbox()[0]["content"])
+
     def test_everybody_who_finds_a_public_room_reads_it(self):
         self.room_state("m.room.join_rules", state({"join_rule": "public"}))
 

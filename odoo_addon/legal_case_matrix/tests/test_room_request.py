@@ -396,6 +396,16 @@ class TestRoomRequest(RoomRequestCase):
         self.assertEqual(self.waiting(), [("!new0", "case_summary")])
         self.assertFalse(self.outbox()[0]["content"].get("org.odoo.unencrypted"))
 
+    def test_what_waits_for_an_encrypted_room_is_not_sent_unencrypted(self):
+        self.encrypts = True
+        self.backend.encryption_mode = "encrypt"
+        case = self.open_case()
+        case.matrix_send_unencrypted = True
+
+        self.work()
+
+        self.assertFalse(self.outbox()[0]["content"].get("org.odoo.unencrypted"))
+
     def test_an_expired_message_is_left_to_the_worker(self):
         self.backend.expire_hours = 1
         case = self.open_case()

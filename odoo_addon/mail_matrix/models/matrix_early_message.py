@@ -144,9 +144,10 @@ class MatrixEarlyMessage(models.Model):
     def _row_for(self, record):
         """Return the row of the outbox that sends this to the room of ``record``."""
         row = {name: self[name] for name in self._INSERTED}
-        row["backend_id"] = record._matrix_backend().id
+        backend = record._matrix_backend()
+        row["backend_id"] = backend.id
         row["room_id"] = record.matrix_room_id
-        if record.matrix_send_unencrypted:
+        if record.matrix_send_unencrypted and not backend._encrypts():
             row["content"] = {**row["content"], contents.UNENCRYPTED: True}
         return row
 

@@ -230,6 +230,16 @@ class TestRequeue(TicketCase):
         (row,) = self.outbox()
         self.assertIs(row["content"]["org.odoo.unencrypted"], True)
 
+    def test_consent_no_longer_counts_once_encryption_is_set_up(self):
+        self.ticket.matrix_send_unencrypted = True
+        log = self.failed_message()
+        self.found(health="encrypted")
+        log.backend_id.sudo().encryption_mode = "encrypt"
+
+        log.action_retry()
+        (row,) = self.outbox()
+        self.assertNotIn("org.odoo.unencrypted", row["content"])
+
     def test_a_bulk_retry_leaves_out_what_nobody_agreed_to(self):
         log = self.failed_message()
         self.found(health="encrypted")

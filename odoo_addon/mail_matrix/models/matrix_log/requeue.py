@@ -86,13 +86,13 @@ class MatrixLog(models.Model):
         readable = refused = self.browse()
         for message in self:
             record = None if message.matrix_user_id else message._room_record()
+            if message.backend_id._encrypts():
+                # Nobody has to agree, and consent no longer counts.
+                continue
             if record and record.matrix_room_id == message.room_id:
                 if record.matrix_send_unencrypted:
                     readable |= message
-                elif (
-                    record.matrix_room_health == "encrypted"
-                    and not message.backend_id._encrypts()
-                ):
+                elif record.matrix_room_health == "encrypted":
                     refused |= message
         return readable, refused
 

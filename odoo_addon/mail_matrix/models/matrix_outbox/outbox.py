@@ -73,7 +73,7 @@ class MatrixOutbox(models.Model):
         """Return the values of a row with this content, which includes its marker."""
         now = self.env.cr.now()
         txn_id = content[contents.MARKER]
-        if values.get("unencrypted"):
+        if values.get("unencrypted") and not backend._encrypts():
             content[contents.UNENCRYPTED] = True
         if values.get("thread") and event_type != "test":
             content[contents.THREAD] = values["thread"]
