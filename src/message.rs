@@ -209,13 +209,6 @@ impl Failure {
     }
 }
 
-impl Failure {
-    /// Whether a failure that is given as text was Odoo's, which did not give a file.
-    pub(crate) fn is_of_odoo(shown: &str) -> bool {
-        shown.ends_with(&format!("({})", code::FILE))
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.text, self.code)

@@ -157,7 +157,9 @@ impl Store {
 fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
     let failing_for = backlog::seconds(value(row, "failing_seconds")?);
-    let lacks_file = value::<Option<&str>>(row, "last_error")?.is_some_and(Failure::is_of_odoo);
+    // As a failure is shown: its code comes last.
+    let of_odoo = format!("({})", code::FILE);
+    let lacks_file = value::<Option<&str>>(row, "last_error")?.is_some_and(|error| error.ends_with(&of_odoo));
     Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for, lacks_file }))
 }
 
