@@ -20,7 +20,7 @@ struct Statement {
     arguments: fn(&Lanes) -> String,
 }
 
-const STATEMENTS: [Statement; 5] = [
+const STATEMENTS: [Statement; 6] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
@@ -35,6 +35,11 @@ const STATEMENTS: [Statement; 5] = [
         name: "messages.sql",
         sql: include_str!("../../sql/messages.sql"),
         arguments: |lanes| format!("'w/1', {}, 1, 82800000, 131072", lanes.names),
+    },
+    Statement {
+        name: "encrypted_lanes.sql",
+        sql: include_str!("../../sql/encrypted_lanes.sql"),
+        arguments: |lanes| format!("1, {}", lanes.names),
     },
     Statement {
         name: "renew.sql",

@@ -1,5 +1,7 @@
 //! The worker's statements walk indexes, whatever the planner knows: nothing, an empty table, or a big one.
 
+mod statements;
+
 use std::{collections::BTreeSet, process::Command};
 
 use odoo_matrix_worker::store::PLANNER;
@@ -11,153 +13,10 @@ use stack::{
 };
 use tokio_postgres::Client;
 
+use self::statements::{STATEMENTS, Statement};
 use crate::BINARY;
 
-/// A statement, arguments as the worker gives them, and the only indexes by which it may reach the tables that grow.
-struct Statement {
-    name: &'static str,
-    sql: &'static str,
-    arguments: &'static str,
-    indexes: &'static [&'static str],
-}
-
 const LANES: &str = "ARRAY['1/!room1:x', '1/!room2:x', '1/!room3:x']";
-
-/// The indexes that `history` reads the outbox and the log by.
-const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
-const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
-
-const STATEMENTS: [Statement; 21] = [
-    Statement {
-        name: "ring.sql",
-        sql: include_str!("../../sql/ring.sql"),
-        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64, 2000, 'w/1'",
-        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
-    },
-    Statement {
-        name: "claim.sql",
-        sql: include_str!("../../sql/claim.sql"),
-        arguments: "'w/1', {lanes}, 64, 30000, 1, false",
-        indexes: &["matrix_lane_lane_key", "matrix_backend_status_backend_id_key"],
-    },
-    Statement {
-        name: "messages.sql",
-        sql: include_str!("../../sql/messages.sql"),
-        arguments: "'w/1', {lanes}, 32, 82800000, 131072",
-        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
-    },
-    Statement {
-        name: "complete.sql",
-        sql: include_str!("../../sql/complete.sql"),
-        arguments: "'w/1', 'w', {lanes}, ARRAY[1, 1, 1], ARRAY[true, true, true], NULL, ARRAY[NULL, NULL, NULL]::bigint[], NULL,
-            NULL, NULL, ARRAY[1, 2, 3], {lanes}, ARRAY[1, 1, 1], ARRAY['ok', 'ok', 'ok'], ARRAY[true, true, true], NULL, NULL,
-            ARRAY[1, 1, 1], ARRAY[1, 1, 1], ARRAY['$1', '$2', '$3'], NULL, ARRAY[1, 1, 1], NULL",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key", "matrix_log_failed_idx"],
-    },
-    Statement {
-        name: "first_of_lane.sql",
-        sql: include_str!("../../sql/first_of_lane.sql"),
-        arguments: "'1/!room1:x', 100",
-        indexes: &["matrix_outbox_lane_id_idx", "matrix_log_failed_idx"],
-    },
-    Statement {
-        name: "waits_behind.sql",
-        sql: include_str!("../../sql/waits_behind.sql"),
-        arguments: "'1/!room1:x', 7",
-        indexes: &["matrix_outbox_lane_id_idx"],
-    },
-    Statement {
-        name: "renew.sql",
-        sql: include_str!("../../sql/renew.sql"),
-        arguments: "'w/1', {lanes}, ARRAY[1, 1, 1], 30000",
-        indexes: &["matrix_lane_lane_key"],
-    },
-    Statement {
-        name: "passed_between.sql",
-        sql: include_str!("../../sql/passed_between.sql"),
-        arguments: "1, 600, 1",
-        indexes: &["matrix_log_date_idx"],
-    },
-    Statement {
-        name: "sendable.sql",
-        sql: include_str!("../../sql/sendable.sql"),
-        arguments: "",
-        indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
-    },
-    Statement {
-        name: "changed_event.sql",
-        sql: include_str!("../../sql/changed_event.sql"),
-        arguments: "1, '1/!room1:x'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx"],
-    },
-    Statement {
-        name: "file.sql",
-        sql: include_str!("../../sql/file.sql"),
-        arguments: "1, '1/!room1:x'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
-    },
-    Statement {
-        name: "file_stored.sql",
-        sql: include_str!("../../sql/file_stored.sql"),
-        arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
-    },
-    Statement {
-        name: "thread_root.sql",
-        sql: include_str!("../../sql/thread_root.sql"),
-        arguments: "1, '1/!room1:x', '!room1:x'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_res_idx", "matrix_thread_key"],
-    },
-    Statement {
-        name: "thread_kept.sql",
-        sql: include_str!("../../sql/thread_kept.sql"),
-        arguments: "1, '1/!room1:x', '!room1:x', '$1'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
-    },
-    // As `history` asks: for a message, a room, a record, and failures.
-    Statement {
-        name: "history_waiting.sql of a message",
-        sql: include_str!("../../sql/history_waiting.sql"),
-        arguments: "7, NULL, NULL, NULL, NULL, NULL, 9223372036854775807, 20000, 51",
-        indexes: WAITING,
-    },
-    Statement {
-        name: "history_waiting.sql of a room",
-        sql: include_str!("../../sql/history_waiting.sql"),
-        arguments: "NULL, '!room1:x', NULL, NULL, NULL, 3600, 9223372036854775807, 20000, 51",
-        indexes: WAITING,
-    },
-    Statement {
-        name: "history_waiting.sql of a record",
-        sql: include_str!("../../sql/history_waiting.sql"),
-        arguments: "NULL, NULL, NULL, 'legal.case', 7, NULL, 9223372036854775807, 20000, 51",
-        indexes: WAITING,
-    },
-    Statement {
-        name: "history_log.sql of a message",
-        sql: include_str!("../../sql/history_log.sql"),
-        arguments: "7, NULL, NULL, NULL, NULL, NULL, false, 9223372036854775807, 20000, 51",
-        indexes: LOGGED,
-    },
-    Statement {
-        name: "history_log.sql of a room",
-        sql: include_str!("../../sql/history_log.sql"),
-        arguments: "NULL, '!room1:x', NULL, NULL, NULL, 3600, false, 9223372036854775807, 20000, 51",
-        indexes: LOGGED,
-    },
-    Statement {
-        name: "history_log.sql of a record",
-        sql: include_str!("../../sql/history_log.sql"),
-        arguments: "NULL, NULL, NULL, 'legal.case', 7, NULL, false, 9223372036854775807, 20000, 51",
-        indexes: LOGGED,
-    },
-    Statement {
-        name: "history_log.sql of failures",
-        sql: include_str!("../../sql/history_log.sql"),
-        arguments: "NULL, NULL, NULL, NULL, NULL, 86400, true, 9223372036854775807, 20000, 51",
-        indexes: LOGGED,
-    },
-];
 
 /// The statistics that the planner has about the tables.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -178,9 +37,11 @@ impl Statistics {
                 SELECT 1, 'manual', '!few' || n % 5 || ':x', '{\"msgtype\": \"m.text\", \"body\": \"Case moved\"}', 'few ' || n
                 FROM generate_series(1, 250) AS n;
             INSERT INTO matrix_lane (lane) SELECT DISTINCT lane FROM matrix_outbox;
+            INSERT INTO matrix_encrypted_room (backend_id, room_id) SELECT DISTINCT 1, room_id FROM matrix_outbox;
             VACUUM ANALYZE;
             DELETE FROM matrix_outbox;
-            DELETE FROM matrix_lane";
+            DELETE FROM matrix_lane;
+            DELETE FROM matrix_encrypted_room";
         match self {
             Self::None | Self::Fresh => {}
             Self::OfEmptyTables => client.batch_execute("VACUUM ANALYZE").await.unwrap(),
@@ -268,7 +129,7 @@ pub(crate) async fn prepare(database: &Database) -> Client {
     client
 }
 
-/// Adds rows up to `until`: half of them in one room, the others over many; as many in the log.
+/// Adds rows up to `until`: half of them in one room, the others over many; as many in the log. Half of the many rooms are encrypted.
 pub(crate) async fn fill(client: &Client, from: i32, until: i32) {
     let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
             SELECT 1, 'manual', CASE WHEN n % 2 = 0 THEN '!hot:x' ELSE '!room' || n % 10000 || ':x' END,
@@ -280,6 +141,9 @@ pub(crate) async fn fill(client: &Client, from: i32, until: i32) {
     let sql = "INSERT INTO matrix_log (date, backend_id, outbox_id, status, payload)
             SELECT now() AT TIME ZONE 'UTC' - n * interval '1 s', 1, n, CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'ok' END, 'Case moved'
             FROM generate_series($1::integer + 1, $2::integer) AS n";
+    client.execute(sql, &[&from, &until]).await.unwrap();
+    let sql = "INSERT INTO matrix_encrypted_room (backend_id, room_id)
+            SELECT DISTINCT 1, '!room' || n % 5000 || ':x' FROM generate_series($1::integer + 1, $2::integer) AS n ON CONFLICT DO NOTHING";
     client.execute(sql, &[&from, &until]).await.unwrap();
 }
 
@@ -300,7 +164,7 @@ fn look(node: &Value, statement: &Statement, faults: &mut Vec<String>) {
     let kind = node["Node Type"].as_str().unwrap();
     let relation = node["Relation Name"].as_str().unwrap_or_default();
     let index = node["Index Name"].as_str();
-    let grows = ["matrix_outbox", "matrix_log", "matrix_lane"].contains(&relation);
+    let grows = ["matrix_outbox", "matrix_log", "matrix_lane", "matrix_encrypted_room"].contains(&relation);
     if grows
         && kind.ends_with("Scan")
         && kind != "Bitmap Heap Scan"
