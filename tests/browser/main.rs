@@ -45,13 +45,7 @@ async fn a_manager_connects_links_sends_and_retries_and_a_user_sees_no_backends(
 }
 
 async fn log_in<'a>(browser: &'a Browser, office: &Office, user: &str, password: &str) -> Page<'a> {
-    let page = browser.open().await.unwrap();
-    page.visit(&format!("{}/web/login", office.server.url())).await.unwrap();
-    page.enter("input[name=login]", user).await.unwrap();
-    page.enter("input[name=password]", password).await.unwrap();
-    page.click(".oe_login_form button[type=submit]", "Log in").await.unwrap();
-    page.see(".o_main_navbar", "").await.unwrap();
-    page
+    browser.log_in(office.server.url(), user, password).await.unwrap()
 }
 
 async fn open_app(page: &Page<'_>, name: &str) {

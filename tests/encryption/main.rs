@@ -3,6 +3,7 @@
 
 mod account;
 mod delivery;
+mod dialog;
 mod faults;
 mod people;
 mod receiving;

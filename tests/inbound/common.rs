@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stack::{odoo::Client, office::Office, postgres, synapse::Synapse};
+use stack::{odoo::Client, office::Office, postgres, story, synapse::Synapse};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
 
@@ -41,21 +41,7 @@ pub(crate) fn text(body: &str) -> Value {
 
 /// The notes of a case, once there are `count` of them or time is over; oldest first.
 pub(crate) async fn notes(admin: &Client, case: i64, count: usize, within: Duration) -> Vec<Value> {
-    let deadline = Instant::now() + within;
-    let domain = json!([
-        ["model", "=", "legal.case"],
-        ["res_id", "=", case],
-        ["message_type", "=", "comment"],
-        ["subtype_id.internal", "=", true],
-    ]);
-    loop {
-        let fields = ["body", "author_id", "parent_id"];
-        match admin.search_read("mail.message", domain.clone(), &fields, "id").await {
-            Ok(found) if found.len() >= count || Instant::now() > deadline => return found,
-            Err(error) if Instant::now() > deadline => panic!("{error:#}"),
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
+    story::notes(admin, case, count, within).await.unwrap()
 }
 
 /// The texts of notes.

@@ -127,6 +127,17 @@ impl Browser {
         Ok(page)
     }
 
+    /// Opens a window in which `user` is logged in to the Odoo at `url`.
+    pub async fn log_in(&self, url: &str, user: &str, password: &str) -> Result<Page<'_>> {
+        let page = self.open().await?;
+        page.visit(&format!("{url}/web/login")).await?;
+        page.enter("input[name=login]", user).await?;
+        page.enter("input[name=password]", password).await?;
+        page.click(".oe_login_form button[type=submit]", "Log in").await?;
+        page.see(".o_main_navbar", "").await?;
+        Ok(page)
+    }
+
     async fn call(&self, session: &str, method: &str, params: Value) -> Result<Value> {
         let answer = self.pipe.call(session, method, params).await;
         answer.with_context(|| format!("{method}\n{}", self.process.tail()))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::odoo::Client;
 use crate::office::Office;
 use crate::progress;
 use crate::synapse::Event;
@@ -76,6 +77,25 @@ pub async fn check(office: &Office, texts: &[String; 4]) -> Result<Vec<Event>> {
         bail!("Logs should show {sent:?} and shows {logs:?}\n{}", office.worker.process().tail());
     }
     Ok(messages)
+}
+
+/// The notes of a case, once there are `count` of them or time is over; oldest first.
+pub async fn notes(admin: &Client, case: i64, count: usize, within: Duration) -> Result<Vec<Value>> {
+    let deadline = Instant::now() + within;
+    let domain = json!([
+        ["model", "=", "legal.case"],
+        ["res_id", "=", case],
+        ["message_type", "=", "comment"],
+        ["subtype_id.internal", "=", true],
+    ]);
+    loop {
+        let fields = ["body", "author_id", "parent_id"];
+        match admin.search_read("mail.message", domain.clone(), &fields, "id").await {
+            Ok(found) if found.len() >= count || Instant::now() > deadline => return Ok(found),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
 }
 
 /// Waits until Logs has `count` rows; gives back what it has in the end, oldest first. A row is written after the
