@@ -13,6 +13,9 @@ use crate::BINARY;
 /// Nothing listens there.
 const DOWN: &str = "down.localhost:1";
 
+/// A real homeserver may take seconds on a busy machine; the double answers at once.
+const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
+
 async fn join(options: Options) -> (World, Synapse, User) {
     let synapse = Synapse::start(Options { unlimited: true, ..options }).await.unwrap();
     let bot = synapse.register("odoo", "let me in", false).await.unwrap();
@@ -37,8 +40,7 @@ async fn bodies(user: &User, room: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_direct_message_reaches_its_person_in_one_room_on_a_real_homeserver() {
     let (world, synapse, bot) = join(Options { neighbour: Some(DOWN), ..Options::default() }).await;
-    let patient = [("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
-    let worker = world.worker_with("w1", &patient);
+    let worker = world.worker_with("w1", &PATIENT);
     let jane = synapse.register("jane", "let me in", false).await.unwrap();
 
     // A new person: invited to one room, which their client files as direct, and sees the message after joining.
@@ -56,7 +58,7 @@ async fn a_direct_message_reaches_its_person_in_one_room_on_a_real_homeserver() 
     // A fresh worker, and a database that has forgotten the room.
     drop(worker);
     world.client.batch_execute("DELETE FROM matrix_lane").await.unwrap();
-    let _worker = world.worker_with("w2", &patient);
+    let _worker = world.worker_with("w2", &PATIENT);
     assert_eq!(deliver(&world, jane.id(), "second").await.status, "ok");
     assert_eq!(bodies(&jane, room).await, ["first", "second"]);
 
@@ -108,7 +110,7 @@ async fn a_direct_message_reaches_its_person_in_one_room_on_a_real_homeserver() 
 async fn a_real_homeserver_that_encrypts_every_new_room_gets_one_room() {
     let (world, synapse, bot) = join(Options { encrypts_new_rooms: true, ..Options::default() }).await;
     let jane = synapse.register("jane", "let me in", false).await.unwrap();
-    let _worker = world.worker("w1");
+    let _worker = world.worker_with("w1", &PATIENT);
 
     for body in ["one", "two", "three"] {
         let row = deliver(&world, jane.id(), body).await;
@@ -130,7 +132,7 @@ async fn what_people_write_on_a_real_homeserver_reaches_odoo_once_and_in_order()
     anna.send(&room, "before").await.unwrap();
     let webhook = Webhook::start().await.unwrap();
     world.follow(&webhook).await;
-    let worker = world.worker("w1");
+    let worker = world.worker_with("w1", &PATIENT);
     world.until_followed().await;
 
     let sent = std::time::Instant::now();
@@ -160,7 +162,7 @@ async fn what_people_write_on_a_real_homeserver_reaches_odoo_once_and_in_order()
     webhook.until("the other room", |webhook| webhook.bodies(&other) == ["hello"]).await;
     drop(worker);
     anna.send(&other, "while away").await.unwrap();
-    let _worker = world.worker("w2");
+    let _worker = world.worker_with("w2", &PATIENT);
     webhook.until("what was written meanwhile", |webhook| webhook.bodies(&other) == ["hello", "while away"]).await;
     assert_eq!(webhook.bodies(&room), wanted);
 }
