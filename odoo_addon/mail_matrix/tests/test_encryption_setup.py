@@ -28,6 +28,10 @@ class SetupCase(EncryptionCase):
             {"io.element.e2ee": {"default": True}},
         )
 
+    def ask(self, purpose="new_device", user=BOT, password=PASSWORD, **values):
+        backend = self.backend.with_user(self.manager)
+        backend._set_up_encryption(purpose, user=user, password=password, **values)
+
     def request(self):
         """Return kind and secret of the only request."""
         (row,) = self.requests()
@@ -38,10 +42,6 @@ class SetupCase(EncryptionCase):
 
 class TestEncryptionSetup(SetupCase):
     """What the dialog asks a worker for."""
-
-    def ask(self, purpose="new_device", user=BOT, password=PASSWORD, **values):
-        backend = self.backend.with_user(self.manager)
-        backend._set_up_encryption(purpose, user=user, password=password, **values)
 
     def refused(self, kind=UserError, **values):
         """Return why nothing is asked; nothing is stored, and nothing says secrets."""

@@ -6,6 +6,7 @@ from odoo.tools import SQL
 
 from ...tools import token as tokens
 from ...tools import words
+from .encryption_setup import REQUEST_VALID
 
 _MANAGER = "mail_matrix.group_matrix_manager"
 
@@ -95,13 +96,17 @@ class MatrixBackend(models.Model):
                 SELECT b.id, c.id IS NOT NULL AS has_keys, c.matrix_user_id,
                     c.device_id, c.state, c.reason, c.fingerprint, c.signature,
                     c.signature_reason, c.setup_state, c.setup_reason, f.synced_at,
-                    r.id IS NOT NULL AS is_asked
+                    r.id IS NOT NULL AS is_asked,
+                    b.encryption_asked_at < now() AT TIME ZONE 'UTC' - %s
+                        AND (c.setup_at IS NULL OR c.setup_at < b.encryption_asked_at)
+                        AS is_untaken
                 FROM matrix_backend AS b
                 LEFT JOIN matrix_crypto AS c ON c.backend_id = b.id
                 LEFT JOIN matrix_crypto_request AS r ON r.backend_id = b.id
                 LEFT JOIN matrix_follower AS f ON f.backend_id = b.id
                 WHERE b.id = ANY(%s)
                 """,
+                REQUEST_VALID,
                 self._origin.ids,
             )
         )
@@ -112,9 +117,11 @@ class MatrixBackend(models.Model):
             return False
         if not can_encrypt:
             return "no_worker"
-        if row.get("is_asked") or row.get("setup_state") == "running":
+        is_untaken = row.get("is_untaken")
+        is_running = row.get("is_asked") or row.get("setup_state") == "running"
+        if is_running and not is_untaken:
             return "setup"
-        has_failed = row.get("setup_state") == "failed"
+        has_failed = is_untaken or row.get("setup_state") == "failed"
         if row.get("has_keys") and row["state"] == "ok":
             if row["signature"] == "signed":
                 return "mixed" if self._without_encryption() else "ready"
@@ -128,8 +135,13 @@ class MatrixBackend(models.Model):
         """Return in plain words what is wrong, and what solves it, or nothing."""
         if state in (False, "ready", "setup"):
             return False
+        untaken = row.get("is_untaken") and self.env._(
+            "No worker took the request to set up encryption within 15 minutes, so "
+            "it is no longer valid."
+        )
         if state == "no_worker":
-            return self._no_encrypting_worker()
+            parts = [self._no_encrypting_worker(), untaken]
+            return " ".join(part for part in parts if part)
         if state == "mixed":
             return self.env._(
                 "Workers that were built without encryption are running too, and refuse"
@@ -138,7 +150,9 @@ class MatrixBackend(models.Model):
                 names=", ".join(self._without_encryption().mapped("name")),
             )
         reason = row.get("reason")
-        if row.get("setup_state") == "failed":
+        if untaken:
+            reason = untaken
+        elif row.get("setup_state") == "failed":
             reason = row["setup_reason"]
         elif state == "unsigned":
             reason = row["signature_reason"]

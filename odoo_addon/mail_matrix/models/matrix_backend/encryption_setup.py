@@ -1,12 +1,16 @@
 import contextlib
+from datetime import timedelta
 
-from odoo import models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ...tools import token as tokens
 from ...tools.matrix_client import MatrixClient
 from ...tools.matrix_error import ExplainedError, MatrixError
+
+# The worker does not carry out older requests.
+REQUEST_VALID = timedelta(minutes=15)
 
 
 class SigningKeysExist(ExplainedError):
@@ -19,7 +23,7 @@ class MatrixBackend(models.Model):
 
     A password or a recovery key is used once. The worker may have to use it: until
     then, for seconds, it waits in the database, sealed with the key of the access
-    token.
+    token. If no worker takes it in time, it is deleted.
     """
 
     _inherit = "matrix.backend"
@@ -169,13 +173,15 @@ class MatrixBackend(models.Model):
             kind = "recovery_key"
         elif replace:
             kind = "reset"
-        self._withdraw_encryption_request()
         self.env.cr.execute(
             SQL(
                 """
                 INSERT INTO matrix_crypto_request
                     (backend_id, kind, secret_sealed, user_id)
                 VALUES (%s, %s, %s, %s)
+                ON CONFLICT (backend_id) DO UPDATE
+                SET kind = excluded.kind, secret_sealed = excluded.secret_sealed,
+                    user_id = excluded.user_id, requested_at = excluded.requested_at
                 """,
                 self.id,
                 kind,
@@ -196,8 +202,22 @@ class MatrixBackend(models.Model):
             )
         )
         self.invalidate_recordset()
+        # The vacuum comes once a day only.
+        vacuum = self.env.ref("base.autovacuum_job").sudo()
+        vacuum._trigger(fields.Datetime.now() + REQUEST_VALID + timedelta(minutes=1))
 
     def _withdraw_encryption_request(self):
         self.env.cr.execute(
             SQL("DELETE FROM matrix_crypto_request WHERE backend_id = %s", self.id)
+        )
+
+    @api.autovacuum
+    def _gc_encryption_requests(self):
+        """Delete requests that no worker will carry out, with their secrets."""
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM matrix_crypto_request "
+                "WHERE requested_at < now() AT TIME ZONE 'UTC' - %s",
+                REQUEST_VALID,
+            )
         )

@@ -67,6 +67,12 @@ export class MatrixEncryptionDialog extends Component {
         };
     }
 
+    get closeTitle() {
+        return this.state.busy
+            ? _t("Close this window. The worker goes on, and the backend shows the outcome.")
+            : _t("Close this window and change nothing");
+    }
+
     async setUp() {
         Object.assign(this.state, {busy: true, problem: ""});
         try {
