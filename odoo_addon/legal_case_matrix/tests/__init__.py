@@ -16,6 +16,7 @@ from . import test_link_room
 from . import test_log_case
 from . import test_mentions
 from . import test_look
+from . import test_overview_rooms
 from . import test_room
 from . import test_room_mark
 from . import test_room_request

@@ -7,6 +7,7 @@ from odoo.tools import SQL, format_datetime
 
 from ..tools import words
 from ..tools.matrix_error import MatrixError
+from .matrix_backend.health import COUNT_AT_MOST, count_text
 
 _logger = logging.getLogger(__name__)
 
@@ -124,6 +125,50 @@ class MatrixRoomRequest(models.Model):
             res_id: group.filtered("note")[:1]._explanation()
             for res_id, group in requests.grouped("res_id").items()
         }
+
+    @api.model
+    def _troubles_of(self, backends):
+        """Return (model, ids, text) of the records for which messages wait because
+        their room could not be created.
+
+        The text has the reason that most of them share.
+        """
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT waits.res_model, array_agg(waits.res_id ORDER BY waits.res_id),
+                    mode() WITHIN GROUP (ORDER BY waits.note)
+                FROM (
+                    SELECT r.res_model, r.res_id, max(r.note) AS note
+                    FROM matrix_room_request AS r
+                    WHERE r.note <> '' AND EXISTS (
+                        SELECT FROM matrix_early_message AS e
+                        WHERE e.res_model = r.res_model AND e.res_id = r.res_id
+                            AND e.backend_id = ANY(%s)
+                    )
+                    GROUP BY r.res_model, r.res_id
+                    LIMIT %s
+                ) AS waits
+                GROUP BY waits.res_model ORDER BY waits.res_model
+                """,
+                backends.ids,
+                COUNT_AT_MOST + 1,
+            )
+        )
+        return [
+            (model, res_ids, self._trouble(len(res_ids), note.strip()))
+            for model, res_ids, note in rows
+        ]
+
+    @api.model
+    def _trouble(self, count, note):
+        if count == 1:
+            return self.env._("One record waits for its room: %(reason)s", reason=note)
+        return self.env._(
+            "%(count)s records wait for their room: %(reason)s",
+            count=count_text(self.env, count),
+            reason=note,
+        )
 
     def _explanation(self):
         if not self:

@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -21,8 +22,9 @@ class MatrixLog(models.Model):
 
         ``sent`` and ``failed`` count what this user may read of the last day.
         ``waiting``, ``oldest_queued_at``, ``waiting_by``, ``troubles`` (of backends),
-        ``held`` (rooms and people that receive nothing) and ``held_beyond`` (how many
-        more of them there are) are for managers, False for others.
+        ``held`` (rooms and people that receive nothing), ``held_beyond`` (how many
+        more of them there are) and ``roomless`` (records whose room cannot be created)
+        are for managers, False for others.
         """
         self.check_access("read")
         since = self.env.cr.now() - timedelta(hours=_HOURS)
@@ -35,6 +37,7 @@ class MatrixLog(models.Model):
             "troubles": False,
             "held": False,
             "held_beyond": False,
+            "roomless": False,
             "is_worker_missing": self._is_worker_missing(),
         }
         if self.env.user.has_group("mail_matrix.group_matrix_manager"):
@@ -54,18 +57,26 @@ class MatrixLog(models.Model):
 
     @api.model
     def _overview_of_backends(self):
-        outbox = self.env["matrix.outbox"]
-        waiting = outbox.search_count([], limit=COUNT_AT_MOST + 1)
-        oldest = outbox.search([], limit=1)
         # An office has a handful of them.
         backends = self.env["matrix.backend"].search([], limit=100)
+        queues = self._queues_of(backends)
+        waiting = sum(
+            queue.search_count(domain, limit=COUNT_AT_MOST + 1)
+            for queue, domain in queues
+        )
+        oldest = [
+            message.queued_at
+            for queue, domain in queues
+            for message in queue.search(domain, limit=1)
+        ]
         held, count = self.env["matrix.lane"]._held_in(backends, _HELD_SHOWN)
         return {
             "held": [self._overview_of_lane(trouble) for trouble in held],
             "held_beyond": max(0, count - len(held)),
             "waiting": count_text(self.env, waiting),
-            "oldest_queued_at": fields.Datetime.to_string(oldest.queued_at),
-            "waiting_by": self._waiting_by_day_and_event(),
+            "roomless": self._overview_of_roomless(backends),
+            "oldest_queued_at": bool(oldest) and fields.Datetime.to_string(min(oldest)),
+            "waiting_by": self._waiting_by_day_and_event(queues),
             "troubles": [
                 {
                     "id": backend.id,
@@ -99,16 +110,42 @@ class MatrixLog(models.Model):
         }
 
     @api.model
-    def _waiting_by_day_and_event(self):
+    def _queues_of(self, backends):
+        """Return where messages wait, as pairs of model and domain: for the worker, and
+        for a room that is being created."""
+        # With all rights: nobody else reads them, and managers may know of all that
+        # wait for their backends.
+        early = self.env["matrix.early.message"].sudo()
+        return [
+            (self.env["matrix.outbox"], []),
+            (early, [("backend_id", "in", backends.ids)]),
+        ]
+
+    @api.model
+    def _overview_of_roomless(self, backends):
+        """Name the records whose messages wait because no room can be created, and
+        those among them that this user may read."""
+        troubles = self.env["matrix.room.request"]._troubles_of(backends)
+        return [
+            {
+                "text": text,
+                "res_model": model,
+                "res_ids": self._readable_ids(model, res_ids),
+            }
+            for model, res_ids, text in troubles
+        ]
+
+    @api.model
+    def _waiting_by_day_and_event(self, queues):
         """Return day, event and count of the waiting messages, as texts."""
         outbox = self.env["matrix.outbox"]
-        bounded = outbox._search([], limit=COUNT_AT_MOST, order="id")
-        groups = outbox._read_group(
-            [("id", "in", bounded)],
-            ["queued_at:day", "event_type"],
-            ["__count"],
-            order="queued_at:day, event_type",
-        )
+        groups = Counter()
+        for queue, domain in queues:
+            bounded = queue._search(domain, limit=COUNT_AT_MOST, order="id")
+            for day, event, count in queue._read_group(
+                [("id", "in", bounded)], ["queued_at:day", "event_type"], ["__count"]
+            ):
+                groups[day, event] += count
         events = dict(outbox._fields["event_type"]._description_selection(self.env))
         return [
             {
@@ -116,7 +153,7 @@ class MatrixLog(models.Model):
                 "event": events.get(event, event),
                 "count": count_text(self.env, count),
             }
-            for day, event, count in groups
+            for (day, event), count in sorted(groups.items())
         ]
 
     @api.model

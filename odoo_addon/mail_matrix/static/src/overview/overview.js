@@ -2,6 +2,7 @@ import {Component, onWillStart, useState} from "@odoo/owl";
 import {GraphRenderer} from "@web/views/graph/graph_renderer";
 import {MatrixSetup} from "@mail_matrix/setup/setup";
 import {PivotRenderer} from "@web/views/pivot/pivot_renderer";
+import {_t} from "@web/core/l10n/translation";
 import {deserializeDateTime} from "@web/core/l10n/dates";
 import {formatInteger} from "@web/views/fields/formatters";
 import {graphView} from "@web/views/graph/graph_view";
@@ -50,6 +51,20 @@ export class MatrixOverview extends Component {
             res_model: held.res_model,
             res_id: held.res_id,
             views: [[false, "form"]],
+        });
+    }
+
+    openRoomless(roomless) {
+        this.action.doAction({
+            type: "ir.actions.act_window",
+            name: _t("Waiting for Their Room"),
+            res_model: roomless.res_model,
+            domain: [["id", "in", roomless.res_ids]],
+            context: {active_test: false},
+            views: [
+                [false, "list"],
+                [false, "form"],
+            ],
         });
     }
 
