@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 
 
 class MatrixNotSent(models.TransientModel):
@@ -34,6 +35,9 @@ class MatrixNotSent(models.TransientModel):
     def action_retry(self):
         """Queue the message and its files again; the chatter shows that at once."""
         self.ensure_one()
+        if not self.log_ids:
+            # Handled by somebody else while the dialog was open.
+            raise UserError(self.log_ids._queued_explanation())
         self._record_of(self.log_ids)._matrix_check_person()
         notification = self.log_ids._retry()
         self.env["matrix.mirror"]._of(self.message_id)._show_deliveries()

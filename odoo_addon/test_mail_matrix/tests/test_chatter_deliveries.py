@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from psycopg2 import errorcodes, errors
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 
 from .common import TicketCase
 
@@ -175,6 +175,20 @@ class TestChatterDeliveries(TicketCase):
         dialog = self.opened(message)
         reasons = dialog.log_ids.mapped("error_message")
         self.assertEqual(reasons, ["Still not in this room"])
+
+    def test_what_was_sent_again_meanwhile_has_nothing_to_retry(self):
+        message = self.post()
+        log = self.log(self.outbox()[0], error_message="Not in this room")
+        self.show()
+        dialog = self.opened(message)
+        log.with_user(self.manager).action_retry()
+        self.commit()
+        self.env.invalidate_all()
+
+        with self.assertRaisesRegex(UserError, "Already queued, or sent since"):
+            dialog.action_retry()
+
+        self.assertEqual(len(self.outbox()), 1)
 
     def test_only_who_may_write_the_record_sends_it_again(self):
         message = self.post()

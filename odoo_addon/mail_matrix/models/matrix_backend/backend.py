@@ -72,7 +72,8 @@ class MatrixBackend(models.Model):
     expire_hours = fields.Integer(
         string="Give Up After (Hours)",
         help="A message that could not be sent within this time is given up and "
-        "logged as failed. 0: no limit.",
+        "logged as failed. Messages for a room that is still being created wait "
+        "for it, however long that takes. 0: no limit.",
         groups=_MANAGER,
     )
     default_room_id = fields.Char(
