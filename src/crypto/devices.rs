@@ -61,6 +61,11 @@ impl Devices {
         }
     }
 
+    /// Why there is no device, for those who wait for it.
+    pub(crate) fn explain(&self, backend: BackendId, reason: String) {
+        self.lock().entry(backend).or_insert(Holding::Refused(reason));
+    }
+
     pub(crate) fn remove(&self, backend: BackendId) {
         self.lock().remove(&backend);
     }

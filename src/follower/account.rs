@@ -12,7 +12,7 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use super::{Setup, batch::Batch};
+use super::{Setup, batch::Batch, post::Odoo};
 use crate::{
     backoff::{Backoff, Streak},
     failpoint::{self, Point},
@@ -23,7 +23,6 @@ use crate::{
     metrics::OfBackend,
     seal::Keys,
     store::{Asking, Following, Trouble},
-    webhook::Webhook,
 };
 
 /// How long the homeserver may wait for new events. Also bounded by the lease.
@@ -55,7 +54,7 @@ pub(super) struct Account {
 }
 
 /// The account, and its position in the homeserver's stream: Odoo has accepted everything before it.
-type Place = Option<(UserId, String)>;
+pub(super) type Place = Option<(UserId, String)>;
 
 /// Why reading stopped.
 pub(super) enum Halt {
@@ -132,6 +131,10 @@ impl Account {
                 Halt::Lost => return,
                 Halt::Trouble { trouble, reason, pause } => {
                     self.report(trouble, &reason).await;
+                    #[cfg(feature = "encryption")]
+                    if self.asking.encrypts && pause.is_none() {
+                        self.context.devices.explain(self.asking.backend, reason);
+                    }
                     pause
                 }
                 Halt::Homeserver(error) => {
@@ -153,7 +156,13 @@ impl Account {
         // Before Odoo's side, which messages to Matrix do not need.
         #[cfg(feature = "encryption")]
         let device = self.device(&homeserver, place.as_ref().map(|(_, since)| since.as_str())).await?;
-        let webhook = self.webhook()?;
+        let webhook = match self.webhook() {
+            #[cfg(feature = "encryption")]
+            Err(halt) if device.is_some() => {
+                return self.hear_only(device.as_ref(), &homeserver, place.as_ref(), halt).await;
+            }
+            webhook => webhook?,
+        };
         self.knock(webhook.as_ref()).await;
         let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
@@ -214,7 +223,12 @@ impl Account {
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let mut accepted = 0;
             if let Some(webhook) = &webhook {
-                let forward = self.forward(&homeserver, webhook, &me, since, synced.rooms);
+                let odoo = Odoo {
+                    webhook,
+                    #[cfg(feature = "encryption")]
+                    device: device.as_ref(),
+                };
+                let forward = self.forward(&homeserver, &odoo, &me, since, synced.rooms);
                 #[cfg(feature = "encryption")]
                 let forward = self.hear_meanwhile(device.as_ref(), &homeserver, &me, &synced.next_batch, forward);
                 accepted = forward.await?;
@@ -247,7 +261,7 @@ impl Account {
     async fn forward(
         &self,
         homeserver: &Homeserver,
-        webhook: &Webhook,
+        odoo: &Odoo<'_>,
         me: &UserId,
         since: &str,
         rooms: Vec<Heard>,
@@ -256,15 +270,15 @@ impl Account {
         let mut accepted = 0;
         for heard in rooms {
             if heard.has_gap {
-                accepted += self.close_gap(homeserver, webhook, (me, since), &heard, &mut batch).await?;
+                accepted += self.close_gap(homeserver, odoo, (me, since), &heard, &mut batch).await?;
             }
             for event in heard.events {
                 if let Some(full) = batch.add(event, &heard.names) {
-                    accepted += self.post(webhook, &full).await;
+                    accepted += self.post(odoo, &full).await;
                 }
             }
         }
-        accepted += self.post(webhook, &batch).await;
+        accepted += self.post(odoo, &batch).await;
         Ok(accepted)
     }
 
@@ -272,7 +286,7 @@ impl Account {
     async fn close_gap(
         &self,
         homeserver: &Homeserver,
-        webhook: &Webhook,
+        odoo: &Odoo<'_>,
         (me, since): (&UserId, &str),
         heard: &Heard,
         batch: &mut Batch,
@@ -297,7 +311,7 @@ impl Account {
             let (events, is_closed) = before(page.events, &known);
             for event in events {
                 if let Some(full) = batch.add(event, &page.names) {
-                    accepted += self.post(webhook, &full).await;
+                    accepted += self.post(odoo, &full).await;
                 }
             }
             match page.end {

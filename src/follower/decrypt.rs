@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::{account::Account, batch::Batch};
 use crate::{
-    crypto::{Decrypted, Holding, Opened},
+    crypto::{Decrypted, Opened},
     matrix::{ENCRYPTED, RoomEvent},
 };
 
@@ -21,19 +21,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Account {
     /// The batch as Odoo can read it, without the events that cannot be decrypted.
-    pub(super) async fn decrypted(&self, batch: &Batch) -> Batch {
-        let opened = match self.context.devices.of(self.asking.backend) {
-            Some(Holding::Open(opened)) => Some(opened),
-            _ => None,
-        };
+    pub(super) async fn decrypted(&self, device: Option<&Opened>, batch: &Batch) -> Batch {
         // Once for all events: nobody can hold up the others with many events that have no key.
         let mut until = None;
         let mut readable = Vec::with_capacity(batch.events().len());
         for event in batch.events() {
             if event.json["type"] != ENCRYPTED {
                 readable.push(event.clone());
-            } else if let Some(opened) = &opened {
+            } else if let Some(opened) = device {
                 readable.extend(self.readable(opened, event, &mut until).await);
+            } else {
+                readable
+                    .extend(self.unreadable(event, "the account's keys must not be used, or encryption is not set up"));
             }
         }
         batch.with(readable)

@@ -1,6 +1,8 @@
 //! The device with the account's keys: opened when the account is followed, and given all that the homeserver says about devices.
 
-use tokio::time::sleep;
+use std::{convert::Infallible, pin::pin};
+
+use tokio::{sync::Notify, time::sleep};
 use tracing::{debug, error, info, warn};
 
 use super::account::{ACCEPTED_WITHIN, Account, Halt};
@@ -24,6 +26,10 @@ impl Account {
         }
         let devices = &self.context.devices;
         if let Some(Holding::Open(opened)) = devices.of(backend) {
+            // The homeserver no longer knows the position: what was said about devices since then is not heard any more.
+            if since.is_none() {
+                opened.device.has_missed().await.map_err(|error| halted(&error))?;
+            }
             return Ok(Some(opened));
         }
         let (store, only_verified) = (&self.context.store, self.asking.only_verified);
@@ -74,11 +80,13 @@ impl Account {
     ) -> Result<T, Halt> {
         let Some(opened) = device else { return Ok(calls.await) };
         tokio::select! {
-            done = calls => Ok(done),
+            // First, because what the calls have done without the device is not to be used.
+            biased;
             () = opened.given_up() => {
                 let reason = "the keys of the account's device are read again".to_owned();
                 Err(Halt::Trouble { trouble: Trouble::Stopped, reason, pause: Some(PAUSE) })
             }
+            done = calls => Ok(done),
         }
     }
 
@@ -91,29 +99,62 @@ impl Account {
         since: &str,
         forward: impl Future<Output = Result<T, Halt>>,
     ) -> Result<T, Halt> {
+        let over = Notify::new();
         let forward = async {
+            let mut hearing = pin!(self.keep_hearing(device, homeserver, me, since.to_owned(), &over));
             tokio::select! {
-                done = forward => done,
-                halt = self.keep_hearing(device, homeserver, me, since.to_owned()) => Err(halt),
+                done = forward => {
+                    over.notify_one();
+                    hearing.await.map_or(done, Err)
+                }
+                Some(halt) = &mut hearing => Err(halt),
             }
         };
         self.unless_given_up(device, forward).await?
     }
 
+    /// Nothing can be passed on to Odoo: the device still hears about the devices of others, and the position stays.
+    pub(super) async fn hear_only(
+        &self,
+        device: Option<&Opened>,
+        homeserver: &Homeserver,
+        place: Option<&(UserId, String)>,
+        halt: Halt,
+    ) -> Result<Infallible, Halt> {
+        if let Halt::Trouble { trouble, reason, .. } = &halt {
+            self.report(*trouble, reason).await;
+        }
+        let me = homeserver.whoami().await?.user_id;
+        let since = match place {
+            Some((account, since)) if *account == me => since.clone(),
+            _ => {
+                let now = homeserver.stream_now().await?;
+                self.hear(device, &now).await?;
+                now.next_batch
+            }
+        };
+        let over = Notify::new();
+        let hearing = self.keep_hearing(device, homeserver, &me, since, &over);
+        Err(self.unless_given_up(device, hearing).await?.unwrap_or(halt))
+    }
+
+    /// Ends when it is `over`, but never between two steps of the device: what it has heard in part it would not hear again.
     async fn keep_hearing(
         &self,
         device: Option<&Opened>,
         homeserver: &Homeserver,
         me: &UserId,
         mut since: String,
-    ) -> Halt {
+        over: &Notify,
+    ) -> Option<Halt> {
         if device.is_none() {
-            std::future::pending::<()>().await;
+            over.notified().await;
+            return None;
         }
-        sleep(ACCEPTED_WITHIN).await;
-        let mut filter = None;
+        let (mut filter, mut pause) = (None, ACCEPTED_WITHIN);
         loop {
             let heard = async {
+                sleep(pause).await;
                 let filter = match &mut filter {
                     Some(filter) => filter,
                     none => none.insert(homeserver.upload_device_filter(me).await?),
@@ -123,19 +164,23 @@ impl Account {
                 self.note_changes(&heard);
                 Ok::<_, Halt>(heard)
             };
-            match heard.await {
+            let heard = tokio::select! {
+                () = over.notified() => return None,
+                heard = heard => heard,
+            };
+            match heard {
                 Ok(heard) => {
                     if let Err(halt) = self.hear(device, &heard).await {
-                        return halt;
+                        return Some(halt);
                     }
                     since = heard.next_batch;
                 }
                 Err(Halt::Homeserver(failure)) => {
                     debug!(%failure, "The device did not hear about the devices of others; trying again");
                 }
-                Err(halt) => return halt,
+                Err(halt) => return Some(halt),
             }
-            sleep(PAUSE).await;
+            pause = PAUSE;
         }
     }
 }

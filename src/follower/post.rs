@@ -6,6 +6,8 @@ use tokio::time::sleep;
 use tracing::{debug, error};
 
 use super::{account::Account, batch::Batch};
+#[cfg(feature = "encryption")]
+use crate::crypto::Opened;
 use crate::{
     backoff::Backoff,
     failpoint::{self, Point},
@@ -15,16 +17,24 @@ use crate::{
     webhook::{Answer, Webhook},
 };
 
+/// Where events go.
+pub(super) struct Odoo<'a> {
+    pub(super) webhook: &'a Webhook,
+    /// Decrypts them before.
+    #[cfg(feature = "encryption")]
+    pub(super) device: Option<&'a Opened>,
+}
+
 impl Account {
     /// Posts a batch until Odoo has accepted all of it. If Odoo does not accept so much at once, it is split into
     /// halves.
-    pub(super) async fn post(&self, webhook: &Webhook, batch: &Batch) -> i64 {
+    pub(super) async fn post(&self, odoo: &Odoo<'_>, batch: &Batch) -> i64 {
         #[cfg(feature = "encryption")]
-        let batch = &self.decrypted(batch).await;
+        let batch = &self.decrypted(odoo.device, batch).await;
         let mut accepted = 0;
         let mut waiting = vec![batch.events()];
         while let Some(events) = waiting.pop().filter(|events| !events.is_empty()) {
-            if self.post_part(webhook, batch, events).await {
+            if self.post_part(odoo.webhook, batch, events).await {
                 accepted += events.len() as i64;
             } else if let [event] = events {
                 error!(event.id = %event.id, "Odoo does not accept this event; it is left out");

@@ -73,7 +73,7 @@ fn device(delivery: &Delivery<'_>) -> Result<Opened, Step> {
     match delivery.context.devices.of(delivery.backend.id) {
         Some(Holding::Open(opened)) => Ok(opened),
         Some(Holding::Refused(reason)) => Err(Step::Unreachable(Failure::new(code::ENCRYPTION, reason))),
-        Some(Holding::Away(error)) => Err(error.into()),
+        Some(Holding::Away(error)) => Err(of_keys(error)),
         // Another worker has it, or it is being opened.
         None => Err(Step::Fenced),
     }
@@ -107,12 +107,20 @@ fn failed(delivery: &Delivery<'_>, device: &Arc<Device>, error: CryptoError) -> 
         return Step::LaneLimited(SHORTEST_REST);
     }
     match error {
-        CryptoError::Homeserver(error) => error.into(),
+        CryptoError::Homeserver(error) => of_keys(error),
         CryptoError::TooLong => {
             Step::Answered(Outcome::Rejected(Failure::new("M_TOO_LARGE", CryptoError::TooLong.to_string())))
         }
         CryptoError::Stopped | CryptoError::Keys(_) | CryptoError::Refused { .. } => Step::Fenced,
         CryptoError::Unusable(reason) => Step::Unreachable(Failure::new(code::ENCRYPTION, reason)),
+    }
+}
+
+/// The homeserver did not give or take keys. This says nothing about the message, nor about rooms that are not encrypted.
+fn of_keys(error: SendError) -> Step {
+    match error.outcome_elsewhere() {
+        Outcome::Limited { .. } | Outcome::Unauthorized(_) => error.into(),
+        _ => Step::Unreachable(error.failure()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bind;
 mod direct;
 mod known;
+mod secrecy;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -61,9 +62,8 @@ pub(super) struct Route {
     made: Made,
     /// What the log says about messages that were sent.
     notes: HashMap<MessageId, Failure>,
-    /// That the room is encrypted was stored by this claim.
-    #[cfg(feature = "encryption")]
-    is_remembered: bool,
+    /// The encrypted room that this claim has sent to, which is stored as encrypted.
+    remembered: Option<RoomId>,
     /// The threads that this claim has looked at.
     threads: Threads,
 }
@@ -176,7 +176,7 @@ impl Route {
             }
         };
         // A homeserver that denies later that the room is encrypted is not believed.
-        let is_encrypted = is_encrypted || (delivery.is_encrypted && delivery.is_own_room(&room));
+        let is_encrypted = is_encrypted || self.was_encrypted(delivery, &room);
         let encrypts = is_encrypted && delivery.backend.encrypts;
         // A person's room was chosen with that in mind.
         let needs_consent = is_encrypted && !encrypts && matches!(message.target, Target::Room(_));
@@ -184,9 +184,9 @@ impl Route {
             return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
         }
         #[cfg(feature = "encryption")]
-        if encrypts && !delivery.is_encrypted && !self.is_remembered {
+        if encrypts && !self.was_encrypted(delivery, &room) {
             super::encrypted::remember(delivery, &room).await?;
-            self.is_remembered = true;
+            self.remembered = Some(room.clone());
         }
         if let Some(outcome) = self.known_already(delivery, homeserver, &room, message).await? {
             return Ok(Tried::Answered(outcome));
@@ -253,8 +253,8 @@ impl Route {
                 let look = Look::at(homeserver, &delivery.book(), room).await?;
                 if let Some(tombstone) = look.tombstone {
                     let me = delivery.backend.me(homeserver).await?;
-                    let diagnosis =
-                        diagnosis::replaced(homeserver, &me, room, &tombstone, delivery.backend.encrypts).await?;
+                    let secrecy = self.secrecy(delivery, message, room);
+                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone, secrecy).await?;
                     return self.treat(delivery, homeserver, message, diagnosis).await.map(Seen::Replaced);
                 }
                 self.looked_at = Some((room.clone(), look.is_encrypted));
@@ -297,10 +297,8 @@ impl Route {
         refusal: Failure,
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
-        let diagnosis = {
-            let encrypts = delivery.backend.encrypts;
-            diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal, encrypts).await?
-        };
+        let secrecy = self.secrecy(delivery, message, room);
+        let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal, secrecy).await?;
         // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;
         self.treat(delivery, homeserver, message, diagnosis).await

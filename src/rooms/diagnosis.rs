@@ -23,6 +23,17 @@ pub(crate) enum Diagnosis {
     Unknown(Failure),
 }
 
+/// What decides which room may take over the messages of one that was replaced.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrecy {
+    /// This account encrypts its messages for encrypted rooms.
+    pub(crate) encrypts: bool,
+    /// The old room was encrypted once, whatever the homeserver says now.
+    pub(crate) was_encrypted: bool,
+    /// The message may be sent unencrypted to the old room, even if that is encrypted.
+    pub(crate) may_be_plain: bool,
+}
+
 /// Finds out why `room` refused a message of `matrix_type`, and fixes what the worker may fix by itself.
 ///
 /// # Errors
@@ -33,9 +44,9 @@ pub(crate) async fn diagnose(
     room: &RoomId,
     matrix_type: &str,
     refusal: &Failure,
-    encrypts: bool,
+    secrecy: Secrecy,
 ) -> Result<Diagnosis, SendError> {
-    match look(homeserver, me, room, matrix_type, refusal, encrypts).await {
+    match look(homeserver, me, room, matrix_type, refusal, secrecy).await {
         Err(error) if error.is_refusal() => {
             let text = format!("{}; the reason could not be found out: {error}", refusal.text);
             Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
@@ -50,7 +61,7 @@ async fn look(
     room: &RoomId,
     matrix_type: &str,
     refusal: &Failure,
-    encrypts: bool,
+    secrecy: Secrecy,
 ) -> Result<Diagnosis, SendError> {
     match homeserver.membership(me, room).await? {
         Membership::Invited { .. } => {
@@ -73,7 +84,7 @@ async fn look(
         Membership::Joined => {}
     }
     if let Some(tombstone) = homeserver.tombstone(room).await? {
-        return replaced(homeserver, me, room, &tombstone, encrypts).await;
+        return replaced(homeserver, me, room, &tombstone, secrecy).await;
     }
     let levels = homeserver.state(room, "m.room.power_levels").await?;
     let creation = homeserver.creation(room).await?;
@@ -85,7 +96,7 @@ async fn look(
 }
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
-/// must name the old one and may not be public, nor encrypted unless this account `encrypts`. A member of the old one must have invited us,
+/// must name the old one and may not be public, nor encrypted unless this account encrypts, nor plain if the old one was encrypted. A member of the old one must have invited us,
 /// or made it if we are in it already, or it must be open to the members of the old one.
 ///
 /// # Errors
@@ -95,7 +106,7 @@ pub(crate) async fn replaced(
     me: &UserId,
     old: &RoomId,
     tombstone: &Tombstone,
-    encrypts: bool,
+    secrecy: Secrecy,
 ) -> Result<Diagnosis, SendError> {
     let failure = |why: &str| {
         let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
@@ -106,7 +117,7 @@ pub(crate) async fn replaced(
         return confirm("the old one does not name it");
     };
     let trust = match homeserver.membership(me, &new).await? {
-        Membership::Invited { is_encrypted: true, .. } if !encrypts => return confirm("it is encrypted"),
+        Membership::Invited { is_encrypted: true, .. } if !secrecy.encrypts => return confirm("it is encrypted"),
         Membership::Invited { by: None, .. } => {
             return confirm("the homeserver does not say who has invited this account");
         }
@@ -135,7 +146,7 @@ pub(crate) async fn replaced(
         Membership::Banned => return confirm("this account is banned from it"),
     };
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.
-    if let Some(why) = unsafe_to_follow(homeserver, old, &new, trust, encrypts).await? {
+    if let Some(why) = unsafe_to_follow(homeserver, old, &new, trust, secrecy).await? {
         if trust != Trust::Maker {
             homeserver.leave(&new).await?;
         }
@@ -174,7 +185,7 @@ async fn unsafe_to_follow(
     old: &RoomId,
     new: &RoomId,
     trust: Trust,
-    encrypts: bool,
+    secrecy: Secrecy,
 ) -> Result<Option<&'static str>, SendError> {
     let creation = homeserver.creation(new).await?;
     let predecessor = creation.predecessor.and_then(|predecessor| predecessor.room_id);
@@ -185,8 +196,12 @@ async fn unsafe_to_follow(
     if rules.is_public() {
         return Ok(Some("it is public"));
     }
-    if !encrypts && homeserver.is_encrypted(new).await? {
-        return Ok(Some("it is encrypted"));
+    if homeserver.is_encrypted(new).await? {
+        if !secrecy.encrypts {
+            return Ok(Some("it is encrypted"));
+        }
+    } else if secrecy.was_encrypted || (!secrecy.may_be_plain && homeserver.is_encrypted(old).await?) {
+        return Ok(Some("it is not encrypted, and the old one was"));
     }
     Ok(match (trust, creation.sender) {
         (Trust::Inviter, _) => None,

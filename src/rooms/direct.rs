@@ -48,14 +48,14 @@ pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId
     })
 }
 
-/// A room that `list` has for `person`, that both are in and that has not been replaced, and whether it is encrypted. Without
-/// `encrypts`, one that is not.
+/// A room that `list` has for `person`, that both are in and that has not been replaced, and whether it is encrypted: one for
+/// which `may_use` says that it may be used if it is encrypted, or is not.
 pub(crate) async fn find(
     homeserver: &Homeserver,
     list: &DirectList,
     person: &UserId,
     except: Option<&RoomId>,
-    encrypts: bool,
+    may_use: impl Fn(bool) -> bool,
 ) -> Result<Option<(RoomId, bool)>, SendError> {
     let listed = rooms_of(list, person);
     if listed.is_empty() {
@@ -65,7 +65,7 @@ pub(crate) async fn find(
     let candidates = listed.into_iter().filter(|room| joined.contains(room) && Some(room) != except);
     for room in candidates.take(MOST_LISTED) {
         match look(homeserver, &room, person).await? {
-            Standing::Ready { is_encrypted } if encrypts || !is_encrypted => return Ok(Some((room, is_encrypted))),
+            Standing::Ready { is_encrypted } if may_use(is_encrypted) => return Ok(Some((room, is_encrypted))),
             _ => {}
         }
     }

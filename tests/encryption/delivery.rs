@@ -247,6 +247,17 @@ async fn files_are_encrypted_and_so_are_direct_rooms_that_are_made_for_it() {
     let [(direct, true)] = &ben.invitations().await.unwrap()[..] else { panic!("one direct room") };
     ben.join(direct).await.unwrap();
     assert_eq!(phone.read(direct, STRICT).await, all(&["only for you"]));
+
+    // The room is gone: the next one is encrypted as well, whatever new rooms are otherwise.
+    office.world.client.batch_execute("UPDATE matrix_backend SET encrypt_new_rooms = false").await.unwrap();
+    office.bot.leave(direct).await.unwrap();
+    let id = office.world.enqueue_direct(ben.id(), "still only for you").await;
+    let sent = office.until_logged(id).await;
+    assert!(is_plain_ok(&sent), "{sent:?}");
+    let [(next, true)] = &ben.invitations().await.unwrap()[..] else { panic!("one direct room") };
+    assert_ne!(next, direct);
+    ben.join(next).await.unwrap();
+    assert_eq!(phone.read(next, STRICT).await, all(&["still only for you"]));
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use serde_json::json;
 use stack::webhook::Webhook;
 
-use crate::{delivery::Office, people::Reader};
+use crate::{
+    delivery::Office,
+    people::{LENIENT, Reader},
+};
 
 fn text(body: &str) -> serde_json::Value {
     json!({ "msgtype": "m.text", "body": body })
@@ -39,4 +42,23 @@ async fn odoo_gets_what_is_written_in_encrypted_rooms_in_order_also_if_the_key_c
     odoo.until_events(4).await;
     assert_eq!(odoo.bodies(&room).last().unwrap(), "after it");
     assert!(office.world.worker_logs().contains("its key did not come"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_webhook_does_not_keep_messages_to_encrypted_rooms_waiting() {
+    let office = Office::open().await;
+    let anna = office.person("anna").await;
+    let room = office.encrypted_room(&[&anna]).await;
+    let mut reader = Reader::new(&office.synapse, &anna).await;
+    let wrong =
+        "UPDATE matrix_backend SET inbound_mode = 'follow', inbound_url = 'nowhere', inbound_secret_sealed = 'plain:x'";
+    office.world.client.batch_execute(wrong).await.unwrap();
+    let _worker = office.worker("w1");
+
+    for body in ["one", "two"] {
+        office.deliver(&room, body).await;
+    }
+
+    assert_eq!(reader.read(&room, LENIENT).await, [Ok("one".to_owned()), Ok("two".to_owned())]);
+    office.world.until("SELECT state = 'waiting' FROM matrix_follower").await;
 }

@@ -47,6 +47,12 @@ async fn a_403_has_six_causes_and_each_its_own_outcome() {
         ("invited", room(Membership::Invited), None, None),
         ("replaced, and safe to follow", replaced(), Some(successor()), None),
         (
+            "encrypted, and replaced by a room that is not",
+            Room { is_encrypted: true, ..replaced() },
+            Some(successor()),
+            Some("it is not encrypted, and the old one was"),
+        ),
+        (
             "replaced, and to be confirmed",
             replaced(),
             Some(Room { is_public: true, ..successor() }),

@@ -1,5 +1,6 @@
 //! Reads what others write in encrypted rooms.
 
+use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
 use matrix_sdk_crypto::{
     DecryptionSettings, MegolmError, TrustRequirement, types::events::room::encrypted::EncryptedEvent,
     vodozemac::megolm::DecryptionError,
@@ -34,6 +35,15 @@ impl Device {
         };
         let settings = DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
         match self.machine.decrypt_room_event(&event, &room, &settings).await {
+            // The homeserver names another sender than the device that has encrypted it.
+            Ok(decrypted)
+                if matches!(
+                    decrypted.encryption_info.verification_state,
+                    VerificationState::Unverified(VerificationLevel::MismatchedSender)
+                ) =>
+            {
+                Ok(Decrypted::Unreadable("it is not from the person that the homeserver names".to_owned()))
+            }
             Ok(decrypted) => {
                 let event: Value = serde_json::from_str(decrypted.event.json().get()).unwrap_or_default();
                 let kind = event["type"].as_str().unwrap_or_default().to_owned();

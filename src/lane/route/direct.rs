@@ -17,6 +17,9 @@ use crate::{
 const ALWAYS_ENCRYPTED: &str = "the homeserver encrypts every new room, and nobody has allowed messages that are not encrypted; \
     turn off encryption by default for rooms on the homeserver";
 
+const NEVER_ENCRYPTED: &str =
+    "messages to this person were encrypted, and the homeserver made a room for them that is not";
+
 /// What a claim knows about the person's room.
 #[derive(Clone)]
 pub(super) struct Ready {
@@ -99,7 +102,9 @@ impl Route {
     ) -> Result<Option<(RoomId, bool)>, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let Some(list) = homeserver.direct_list(&me).await? else { return Ok(None) };
-        let found = direct::find(homeserver, &list, person, self.unusable.as_ref(), delivery.backend.encrypts).await;
+        let must_encrypt = self.must_encrypt(delivery);
+        let may_use = |is_encrypted| if is_encrypted { delivery.backend.encrypts } else { !must_encrypt };
+        let found = direct::find(homeserver, &list, person, self.unusable.as_ref(), may_use).await;
         delivery.backend.direct.saw(list);
         Ok(found?)
     }
@@ -128,13 +133,18 @@ impl Route {
         }
         // The message's own id, so that a worker that takes over gets the same room. After an unusable room another id is needed.
         let key = message.txn_id.as_str();
-        let is_new_encrypted = delivery.backend.encrypts && delivery.backend.encrypts_new_rooms;
+        let must_encrypt = self.must_encrypt(delivery);
+        let is_new_encrypted = delivery.backend.encrypts && (delivery.backend.encrypts_new_rooms || must_encrypt);
         let mut room = homeserver.create_direct_room(key, is_new_encrypted).await.map_err(not_made)?;
         if self.unusable.as_ref() == Some(&room) {
             let other = format!("{key}-{:08x}", fastrand::u32(..));
             room = homeserver.create_direct_room(&other, is_new_encrypted).await.map_err(not_made)?;
         }
         failpoint::reach(Point::RoomMade).await;
+        // Before it is the lane's room, which decides whether messages have to be encrypted.
+        if must_encrypt && !homeserver.is_encrypted(&room).await? {
+            return Err(refused(Failure::new(code::ENCRYPTED, NEVER_ENCRYPTED)));
+        }
         keep(delivery, &room).await?;
         self.room = Some(room.clone());
         failpoint::reach(Point::RoomStored).await;
