@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::SendError;
 use crate::message::InvalidId;
@@ -14,12 +14,13 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializ
     Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
-/// Reads a list without those of its items that are not what they should be.
+/// Reads a list without those of its items that are not what they should be. Each is read alone: values that are nested too deeply to be
+/// read would otherwise make the whole answer unreadable, and anybody may send one.
 pub(super) fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    let items: Vec<Value> = or_default(deserializer)?;
-    Ok(items.into_iter().filter_map(|item| T::deserialize(item).ok()).collect())
+    let items: Vec<Box<RawValue>> = or_default(deserializer)?;
+    Ok(items.iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect())
 }
 
 /// Some homeservers write `null` for what is empty.
@@ -120,4 +121,33 @@ pub(super) struct Messages {
     #[serde(default, deserialize_with = "lenient_list")]
     pub(super) state: Vec<Event>,
     pub(super) end: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twice as deep as serde_json reads.
+    fn deep() -> String {
+        format!("{}1{}", "[".repeat(250), "]".repeat(250))
+    }
+
+    #[test]
+    fn a_deeply_nested_event_makes_nothing_else_unreadable() {
+        let event = |id: &str, body: &str| {
+            format!(r#"{{"type":"m.room.message","event_id":"{id}","sender":"@a:x","content":{{"body":{body}}}}}"#)
+        };
+        let events = format!("[{},{}]", event("$deep", &deep()), event("$plain", "\"hello\""));
+        let ids = |events: &[Event]| events.iter().map(|event| event.event_id.clone().unwrap()).collect::<Vec<_>>();
+
+        let rooms = format!(
+            r#"{{"join":{{"!a:x":{{"timeline":{{"events":{events}}}}}}},"invite":{{"!b:x":{{"invite_state":{{"events":{events}}}}}}}}}"#
+        );
+        let rooms: Rooms = serde_json::from_str(&rooms).unwrap();
+        assert_eq!(ids(&rooms.join["!a:x"].timeline.events), ["$plain"]);
+        assert_eq!(ids(&rooms.invite["!b:x"].invite_state.events), ["$plain"]);
+
+        let page: Messages = serde_json::from_str(&format!(r#"{{"chunk":{events},"state":{events}}}"#)).unwrap();
+        assert_eq!((ids(&page.chunk), ids(&page.state)), (vec!["$plain".to_owned()], vec!["$plain".to_owned()]));
+    }
 }

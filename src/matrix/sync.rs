@@ -9,6 +9,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+#[cfg(feature = "encryption")]
+use super::answer::lenient_list;
 use super::{
     ANSWER_LIMIT, Homeserver, SendError,
     answer::{Event, Messages, RoomPart, Rooms, or_default},
@@ -93,7 +95,7 @@ impl SyncAnswer {
             others,
             #[cfg(feature = "encryption")]
             device: DeviceNews {
-                events: self.to_device.events,
+                events: self.to_device.events.into(),
                 device_lists: self.device_lists,
                 one_time_keys: self.device_one_time_keys_count,
                 fallback_keys: self.device_unused_fallback_key_types,
@@ -105,8 +107,8 @@ impl SyncAnswer {
 #[cfg(feature = "encryption")]
 #[derive(Default, Deserialize)]
 struct ToDevice {
-    #[serde(default)]
-    events: Value,
+    #[serde(default, deserialize_with = "lenient_list")]
+    events: Vec<Value>,
 }
 
 /// What was written in one room.
