@@ -1,8 +1,4 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
-
-_BATCH = 10_000
 
 
 class MatrixSubject(models.Model):
@@ -69,11 +65,4 @@ class MatrixSubject(models.Model):
     @api.autovacuum
     def _gc_subjects(self):
         """Delete rows older than the log, without which no reaction finds them."""
-        days = self.env["matrix.log"]._retention_days()
-        if not days:
-            return
-        before = self.env.cr.now() - timedelta(days=days)
-        old = self.sudo().search([("queued_at", "<", before)], limit=_BATCH)
-        old.unlink()
-        if len(old) == _BATCH:
-            self.env.ref("base.autovacuum_job")._trigger()
+        self.env["matrix.log"]._delete_older_than_log(self._name, "queued_at")

@@ -1,6 +1,5 @@
 import json
 import logging
-from datetime import timedelta
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import SQL
@@ -11,7 +10,6 @@ from ...tools import inbound
 
 _logger = logging.getLogger(__name__)
 
-_BATCH = 10_000
 _ONCE = "matrix_inbound_backend_event_key"
 
 
@@ -174,14 +172,7 @@ class MatrixInbound(models.Model):
     @api.autovacuum
     def _gc_inbound(self):
         """Delete rows that are older than the log."""
-        days = self.env["matrix.log"]._retention_days()
-        if not days:
-            return
-        before = self.env.cr.now() - timedelta(days=days)
-        old = self.sudo().search([("received_at", "<", before)], limit=_BATCH)
-        old.unlink()
-        if len(old) == _BATCH:
-            self.env.ref("base.autovacuum_job")._trigger()
+        self.env["matrix.log"]._delete_older_than_log(self._name, "received_at")
 
 
 def _storable(raw):

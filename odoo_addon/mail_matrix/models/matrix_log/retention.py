@@ -19,6 +19,19 @@ class MatrixLog(models.Model):
         # The settings delete the parameter where 0 was entered.
         return int(text) if text.isdecimal() else 0
 
+    @api.model
+    def _delete_older_than_log(self, model, date):
+        """Delete one batch of the rows of ``model`` whose ``date`` is before the log
+        begins, and call the vacuum again while there are more."""
+        days = self._retention_days()
+        if not days:
+            return
+        before = self.env.cr.now() - timedelta(days=days)
+        old = self.env[model].sudo().search([(date, "<", before)], limit=_BATCH)
+        old.unlink()
+        if len(old) == _BATCH:
+            self.env.ref("base.autovacuum_job")._trigger()
+
     @api.autovacuum
     def _gc_deliveries(self):
         """Delete one batch of old rows, and call the vacuum again while there are

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import logging
-from datetime import timedelta
 
 from odoo import api, fields, models
 
@@ -11,7 +10,6 @@ from ...tools import content as contents
 _logger = logging.getLogger(__name__)
 
 _CHANGED = "mail_matrix.changed_mirrors"
-_BATCH = 10_000
 _WHERE = ("backend_id", "room_id", "res_model", "res_id")
 
 
@@ -170,11 +168,4 @@ class MatrixMirror(models.Model):
     @api.autovacuum
     def _gc_mirrors(self):
         """Delete rows older than the log: the worker could not change their events."""
-        days = self.env["matrix.log"]._retention_days()
-        if not days:
-            return
-        before = self.env.cr.now() - timedelta(days=days)
-        old = self.sudo().search([("queued_at", "<", before)], limit=_BATCH)
-        old.unlink()
-        if len(old) == _BATCH:
-            self.env.ref("base.autovacuum_job")._trigger()
+        self.env["matrix.log"]._delete_older_than_log(self._name, "queued_at")
