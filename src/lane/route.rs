@@ -202,7 +202,7 @@ impl Route {
         *attempts += i32::from(!matches!(outcome, Outcome::Limited { .. }));
         match &outcome {
             Outcome::Sent(event_id) => place.sent(delivery, message, &room, event_id, &mut self.threads).await,
-            Outcome::Rejected(_) if place.refused(&mut self.threads) => return Ok(Tried::Repaired),
+            Outcome::Rejected(_) if place.refused(message, &mut self.threads) => return Ok(Tried::Repaired),
             _ => {}
         }
         let Outcome::Forbidden(refusal) = outcome else { return Ok(Tried::Answered(outcome)) };

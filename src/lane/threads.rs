@@ -14,11 +14,17 @@ use super::{
 };
 use crate::{
     matrix::{Homeserver, SendError},
-    message::{EventId, Message, RoomId, ThreadPart},
+    message::{EventId, Message, MessageId, RoomId, ThreadPart},
 };
 
-/// The threads that this claim has looked at, by their first event: the last event of each, or `None` if it cannot be used.
-pub(super) type Threads = HashMap<EventId, Option<EventId>>;
+/// What this claim knows about threads.
+#[derive(Default)]
+pub(super) struct Threads {
+    /// Those that it has looked at, by their first event: the last event of each, or `None` if it cannot be used.
+    seen: HashMap<EventId, Option<EventId>>,
+    /// The message that was refused in its thread.
+    refused: Option<MessageId>,
+}
 
 /// Where a message belongs.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ pub(super) enum Place {
     Within {
         root: EventId,
         last: EventId,
+    },
+    /// It was refused in its thread, perhaps not because of that.
+    Beside {
+        root: EventId,
     },
 }
 
@@ -60,11 +70,14 @@ impl Place {
         if !root.is_kept {
             keep(delivery, message, room, &root.event).await;
         }
-        let last = match threads.get(&root.event) {
+        if threads.refused == Some(message.id) {
+            return Ok(Self::Beside { root: root.event });
+        }
+        let last = match threads.seen.get(&root.event) {
             Some(last) => last.clone(),
             None => {
                 let last = look(homeserver, room, &root.event).await?;
-                threads.insert(root.event.clone(), last.clone());
+                threads.seen.insert(root.event.clone(), last.clone());
                 last
             }
         };
@@ -100,19 +113,26 @@ impl Place {
             Self::Outside => {}
             Self::First => {
                 keep(delivery, message, room, event).await;
-                threads.insert(event.clone(), Some(event.clone()));
+                threads.seen.insert(event.clone(), Some(event.clone()));
             }
             Self::Within { root, .. } => {
-                threads.insert(root, Some(event.clone()));
+                threads.seen.insert(root, Some(event.clone()));
+            }
+            // It was the thread.
+            Self::Beside { root } => {
+                threads.seen.insert(root, None);
             }
         }
     }
 
-    /// The homeserver does not accept the message like this. Returns whether it is to be tried outside of its thread.
-    pub(super) fn refused(&self, threads: &mut Threads) -> bool {
-        let Self::Within { root, .. } = self else { return false };
-        threads.insert(root.clone(), None);
-        true
+    /// The homeserver does not accept the message like this. Returns whether it is to be tried outside of its thread. If it is refused
+    /// there too, the thread is not at fault.
+    pub(super) fn refused(&self, message: &Message, threads: &mut Threads) -> bool {
+        let is_within = matches!(self, Self::Within { .. });
+        if is_within {
+            threads.refused = Some(message.id);
+        }
+        is_within
     }
 }
 

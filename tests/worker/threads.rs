@@ -161,6 +161,24 @@ async fn a_message_that_is_refused_in_its_thread_is_sent_outside_of_it() {
     assert!(world.log().await.iter().all(|row| row.status == "ok"));
 }
 
+/// Too large for an event, for example: that says nothing about the thread.
+#[tokio::test]
+async fn a_message_that_is_refused_outside_of_its_thread_too_closes_it_for_no_other() {
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("too large", Fault::Refuse { status: 413, errcode: "M_TOO_LARGE" });
+    let mut ids = vec![open(&world, 1).await];
+    for body in ["before", "too large", "after"] {
+        ids.push(moved(&world, body, 1).await);
+    }
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&ids).await;
+    let failed: Vec<_> = world.log().await.into_iter().filter(|row| row.status != "ok").collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_within(&world, "before", "Case 1 created", "Case 1 created");
+    assert_within(&world, "after", "Case 1 created", "before");
+}
+
 #[tokio::test]
 async fn an_edit_stays_an_edit_and_a_lost_answer_doubles_nothing() {
     let world = World::new(BINARY).await;
