@@ -223,9 +223,9 @@ impl Claimer {
                 return Err(error);
             }
         };
-        // Those of encrypted rooms are sent by the worker that has the account's keys.
+        // Those of encrypted rooms are sent by the worker that has the account's keys. Where nothing is encrypted they are refused.
         let before = free.len();
-        free.retain(|lane| turn.has_keys || !encrypted.contains(lane));
+        free.retain(|lane| turn.has_keys || !turn.backend.encrypts || !encrypted.contains(lane));
         let elsewhere = before - free.len();
         let most = self.size.lanes(turn.most);
         let mut claimed = 0;
@@ -307,10 +307,10 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Those of the lanes whose rooms are encrypted, if the backend encrypts.
+    /// Those of the lanes whose rooms were encrypted once.
     async fn encrypted(&self, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
         // Why nothing can be sent at all is said by whoever claims them.
-        if !self.backend.encrypts || self.backend.homeserver.is_err() || lanes.is_empty() {
+        if !self.backend.may_have_encrypted || self.backend.homeserver.is_err() || lanes.is_empty() {
             return Ok(HashSet::new());
         }
         self.store.encrypted_lanes(self.backend.id, lanes).await

@@ -31,7 +31,7 @@ use crate::{
 /// A lane rests for at least this long, because a homeserver may limit it again and again without saying for how long.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 
-const ENCRYPTED: &str = "the room is encrypted, and nobody has allowed messages that are not";
+const NOT_ALLOWED: &str = "the room is encrypted, and nobody has allowed messages that are not";
 
 /// What one claim of a lane knows about its room. Each check is made once per claim.
 #[derive(Default)]
@@ -181,7 +181,7 @@ impl Route {
         // A person's room was chosen with that in mind.
         let needs_consent = is_encrypted && !encrypts && matches!(message.target, Target::Room(_));
         if needs_consent && !self.may_be_readable(delivery, message, &room).await? {
-            return Ok(Tried::Answered(Outcome::Rejected(Failure::new(code::ENCRYPTED, ENCRYPTED))));
+            return Ok(Tried::Answered(secrecy::refused(delivery, NOT_ALLOWED)));
         }
         #[cfg(feature = "encryption")]
         if encrypts && !self.was_encrypted(delivery, &room) {
@@ -262,30 +262,6 @@ impl Route {
             }
         };
         Ok(if is_encrypted { Seen::Encrypted } else { Seen::Usable })
-    }
-
-    /// Whether the record allows, now and for exactly this room, that the message is sent unencrypted.
-    async fn may_be_readable(
-        &mut self,
-        delivery: &Delivery<'_>,
-        message: &Message,
-        room: &RoomId,
-    ) -> Result<bool, Step> {
-        if !message.may_be_unencrypted || !matches!(&message.target, Target::Room(own) if own == room) {
-            return Ok(false);
-        }
-        if self.consents.is_none() {
-            let asked: Vec<_> = delivery.claim.messages.iter().filter(|message| message.may_be_unencrypted).collect();
-            let asked: Vec<_> = asked.iter().map(|message| message.id).collect();
-            match delivery.context.store.consents(&asked).await {
-                Ok(consents) => self.consents = Some(consents),
-                Err(error) => {
-                    warn!(%error, "Could not find out whether the record allows messages that are not encrypted");
-                    return Err(Step::LaneLimited(SHORTEST_REST));
-                }
-            }
-        }
-        Ok(self.consents.as_ref().is_some_and(|consents| consents.contains(&message.id)))
     }
 
     async fn diagnose(

@@ -25,6 +25,16 @@ pub(crate) enum Standing {
     Closed,
 }
 
+impl Standing {
+    /// Whether it is a room that we are in, and is encrypted.
+    pub(crate) fn is_encrypted(self) -> bool {
+        match self {
+            Self::Ready { is_encrypted } | Self::Uninvited { is_encrypted } | Self::Left { is_encrypted } => is_encrypted,
+            Self::Closed => false,
+        }
+    }
+}
+
 /// Whether `room` can be used for messages to `person`.
 pub(crate) async fn look(homeserver: &Homeserver, room: &RoomId, person: &UserId) -> Result<Standing, SendError> {
     let looks = tokio::try_join!(

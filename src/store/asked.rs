@@ -30,6 +30,16 @@ impl Store {
         }
     }
 
+    /// The backends that have rooms that were encrypted once.
+    pub(super) async fn have_encrypted(&self) -> Result<HashSet<BackendId>, StoreError> {
+        match self.query(include_str!("../../sql/have_encrypted.sql"), &[]).await {
+            Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
+            // Earlier contracts do not remember such rooms.
+            Err(StoreError::Contract(_)) => Ok(HashSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Those lanes whose room was encrypted once.
     pub async fn encrypted_lanes(&self, backend: BackendId, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();

@@ -9,6 +9,7 @@ mod databases;
 mod delivery;
 mod direct;
 mod drain;
+mod encrypted_before;
 mod endpoint;
 mod files;
 mod follower;

@@ -5,7 +5,7 @@
 
 use tracing::info;
 
-use super::{Route, Step, keep};
+use super::{Route, Step, keep, secrecy};
 use crate::{
     failpoint::{self, Point},
     lane::Delivery,
@@ -16,6 +16,9 @@ use crate::{
 
 const ALWAYS_ENCRYPTED: &str = "the homeserver encrypts every new room, and nobody has allowed messages that are not encrypted; \
     turn off encryption by default for rooms on the homeserver";
+
+const TURNED_OFF: &str = "messages to this person were encrypted, and encryption is turned off on the backend; set it up again, then send \
+    the message again";
 
 const NEVER_ENCRYPTED: &str =
     "messages to this person were encrypted, and the homeserver made a room for them that is not";
@@ -36,7 +39,12 @@ impl Route {
         message: &Message,
         person: &UserId,
     ) -> Result<(RoomId, bool), Step> {
-        let may_use = |is_encrypted: bool| message.may_be_unencrypted || !is_encrypted || delivery.backend.encrypts;
+        let backend = delivery.backend;
+        // Another room would not be encrypted, and would be this person's room from then on.
+        if self.must_encrypt(delivery) && !backend.encrypts {
+            return Err(Step::Answered(secrecy::refused(delivery, TURNED_OFF)));
+        }
+        let may_use = |is_encrypted: bool| message.may_be_unencrypted || !is_encrypted || backend.encrypts;
         if let Some(ready) = self.ready.as_ref().filter(|ready| may_use(ready.is_encrypted)) {
             return Ok((ready.room.clone(), ready.is_encrypted));
         }
@@ -53,6 +61,9 @@ impl Route {
         };
         if let Standing::Ready { is_encrypted } = standing {
             book.saw(mark, &stored, Some(person), is_encrypted);
+        }
+        if backend.lacks_encryption && standing.is_encrypted() {
+            return Err(Step::Answered(secrecy::refused(delivery, TURNED_OFF)));
         }
         match standing {
             Standing::Ready { is_encrypted } if may_use(is_encrypted) => {
@@ -102,11 +113,15 @@ impl Route {
     ) -> Result<Option<(RoomId, bool)>, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let Some(list) = homeserver.direct_list(&me).await? else { return Ok(None) };
-        let must_encrypt = self.must_encrypt(delivery);
-        let may_use = |is_encrypted| if is_encrypted { delivery.backend.encrypts } else { !must_encrypt };
+        let (backend, must_encrypt) = (delivery.backend, self.must_encrypt(delivery));
+        // The room that a worker with encryption would choose.
+        let may_use = |is_encrypted| if is_encrypted { backend.encrypts || backend.lacks_encryption } else { !must_encrypt };
         let found = direct::find(homeserver, &list, person, self.unusable.as_ref(), may_use).await;
-        delivery.backend.direct.saw(list);
-        Ok(found?)
+        backend.direct.saw(list);
+        match found? {
+            Some((_, true)) if backend.lacks_encryption => Err(Step::Answered(secrecy::refused(delivery, TURNED_OFF))),
+            found => Ok(found),
+        }
     }
 
     async fn adopt(
@@ -126,6 +141,9 @@ impl Route {
         message: &Message,
         person: &UserId,
     ) -> Result<(RoomId, bool), Step> {
+        if delivery.backend.lacks_encryption && delivery.backend.encrypts_new_rooms {
+            return Err(Step::Answered(secrecy::refused(delivery, TURNED_OFF)));
+        }
         self.check_exists(delivery, homeserver, person).await?;
         // A worker whose lease may have ended must not create a room: its successor does.
         if !delivery.may_call() {
@@ -150,6 +168,9 @@ impl Route {
         failpoint::reach(Point::RoomStored).await;
         info!("Made a direct room");
         let is_encrypted = homeserver.is_encrypted(&room).await?;
+        if is_encrypted && delivery.backend.lacks_encryption {
+            return Err(Step::Answered(secrecy::refused(delivery, TURNED_OFF)));
+        }
         if is_encrypted && !message.may_be_unencrypted && !delivery.backend.encrypts {
             return Err(refused(Failure::new(code::ENCRYPTED, ALWAYS_ENCRYPTED)));
         }

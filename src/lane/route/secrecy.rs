@@ -1,11 +1,16 @@
-//! What was encrypted once is never sent in clear again.
+//! What was encrypted once is never sent in clear again, and nothing goes unencrypted to an encrypted room without consent.
 
-use super::Route;
+use tracing::warn;
+
+use super::{Route, SHORTEST_REST, Step};
 use crate::{
     lane::Delivery,
-    message::{Message, RoomId},
+    message::{Failure, Message, Outcome, RoomId, Target, code},
     rooms::diagnosis::Secrecy,
 };
+
+const NOT_BUILT_WITH_IT: &str = "encryption is set up on the backend, and the worker that got the message was built without it; replace that \
+    worker, then send the message again";
 
 impl Route {
     /// Whether a room is known to have been encrypted, whatever the homeserver says now.
@@ -19,8 +24,38 @@ impl Route {
         Secrecy { encrypts, was_encrypted, may_be_plain: message.may_be_unencrypted && !encrypts }
     }
 
+    /// Whether the record allows, now and for exactly this room, that the message is sent unencrypted.
+    pub(super) async fn may_be_readable(
+        &mut self,
+        delivery: &Delivery<'_>,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<bool, Step> {
+        if !message.may_be_unencrypted || !matches!(&message.target, Target::Room(own) if own == room) {
+            return Ok(false);
+        }
+        if self.consents.is_none() {
+            let asked: Vec<_> = delivery.claim.messages.iter().filter(|message| message.may_be_unencrypted).collect();
+            let asked: Vec<_> = asked.iter().map(|message| message.id).collect();
+            match delivery.context.store.consents(&asked).await {
+                Ok(consents) => self.consents = Some(consents),
+                Err(error) => {
+                    warn!(%error, "Could not find out whether the record allows messages that are not encrypted");
+                    return Err(Step::LaneLimited(SHORTEST_REST));
+                }
+            }
+        }
+        Ok(self.consents.as_ref().is_some_and(|consents| consents.contains(&message.id)))
+    }
+
     /// Messages to this person were encrypted, so they are never sent in clear again.
     pub(super) fn must_encrypt(&self, delivery: &Delivery<'_>) -> bool {
         delivery.is_encrypted || self.remembered.is_some()
     }
+}
+
+/// A message that would have to be encrypted is refused, because of `why` or because this worker never encrypts.
+pub(super) fn refused(delivery: &Delivery<'_>, why: &str) -> Outcome {
+    let text = if delivery.backend.lacks_encryption { NOT_BUILT_WITH_IT } else { why };
+    Outcome::Rejected(Failure::new(code::ENCRYPTED, text))
 }
