@@ -253,7 +253,7 @@ impl Route {
                 let look = Look::at(homeserver, &delivery.book(), room).await?;
                 if let Some(tombstone) = look.tombstone {
                     let me = delivery.backend.me(homeserver).await?;
-                    let secrecy = self.secrecy(delivery, message, room);
+                    let secrecy = self.secrecy(delivery, message, room).await?;
                     let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone, secrecy).await?;
                     return self.treat(delivery, homeserver, message, diagnosis).await.map(Seen::Replaced);
                 }
@@ -273,7 +273,7 @@ impl Route {
         refusal: Failure,
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
-        let secrecy = self.secrecy(delivery, message, room);
+        let secrecy = self.secrecy(delivery, message, room).await?;
         let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal, secrecy).await?;
         // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;

@@ -1,7 +1,7 @@
 //! Before a claim sends into a room it checks whether the room was encrypted, replaced or left.
 
 use stack::{
-    homeserver::Room,
+    homeserver::{Membership, Room},
     world::{World, kill},
 };
 
@@ -80,6 +80,28 @@ async fn consent_does_not_count_once_encryption_is_set_up() {
 
     world.assert_settled(&[id]).await;
     assert_eq!(world.homeserver.count(), 0);
+}
+
+/// All messages of the lane would go there from then on.
+#[tokio::test]
+async fn a_room_that_is_not_encrypted_replaces_an_encrypted_one_only_with_consent_as_it_is_now() {
+    for is_allowed in [true, false] {
+        let world = World::new(BINARY).await;
+        let members = vec![PERSON.to_owned()];
+        world.homeserver.room(ROOM, Room { tombstone: Some(NEW.to_owned()), members, ..encrypted() });
+        let (predecessor, invited_by) = (Some(ROOM.to_owned()), Some(PERSON.to_owned()));
+        world.homeserver.room(NEW, Room { membership: Membership::Invited, predecessor, invited_by, ..Room::default() });
+        record(&world, is_allowed).await;
+        let id = agreed(&world, ROOM, "agreed").await;
+
+        let _worker = world.worker("w1");
+
+        world.assert_settled(&[id]).await;
+        let (wanted, code): (&[&str], _) =
+            if is_allowed { (&["agreed"], None) } else { (&[], Some("org.odoo.room_replaced")) };
+        assert_eq!(world.homeserver.bodies(NEW), wanted);
+        assert_eq!(world.log().await[0].error_code.as_deref(), code);
+    }
 }
 
 #[tokio::test]

@@ -18,10 +18,17 @@ impl Route {
         (delivery.is_encrypted && delivery.is_own_room(room)) || self.remembered.as_ref() == Some(room)
     }
 
-    pub(super) fn secrecy(&self, delivery: &Delivery<'_>, message: &Message, room: &RoomId) -> Secrecy {
+    /// What decides which room may replace this one.
+    pub(super) async fn secrecy(
+        &mut self,
+        delivery: &Delivery<'_>,
+        message: &Message,
+        room: &RoomId,
+    ) -> Result<Secrecy, Step> {
         let encrypts = delivery.backend.encrypts;
         let was_encrypted = self.was_encrypted(delivery, room);
-        Secrecy { encrypts, was_encrypted, may_be_plain: message.may_be_unencrypted && !encrypts }
+        let may_be_plain = !encrypts && self.may_be_readable(delivery, message, room).await?;
+        Ok(Secrecy { encrypts, was_encrypted, may_be_plain })
     }
 
     /// Whether the record allows, now and for exactly this room, that the message is sent unencrypted.
