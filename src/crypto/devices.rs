@@ -61,7 +61,7 @@ impl Devices {
         }
     }
 
-    /// Why there is no device, for those who wait for it.
+    /// Why there is no device, and what a person has to do about it.
     pub(crate) fn explain(&self, backend: BackendId, reason: String) {
         self.lock().entry(backend).or_insert(Holding::Refused(reason));
     }

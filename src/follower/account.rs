@@ -60,8 +60,14 @@ pub(super) type Place = Option<(UserId, String)>;
 pub(super) enum Halt {
     /// Another worker follows the account.
     Lost,
+    /// The configuration cannot be used, until a person changes it.
     Trouble {
         trouble: Trouble,
+        reason: String,
+    },
+    /// The account's keys cannot be read or written at the moment.
+    #[cfg(feature = "encryption")]
+    Keys {
         reason: String,
         pause: Option<Duration>,
     },
@@ -129,12 +135,18 @@ impl Account {
             self.context.rooms.of(self.asking.backend).close();
             let pause = match halt {
                 Halt::Lost => return,
-                Halt::Trouble { trouble, reason, pause } => {
+                Halt::Trouble { trouble, reason } => {
                     self.report(trouble, &reason).await;
                     #[cfg(feature = "encryption")]
-                    if self.asking.encrypts && pause.is_none() {
+                    if self.asking.encrypts {
                         self.context.devices.explain(self.asking.backend, reason);
                     }
+                    None
+                }
+                // Messages for encrypted rooms wait for the end of this, and are not refused.
+                #[cfg(feature = "encryption")]
+                Halt::Keys { reason, pause } => {
+                    self.report(Trouble::Stopped, &reason).await;
                     pause
                 }
                 Halt::Homeserver(error) => {

@@ -25,5 +25,5 @@ impl Account {
 }
 
 fn halt(trouble: Trouble, reason: String) -> Halt {
-    Halt::Trouble { trouble, reason, pause: None }
+    Halt::Trouble { trouble, reason }
 }

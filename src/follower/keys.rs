@@ -10,7 +10,6 @@ use crate::{
     crypto::{CryptoError, Device, Holding, KeysError, Opened},
     matrix::{Homeserver, Synced},
     message::UserId,
-    store::Trouble,
 };
 
 /// How long the device waits after a call that failed, or brought nothing new.
@@ -84,7 +83,7 @@ impl Account {
             biased;
             () = opened.given_up() => {
                 let reason = "the keys of the account's device are read again".to_owned();
-                Err(Halt::Trouble { trouble: Trouble::Stopped, reason, pause: Some(PAUSE) })
+                Err(Halt::Keys { reason, pause: Some(PAUSE) })
             }
             done = calls => Ok(done),
         }
@@ -121,7 +120,7 @@ impl Account {
         place: Option<&(UserId, String)>,
         halt: Halt,
     ) -> Result<Infallible, Halt> {
-        if let Halt::Trouble { trouble, reason, .. } = &halt {
+        if let Halt::Trouble { trouble, reason } = &halt {
             self.report(*trouble, reason).await;
         }
         let me = homeserver.whoami().await?.user_id;
@@ -186,5 +185,5 @@ impl Account {
 }
 
 fn halted(error: &CryptoError) -> Halt {
-    Halt::Trouble { trouble: Trouble::Stopped, reason: error.to_string(), pause: None }
+    Halt::Keys { reason: error.to_string(), pause: None }
 }
