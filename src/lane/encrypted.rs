@@ -1,22 +1,20 @@
 //! Messages for encrypted rooms: encrypted right before they are sent, by the worker that has the account's keys.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::warn;
 
 use super::{
     Delivery, changes,
+    outage::GIVEN_UP_AFTER,
     route::{SHORTEST_REST, Step},
 };
 use crate::{
-    crypto::{CryptoError, Device, Encrypted, Holding, Opened},
+    crypto::{CryptoError, Device, Encrypted, EncryptedRoom, Holding, Opened},
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, Outcome, RoomId, code},
 };
-
-/// How long a message waits until somebody in the room can read it: a server may be away, or a person has not set up a device yet.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The answer to an encrypted message.
 pub(super) struct Sent {
@@ -33,31 +31,55 @@ pub(super) async fn remember(delivery: &Delivery<'_>, room: &RoomId) -> Result<(
     })
 }
 
-/// Encrypts `message`, which changes `subject` if there is one, and sends it.
+/// Encrypts `message`, which changes `subject` if there is one, and sends it. `nobody_reads`: this claim has given up messages because nobody in
+/// the room can read them.
 pub(super) async fn send(
     delivery: &Delivery<'_>,
     homeserver: &Homeserver,
     room: &RoomId,
     message: &Message,
     subject: Option<&EventId>,
+    nobody_reads: &mut bool,
 ) -> Result<Sent, Step> {
-    let opened = device(delivery)?;
+    let opened = match delivery.context.devices.of(delivery.backend.id) {
+        Some(Holding::Open(opened)) => opened,
+        Some(Holding::Refused(reason)) => return Err(Step::Unreachable(Failure::new(code::ENCRYPTION, reason))),
+        Some(Holding::Away(error)) => return Err(of_keys(delivery, homeserver, message, error).await),
+        // Another worker has the keys, or the device is being opened.
+        None => return Err(Step::Fenced),
+    };
     if let Some(subject) = subject.filter(|_| changes::is_redaction(message)) {
         // The homeserver itself removes the text, so it has to see what is to be removed.
         return Ok(Sent { answer: homeserver.redact(room, subject, message).await, note: None });
     }
-    let content = changes::content(message, subject);
-    let Encrypted { content, no_key } = match encrypt(delivery, &opened, room, message, &content).await {
-        Ok(encrypted) => encrypted,
+    let may_call = || delivery.may_call() && opened.deadline.leaves(delivery.context.call_needs);
+    let seen = match seen(delivery, &opened, room, &may_call).await {
         // A room that we are not in: the cause is diagnosed as for other messages.
         Err(CryptoError::Homeserver(error)) if matches!(error.outcome(), Outcome::Forbidden(_)) => {
             return Ok(Sent { answer: Err(error), note: None });
         }
-        Err(error) => return Err(failed(delivery, &opened.device, error)),
+        seen => seen,
+    };
+    let content = changes::content(message, subject);
+    let encrypted = match seen {
+        Ok(seen) => opened.device.encrypt(&seen, &message.matrix_type, &content, &may_call).await,
+        Err(error) => Err(error),
+    };
+    let Encrypted { content, no_key } = match encrypted {
+        Ok(encrypted) => encrypted,
+        Err(error) => return Err(failed(delivery, homeserver, message, &opened.device, error).await),
     };
     if let Some(no_key) = no_key.as_ref().filter(|no_key| no_key.is_nobody) {
-        let text = format!("nobody in the room can read it: {no_key}");
-        return Err(unreadable(delivery, message, Failure::new(code::NO_KEY, text)));
+        let failure = Failure::new(code::NO_KEY, format!("nobody in the room can read it: {no_key}"));
+        let waited = message.queued_for + delivery.claim.claimed.elapsed();
+        // It has waited behind the one before for the same.
+        let step = if *nobody_reads && waited >= GIVEN_UP_AFTER {
+            Step::Answered(Outcome::Rejected(failure))
+        } else {
+            delivery.awaits(homeserver, message, failure).await
+        };
+        *nobody_reads = matches!(step, Step::Answered(_));
+        return Err(step);
     }
     if !delivery.may_call() {
         return Err(Step::Fenced);
@@ -68,67 +90,53 @@ pub(super) async fn send(
     Ok(Sent { answer, note })
 }
 
-/// The device with the account's keys, if this process has it.
-fn device(delivery: &Delivery<'_>) -> Result<Opened, Step> {
-    match delivery.context.devices.of(delivery.backend.id) {
-        Some(Holding::Open(opened)) => Ok(opened),
-        Some(Holding::Refused(reason)) => Err(Step::Unreachable(Failure::new(code::ENCRYPTION, reason))),
-        Some(Holding::Away(error)) => Err(of_keys(error)),
-        // Another worker has it, or it is being opened.
-        None => Err(Step::Fenced),
-    }
-}
-
-async fn encrypt(
+/// Who should be able to read what is written in the room.
+async fn seen(
     delivery: &Delivery<'_>,
     opened: &Opened,
     room: &RoomId,
-    message: &Message,
-    content: &str,
-) -> Result<Encrypted, CryptoError> {
-    let may_call = || delivery.may_call() && opened.deadline.leaves(delivery.context.call_needs);
+    may_call: &(dyn Fn() -> bool + Sync),
+) -> Result<Arc<EncryptedRoom>, CryptoError> {
     let book = delivery.book();
-    let seen = match book.encryption(room) {
-        Some(seen) => seen,
-        None => {
-            let mark = book.mark();
-            let seen = Arc::new(opened.device.room(room, &may_call).await?);
-            book.saw_encryption(mark, room, &seen);
-            seen
-        }
-    };
-    opened.device.encrypt(&seen, &message.matrix_type, content, &may_call).await
+    if let Some(seen) = book.encryption(room) {
+        return Ok(seen);
+    }
+    let mark = book.mark();
+    let seen = Arc::new(opened.device.room(room, may_call).await?);
+    book.saw_encryption(mark, room, &seen);
+    Ok(seen)
 }
 
-fn failed(delivery: &Delivery<'_>, device: &Arc<Device>, error: CryptoError) -> Step {
+async fn failed(
+    delivery: &Delivery<'_>,
+    homeserver: &Homeserver,
+    message: &Message,
+    device: &Arc<Device>,
+    error: CryptoError,
+) -> Step {
     if error.ends_the_device() {
         warn!(%error, "The keys of the account are read again");
         delivery.context.devices.give_up(delivery.backend.id, device);
         return Step::LaneLimited(SHORTEST_REST);
     }
     match error {
-        CryptoError::Homeserver(error) => of_keys(error),
+        CryptoError::Homeserver(error) => of_keys(delivery, homeserver, message, error).await,
         CryptoError::TooLong => {
             Step::Answered(Outcome::Rejected(Failure::new("M_TOO_LARGE", CryptoError::TooLong.to_string())))
         }
+        // The lease of the account is ending, and not the lane's.
+        CryptoError::Stopped if delivery.may_call() => Step::LaneLimited(SHORTEST_REST),
         CryptoError::Stopped | CryptoError::Keys(_) | CryptoError::Refused { .. } => Step::Fenced,
         CryptoError::Unusable(reason) => Step::Unreachable(Failure::new(code::ENCRYPTION, reason)),
     }
 }
 
 /// The homeserver did not give or take keys. This says nothing about the message, nor about rooms that are not encrypted.
-fn of_keys(error: SendError) -> Step {
+async fn of_keys(delivery: &Delivery<'_>, homeserver: &Homeserver, message: &Message, error: SendError) -> Step {
     match error.outcome_elsewhere() {
         Outcome::Limited { .. } | Outcome::Unauthorized(_) => error.into(),
+        // It would refuse the same again, until something changes for somebody in the room.
+        Outcome::Rejected(failure) | Outcome::Forbidden(failure) => delivery.awaits(homeserver, message, failure).await,
         _ => Step::Unreachable(error.failure()),
     }
-}
-
-/// The room waits; after ten minutes the message is given up.
-fn unreadable(delivery: &Delivery<'_>, message: &Message, failure: Failure) -> Step {
-    let held = delivery.claim.held.filter(|held| held.id == message.id);
-    if held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER) {
-        return Step::Answered(Outcome::Rejected(failure));
-    }
-    Step::Unreachable(failure)
 }

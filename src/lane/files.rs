@@ -182,7 +182,9 @@ impl Media<'_> {
                 bytes,
             }),
             Err(NoFile::Refused(text)) => Err(rejected(code::FILE, text)),
-            Err(NoFile::Later(text)) => Err(self.later(Failure::new(code::FILE, text)).await),
+            Err(NoFile::Later(text)) => {
+                Err(self.delivery.awaits(self.homeserver, self.message, Failure::new(code::FILE, text)).await)
+            }
         }
     }
 
@@ -190,18 +192,10 @@ impl Media<'_> {
     pub(super) async fn refused(&self, error: SendError) -> Step {
         match Step::from(error) {
             Step::Answered(Outcome::Transient { failure, .. } | Outcome::Misconfigured(failure)) => {
-                self.later(failure).await
+                self.delivery.awaits(self.homeserver, self.message, failure).await
             }
             step => step,
         }
-    }
-
-    /// The room waits; after ten minutes of this the file is given up, if the homeserver still answers the account.
-    async fn later(&self, failure: Failure) -> Step {
-        if self.delivery.is_given_up(self.homeserver, self.message, &failure).await {
-            return Step::Answered(Outcome::Rejected(failure));
-        }
-        Step::Unreachable(failure)
     }
 }
 

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Delivery, Next, Stop, poison, route::Route, tries::Tries};
+use super::{
+    Delivery, Next, Stop, poison,
+    route::{Route, Step},
+    tries::Tries,
+};
 use crate::{
     backoff,
     matrix::Homeserver,
-    message::{Failure, Message, Reply, State, code},
+    message::{Failure, Message, Outcome, Reply, State, code},
     store::{Held, Verdict},
 };
 
@@ -24,7 +28,7 @@ pub(super) const SUSPECT_AFTER: Duration = Duration::from_secs(60);
 const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// How long a message may wait for what only it needs, because the room's other messages wait behind it.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
+pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Why a message could not be sent, and what that says about the homeserver.
 pub(super) struct Trouble {
@@ -121,6 +125,14 @@ impl Delivery<'_> {
         let held = held.filter(|held| held.lacks_file == (failure.code == code::FILE));
         let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
         is_long && homeserver.whoami().await.is_ok()
+    }
+
+    /// The room waits for what the message needs; after ten minutes of this the message is given up.
+    pub(super) async fn awaits(&self, homeserver: &Homeserver, message: &Message, failure: Failure) -> Step {
+        if self.is_given_up(homeserver, message, &failure).await {
+            return Step::Answered(Outcome::Rejected(failure));
+        }
+        Step::Unreachable(failure)
     }
 
     /// This lane cannot be served while others can: it rests, for longer each time.

@@ -62,6 +62,9 @@ pub(super) struct Route {
     made: Made,
     /// What the log says about messages that were sent.
     notes: HashMap<MessageId, Failure>,
+    /// It has given up messages because nobody in the room can read them.
+    #[cfg(feature = "encryption")]
+    nobody_reads: bool,
     /// The encrypted room that this claim has sent to, which is stored as encrypted.
     remembered: Option<RoomId>,
     /// The threads that this claim has looked at.
@@ -227,7 +230,8 @@ impl Route {
         }
         #[cfg(feature = "encryption")]
         if encrypts {
-            let sent = super::encrypted::send(delivery, homeserver, room, message, subject).await?;
+            let nobody_reads = &mut self.nobody_reads;
+            let sent = super::encrypted::send(delivery, homeserver, room, message, subject, nobody_reads).await?;
             self.notes.extend(sent.note.map(|note| (message.id, note)));
             return Ok(sent.answer);
         }
