@@ -12,13 +12,18 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use super::{Setup, batch::Batch, post::Odoo};
+use super::{
+    Setup,
+    batch::Batch,
+    post::Odoo,
+    trouble::{Halt, is_forgotten},
+};
 use crate::{
     backoff::{Backoff, Streak},
     failpoint::{self, Point},
     lane::Context,
     leases::Deadline,
-    matrix::{Heard, Homeserver, SendError, Synced, before},
+    matrix::{Heard, Homeserver, Synced, before},
     message::{Outcome, UserId},
     metrics::OfBackend,
     seal::Keys,
@@ -55,30 +60,6 @@ pub(super) struct Account {
 
 /// The account, and its position in the homeserver's stream: Odoo has accepted everything before it.
 pub(super) type Place = Option<(UserId, String)>;
-
-/// Why reading stopped.
-pub(super) enum Halt {
-    /// Another worker follows the account.
-    Lost,
-    /// The configuration cannot be used, until a person changes it.
-    Trouble {
-        trouble: Trouble,
-        reason: String,
-    },
-    /// The account's keys cannot be read or written at the moment.
-    #[cfg(feature = "encryption")]
-    Keys {
-        reason: String,
-        pause: Option<Duration>,
-    },
-    Homeserver(SendError),
-}
-
-impl From<SendError> for Halt {
-    fn from(error: SendError) -> Self {
-        Self::Homeserver(error)
-    }
-}
 
 impl Account {
     pub(super) fn new(
@@ -171,7 +152,7 @@ impl Account {
         let webhook = match self.webhook() {
             #[cfg(feature = "encryption")]
             Err(halt) if device.is_some() => {
-                return self.hear_only(device.as_ref(), &homeserver, place.as_ref(), halt).await;
+                return self.hear_only(device.as_ref(), &homeserver, place, streak, halt).await;
             }
             webhook => webhook?,
         };
@@ -219,15 +200,13 @@ impl Account {
             let calls = async { Ok::<_, Halt>(calls.await) };
             let (synced, ()) = calls.await?;
             let synced = match synced? {
-                Err(error) if matches!(error.outcome(), Outcome::Rejected(_)) => {
-                    error!(
-                        failure = %error.failure(),
-                        "The homeserver no longer knows the position up to which the account was read; what was written since then is not passed on to Odoo"
-                    );
-                    *place = None;
+                Err(error) => {
+                    if is_forgotten(&error) {
+                        *place = None;
+                    }
                     return Err(error.into());
                 }
-                synced => synced?,
+                Ok(synced) => synced,
             };
             streak.reset();
             // While Odoo processes the events nothing is read, so changes are not noticed.

@@ -1,6 +1,6 @@
 //! The clients for both sides of an account that is followed: its homeserver and Odoo.
 
-use super::account::{Account, Halt};
+use super::{account::Account, trouble::Halt};
 use crate::{causes::with_causes, matrix::Homeserver, store::Trouble, webhook::Webhook};
 
 impl Account {

@@ -5,8 +5,12 @@ use std::{convert::Infallible, pin::pin};
 use tokio::{sync::Notify, time::sleep};
 use tracing::{debug, error, info, warn};
 
-use super::account::{ACCEPTED_WITHIN, Account, Halt};
+use super::{
+    account::{ACCEPTED_WITHIN, Account, Place},
+    trouble::{Halt, is_forgotten},
+};
 use crate::{
+    backoff::Streak,
     crypto::{CryptoError, Device, Holding, KeysError, Opened},
     matrix::{Homeserver, Synced},
     message::UserId,
@@ -117,14 +121,16 @@ impl Account {
         &self,
         device: Option<&Opened>,
         homeserver: &Homeserver,
-        place: Option<&(UserId, String)>,
+        place: &mut Place,
+        streak: &mut Streak,
         halt: Halt,
     ) -> Result<Infallible, Halt> {
         if let Halt::Trouble { trouble, reason } = &halt {
             self.report(*trouble, reason).await;
         }
         let me = homeserver.whoami().await?.user_id;
-        let since = match place {
+        let filter = homeserver.upload_device_filter(&me).await?;
+        let mut since = match place {
             Some((account, since)) if *account == me => since.clone(),
             _ => {
                 let now = homeserver.stream_now().await?;
@@ -132,9 +138,28 @@ impl Account {
                 now.next_batch
             }
         };
-        let over = Notify::new();
-        let hearing = self.keep_hearing(device, homeserver, &me, since, &over);
-        Err(self.unless_given_up(device, hearing).await?.unwrap_or(halt))
+        let wait = self.longest_wait();
+        let hearing = async {
+            loop {
+                let heard = match homeserver.sync(&me, &filter, &since, wait).await {
+                    Ok(heard) => heard,
+                    Err(error) => {
+                        if is_forgotten(&error) {
+                            *place = None;
+                        }
+                        return error.into();
+                    }
+                };
+                streak.reset();
+                self.note_changes(&heard);
+                if let Err(halt) = self.hear(device, &heard).await {
+                    return halt;
+                }
+                since = heard.next_batch;
+                sleep(PAUSE).await;
+            }
+        };
+        Err(self.unless_given_up(device, hearing).await?)
     }
 
     /// Ends when it is `over`, but never between two steps of the device: what it has heard in part it would not hear again.

@@ -2,7 +2,7 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::account::Account;
 use crate::{
@@ -11,6 +11,42 @@ use crate::{
     metrics::{OfBackend, Side},
     store::{StoreError, Trouble},
 };
+
+/// Why reading stopped.
+pub(super) enum Halt {
+    /// Another worker follows the account.
+    Lost,
+    /// The configuration cannot be used, until a person changes it.
+    Trouble {
+        trouble: Trouble,
+        reason: String,
+    },
+    /// The account's keys cannot be read or written at the moment.
+    #[cfg(feature = "encryption")]
+    Keys {
+        reason: String,
+        pause: Option<Duration>,
+    },
+    Homeserver(SendError),
+}
+
+impl From<SendError> for Halt {
+    fn from(error: SendError) -> Self {
+        Self::Homeserver(error)
+    }
+}
+
+/// Whether the homeserver no longer knows the position from which it was asked to go on.
+pub(super) fn is_forgotten(error: &SendError) -> bool {
+    let is_forgotten = matches!(error.outcome(), Outcome::Rejected(_));
+    if is_forgotten {
+        error!(
+            failure = %error.failure(),
+            "The homeserver no longer knows the position up to which the account was read; what was written since then is not passed on to Odoo"
+        );
+    }
+    is_forgotten
+}
 
 impl Account {
     /// Reports a problem once, in the log and in Odoo.
