@@ -24,7 +24,8 @@ WITH asks AS MATERIALIZED (
         -- This worker, or another one, follows it for its keys.
         AND f.backend_id NOT IN (SELECT id FROM asks)
         AND NOT (
-            f.owner <> $1::text AND f.lease_until > now() AT TIME ZONE 'UTC' AND EXISTS (
+            -- Neither is set while nobody follows it.
+            COALESCE(f.owner <> $1::text AND f.lease_until > now() AT TIME ZONE 'UTC', false) AND EXISTS (
                 SELECT FROM matrix_backend AS b WHERE b.id = f.backend_id AND to_jsonb(b) ->> 'encryption_mode' = 'encrypt'
             )
         )

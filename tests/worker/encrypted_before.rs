@@ -90,3 +90,17 @@ async fn a_worker_without_encryption_leaves_direct_messages_to_those_that_have_i
         assert!(why.contains("built without it"), "{case}: {why}");
     }
 }
+
+/// Nobody follows the account any more, neither for what is written nor for its keys.
+#[cfg(not(feature = "encryption"))]
+#[tokio::test]
+async fn what_is_written_after_following_was_turned_off_is_not_passed_on_later_also_if_encryption_is_set_up() {
+    let world = World::new(BINARY).await;
+    let sql = "UPDATE matrix_backend SET encryption_mode = 'encrypt';
+        INSERT INTO matrix_follower (backend_id, matrix_user_id, since) SELECT id, '@bot:double.test', 's1' FROM matrix_backend";
+    world.client.batch_execute(sql).await.unwrap();
+
+    let _worker = world.worker("w1");
+
+    world.until("SELECT NOT EXISTS (SELECT FROM matrix_follower)").await;
+}
