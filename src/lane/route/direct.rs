@@ -3,7 +3,7 @@
 //! The room is created and stored first, and the person is invited afterwards: if the person's server does not answer, no second
 //! room is created and nobody else waits.
 
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{Route, Step, keep, secrecy};
 use crate::{
@@ -161,7 +161,13 @@ impl Route {
         failpoint::reach(Point::RoomMade).await;
         // Before it is the lane's room, which decides whether messages have to be encrypted.
         if must_encrypt && !homeserver.is_encrypted(&room).await? {
-            return Err(refused(Failure::new(code::ENCRYPTED, NEVER_ENCRYPTED)));
+            if let Err(error) = homeserver.leave(&room).await {
+                debug!(%error, "The account could not leave a room in which nobody else is");
+            }
+            // The other messages would only make more such rooms.
+            let failure = Failure::new(code::ENCRYPTED, NEVER_ENCRYPTED);
+            self.closed = Some(failure.clone());
+            return Err(refused(failure));
         }
         keep(delivery, &room).await?;
         self.room = Some(room.clone());

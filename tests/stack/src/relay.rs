@@ -1,9 +1,10 @@
-//! A relay in front of an HTTP server that loses answers: the server has done what was asked, and whoever asked never hears of it.
+//! A relay in front of an HTTP server. It loses answers: the server has done what was asked, and whoever asked never hears of it. Or it
+//! alters requests, so that the server refuses them, or understands something else.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -18,22 +19,34 @@ use tokio::{
 /// A running relay. Dropping it ends all its connections.
 pub struct Relay {
     port: u16,
-    losses: Losses,
+    faults: Arc<Mutex<Faults>>,
     _serving: JoinSet<()>,
 }
 
-/// What the lines of those requests contain whose answers are lost, each once.
-type Losses = Arc<Mutex<VecDeque<String>>>;
+#[derive(Default)]
+struct Faults {
+    /// What the lines of those requests contain whose answers are lost, each once.
+    losses: VecDeque<String>,
+    alteration: Option<Alteration>,
+}
+
+/// In the requests whose lines contain `part`, `from` becomes `to`.
+struct Alteration {
+    part: String,
+    from: String,
+    to: String,
+}
 
 impl Relay {
     /// In front of what listens at `url`, as `http://127.0.0.1:8008`.
     pub async fn start(url: &str) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let (losses, server) = (Losses::default(), url.trim_start_matches("http://").trim_end_matches('/').to_owned());
+        let server = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let faults = Arc::<Mutex<Faults>>::default();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, server, losses.clone()));
-        Ok(Self { port, losses, _serving: serving })
+        serving.spawn(serve(listener, server, faults.clone()));
+        Ok(Self { port, faults, _serving: serving })
     }
 
     pub fn url(&self) -> String {
@@ -42,46 +55,67 @@ impl Relay {
 
     /// The answer to the next request with `part` in its first line is lost.
     pub fn lose(&self, part: &str) {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner).push_back(part.to_owned());
+        lock(&self.faults).losses.push_back(part.to_owned());
     }
 
     /// How many answers are still to be lost.
     pub fn left(&self) -> usize {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.faults).losses.len()
+    }
+
+    /// From now on, requests with `part` in their first line arrive with `from` replaced by `to`, which is as long.
+    pub fn alter(&self, part: &str, from: &str, to: &str) {
+        assert_eq!(from.len(), to.len(), "the length of the request must stay the same");
+        let [part, from, to] = [part, from, to].map(str::to_owned);
+        lock(&self.faults).alteration = Some(Alteration { part, from, to });
+    }
+
+    /// From now on, requests arrive as they were sent.
+    pub fn heal(&self) {
+        lock(&self.faults).alteration = None;
     }
 }
 
-async fn serve(listener: TcpListener, server: String, losses: Losses) {
+fn lock(faults: &Mutex<Faults>) -> MutexGuard<'_, Faults> {
+    faults.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, server: String, faults: Arc<Mutex<Faults>>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let (server, losses) = (server.clone(), losses.clone());
+        let (server, faults) = (server.clone(), faults.clone());
         connections.spawn(async move {
             // Whichever side goes away ends the connection, nothing else.
-            let _ = pass(client, &server, &losses).await;
+            let _ = pass(client, &server, &faults).await;
         });
     }
 }
 
 /// One connection, on which one request follows the other.
-async fn pass(client: TcpStream, server: &str, losses: &Losses) -> std::io::Result<()> {
+async fn pass(client: TcpStream, server: &str, faults: &Mutex<Faults>) -> std::io::Result<()> {
     let server = TcpStream::connect(server).await?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let is_lost = AtomicBool::new(false);
     let up = async {
         let mut bytes = vec![0; 64 << 10];
+        let mut request = String::new();
         loop {
             let read = from_client.read(&mut bytes).await?;
             if read == 0 {
                 return Ok::<_, std::io::Error>(());
             }
-            // A request begins where the client writes again after an answer.
             let line = bytes[..read].split(|byte| *byte == b'\r').next().unwrap_or_default();
-            let line = String::from_utf8_lossy(line).into_owned();
-            if takes(losses, &line) {
-                is_lost.store(true, Ordering::Release);
+            let line = String::from_utf8_lossy(line);
+            // Its body may come after it.
+            if line.ends_with(" HTTP/1.1") {
+                request = line.into_owned();
+                if lock(faults).takes(&request) {
+                    is_lost.store(true, Ordering::Release);
+                }
             }
+            lock(faults).alter(&request, &mut bytes[..read]);
             to_server.write_all(&bytes[..read]).await?;
         }
     };
@@ -101,9 +135,20 @@ async fn pass(client: TcpStream, server: &str, losses: &Losses) -> std::io::Resu
     }
 }
 
-/// Whether the answer to the request with this line is to be lost; no other one then is for that.
-fn takes(losses: &Losses, line: &str) -> bool {
-    let mut losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
-    let at = losses.iter().position(|part| line.contains(part.as_str()));
-    at.and_then(|at| losses.remove(at)).is_some()
+impl Faults {
+    /// Whether the answer to the request with this line is to be lost; no other one then is for that.
+    fn takes(&mut self, line: &str) -> bool {
+        let at = self.losses.iter().position(|part| line.contains(part.as_str()));
+        at.and_then(|at| self.losses.remove(at)).is_some()
+    }
+
+    fn alter(&self, line: &str, bytes: &mut [u8]) {
+        let Some(Alteration { from, to, .. }) = self.alteration.as_ref().filter(|it| line.contains(&it.part)) else { return };
+        let mut at = 0;
+        while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from.as_bytes()) {
+            let begin = at + found;
+            at = begin + from.len();
+            bytes[begin..at].copy_from_slice(to.as_bytes());
+        }
+    }
 }
