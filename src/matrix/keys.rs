@@ -1,14 +1,23 @@
 //! What the encryption of a device needs: keys of devices, messages from device to device, and who is in a room.
 
+use bytes::Bytes;
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{ANSWER_LIMIT, Homeserver, SendError, rooms::none_if_not_found};
 use crate::message::{EventId, RoomId, TxnId, UserId};
 
 /// Keys of hundreds of devices, members of large rooms.
 const LARGE_ANSWER: usize = 64 << 20;
+
+/// JSON writes a character as `\u0000` at the longest.
+const LONGEST_ESCAPE: usize = 6;
+
+/// The names of the fields, and a user ID.
+const REST_OF_AUTH: usize = 2048;
 
 const PASSWORD: &str = "the homeserver asks for the account's password before it accepts signing keys: set up encryption with the password";
 
@@ -23,6 +32,25 @@ pub enum SigningKeys {
     Taken,
     /// Why not, and what a person can do.
     Refused(String),
+}
+
+#[derive(Serialize)]
+struct KeysUpload<'a> {
+    #[serde(flatten)]
+    keys: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<Auth<'a>>,
+}
+
+/// How somebody proves that the account is theirs.
+#[derive(Serialize)]
+struct Auth<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    identifier: Value,
+    password: &'a str,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    session: Value,
 }
 
 enum Upload {
@@ -63,28 +91,27 @@ impl Homeserver {
         keys: &Value,
         password: Option<(&str, &SecretString)>,
     ) -> Result<SigningKeys, SendError> {
-        let mut body = keys.clone();
-        let mut session = match self.signing_keys(&body).await? {
+        let session = match self.signing_keys(keys, None).await? {
             Upload::Taken => return Ok(SigningKeys::Taken),
             Upload::Asks { by_password: false, .. } => return Ok(SigningKeys::Refused(ELSEWHERE.to_owned())),
             Upload::Asks { session, .. } => session,
         };
         let Some((user, password)) = password else { return Ok(SigningKeys::Refused(PASSWORD.to_owned())) };
-        body["auth"] = json!({
-            "type": "m.login.password", "identifier": { "type": "m.id.user", "user": user }, "password": password.expose_secret(),
-        });
-        if !session.is_null() {
-            body["auth"]["session"] = session.take();
-        }
-        Ok(match self.signing_keys(&body).await? {
+        let identifier = json!({ "type": "m.id.user", "user": user });
+        let auth = Auth { kind: "m.login.password", identifier, password: password.expose_secret(), session };
+        Ok(match self.signing_keys(keys, Some(auth)).await? {
             Upload::Taken => SigningKeys::Taken,
             Upload::Asks { .. } => SigningKeys::Refused(WRONG_PASSWORD.to_owned()),
         })
     }
 
-    async fn signing_keys(&self, body: &Value) -> Result<Upload, SendError> {
+    async fn signing_keys(&self, keys: &Value, auth: Option<Auth<'_>>) -> Result<Upload, SendError> {
         let path = ["keys", "device_signing", "upload"];
-        let json = Some(("application/json", body.to_string().into()));
+        // The memory with the password is cleared afterwards, and is not moved before.
+        let longest = auth.as_ref().map_or(0, |auth| auth.password.len() * LONGEST_ESCAPE + auth.session.to_string().len());
+        let mut body = Zeroizing::new(Vec::with_capacity(keys.to_string().len() + longest + REST_OF_AUTH));
+        serde_json::to_writer(&mut *body, &KeysUpload { keys, auth }).expect("it has nothing that is not JSON");
+        let json = Some(("application/json", Bytes::from_owner(body).into()));
         let bounds = (self.timeout, ANSWER_LIMIT);
         let raw = self.ask_raw(Method::POST, (&["client", "v3"], &path), &[], json, bounds).await?;
         // What else is needed comes with status 401, after a wrong password with an errcode as well.
