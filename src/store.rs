@@ -49,7 +49,7 @@ pub use self::{
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::{PLANNER, UrlError},
     error::StoreError,
-    files::KnownFile,
+    files::{FileKey, KnownFile},
     follower::{Asking, FollowerReport, Following, Trouble},
     history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},

@@ -1,7 +1,7 @@
 //! A file for an encrypted room. The homeserver gets the ciphertext only, and nothing of its name and type.
 //!
-//! Each upload has a key of its own, which is stored sealed after it. A worker that dies in between uploads the file again with another key: a
-//! key is never used for two texts.
+//! Each upload has a key of its own, which is stored sealed with the address before the file is uploaded. A worker that dies in between uploads
+//! the file again with another key: a key is never used for two texts.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use crate::{
     failpoint::{self, Point},
     matrix::{ContentUri, File, Homeserver},
     message::{Message, Outcome},
-    store::KnownFile,
+    store::{FileKey, KnownFile},
 };
 
 /// `message` as it is sent: with the address and the key of its file, which the homeserver has now.
@@ -44,20 +44,22 @@ pub(super) async fn uploaded<'m>(
     let _room = delivery.context.files.take(size.saturating_mul(2)).await;
     for is_last in [false, true] {
         let file = media.fetch(&content, size, most).await?;
-        let (bytes, mut key) = encrypt_file(file.bytes);
+        let (bytes, key) = encrypt_file(file.bytes);
         let file = File { name: String::new(), mimetype: String::new(), bytes };
         // Never an address that something may have been uploaded to with another key.
-        let uploaded = match media.new_address().await? {
+        let given = media.new_address().await?;
+        if let Some(given) = &given {
+            keep(&media, &key, given, false).await?;
+        }
+        let uploaded = match given {
             Some(given) => homeserver.upload_to(&given, file).await.map(|is_there| is_there.then_some(given)),
             None => homeserver.upload_at_once(file).await.map(Some),
         };
         failpoint::reach(Point::Uploaded).await;
         match uploaded {
             Ok(Some(address)) => {
-                files::keep(delivery, message, &address, true).await?;
-                key["url"] = json!(address.as_str());
-                keep_key(delivery, message, &address, &key).await?;
-                return Ok(Cow::Owned(files::naming(message, content, &Place::Encrypted(key))));
+                let file = keep(&media, &key, &address, true).await?;
+                return Ok(Cow::Owned(files::naming(message, content, &Place::Encrypted(file))));
             }
             Ok(None) => {}
             // One retry, as for every message.
@@ -78,12 +80,12 @@ fn before(delivery: &Delivery<'_>, known: &KnownFile) -> Option<Value> {
     (file["url"].as_str() == known.address.as_deref()).then_some(file)
 }
 
-async fn keep_key(delivery: &Delivery<'_>, message: &Message, address: &ContentUri, key: &Value) -> Result<(), Step> {
+/// Stores the file's address with its key. Returns what the message says about the file.
+async fn keep(media: &Media<'_>, key: &Value, address: &ContentUri, is_there: bool) -> Result<Value, Step> {
+    let mut file = key.clone();
+    file["url"] = json!(address.as_str());
     // The device itself is not opened without a key to seal with.
-    let Some(sealed) = delivery.context.keys.seal(key.to_string().as_bytes()) else { return Ok(()) };
-    match delivery.context.store.file_key_stored(&delivery.claim.lease(), message.id, address.as_str(), &sealed).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Step::Fenced),
-        Err(error) => Err(files::unread(&error)),
-    }
+    let Some(sealed) = media.delivery.context.keys.seal(file.to_string().as_bytes()) else { return Err(Step::Fenced) };
+    media.keep(address, is_there, FileKey::Sealed(&sealed)).await?;
+    Ok(file)
 }

@@ -21,7 +21,7 @@ use crate::{
     failpoint::{self, Point},
     matrix::{ContentUri, File, Homeserver, SendError, longest_transfer},
     message::{Failure, Message, Outcome, code},
-    store::KnownFile,
+    store::{FileKey, KnownFile, StoreError},
     webhook::{Files, NoFile},
 };
 
@@ -81,6 +81,7 @@ pub(super) async fn uploaded<'m>(
     let Ok(_place) = delivery.backend.uploads.try_acquire() else {
         return Err(Step::LaneLimited(backoff::with_jitter(REST)));
     };
+    let key = if known.key_sealed.is_some() { FileKey::Dropped } else { FileKey::Never };
     let media = Media { delivery, homeserver, message };
     let size = content.get("info").and_then(|info| info.get("size")).and_then(Value::as_u64).unwrap_or(LARGEST);
     let most = media.check_size(size).await?;
@@ -90,7 +91,13 @@ pub(super) async fn uploaded<'m>(
         // An address expires if nothing was uploaded to it for a day: then another one is requested.
         let given = match address.take() {
             Some(address) => Some(address),
-            None => media.new_address().await?,
+            None => {
+                let given = media.new_address().await?;
+                if let Some(given) = &given {
+                    media.keep(given, false, key).await?;
+                }
+                given
+            }
         };
         let uploaded = match &given {
             Some(given) => homeserver.upload_to(given, file).await.map(|is_there| is_there.then(|| given.clone())),
@@ -99,7 +106,7 @@ pub(super) async fn uploaded<'m>(
         failpoint::reach(Point::Uploaded).await;
         match uploaded {
             Ok(Some(address)) => {
-                keep(delivery, message, &address, true).await?;
+                media.keep(&address, true, key).await?;
                 return Ok(Cow::Owned(naming(message, content, &Place::Plain(&address))));
             }
             Ok(None) => {}
@@ -128,6 +135,18 @@ pub(super) struct Media<'a> {
 }
 
 impl Media<'_> {
+    /// Stores the file's address and key, also before it is uploaded.
+    pub(super) async fn keep(&self, address: &ContentUri, is_there: bool, key: FileKey<'_>) -> Result<(), Step> {
+        let (store, lease) = (&self.delivery.context.store, self.delivery.claim.lease());
+        match store.file_stored(&lease, self.message.id, address.as_str(), is_there, key).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Step::Fenced),
+            Err(error) => return Err(unread(&error)),
+        }
+        failpoint::reach_if(!is_there, Point::AddressStored).await;
+        Ok(())
+    }
+
     /// The largest size that the file may have, in bytes.
     pub(super) async fn check_size(&self, size: u64) -> Result<u64, Step> {
         let most = match self.homeserver.largest_file().await {
@@ -151,10 +170,6 @@ impl Media<'_> {
             Ok(given) => given,
         };
         failpoint::reach(Point::AddressGiven).await;
-        if let Some(address) = &given {
-            keep(self.delivery, self.message, address, false).await?;
-            failpoint::reach(Point::AddressStored).await;
-        }
         Ok(given)
     }
 
@@ -199,22 +214,7 @@ impl Media<'_> {
     }
 }
 
-/// Stores the file's address, also before it is uploaded.
-pub(super) async fn keep(
-    delivery: &Delivery<'_>,
-    message: &Message,
-    address: &ContentUri,
-    is_there: bool,
-) -> Result<(), Step> {
-    let lease = delivery.claim.lease();
-    match delivery.context.store.file_stored(&lease, message.id, address.as_str(), is_there).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Step::Fenced),
-        Err(error) => Err(unread(&error)),
-    }
-}
-
-pub(super) fn unread(error: &crate::store::StoreError) -> Step {
+fn unread(error: &StoreError) -> Step {
     warn!(%error, "The address of a file could not be read or stored");
     Step::LaneLimited(SHORTEST_REST)
 }

@@ -18,6 +18,16 @@ pub struct KnownFile {
     pub key_sealed: Option<String>,
 }
 
+/// The key of a message's file, which is stored with its address.
+#[derive(Clone, Copy, Debug)]
+pub enum FileKey<'a> {
+    /// The file is not encrypted, and never was. Earlier contracts know no other.
+    Never,
+    /// The file is not encrypted, but was when it was uploaded before.
+    Dropped,
+    Sealed(&'a str),
+}
+
 impl Store {
     /// What is known about the file of a message; `None` if the message is gone.
     pub async fn file(&self, lane: &Lane, id: MessageId) -> Result<Option<KnownFile>, StoreError> {
@@ -40,25 +50,20 @@ impl Store {
         id: MessageId,
         address: &str,
         is_uploaded: bool,
+        key: FileKey<'_>,
     ) -> Result<bool, StoreError> {
-        let sql = include_str!("../../sql/file_stored.sql");
-        let (lane, epoch) = (lease.lane.as_str(), lease.epoch);
-        let rows = self.query(sql, &[&self.name.owner, &lane, &epoch, &id, &address, &is_uploaded]).await?;
-        Ok(!rows.is_empty())
-    }
-
-    /// Stores the sealed key of an encrypted file; false if another worker has the lane.
-    #[cfg(feature = "encryption")]
-    pub async fn file_key_stored(
-        &self,
-        lease: &Lease,
-        id: MessageId,
-        address: &str,
-        key_sealed: &str,
-    ) -> Result<bool, StoreError> {
-        let sql = include_str!("../../sql/file_key.sql");
-        let (lane, epoch) = (lease.lane.as_str(), lease.epoch);
-        let rows = self.query(sql, &[&self.name.owner, &lane, &epoch, &id, &address, &key_sealed]).await?;
+        let (owner, lane, epoch) = (&self.name.owner, lease.lane.as_str(), lease.epoch);
+        let sealed = match key {
+            FileKey::Never => {
+                let sql = include_str!("../../sql/file_stored.sql");
+                let rows = self.query(sql, &[owner, &lane, &epoch, &id, &address, &is_uploaded]).await?;
+                return Ok(!rows.is_empty());
+            }
+            FileKey::Dropped => None,
+            FileKey::Sealed(sealed) => Some(sealed),
+        };
+        let sql = include_str!("../../sql/file_encrypted.sql");
+        let rows = self.query(sql, &[owner, &lane, &epoch, &id, &address, &is_uploaded, &sealed]).await?;
         Ok(!rows.is_empty())
     }
 }

@@ -106,9 +106,9 @@ pub(super) const STATEMENTS: [Statement; 23] = [
         indexes: &["matrix_lane_lane_key", "matrix_encrypted_room_key"],
     },
     Statement {
-        name: "file_key.sql",
-        sql: include_str!("../../../sql/file_key.sql"),
-        arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', 'fernet:x'",
+        name: "file_encrypted.sql",
+        sql: include_str!("../../../sql/file_encrypted.sql"),
+        arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true, 'fernet:x'",
         indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     // As `history` asks: for a message, a room, a record, and failures.
