@@ -7,8 +7,16 @@ WITH fence AS MATERIALIZED (
     SELECT c.backend_id FROM matrix_crypto AS c WHERE c.backend_id = $1 AND c.owner = $2 AND c.epoch = $3 FOR SHARE
 ), removed AS (
     DELETE FROM matrix_crypto_item AS i
-    USING fence, unnest($7::text[], $8::text[]) AS gone (kind, key)
-    WHERE i.backend_id = fence.backend_id AND i.kind = gone.kind AND i.key = gone.key
+    -- A join may read all items of all accounts.
+    WHERE i.id = ANY (ARRAY(
+        SELECT item.id
+        FROM fence CROSS JOIN unnest($7::text[], $8::text[]) AS gone (kind, key)
+        CROSS JOIN LATERAL (
+            SELECT i.id FROM matrix_crypto_item AS i
+            WHERE i.backend_id = fence.backend_id AND i.kind = gone.kind AND i.key = gone.key
+            OFFSET 0
+        ) AS item
+    ))
 ), written AS (
     INSERT INTO matrix_crypto_item (backend_id, kind, key, sealed)
     SELECT fence.backend_id, item.kind, item.key, item.sealed

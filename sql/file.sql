@@ -11,5 +11,6 @@ SELECT b.files_url, current_database()::text AS database, EXTRACT(EPOCH FROM now
     to_jsonb(u) ->> 'file_sealed' AS file_sealed
 FROM message AS o
 JOIN matrix_backend AS b ON b.id = o.backend_id
-LEFT JOIN matrix_upload AS u
-    ON u.txn_id = o.txn_id AND u.backend_id = o.backend_id AND u.date >= COALESCE(b.configured_at, '-infinity')
+-- A plain join may read the whole table.
+LEFT JOIN LATERAL (SELECT u.* FROM matrix_upload AS u WHERE u.txn_id = o.txn_id OFFSET 0) AS u
+    ON u.backend_id = o.backend_id AND u.date >= COALESCE(b.configured_at, '-infinity')

@@ -38,10 +38,14 @@ impl Statistics {
                 FROM generate_series(1, 250) AS n;
             INSERT INTO matrix_lane (lane) SELECT DISTINCT lane FROM matrix_outbox;
             INSERT INTO matrix_encrypted_room (backend_id, room_id) SELECT DISTINCT 1, room_id FROM matrix_outbox;
+            INSERT INTO matrix_upload (txn_id, backend_id, content_uri) SELECT txn_id, 1, 'mxc://x/1' FROM matrix_outbox;
+            INSERT INTO matrix_crypto_item (backend_id, kind, key, sealed) SELECT 1, 'session', id, 'fernet:x' FROM matrix_outbox;
             VACUUM ANALYZE;
             DELETE FROM matrix_outbox;
             DELETE FROM matrix_lane;
-            DELETE FROM matrix_encrypted_room";
+            DELETE FROM matrix_encrypted_room;
+            DELETE FROM matrix_upload;
+            DELETE FROM matrix_crypto_item";
         match self {
             Self::None | Self::Fresh => {}
             Self::OfEmptyTables => client.batch_execute("VACUUM ANALYZE").await.unwrap(),
@@ -129,7 +133,8 @@ pub(crate) async fn prepare(database: &Database) -> Client {
     client
 }
 
-/// Adds rows up to `until`: half of them in one room, the others over many; as many in the log. Half of the many rooms are encrypted.
+/// Adds rows up to `until`: half of them in one room, the others over many; as many in the log. Half of the many rooms are encrypted. Every
+/// tenth message has a file, and two accounts have as many keys.
 pub(crate) async fn fill(client: &Client, from: i32, until: i32) {
     let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id)
             SELECT 1, 'manual', CASE WHEN n % 2 = 0 THEN '!hot:x' ELSE '!room' || n % 10000 || ':x' END,
@@ -144,6 +149,12 @@ pub(crate) async fn fill(client: &Client, from: i32, until: i32) {
     client.execute(sql, &[&from, &until]).await.unwrap();
     let sql = "INSERT INTO matrix_encrypted_room (backend_id, room_id)
             SELECT DISTINCT 1, '!room' || n % 5000 || ':x' FROM generate_series($1::integer + 1, $2::integer) AS n ON CONFLICT DO NOTHING";
+    client.execute(sql, &[&from, &until]).await.unwrap();
+    let sql = "INSERT INTO matrix_upload (txn_id, backend_id, content_uri)
+            SELECT 'txn ' || n, 1, 'mxc://x/' || n FROM generate_series($1::integer + 1, $2::integer) AS n WHERE n % 10 = 0";
+    client.execute(sql, &[&from, &until]).await.unwrap();
+    let sql = "INSERT INTO matrix_crypto_item (backend_id, kind, key, sealed)
+            SELECT 1 + n % 20 / 10, 'session', n, 'fernet:x' FROM generate_series($1::integer + 1, $2::integer) AS n WHERE n % 10 = 0";
     client.execute(sql, &[&from, &until]).await.unwrap();
 }
 
@@ -164,7 +175,9 @@ fn look(node: &Value, statement: &Statement, faults: &mut Vec<String>) {
     let kind = node["Node Type"].as_str().unwrap();
     let relation = node["Relation Name"].as_str().unwrap_or_default();
     let index = node["Index Name"].as_str();
-    let grows = ["matrix_outbox", "matrix_log", "matrix_lane", "matrix_encrypted_room"].contains(&relation);
+    let tables =
+        ["matrix_outbox", "matrix_log", "matrix_lane", "matrix_encrypted_room", "matrix_upload", "matrix_crypto_item"];
+    let grows = tables.contains(&relation);
     if grows
         && kind.ends_with("Scan")
         && kind != "Bitmap Heap Scan"

@@ -12,7 +12,7 @@ pub(super) struct Statement {
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-pub(super) const STATEMENTS: [Statement; 23] = [
+pub(super) const STATEMENTS: [Statement; 24] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../../sql/ring.sql"),
@@ -79,13 +79,13 @@ pub(super) const STATEMENTS: [Statement; 23] = [
         name: "file.sql",
         sql: include_str!("../../../sql/file.sql"),
         arguments: "1, '1/!room1:x'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
+        indexes: &["matrix_upload_txn_id_key", "matrix_outbox_pkey", "matrix_outbox_lane_id_idx"],
     },
     Statement {
         name: "file_stored.sql",
         sql: include_str!("../../../sql/file_stored.sql"),
         arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+        indexes: &["matrix_upload_txn_id_key", "matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     Statement {
         name: "thread_root.sql",
@@ -109,7 +109,13 @@ pub(super) const STATEMENTS: [Statement; 23] = [
         name: "file_encrypted.sql",
         sql: include_str!("../../../sql/file_encrypted.sql"),
         arguments: "'w/1', '1/!room1:x', 1, 1, 'mxc://x/1', true, 'fernet:x'",
-        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+        indexes: &["matrix_upload_txn_id_key", "matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
+    },
+    Statement {
+        name: "crypto_save.sql",
+        sql: include_str!("../../../sql/crypto_save.sql"),
+        arguments: "1, 'w/1', 1, ARRAY['session'], ARRAY['new'], ARRAY['fernet:x'], ARRAY['session', 'session'], ARRAY['7', '8']",
+        indexes: &["matrix_crypto_item_pkey", "matrix_crypto_item_key"],
     },
     // As `history` asks: for a message, a room, a record, and failures.
     Statement {
