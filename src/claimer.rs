@@ -79,6 +79,8 @@ pub(crate) struct Claimer {
     size: Size,
     /// Until then there may be lanes leased to us by a claim whose answer was lost.
     unheard_until: Option<Instant>,
+    /// How many lanes of encrypted rooms the last walks found and left to others. The next one looks for as many more.
+    left_to_others: usize,
     /// The backend that got places last: the round begins with the one that follows it by id.
     served: Option<BackendId>,
 }
@@ -86,12 +88,13 @@ pub(crate) struct Claimer {
 impl Claimer {
     pub(crate) fn new(backends: Backends, has_keys: HasKeys, pulse: Pulse) -> Self {
         let (cursors, size) = (HashMap::new(), Size::default());
-        Self { backends, has_keys, pulse, cursors, size, unheard_until: None, served: None }
+        Self { backends, has_keys, pulse, cursors, size, unheard_until: None, left_to_others: 0, served: None }
     }
 
     /// Walks once and claims at most `places` of the lanes found. Without a free place it only learns which backends may send.
     pub(crate) async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
-        let most = places.max(LEAST_FOUND);
+        let most = places.max(LEAST_FOUND) + self.left_to_others;
+        self.left_to_others /= 2;
         let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
         let asked = Instant::now();
         let mut ring = store.ring(&after, most).await?;
@@ -227,6 +230,7 @@ impl Claimer {
         let before = free.len();
         free.retain(|lane| turn.has_keys || !turn.backend.encrypts || !encrypted.contains(lane));
         let elsewhere = before - free.len();
+        self.left_to_others = self.left_to_others.max(elsewhere);
         let most = self.size.lanes(turn.most);
         let mut claimed = 0;
         if !free.is_empty() {
