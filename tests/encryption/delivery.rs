@@ -23,7 +23,7 @@ const SIGNED: &str = "SELECT EXISTS (SELECT FROM matrix_crypto WHERE state = 'ok
 pub(crate) struct Office {
     pub(crate) world: World,
     pub(crate) synapse: Synapse,
-    bot: User,
+    pub(crate) bot: User,
     key: String,
 }
 
@@ -85,11 +85,11 @@ impl Office {
     }
 }
 
-fn all(texts: &[&str]) -> Vec<Result<String, String>> {
+pub(crate) fn all(texts: &[&str]) -> Vec<Result<String, String>> {
     texts.iter().map(|text| Ok((*text).to_owned())).collect()
 }
 
-fn is_plain_ok(row: &LogRow) -> bool {
+pub(crate) fn is_plain_ok(row: &LogRow) -> bool {
     row.status == "ok" && row.error_code.is_none()
 }
 

@@ -10,6 +10,7 @@ mod receiving;
 mod sending;
 mod setup;
 mod store;
+mod troubles;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

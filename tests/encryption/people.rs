@@ -41,6 +41,11 @@ pub(crate) fn homeserver(synapse: &Synapse, user: &User) -> Homeserver {
     Homeserver::new(synapse.url(), user.token().into(), true, TIMEOUT).unwrap()
 }
 
+pub(crate) async fn send_encrypted(to: &Homeserver, room: &str, content: String) {
+    let txn_id = TxnId::new(format!("{:016x}", fastrand::u64(..)));
+    to.send_encrypted(&RoomId::parse(room).unwrap(), &txn_id, content).await.unwrap();
+}
+
 /// A client's position in the homeserver's stream.
 struct Place {
     homeserver: Homeserver,
@@ -151,6 +156,13 @@ impl Reader {
 
     /// Sends an encrypted event before its key. Returns what gives the key to everybody in the room.
     pub(crate) async fn say(&mut self, room: &str, content: &Value) -> Vec<Arc<ToDeviceRequest>> {
+        let (requests, encrypted) = self.encrypt(room, content).await;
+        send_encrypted(&self.place.homeserver, room, encrypted).await;
+        requests
+    }
+
+    /// Encrypts an event. Returns what gives the key to everybody in the room, and the content of the event.
+    pub(crate) async fn encrypt(&mut self, room: &str, content: &Value) -> (Vec<Arc<ToDeviceRequest>>, String) {
         let to = self.place.homeserver.clone();
         let members = to.members(&RoomId::parse(room).unwrap()).await.unwrap();
         let members: Vec<_> = members.iter().map(|id| OwnedUserId::try_from(id.as_str()).unwrap()).collect();
@@ -168,10 +180,7 @@ impl Reader {
         }
         let raw = Raw::new(content).unwrap().cast_unchecked();
         let encrypted = self.machine.encrypt_room_event_raw(&id, "m.room.message", &raw).await.unwrap();
-        let txn_id = TxnId::new(format!("{:016x}", fastrand::u64(..)));
-        let content = encrypted.content.json().get().to_owned();
-        to.send_encrypted(&RoomId::parse(room).unwrap(), &txn_id, content).await.unwrap();
-        requests
+        (requests, encrypted.content.json().get().to_owned())
     }
 
     /// Sends the keys of what was said.

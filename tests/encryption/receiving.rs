@@ -5,7 +5,7 @@ use stack::webhook::Webhook;
 
 use crate::{
     delivery::Office,
-    people::{LENIENT, Reader},
+    people::{LENIENT, Reader, homeserver, send_encrypted},
 };
 
 fn text(body: &str) -> serde_json::Value {
@@ -42,6 +42,28 @@ async fn odoo_gets_what_is_written_in_encrypted_rooms_in_order_also_if_the_key_c
     odoo.until_events(4).await;
     assert_eq!(odoo.bodies(&room).last().unwrap(), "after it");
     assert!(office.world.worker_logs().contains("its key did not come"));
+}
+
+#[tokio::test]
+async fn nobody_can_pass_off_what_somebody_else_has_written_as_their_own() {
+    let office = Office::open().await;
+    let (anna, ben) = (office.person("anna").await, office.person("ben").await);
+    let room = office.encrypted_room(&[&anna, &ben]).await;
+    let mut phone = Reader::new(&office.synapse, &anna).await;
+    let odoo = Webhook::start().await.unwrap();
+    office.world.follow(&odoo).await;
+    let _worker = office.worker("w1");
+    office.deliver(&room, "question").await;
+
+    let (keys, answer) = phone.encrypt(&room, &text("of Anna, sent by Ben")).await;
+    phone.give_keys(&keys).await;
+    send_encrypted(&homeserver(&office.synapse, &ben), &room, answer).await;
+    let keys = phone.say(&room, &text("of Anna")).await;
+    phone.give_keys(&keys).await;
+    odoo.until_events(1).await;
+
+    assert_eq!(odoo.bodies(&room), ["of Anna"]);
+    assert!(office.world.worker_logs().contains("not from the person that the homeserver names"));
 }
 
 #[tokio::test]
