@@ -50,7 +50,9 @@ setup: build
 # Also in their long form: the same code with greater numbers.
 soak: export SOAK = 1
 soak: reliability
-	$(CARGO) test --locked --features encryption --test encryption faults
+	$(CARGO) test --locked --features encryption --test encryption -- faults whichever_worker_dies
+	$(CARGO) test --locked --features encryption --test encryption -- kills --ignored --test-threads 1
+	@$(STACK) reliability-table
 	$(CARGO) test --locked --test inbound -- two_databases --ignored
 
 reliability: build

@@ -11,6 +11,8 @@ pub enum Point {
     /// A lane is leased, and nothing of it is sent.
     AfterClaim,
     BeforePut,
+    /// Keys of encryption are stored, and what they are for is not sent.
+    KeysStored,
     /// A direct room is made, and nobody knows of it.
     RoomMade,
     /// The direct room is stored with its lane, and the person is not invited.

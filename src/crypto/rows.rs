@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::items::{Item, Items};
 use crate::{
+    failpoint::{self, Point},
     seal::Keys,
     store::{ItemName, KeysTaken, Store, StoreError},
 };
@@ -95,7 +96,10 @@ impl Rows {
         let mut tries = 1;
         loop {
             match self.store.save_key_items(self.taken, &written, &removed).await {
-                Ok(true) => return Ok(()),
+                Ok(true) => {
+                    failpoint::reach(Point::KeysStored).await;
+                    return Ok(());
+                }
                 Ok(false) => return Err(KeysError::Fenced),
                 Err(error) if error.is_passing() && tries < TRIES => {
                     warn!(%error, backend.id = self.taken.backend, "Keys of encryption are not stored yet; trying again");

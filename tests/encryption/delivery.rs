@@ -1,6 +1,6 @@
 //! Messages of Odoo's outbox for encrypted rooms: the worker's process sends them, and people read them with their own clients.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use fernet::Fernet;
 use matrix_sdk_crypto::AttachmentDecryptor;
@@ -19,6 +19,9 @@ use crate::{
 
 const SIGNED: &str = "SELECT EXISTS (SELECT FROM matrix_crypto WHERE state = 'ok' AND signature = 'signed')";
 
+/// The lease of the office's workers.
+pub(crate) const LEASE: Duration = Duration::from_secs(6);
+
 /// A backend that encrypts, on a real homeserver.
 pub(crate) struct Office {
     pub(crate) world: World,
@@ -29,9 +32,13 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) async fn open() -> Self {
+        Self::on(World::new(BINARY).await).await
+    }
+
+    /// With a database, and a worker, of its own.
+    pub(crate) async fn on(world: World) -> Self {
         let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
         let bot = synapse.register("odoo", "let me in", false).await.unwrap();
-        let world = World::new(BINARY).await;
         let office = Self { world, synapse, bot, key: Fernet::generate_key() };
         office.use_token(&office.bot).await;
         office.world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
@@ -49,8 +56,13 @@ impl Office {
     }
 
     pub(crate) fn worker(&self, name: &str) -> Process {
-        let patient = [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", "6")];
-        self.world.worker_with(name, &patient)
+        self.worker_with(name, &[])
+    }
+
+    pub(crate) fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
+        let lease = LEASE.as_secs().to_string();
+        let patient = [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", &lease)];
+        self.world.worker_with(name, &[&patient, variables].concat())
     }
 
     pub(crate) async fn person(&self, name: &str) -> User {

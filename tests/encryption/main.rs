@@ -5,6 +5,7 @@ mod account;
 mod delivery;
 mod dialog;
 mod faults;
+mod kills;
 mod people;
 mod receiving;
 mod sending;
