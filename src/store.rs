@@ -188,7 +188,7 @@ impl Store {
         let encrypted = self.have_encrypted().await?;
         rows.iter()
             .map(|row| {
-                let id = value(row, "id")?;
+                let id: BackendId = value(row, "id")?;
                 Ok(BackendRow {
                     id,
                     name: value(row, "name")?,

@@ -1,6 +1,6 @@
 //! Errors of encryption.
 
-use matrix_sdk_crypto::{CryptoStoreError, MegolmError, OlmError};
+use matrix_sdk_crypto::{CryptoStoreError, MegolmError, OlmError, SessionRecipientCollectionError};
 use thiserror::Error;
 
 use super::rows::KeysError;
@@ -11,6 +11,9 @@ use crate::{
 
 /// The longest content that may be encrypted: encryption makes it at least a third longer, and the homeserver accepts events of 64 KiB.
 pub(super) const LONGEST: usize = 45 << 10;
+
+const UNSIGNED: &str = "the backend lets only verified devices read, and its own device is not verified; click «Verify Device» on the backend in \
+    Odoo";
 
 #[derive(Debug, Error)]
 pub enum CryptoError {
@@ -65,6 +68,10 @@ impl From<OlmError> for CryptoError {
     fn from(error: OlmError) -> Self {
         match error {
             OlmError::Store(error) => error.into(),
+            OlmError::SessionRecipientCollectionError(
+                SessionRecipientCollectionError::CrossSigningNotSetup
+                | SessionRecipientCollectionError::SendingFromUnverifiedDevice,
+            ) => Self::Unusable(UNSIGNED.to_owned()),
             error => Self::unusable("a session with another device", &error),
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tracing::{info, warn};
+use tracing::info;
 
 use self::{bind::keep, direct::Ready};
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
-    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
+    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target},
     rooms::diagnosis::{self, Diagnosis},
 };
 

@@ -101,6 +101,24 @@ async fn what_nobody_in_a_room_can_read_is_given_up_together() {
 }
 
 #[tokio::test]
+async fn a_device_that_is_not_verified_gives_no_keys_where_only_verified_ones_may_read_and_says_so() {
+    let office = Office::open().await;
+    Reader::new(&office.synapse, &office.synapse.log_in(&office.bot, "let me in").await.unwrap())
+        .await
+        .make_signing_keys()
+        .await;
+    office.world.client.batch_execute("UPDATE matrix_backend SET encryption_devices = 'verified'").await.unwrap();
+    let anna = office.person("anna").await;
+    let room = office.encrypted_room(&[&anna]).await;
+    let _worker = office.worker("w1");
+
+    let held = office.deliver(&room, "secret").await;
+
+    assert_eq!((held.is_final, held.error_code.as_deref()), (false, Some("org.odoo.encryption")));
+    assert!(held.error_message.as_ref().unwrap().contains("«Verify Device»"), "{held:?}");
+}
+
+#[tokio::test]
 async fn a_direct_room_that_was_made_without_encryption_is_left_and_gets_nothing() {
     let office = Office::open().await;
     let relay = through_a_relay(&office).await;
