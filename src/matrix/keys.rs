@@ -108,7 +108,8 @@ impl Homeserver {
     async fn signing_keys(&self, keys: &Value, auth: Option<Auth<'_>>) -> Result<Upload, SendError> {
         let path = ["keys", "device_signing", "upload"];
         // The memory with the password is cleared afterwards, and is not moved before.
-        let longest = auth.as_ref().map_or(0, |auth| auth.password.len() * LONGEST_ESCAPE + auth.session.to_string().len());
+        let longest =
+            auth.as_ref().map_or(0, |auth| auth.password.len() * LONGEST_ESCAPE + auth.session.to_string().len());
         let mut body = Zeroizing::new(Vec::with_capacity(keys.to_string().len() + longest + REST_OF_AUTH));
         serde_json::to_writer(&mut *body, &KeysUpload { keys, auth }).expect("it has nothing that is not JSON");
         let json = Some(("application/json", Bytes::from_owner(body).into()));

@@ -29,7 +29,9 @@ impl Standing {
     /// Whether it is a room that we are in, and is encrypted.
     pub(crate) fn is_encrypted(self) -> bool {
         match self {
-            Self::Ready { is_encrypted } | Self::Uninvited { is_encrypted } | Self::Left { is_encrypted } => is_encrypted,
+            Self::Ready { is_encrypted } | Self::Uninvited { is_encrypted } | Self::Left { is_encrypted } => {
+                is_encrypted
+            }
             Self::Closed => false,
         }
     }

@@ -61,7 +61,8 @@ impl Office {
 
     pub(crate) fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let lease = LEASE.as_secs().to_string();
-        let patient = [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", &lease)];
+        let patient =
+            [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", &lease)];
         self.world.worker_with(name, &[&patient, variables].concat())
     }
 

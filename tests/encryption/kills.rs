@@ -126,7 +126,11 @@ impl Scene {
         let wanted: Vec<Result<String, String>> = self.wanted.iter().map(|body| Ok(body.clone())).collect();
         let mut keys = 0;
         for room in &self.rooms {
-            assert!(self.reader.read(room, STRICT).await == wanted, "{what}: {:?}", self.reader.read(room, STRICT).await);
+            assert!(
+                self.reader.read(room, STRICT).await == wanted,
+                "{what}: {:?}",
+                self.reader.read(room, STRICT).await
+            );
             keys += assert_no_index_twice(&self.anna, room).await;
         }
         let odd = "SELECT count(*) FROM (

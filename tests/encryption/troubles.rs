@@ -40,7 +40,7 @@ async fn trouble_with_the_database_fails_no_message_even_if_none_is_kept_during_
     let role = office.world.launch.role();
     client.batch_execute(&format!("REVOKE SELECT ON matrix_crypto_item FROM \"{role}\"")).await.unwrap();
     let _worker = office.worker("w1");
-    office.world.until("SELECT state = 'stopped' FROM matrix_follower").await;
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'stopped')").await;
 
     let id = office.world.enqueue(&room, "secret").await;
     // A room that the account may not write in: this is claimed after the other one, and fails.
@@ -158,13 +158,13 @@ async fn a_homeserver_that_is_away_is_reported_also_if_nothing_can_be_passed_on_
     let office = Office::open().await;
     without_a_webhook(&office).await;
     let _worker = office.worker("w1");
-    office.world.until("SELECT state = 'waiting' FROM matrix_follower").await;
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting')").await;
 
     office.synapse.process().signal(Signal::STOP).unwrap();
-    office.world.until("SELECT state = 'stopped' FROM matrix_follower").await;
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'stopped')").await;
     office.synapse.process().signal(Signal::CONT).unwrap();
 
-    office.world.until("SELECT state = 'waiting' FROM matrix_follower").await;
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'waiting')").await;
 }
 
 /// Makes the follower go on from a position that the homeserver does not know.

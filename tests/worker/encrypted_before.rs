@@ -1,5 +1,6 @@
 //! What was encrypted is not sent in clear by a worker that does not encrypt: it refuses the message, and makes no other room for it.
 
+#[cfg(not(feature = "encryption"))]
 use serde_json::json;
 use stack::{
     homeserver::{Membership, Room},

@@ -90,7 +90,9 @@ async fn a_room_that_is_not_encrypted_replaces_an_encrypted_one_only_with_consen
         let members = vec![PERSON.to_owned()];
         world.homeserver.room(ROOM, Room { tombstone: Some(NEW.to_owned()), members, ..encrypted() });
         let (predecessor, invited_by) = (Some(ROOM.to_owned()), Some(PERSON.to_owned()));
-        world.homeserver.room(NEW, Room { membership: Membership::Invited, predecessor, invited_by, ..Room::default() });
+        world
+            .homeserver
+            .room(NEW, Room { membership: Membership::Invited, predecessor, invited_by, ..Room::default() });
         record(&world, is_allowed).await;
         let id = agreed(&world, ROOM, "agreed").await;
 

@@ -115,7 +115,8 @@ impl Route {
         let Some(list) = homeserver.direct_list(&me).await? else { return Ok(None) };
         let (backend, must_encrypt) = (delivery.backend, self.must_encrypt(delivery));
         // The room that a worker with encryption would choose.
-        let may_use = |is_encrypted| if is_encrypted { backend.encrypts || backend.lacks_encryption } else { !must_encrypt };
+        let may_use =
+            |is_encrypted| if is_encrypted { backend.encrypts || backend.lacks_encryption } else { !must_encrypt };
         let found = direct::find(homeserver, &list, person, self.unusable.as_ref(), may_use).await;
         backend.direct.saw(list);
         match found? {

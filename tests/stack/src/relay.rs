@@ -143,7 +143,9 @@ impl Faults {
     }
 
     fn alter(&self, line: &str, bytes: &mut [u8]) {
-        let Some(Alteration { from, to, .. }) = self.alteration.as_ref().filter(|it| line.contains(&it.part)) else { return };
+        let Some(Alteration { from, to, .. }) = self.alteration.as_ref().filter(|it| line.contains(&it.part)) else {
+            return;
+        };
         let mut at = 0;
         while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from.as_bytes()) {
             let begin = at + found;
