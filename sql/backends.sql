@@ -2,8 +2,9 @@
 SELECT b.id, b.name, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl,
     COALESCE(b.hold_on_outage, true) AS hold_on_outage, b.config_version,
     b.database_identity IS NOT DISTINCT FROM matrix_database_identity() AS is_at_home,
-    -- NULL with earlier contracts, which have no such columns.
+    -- NULL with earlier contracts, which have no such columns. In contract 12, token_sealed was the application service's token.
     to_jsonb(b) ->> 'appservice_user_id' AS acting_user, to_jsonb(b) ->> 'appservice_device_id' AS acting_device,
+    COALESCE(to_jsonb(b) ->> 'appservice_token_sealed', b.token_sealed) AS acting_token,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - (to_jsonb(b) ->> 'configured_at')::timestamp)::double precision AS configured_seconds,
     COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false) AS encrypts,
     COALESCE((to_jsonb(b) ->> 'encrypt_new_rooms')::boolean, false) AS encrypts_new_rooms

@@ -11,11 +11,11 @@ use tracing::info;
 
 use crate::{
     causes::with_causes,
-    matrix::{Homeserver, SendError},
+    matrix::{Acting, Homeserver, SendError, SetupError},
     message::{BackendId, Failure, Lane, UserId, code},
     rooms::direct_book::DirectBook,
     seal::Keys,
-    store::{BackendRow, Store, StoreError},
+    store::{ActingRow, BackendRow, Store, StoreError},
 };
 
 /// For older messages we do not rely on the homeserver's 24 h of memory for transaction ids.
@@ -135,17 +135,8 @@ impl Gate {
 impl Backend {
     /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
     pub(crate) fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
-        let homeserver = if row.is_at_home {
-            keys.open("access token", row.token_sealed.as_deref())
-                .map_err(|text| Failure::new(code::TOKEN, text))
-                .and_then(|token| {
-                    Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout)
-                        .map(|homeserver| homeserver.acting_as(row.acting_as.clone()))
-                        .map_err(|error| Failure::new(code::URL, with_causes(&error)))
-                })
-        } else {
-            Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))
-        };
+        let homeserver =
+            if row.is_at_home { reach(row, keys, timeout) } else { Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE)) };
         Self {
             id: row.id,
             config_version: row.config_version,
@@ -214,6 +205,19 @@ impl Backend {
         *last = Some((lane.clone(), Instant::now()));
         true
     }
+}
+
+/// The homeserver of `row`, or why its configuration leads to none.
+fn reach(row: &BackendRow, keys: &Keys, timeout: Duration) -> Result<Homeserver, Failure> {
+    let open = |what, sealed: &Option<String>| {
+        keys.open(what, sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text))
+    };
+    let unusable = |error: SetupError| Failure::new(code::URL, with_causes(&error));
+    let token = open("access token", &row.token_sealed)?;
+    let homeserver = Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout).map_err(unusable)?;
+    let Some(ActingRow { token_sealed, user, device }) = &row.acting else { return Ok(homeserver) };
+    let token = open("token of its registration file", token_sealed)?;
+    homeserver.acting(Acting { token, user: user.clone(), device: device.clone() }).map_err(unusable)
 }
 
 /// All active backends, read again when a configuration version turns up that is not here.

@@ -50,10 +50,17 @@ const ANSWER_LIMIT: usize = 4 << 20;
 pub struct Homeserver {
     http: reqwest::Client,
     base: reqwest::Url,
+    /// The account's own.
     token: SecretString,
-    /// The account and its device, if the token is an application service's.
-    acting_as: Option<Arc<(String, String)>>,
+    acting: Option<Arc<Acting>>,
     timeout: Duration,
+}
+
+/// An application service, and the account and device as which it acts.
+pub struct Acting {
+    pub token: SecretString,
+    pub user: String,
+    pub device: String,
 }
 
 /// Why a backend's configuration leads to no homeserver.
@@ -90,18 +97,24 @@ impl Homeserver {
             Err(source) => return Err(SetupError::Url { shown, source }),
         };
         base.path_segments_mut().expect("an http URL has a path").pop_if_empty();
-        if !token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) || token.expose_secret().is_empty() {
-            return Err(SetupError::Token);
-        }
+        check_token(&token)?;
         let http = http::client(&base, verify_ssl, timeout)?;
-        Ok(Self { http, base, token, acting_as: None, timeout })
+        Ok(Self { http, base, token, acting: None, timeout })
     }
 
-    /// With the token of an application service: every call is made as this account, on this device. Without a device the homeserver
-    /// would forget transaction ids when it restarts.
-    #[must_use]
-    pub fn acting_as(self, account: Option<(String, String)>) -> Self {
-        Self { acting_as: account.map(Arc::new), ..self }
+    /// Every call is made by the application service, as its account and device. Without a device the homeserver would forget transaction
+    /// ids when it restarts.
+    ///
+    /// # Errors
+    /// When its token cannot be used.
+    pub fn acting(self, acting: Acting) -> Result<Self, SetupError> {
+        check_token(&acting.token)?;
+        Ok(Self { acting: Some(Arc::new(acting)), ..self })
+    }
+
+    /// The token of every call.
+    fn bearer(&self) -> &str {
+        self.acting.as_deref().map_or(&self.token, |acting| &acting.token).expose_secret()
     }
 
     /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}` with the row's own transaction id.
@@ -125,7 +138,7 @@ impl Homeserver {
         Ok(EventId::new(sent.event_id))
     }
 
-    /// Signs `text` with the account's token, which Odoo has too. The signature reveals nothing about the token.
+    /// Signs `text` with the account's own token, which Odoo has too. The signature reveals nothing about the token.
     pub fn sign(&self, text: &str) -> String {
         let key = self.token.expose_secret().as_bytes();
         let mut code = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
@@ -182,7 +195,7 @@ impl Homeserver {
     }
 
     fn read<T: DeserializeOwned>(&self, Raw { status, retry_after, body }: Raw) -> Result<T, SendError> {
-        read_answer(status, retry_after, &body, self.token.expose_secret())
+        read_answer(status, retry_after, &body, self.bearer())
     }
 
     /// The same, for the few that need more of a refusal than its code.
@@ -214,10 +227,10 @@ impl Homeserver {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        if let Some((user, device)) = self.acting_as.as_deref() {
-            url.query_pairs_mut().append_pair("user_id", user).append_pair("device_id", device);
+        if let Some(acting) = &self.acting {
+            url.query_pairs_mut().append_pair("user_id", &acting.user).append_pair("device_id", &acting.device);
         }
-        let mut request = self.http.request(method, url).timeout(timeout).bearer_auth(self.token.expose_secret());
+        let mut request = self.http.request(method, url).timeout(timeout).bearer_auth(self.bearer());
         if let Some((kind, body)) = body {
             request = request.header(header::CONTENT_TYPE, kind).body(body);
         }
@@ -225,6 +238,12 @@ impl Homeserver {
         failpoint::reach(Point::PutSent).await;
         Ok(answer)
     }
+}
+
+fn check_token(token: &SecretString) -> Result<(), SetupError> {
+    let token = token.expose_secret();
+    let is_usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_usable { Ok(()) } else { Err(SetupError::Token) }
 }
 
 /// The rest of an answer, up to `limit`.

@@ -94,8 +94,8 @@ pub struct BackendRow {
     pub name: String,
     pub homeserver_url: String,
     pub token_sealed: Option<String>,
-    /// The account and its device, if the token is an application service's.
-    pub acting_as: Option<(String, String)>,
+    /// Messages are sent through this application service.
+    pub acting: Option<ActingRow>,
     pub verify_ssl: bool,
     pub hold_on_outage: bool,
     pub config_version: i32,
@@ -109,6 +109,14 @@ pub struct BackendRow {
     pub has_encrypted: bool,
     /// New direct rooms are encrypted.
     pub encrypts_new_rooms: bool,
+}
+
+/// An application service, and the account and device as which it acts.
+#[derive(Clone, Debug)]
+pub struct ActingRow {
+    pub token_sealed: Option<String>,
+    pub user: String,
+    pub device: String,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
@@ -194,7 +202,7 @@ impl Store {
                     name: value(row, "name")?,
                     homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
                     token_sealed: value(row, "token_sealed")?,
-                    acting_as: value::<Option<String>>(row, "acting_user")?.zip(value(row, "acting_device")?),
+                    acting: acting(row)?,
                     verify_ssl: value(row, "verify_ssl")?,
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
@@ -288,6 +296,12 @@ fn failpoint_of(sql: &str) -> Option<Point> {
         follower::SINCE => Some(Point::InSince),
         _ => None,
     }
+}
+
+fn acting(row: &Row) -> Result<Option<ActingRow>, StoreError> {
+    let account = value::<Option<String>>(row, "acting_user")?.zip(value(row, "acting_device")?);
+    let token_sealed = value(row, "acting_token")?;
+    Ok(account.map(|(user, device)| ActingRow { token_sealed, user, device }))
 }
 
 fn value<'a, T: FromSql<'a>>(

@@ -38,6 +38,7 @@ def uninstall_hook(env):
         DROP TRIGGER IF EXISTS matrix_backend_changed ON matrix_backend;
         DROP TRIGGER IF EXISTS matrix_backend_moved ON matrix_backend;
         DROP TRIGGER IF EXISTS matrix_backend_encryption ON matrix_backend;
+        DROP TRIGGER IF EXISTS matrix_backend_appservice ON matrix_backend;
         DROP FUNCTION IF EXISTS matrix_outbox_notify(), matrix_backend_changed(),
             matrix_consents(text, integer, text);
         DROP TABLE IF EXISTS matrix_requeue, matrix_follower, matrix_upload,

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0010_encryption_mode",
     "0011_threads",
     "0012_appservice",
+    "0013_appservice_token",
 ];
 
 /// The contract that a database has after the last migration.

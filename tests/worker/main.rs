@@ -1,6 +1,7 @@
 //! The worker on a real PostgreSQL, against a homeserver that fails on demand.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod appservice;
 mod changes;
 mod check;
 mod contract;

@@ -2,7 +2,8 @@
 UPDATE matrix_backend
 SET token_sealed = NULL, is_active = false, database_identity = matrix_database_identity(),
     inbound_mode = NULL, inbound_url = NULL, inbound_secret_sealed = NULL, send_files = false, files_url = NULL,
-    encryption_mode = NULL, appservice_user_id = NULL, appservice_device_id = NULL, own_token_sealed = NULL;
+    encryption_mode = NULL, appservice_user_id = NULL, appservice_device_id = NULL,
+    appservice_token_sealed = NULL;
 DELETE FROM matrix_outbox;
 DELETE FROM matrix_mirror;
 DELETE FROM matrix_subject;

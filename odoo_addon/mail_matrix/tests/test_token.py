@@ -114,17 +114,17 @@ class TestToken(MatrixCase):
             self.assertEqual(self.backend._inbound_secret(), secret)
             self.assertTrue(self.backend._knows_inbound_secret(secret))
 
-    def test_a_new_key_takes_over_the_token_that_is_kept_for_later(self):
+    def test_a_new_key_takes_over_the_token_of_the_registration_file(self):
         with self.keys(self.key):
             self.set_token()
-            self.backend.own_token_sealed = self.backend._seal("syt_own")
-            self.backend.appservice_user_id = "@odoo:example.org"
+            self.backend.appservice_token_sealed = self.backend._seal("as_token")
+        with self.keys(self.other_key), self.assertRaisesRegex(UserError, "registrat"):
+            self.backend._appservice_token()
         with self.keys(self.other_key, self.key):
             self.backend._rotate_token_key()
         with self.keys(self.other_key):
             self.assertEqual(self.backend._token(), TOKEN)
-            self.assertEqual(tokens.unseal(self.backend.own_token_sealed), "syt_own")
-            self.assertTrue(self.backend.appservice_user_id)
+            self.assertEqual(self.backend._appservice_token(), "as_token")
 
     def test_a_secret_that_no_key_opens_stops_the_rotation(self):
         """The old key would be taken out, and messages from rooms be refused."""

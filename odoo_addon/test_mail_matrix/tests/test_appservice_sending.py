@@ -5,6 +5,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
+from odoo.addons.mail_matrix.tools import token as tokens
 
 from .inbound import BOT, InboundCase
 
@@ -44,22 +45,26 @@ class TestAppServiceSending(InboundCase):
         return 200, {"user_id": BOT, **({"device_id": device} if device else {})}
 
     def stored(self):
-        """Return token, account and device, as the worker reads them."""
+        """Return what the worker reads: the account's own token, then that of the
+        application service, account and device if messages are sent through it, and
+        the number of changes."""
         self.env.flush_all()
         self.env.cr.execute(
-            "SELECT appservice_user_id, appservice_device_id, config_version "
-            "FROM matrix_backend WHERE id = %s",
+            "SELECT token_sealed, appservice_token_sealed, appservice_user_id, "
+            "appservice_device_id, config_version FROM matrix_backend WHERE id = %s",
             [self.backend.id],
         )
-        return self.backend._token(), *self.env.cr.fetchone()
+        own, acting, user, device, version = self.env.cr.fetchone()
+        acting = acting and user and tokens.unseal(acting)
+        return own and tokens.unseal(own), acting, user, device, version
 
     def test_the_registrations_token_sends_as_the_account_on_a_device(self):
-        _token, _user, _device, before = self.stored()
+        *_stored, before = self.stored()
 
         self.office.action_send_as_appservice()
 
-        token, user, device, after = self.stored()
-        self.assertEqual((token, user, device), (self.as_token, BOT, self.device))
+        *stored, after = self.stored()
+        self.assertEqual(stored, [TOKEN, self.as_token, BOT, self.device])
         self.assertGreater(after, before, "Workers must notice it")
         self.assertTrue(self.office.sends_as_appservice)
         self.assertEqual(self.office.test_result, "ok")
@@ -73,6 +78,17 @@ class TestAppServiceSending(InboundCase):
         acting = {"user_id": BOT, "device_id": self.device}
         signed = [(token, query) for token, query in asked if token]
         self.assertEqual(signed, [(self.as_token, acting)])
+
+    def test_files_are_asked_for_with_the_accounts_own_token(self):
+        """Workers of every release have that one."""
+        self.office.action_send_as_appservice()
+        until = str(int(self.env.cr.now().timestamp()) + 60)
+        text = f"org.odoo.file {self.backend.id} txn {until}"
+
+        for token, is_known in ((TOKEN, True), (self.as_token, False)):
+            proof = hmac.new(token.encode(), text.encode(), "sha256").hexdigest()
+            known = self.backend._knows_file_proof("txn", f"{until}.{proof}")
+            self.assertEqual(known, is_known)
 
     def test_nothing_changes_before_the_homeserver_has_the_file(self):
         before = self.stored()
@@ -120,19 +136,17 @@ class TestAppServiceSending(InboundCase):
             lambda: self.office.write({"inbound_mode": "none"}),
         ):
             self.office.write({"inbound_mode": "appservice"})
-            secret = self.backend._inbound_secret()
-            self.homeserver.accepted.add(self.backend._appservice_token(secret))
+            self.homeserver.accepted.add(self.backend._appservice_token())
             self.office.action_send_as_appservice()
-            self.assertNotEqual(self.backend._token(), TOKEN)
 
             end()
 
-            self.assertEqual(self.stored()[:3], (TOKEN, None, None))
+            self.assertEqual(self.stored()[:4], (TOKEN, None, None, None))
 
     def test_another_access_token_or_homeserver_ends_it(self):
         self.office.action_send_as_appservice()
         self.office.write({"personal_access_token": "syt_another"})
-        self.assertEqual(self.stored()[:3], ("syt_another", None, None))
+        self.assertEqual(self.stored()[:4], ("syt_another", None, None, None))
 
         self.office.write({"personal_access_token": TOKEN})
         self.office.action_send_as_appservice()
@@ -158,7 +172,7 @@ class TestAppServiceSending(InboundCase):
             theirs.action_send_as_appservice,
             theirs.action_send_with_own_token,
             lambda: theirs.read(["sends_as_appservice"]),
-            lambda: self.office.read(["own_token_sealed"]),
+            lambda: self.office.read(["appservice_token_sealed"]),
             lambda: self.office.write({"appservice_user_id": "@x:example.org"}),
         ):
             with self.assertRaises(AccessError):

@@ -8,6 +8,7 @@ mod fault;
 pub(crate) mod http;
 mod media;
 mod rooms;
+mod service;
 mod stream;
 mod threads;
 
@@ -32,6 +33,9 @@ pub use self::{
 
 /// What the double accepts as access token.
 pub const TOKEN: &str = "syt_double_secret";
+
+/// What an application service that may act as the account shows.
+pub const SERVICE_TOKEN: &str = "service_double_secret";
 
 /// The account that the token belongs to.
 pub const BOT: &str = "@bot:double.test";
@@ -102,6 +106,8 @@ pub struct Request {
     pub method: String,
     /// Below `/_matrix/client/v3/`, decoded.
     pub path: Vec<String>,
+    /// By the application service.
+    pub is_of_service: bool,
     pub at: Instant,
 }
 

@@ -63,6 +63,8 @@ struct State {
     files: HashMap<String, Vec<u8>>,
     /// How often each was given.
     gifts: HashMap<String, usize>,
+    /// What the worker showed when it was given one last.
+    proof: Option<String>,
 }
 
 impl Webhook {
@@ -91,6 +93,11 @@ impl Webhook {
     /// How often the file was given.
     pub fn given(&self, txn_id: &str) -> usize {
         self.shared.lock().gifts.get(txn_id).copied().unwrap_or_default()
+    }
+
+    /// What the worker showed when it was given a file last.
+    pub fn proof(&self) -> Option<String> {
+        self.shared.lock().proof.clone()
     }
 
     /// The bodies of what a room said, each event once, in the order in which they came.
@@ -183,9 +190,8 @@ impl State {
         if let Some(Fault::Status(status)) = self.faults.pop_front().or(self.standing_fault) {
             return Err(status);
         }
-        if !call.authorization.as_deref().is_some_and(|shown| shown.starts_with("Bearer ")) {
-            return Err(401);
-        }
+        let proof = call.authorization.as_deref().and_then(|shown| shown.strip_prefix("Bearer ")).ok_or(401_u16)?;
+        self.proof = Some(proof.to_owned());
         self.databases.extend(call.database.clone());
         let txn_id = call.path.last().cloned().unwrap_or_default();
         let file = self.files.get(&txn_id).cloned().ok_or(404_u16)?;

@@ -3,14 +3,21 @@ import hmac
 import json
 import re
 
-from odoo import models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
+
+from ...tools import token as tokens
 
 
 class MatrixBackend(models.Model):
     """The registration file, which makes a homeserver send events to Odoo."""
 
     _inherit = "matrix.backend"
+
+    # Read by the worker if messages are sent with it.
+    appservice_token_sealed = fields.Char(
+        readonly=True, copy=False, groups=fields.NO_ACCESS
+    )
 
     def action_download_registration(self):
         """Ask the homeserver which account this is, then download the file."""
@@ -44,7 +51,7 @@ class MatrixBackend(models.Model):
             "# Anyone who has this file can act as this account: keep it private.\n"
             f"id: {json.dumps(names)}\n"
             f"url: {json.dumps(self.inbound_url)}\n"
-            f"as_token: {json.dumps(self._appservice_token(secret))}\n"
+            f"as_token: {json.dumps(self._appservice_token())}\n"
             f"hs_token: {json.dumps(secret)}\n"
             f"sender_localpart: {json.dumps(names)}\n"
             "rate_limited: false\n"
@@ -64,6 +71,31 @@ class MatrixBackend(models.Model):
         database = parameters.get_param("database.uuid", "")
         return f"{database[:8]}-{self.id}"
 
-    def _appservice_token(self, secret):
-        """Return the ``as_token``, with which messages are sent if that is chosen."""
-        return hmac.new(secret.encode(), b"as_token", hashlib.sha256).hexdigest()
+    def _appservice_token(self):
+        """Return the ``as_token``, with which messages are sent if that is chosen.
+
+        Raises UserError if no key opens it.
+        """
+        sealed = self.sudo().appservice_token_sealed
+        if not sealed:
+            secret = self._inbound_secret().encode()
+            return hmac.new(secret, b"as_token", hashlib.sha256).hexdigest()
+        try:
+            return tokens.unseal(sealed)
+        except ValueError:
+            raise UserError(
+                self.env._(
+                    "No configured key opens the token in the registration file of "
+                    "“%(backend)s”. Restore the key in odoo.conf (%(option)s), or "
+                    "click “Make New Secrets” on the backend.",
+                    backend=self.name,
+                    option=tokens.KEY_OPTION,
+                )
+            ) from None
+
+    @api.model
+    def _rotate_token_key(self):
+        count = super()._rotate_token_key()
+        for backend in self.sudo().search([("appservice_token_sealed", "!=", False)]):
+            backend.appservice_token_sealed = self._seal(backend._appservice_token())
+        return count

@@ -24,9 +24,12 @@ class MatrixBackend(models.Model):
         :param timeouts: those of MatrixClient, to override its defaults
         """
         self.ensure_one()
-        return MatrixClient(
-            self.env, self.homeserver_url, self._token(), self.verify_ssl, **timeouts
-        )
+        how = {"verify_ssl": self.verify_ssl, **self._acting(), **timeouts}
+        return MatrixClient(self.env, self.homeserver_url, **how)
+
+    def _acting(self):
+        """Return what requests show: the token, as a parameter of MatrixClient."""
+        return {"token": self._token()}
 
     def action_test_connection(self):
         """Test the account; the form then shows the result, and what to fix."""

@@ -1,7 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
-from ...tools import token as tokens
 from ...tools.matrix_client import MatrixClient
 from ...tools.matrix_error import MatrixError
 from .connection import notification
@@ -12,9 +11,10 @@ _MANAGER = "mail_matrix.group_matrix_manager"
 class MatrixBackend(models.Model):
     """Sends through the application service, which the homeserver does not limit.
 
-    ``token_sealed`` is then the registration's token, and each request names the
+    Requests then have the token of the registration file, and each one names the
     account and a device: the homeserver remembers transaction ids for a device only.
-    The account's own token is kept for when this ends.
+    The account's own token stays in ``token_sealed``, where workers of earlier releases
+    read it.
     """
 
     _inherit = "matrix.backend"
@@ -24,7 +24,6 @@ class MatrixBackend(models.Model):
     appservice_device_id = fields.Char(
         readonly=True, copy=False, groups=fields.NO_ACCESS
     )
-    own_token_sealed = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     sends_as_appservice = fields.Boolean(
         string="Sends Through the Application Service",
         compute="_compute_sends_as_appservice",
@@ -53,26 +52,22 @@ class MatrixBackend(models.Model):
         """Send through the application service, if the homeserver has its file."""
         self.ensure_one()
         self.check_access("write")
-        secret = self._inbound_secret()
         account = self._client().whoami()["user_id"]
-        if not secret or account != self.inbound_account:
+        if not self._inbound_secret() or account != self.inbound_account:
             raise UserError(
                 self.env._(
                     "Click “Download Registration File” first, and give the file to "
                     "the homeserver's administrator."
                 )
             )
-        token, device = self._appservice_token(secret), self._appservice_device()
+        token, device = self._appservice_token(), self._appservice_device()
         self._check_appservice(token, account, device)
         # With all rights: no user has access to these columns.
-        backend = self.sudo()
-        own = backend.own_token_sealed or backend.token_sealed
-        backend.write(
+        self.sudo().write(
             {
-                "token_sealed": self._seal(token),
+                "appservice_token_sealed": self._seal(token),
                 "appservice_user_id": account,
                 "appservice_device_id": device,
-                "own_token_sealed": own,
             }
         )
         self._test_and_note()
@@ -89,10 +84,10 @@ class MatrixBackend(models.Model):
         self._end_sending_as_appservice()
 
     def _end_sending_as_appservice(self):
-        # With all rights: no user has access to this column.
-        for backend in self.sudo():
-            if backend.appservice_user_id:
-                backend._store_sealed(backend.own_token_sealed)
+        # With all rights: no user has access to these columns.
+        acting = self.sudo().filtered("appservice_user_id")
+        if acting:
+            acting.write({"appservice_user_id": False, "appservice_device_id": False})
 
     def _check_appservice(self, token, account, device):
         """Raise UserError unless the homeserver accepts this token for ``account``, on
@@ -128,46 +123,25 @@ class MatrixBackend(models.Model):
     def _appservice_device(self):
         return f"ODOO-{self._appservice_suffix()}"
 
-    def _client(self, **timeouts):
+    def _acting(self):
         # With all rights: not only managers use the account.
         acting = self.sudo()
-        if acting.appservice_user_id:
-            timeouts = {
-                "user_id": acting.appservice_user_id,
-                "device_id": acting.appservice_device_id,
-                **timeouts,
-            }
-        return super()._client(**timeouts)
+        if not acting.appservice_user_id:
+            return super()._acting()
+        return {
+            "token": acting._appservice_token(),
+            "user_id": acting.appservice_user_id,
+            "device_id": acting.appservice_device_id,
+        }
 
     def _store_sealed(self, sealed):
-        """Store another token, which is the account's own."""
-        self.sudo().write(
-            {
-                "appservice_user_id": False,
-                "appservice_device_id": False,
-                "own_token_sealed": False,
-            }
-        )
+        """Store another token, which may be another account's."""
+        self._end_sending_as_appservice()
         return super()._store_sealed(sealed)
 
     def _renew_inbound_secret(self):
         """The homeserver does not have the registration file of the new secret yet."""
         self._end_sending_as_appservice()
+        # With all rights: no user has access to this column.
+        self.sudo().appservice_token_sealed = False
         return super()._renew_inbound_secret()
-
-    @api.model
-    def _rotate_token_key(self):
-        count = super()._rotate_token_key()
-        for backend in self.sudo().search([("own_token_sealed", "!=", False)]):
-            try:
-                own = tokens.unseal(backend.own_token_sealed)
-            except ValueError:
-                raise UserError(
-                    self.env._(
-                        "No configured key opens the access token of “%(backend)s”. "
-                        "Enter it again.",
-                        backend=backend.name,
-                    )
-                ) from None
-            backend.own_token_sealed = self._seal(own)
-        return count

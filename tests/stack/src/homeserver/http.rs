@@ -1,9 +1,6 @@
 //! The double's side of the wire: HTTP/1.1 by hand, because a fault may end a connection at any byte.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -13,16 +10,16 @@ use tokio::{
 };
 
 use super::{
-    Answer, BOT, Fault, Request, Shared, TOKEN, direct, media,
+    Answer, BOT, Fault, Shared, direct, media,
     rooms::{self, Membership},
-    stream,
+    service, stream,
 };
 
 /// A request line, its parts and its body.
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) path: Vec<String>,
-    query: String,
+    pub(super) query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) body: Value,
@@ -98,7 +95,7 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> std::io::Result<(
         {
             let mut world = shared.world();
             world.in_flight += 1;
-            world.requests.push(Request { method: call.method.clone(), path: call.path.clone(), at: Instant::now() });
+            world.requests.push(service::request(&call));
         }
         shared.changed.notify_waiters();
         let reply = answer(shared, &call).await;
@@ -150,7 +147,7 @@ fn split_path(target: &str) -> (Vec<String>, String) {
     (below.split('/').map(decode).collect(), query.to_owned())
 }
 
-fn decode(part: &str) -> String {
+pub(super) fn decode(part: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = part.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -219,8 +216,8 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
     if path == ["versions"] {
         return Answer::ok(json!({ "versions": ["v1.11"] }));
     }
-    if call.authorization.as_deref() != Some(&format!("Bearer {TOKEN}")) {
-        return Answer::refused(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.");
+    if let Some(refusal) = service::refuse(call) {
+        return refusal;
     }
     let mut world = shared.world();
     if let Some(answer) = direct::handle(&mut world, &call.method, &path, &call.body) {
@@ -239,7 +236,7 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
         ("PUT", ["rooms", room, "redact", event_id, txn_id]) => world.redact(room, event_id, txn_id, call.body.clone()),
         ("GET", ["account", "whoami"]) => {
             let mut body = json!({ "user_id": BOT });
-            if let Some(device) = &world.device {
+            if let Some(device) = service::device(call, &world) {
                 body["device_id"] = json!(device);
             }
             Answer::ok(body)

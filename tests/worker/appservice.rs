@@ -1,0 +1,150 @@
+//! Messages are sent through the application service, with its token; whatever else needs a token uses the account's own.
+
+use hmac::{Hmac, Mac as _};
+use serde_json::json;
+use sha2::Sha256;
+use stack::{
+    homeserver::{BOT, SERVICE_TOKEN, TOKEN},
+    postgres::shared,
+    webhook::Webhook,
+    world::World,
+};
+
+use crate::BINARY;
+
+use odoo_matrix_worker::store::{newest, schema};
+
+const ROOM: &str = "!case:double.test";
+
+const SWITCH: &str =
+    "UPDATE matrix_backend SET appservice_user_id = $1, appservice_device_id = 'SERVICE', appservice_token_sealed = $2";
+
+async fn switch(world: &World) {
+    world.client.execute(SWITCH, &[&BOT, &format!("plain:{SERVICE_TOKEN}")]).await.unwrap();
+}
+
+/// For each message that was sent, whether the application service sent it.
+fn of_service(world: &World) -> Vec<bool> {
+    world
+        .homeserver
+        .requests()
+        .iter()
+        .filter(|request| request.is_send())
+        .map(|request| request.is_of_service)
+        .collect()
+}
+
+async fn drain(world: &World) {
+    let drained = world.command(&["drain"]).await;
+    assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
+}
+
+#[tokio::test]
+async fn a_running_worker_notices_at_once_through_what_it_is_to_send() {
+    let world = World::new(BINARY).await;
+    let _worker = world.worker("w1");
+    let mut ids = vec![world.enqueue(ROOM, "with the access token").await];
+    world.assert_settled(&ids).await;
+    let before = "SELECT config_version, configured_at FROM matrix_backend";
+    let before = world.client.query_one(before, &[]).await.unwrap();
+
+    switch(&world).await;
+    ids.push(world.enqueue(ROOM, "through the application service").await);
+
+    world.assert_settled(&ids).await;
+    assert_eq!(of_service(&world), [false, true]);
+    let (version, at): (i32, Option<std::time::SystemTime>) = (before.get(0), before.get(1));
+    let is_noted = "SELECT config_version > $1 AND configured_at IS DISTINCT FROM $2 FROM matrix_backend";
+    assert!(world.client.query_one(is_noted, &[&version, &at]).await.unwrap().get::<_, bool>(0));
+}
+
+/// Odoo and workers of every release have that token.
+#[tokio::test]
+async fn a_file_is_asked_for_with_the_accounts_own_token() {
+    let world = World::new(BINARY).await;
+    let odoo = Webhook::start().await.unwrap();
+    world.client.execute("UPDATE matrix_backend SET files_url = $1", &[&odoo.files_url()]).await.unwrap();
+    switch(&world).await;
+    odoo.give("a.pdf", b"%PDF");
+    let content = json!({ "msgtype": "m.text", "body": "a.pdf", "info": { "size": 4 } });
+    let sql = "INSERT INTO matrix_outbox (backend_id, event_type, room_id, content, txn_id, attachment_id)
+        VALUES ($1, 'chatter', $2, $3, 'a.pdf', 7) RETURNING id";
+    let id = world.client.query_one(sql, &[&world.backend, &ROOM, &content]).await.unwrap().get(0);
+
+    drain(&world).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!((of_service(&world), world.homeserver.files()), (vec![true], vec![b"%PDF".to_vec()]));
+    let proof = odoo.proof().unwrap();
+    let (until, signature) = proof.split_once('.').unwrap();
+    let mut code = Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).unwrap();
+    code.update(format!("org.odoo.file {} a.pdf {until}", world.backend).as_bytes());
+    let right: String = code.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(signature, right);
+}
+
+/// Such a worker does not know the columns of the application service: it would send as its account, which is in no room.
+#[tokio::test]
+async fn a_worker_of_an_earlier_release_sends_with_the_accounts_own_token() {
+    let world = World::new(BINARY).await;
+    switch(&world).await;
+    let unknown =
+        "ALTER TABLE matrix_backend DROP COLUMN appservice_user_id CASCADE, DROP COLUMN appservice_device_id CASCADE,
+        DROP COLUMN appservice_token_sealed CASCADE";
+    world.client.batch_execute(unknown).await.unwrap();
+    let id = world.enqueue(ROOM, "hello").await;
+
+    drain(&world).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!((world.homeserver.bodies(ROOM), of_service(&world)), (vec!["hello".to_owned()], vec![false]));
+}
+
+/// With contract 12 the token of the application service took the place of the account's own.
+#[tokio::test]
+async fn a_backend_that_sent_through_it_before_the_upgrade_still_does() {
+    let world = World::with_schema(shared().await, BINARY, &schema(12)).await;
+    let switched = format!(
+        "ALTER TABLE matrix_backend ADD COLUMN own_token_sealed varchar;
+        UPDATE matrix_backend SET token_sealed = 'plain:{SERVICE_TOKEN}', own_token_sealed = 'plain:{TOKEN}',
+            appservice_user_id = '{BOT}', appservice_device_id = 'SERVICE'"
+    );
+    world.client.batch_execute(&switched).await.unwrap();
+    let mut ids = vec![world.enqueue(ROOM, "before").await];
+    drain(&world).await;
+
+    // Twice, as over a dump that was restored without its comments.
+    world.client.batch_execute(&schema(newest())).await.unwrap();
+    world.client.batch_execute("COMMENT ON TABLE matrix_outbox IS NULL").await.unwrap();
+    world.client.batch_execute(&schema(newest())).await.unwrap();
+
+    ids.push(world.enqueue(ROOM, "after").await);
+    drain(&world).await;
+    world.assert_settled(&ids).await;
+    assert_eq!(of_service(&world), [true, true]);
+    let tokens = "SELECT token_sealed, appservice_token_sealed FROM matrix_backend";
+    let tokens = world.client.query_one(tokens, &[]).await.unwrap();
+    assert_eq!((tokens.get(0), tokens.get(1)), (format!("plain:{TOKEN}"), format!("plain:{SERVICE_TOKEN}")));
+}
+
+#[tokio::test]
+async fn a_backend_whose_own_token_was_lost_waits_for_another_one() {
+    let world = World::with_schema(shared().await, BINARY, &schema(12)).await;
+    let switched = format!(
+        "UPDATE matrix_backend SET token_sealed = 'plain:{SERVICE_TOKEN}', appservice_user_id = '{BOT}',
+            appservice_device_id = 'SERVICE'"
+    );
+    world.client.batch_execute(&switched).await.unwrap();
+    world.client.batch_execute(&schema(newest())).await.unwrap();
+    let id = world.enqueue(ROOM, "hello").await;
+    let _worker = world.worker("w1");
+    let stopped = "SELECT EXISTS (SELECT FROM matrix_backend_status
+        WHERE state = 'misconfigured' AND reason LIKE '%has no access token; set one in Odoo%')";
+    world.until(stopped).await;
+    assert!(of_service(&world).is_empty());
+
+    world.client.execute("UPDATE matrix_backend SET token_sealed = $1", &[&format!("plain:{TOKEN}")]).await.unwrap();
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(of_service(&world), [false]);
+}
