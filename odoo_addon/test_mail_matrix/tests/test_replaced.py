@@ -65,6 +65,30 @@ class TestReplaced(InboundCase):
         )
         self.assertEqual(self.env.cr.fetchall(), [(True,)])
 
+    def test_the_rest_begins_when_the_records_are_linked(self):
+        self.worker_follows()
+        self.follow()
+        self.env.cr.execute(
+            "SELECT retry_at > clock_timestamp() AT TIME ZONE 'UTC' + "
+            "interval '4 s' AND retry_at > now() AT TIME ZONE 'UTC' + "
+            "interval '5 s' FROM matrix_lane WHERE lane = %s",
+            [f"{self.backend.id}/{NEW}"],
+        )
+        self.assertEqual(self.env.cr.fetchall(), [(True,)])
+
+    def test_each_room_is_followed_in_a_transaction_of_its_own(self):
+        other = self.ticket.copy({"matrix_room_id": "!other:example.org"})
+        self.commit()
+        self.clear_outbox()
+        self.worker_follows("!nobody:example.org")
+        self.worker_follows()
+        self.worker_follows("!other:example.org", "!its-new:example.org")
+        self.follow()
+        self.assertEqual(self.ticket.matrix_room_id, NEW)
+        self.assertEqual(other.matrix_room_id, "!other:example.org")
+        self.follow()
+        self.assertEqual(other.matrix_room_id, "!its-new:example.org")
+
     def test_all_records_of_the_room_and_the_default_room_follow(self):
         twin = self.ticket.copy({"matrix_room_id": ROOM})
         other = self.ticket.copy({"matrix_room_id": "!other:example.org"})

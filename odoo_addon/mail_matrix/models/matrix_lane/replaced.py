@@ -28,11 +28,16 @@ class MatrixLane(models.Model):
 
     @api.model
     def _cron_follow_replaced(self):
-        """Link the records of replaced rooms to the new rooms."""
-        for backend_id, old, new in self._read_replaced():
+        """Link the records of a replaced room to the new room, each room in a
+        transaction of its own: the new room rests from then on."""
+        replaced = self._read_replaced()
+        remaining = len(replaced)
+        for backend_id, old, new in replaced:
+            remaining -= 1
             backend = self.env["matrix.backend"].browse(backend_id).exists()
-            if backend:
-                self._follow_replaced(backend, old, new)
+            if backend and self._follow_replaced(backend, old, new):
+                break
+        self.env["ir.cron"]._matrix_tell(done=1, remaining=remaining)
 
     @api.model
     def _read_replaced(self):
@@ -85,8 +90,10 @@ class MatrixLane(models.Model):
             .search([("matrix_room_id", "=", old)])
             if record._matrix_backend() == backend
         ]
-        if is_default or any(moved):
+        has_moved = is_default or any(moved)
+        if has_moved:
             self._let_rest(f"{backend.id}/{new}")
+        return has_moved
 
     @api.model
     def _let_rest(self, lane):
@@ -94,7 +101,10 @@ class MatrixLane(models.Model):
             SQL(
                 """
                 INSERT INTO matrix_lane AS l (lane, retry_at)
-                VALUES (%s, now() AT TIME ZONE 'UTC' + %s * interval '1 s')
+                -- Not now(), which is when this transaction began.
+                VALUES (
+                    %s, clock_timestamp() AT TIME ZONE 'UTC' + %s * interval '1 s'
+                )
                 ON CONFLICT (lane) DO UPDATE
                 SET retry_at = GREATEST(l.retry_at, excluded.retry_at)
                 """,
