@@ -19,14 +19,16 @@ use super::{
 use crate::message::{EventId, RoomId, UserId};
 
 /// The types of events that Odoo needs.
-const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", "m.room.tombstone"];
+const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", TOMBSTONE];
+
+const TOMBSTONE: &str = "m.room.tombstone";
 
 /// What is of interest to Odoo may be in it.
 #[cfg(feature = "encryption")]
 pub const ENCRYPTED: &str = "m.room.encrypted";
 
 /// The state that is checked before sending: when it changes, an earlier check is out of date.
-const LOOKED_AT: [&str; 4] = [MEMBER, "m.room.encryption", "m.room.tombstone", "m.room.history_visibility"];
+const LOOKED_AT: [&str; 4] = [MEMBER, "m.room.encryption", TOMBSTONE, "m.room.history_visibility"];
 
 pub(super) const MEMBER: &str = "m.room.member";
 
@@ -88,10 +90,13 @@ impl SyncAnswer {
         let Rooms { join, invite, leave } = self.rooms;
         let heard = |(room, part): (String, _)| Some(heard(me?, RoomId::parse(&room).ok()?, part));
         let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok()).collect();
+        // Of a room that the account has just left, there is what was written before.
+        let mut rooms: Vec<_> = join.into_iter().chain(leave).filter_map(heard).collect();
+        // What is written in a new room is for the record of the one that it replaced, which Odoo has to hear first.
+        rooms.sort_by_key(|heard| !heard.is_replaced());
         Synced {
             next_batch: self.next_batch,
-            // Of a room that the account has just left, there is what was written before.
-            rooms: join.into_iter().chain(leave).filter_map(heard).collect(),
+            rooms,
             others,
             #[cfg(feature = "encryption")]
             device: DeviceNews {
@@ -123,6 +128,12 @@ pub struct Heard {
     pub has_gap: bool,
     /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
+}
+
+impl Heard {
+    fn is_replaced(&self) -> bool {
+        self.events.iter().any(|event| event.json["type"] == TOMBSTONE)
+    }
 }
 
 /// A page of a room's history.
@@ -293,5 +304,28 @@ pub fn before(events: Vec<RoomEvent>, known: &HashSet<EventId>) -> (Vec<RoomEven
             (events, true)
         }
         None => (events, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The name of a room does not say which one was there first.
+    #[test]
+    fn rooms_that_were_replaced_come_first() {
+        let event = |kind: &str| json!({ "type": kind, "event_id": "$x", "sender": "@anna:x", "content": {} });
+        let room = |kinds: &[&str]| json!({ "timeline": { "events": kinds.iter().map(|kind| event(kind)).collect::<Vec<_>>() } });
+        let answer = json!({ "next_batch": "s1", "rooms": { "join": {
+            "!a-new:x": room(&["m.room.message"]),
+            "!b-other:x": room(&["m.room.message"]),
+            "!z-old:x": room(&["m.room.message", TOMBSTONE]),
+        } } });
+
+        let answer: SyncAnswer = serde_json::from_str(&answer.to_string()).unwrap();
+        let synced = answer.synced(Some(&UserId::parse("@odoo:x").unwrap()));
+
+        let rooms: Vec<_> = synced.rooms.iter().map(|heard| heard.room.as_str()).collect();
+        assert_eq!(rooms, ["!z-old:x", "!a-new:x", "!b-other:x"]);
     }
 }

@@ -79,6 +79,8 @@ class Event(NamedTuple):
     target: str | None = None
     key: str | None = None
     file: File | None = None
+    # The room that replaced this one, as whoever replaced it says.
+    replacement: str | None = None
 
 
 def read_batch(body):
@@ -186,9 +188,13 @@ def _read_reaction(_event, content):
     return "reaction", {"target": target, "key": key}
 
 
-def _read_tombstone(event, _content):
-    # Which room replaced it is found out by the worker, which does not trust it.
-    return ("replaced", {}) if "state_key" in event else None
+def _read_tombstone(event, content):
+    if "state_key" not in event:
+        return None
+    room = content.get("replacement_room")
+    is_other = isinstance(room, str) and contents.is_room_id(room)
+    is_other = is_other and room != event["room_id"]
+    return "replaced", {"replacement": room if is_other else None}
 
 
 _READERS = {

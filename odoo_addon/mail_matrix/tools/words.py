@@ -89,6 +89,8 @@ ERROR_ENCRYPTION = "org.odoo.encryption"
 ERROR_NO_KEY = "org.odoo.no_key"
 # The worker could not get the file from Odoo.
 ERROR_FILE = "org.odoo.file"
+# The worker does not follow to the room that replaced another one: see matrix.inbound.
+ERROR_REPLACED = "org.odoo.room_replaced"
 ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
 # The worker found that there is no such account on its own homeserver.

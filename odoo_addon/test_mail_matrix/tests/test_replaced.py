@@ -1,9 +1,12 @@
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
 from .common import ROOM
 from .inbound import InboundCase
 
 NEW = "!new:example.org"
+NEWEST = "!newest:example.org"
 
 
 @tagged("post_install", "-at_install")
@@ -24,8 +27,8 @@ class TestReplaced(InboundCase):
         self.env["matrix.lane"]._cron_follow_replaced()
         self.commit()
 
-    def tombstone(self, **values):
-        content = {"replacement_room": NEW, "body": "replaced"}
+    def tombstone(self, new=NEW, **values):
+        content = {"replacement_room": new, "body": "replaced"}
         values = {"type": "m.room.tombstone", "state_key": "", **values}
         return self.event(content, **values)
 
@@ -131,17 +134,102 @@ class TestReplaced(InboundCase):
         cron = self.env.ref("mail_matrix.matrix_replaced_cron")
         triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)])
         self.assertGreaterEqual(len(triggers), 3)
-        # Received again, it changes nothing.
-        self.ingest(
-            self.tombstone(event_id="$again"), self.tombstone(event_id="$again")
-        )
-        self.assertEqual(len(self.outbox()), 2)
 
-    def test_what_is_written_in_the_new_room_before_that_comes_to_the_record(self):
-        self.assertFalse(self.ingest(self.text("lost", room_id=NEW)))
+    def test_a_room_is_announced_once_unless_it_is_replaced_by_yet_another_one(self):
+        self.ingest(self.tombstone(event_id="$once"), self.tombstone(event_id="$once"))
+        self.ingest(self.tombstone())
+        self.assertEqual(len(self.outbox()), 1)
+        self.ingest(self.tombstone(NEWEST))
+        self.assertEqual(len(self.outbox()), 1, "the worker follows with the one")
+        self.clear_outbox()
+        self.ingest(self.tombstone(NEWEST))
+        self.assertEqual(self.outbox(), [])
+        self.ingest(self.tombstone(NEW))
+        self.assertEqual(len(self.outbox()), 1)
+
+    def test_what_is_written_in_the_new_room_comes_to_the_record_from_the_start(self):
+        self.assertFalse(self.ingest(self.text("unknown", room_id=NEW)))
+        early = self.text("early", room_id=NEW)
+        (note,) = self.ingest(self.tombstone(), early)
+        self.assertIn("early", note.body)
         self.worker_follows()
-        (note,) = self.ingest(self.text("found", room_id=NEW))
-        self.assertIn("found", note.body)
+        notes = self.ingest(early, self.text("followed", room_id=NEW))
+        self.assertIn("followed", notes[1].body)
+        self.clear_outbox()
+        self.follow()
+        notes = self.ingest(early, self.text("linked", room_id=NEW))
+        self.assertIn("linked", notes[2].body)
+
+    def test_a_room_that_is_replaced_twice_leads_to_the_record(self):
+        newest = self.tombstone(NEWEST, room_id=NEW)
+        for first in (lambda: self.ingest(self.tombstone()), self.worker_follows):
+            with self.subTest(first=first):
+                self.env["matrix.inbound"].search([]).unlink()
+                self.clear_outbox()
+                first()
+                before = len(self.notes())
+                self.ingest(newest, self.text("newest", room_id=NEWEST))
+                self.assertEqual(len(self.notes()), before + 1)
+                (row,) = self.outbox()
+                self.assertEqual(row["room_id"], ROOM, "the worker goes on from there")
+                self.assertEqual(self.ticket.matrix_room_health, "replaced")
+
+    def test_rooms_that_replace_each_other_end(self):
+        self.ingest(self.tombstone(), self.tombstone(ROOM, room_id=NEW))
+        self.assertTrue(self.ingest(self.text(room_id=NEW)))
+        self.ticket.matrix_room_id = "!elsewhere:example.org"
+        before = self.notes()
+        self.assertEqual(self.ingest(self.text(room_id=NEW)), before)
+
+    def test_a_room_that_the_worker_refuses_does_not_write_to_the_record(self):
+        self.ingest(self.tombstone())
+        self.log(self.outbox()[0], error_code="org.odoo.room_replaced")
+        self.assertFalse(self.ingest(self.text(room_id=NEW)))
+        # Corrected, it gets another chance.
+        self.env.cr.execute("UPDATE matrix_log SET date = date - interval '1 hour'")
+        self.ingest(self.tombstone(NEWEST))
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "it is named no more")
+        self.assertTrue(self.ingest(self.text(room_id=NEWEST)))
+
+    def test_nobody_can_direct_another_conversation_to_a_record(self):
+        self.ingest(self.tombstone())
+        company = self.env["res.company"].create({"name": "Other"})
+        self.backend.copy({"company_id": company.id, "is_active": True})
+        theirs = self.ticket.copy({"company_id": company.id})
+        self.env.cr.execute(
+            "INSERT INTO matrix_lane (lane, room_id) VALUES (%s, %s)",
+            [f"{self.backend.id}/@anna:example.org", NEW],
+        )
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "a direct room")
+        self.env.cr.execute("DELETE FROM matrix_lane")
+        self.backend.default_room_id = NEW
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "the default room")
+        self.backend.default_room_id = False
+        theirs.matrix_room_id = NEW
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "of another company")
+        theirs.matrix_room_id = False
+        self.assertTrue(self.ingest(self.text(room_id=NEW)))
+
+    def test_a_record_whose_room_was_followed_comes_before_one_that_says_so(self):
+        liar = self.ticket.copy(
+            {"matrix_room_id": "!lie:example.org", "matrix_receives_replies": True}
+        )
+        self.ingest(self.tombstone(room_id="!lie:example.org"))
+        self.worker_follows()
+        self.assertTrue(self.ingest(self.text(room_id=NEW)))
+        self.assertFalse(self.notes(liar))
+
+    def test_the_rooms_that_were_followed_are_read_once_for_the_events_of_a_call(self):
+        unknown = [self.text(room_id=f"!unknown{n}:example.org") for n in range(5)]
+        with patch.object(
+            self.registry["matrix.lane"],
+            "_rooms_followed",
+            autospec=True,
+            return_value={},
+        ) as read:
+            self.ingest(*unknown)
+            self.ingest(*unknown)
+        self.assertEqual(read.call_count, 2)
 
     def test_other_state_is_ignored(self):
         for values in (

@@ -1,5 +1,6 @@
 from . import inbound
 from . import record
+from . import successor
 from . import note
 from . import files
 from . import reaction

@@ -61,6 +61,9 @@ class MatrixInbound(models.Model):
         string="Target Event ID", readonly=True, index="btree_not_null"
     )
     reaction = fields.Char(readonly=True)
+    replacement_room = fields.Char(
+        string="Replaced By", readonly=True, index="btree_not_null"
+    )
     is_redacted = fields.Boolean(string="Deleted in Matrix", readonly=True)
     error = fields.Char(readonly=True)
     # Kept for failed events only, to try them again.
@@ -96,7 +99,9 @@ class MatrixInbound(models.Model):
         :param names: display names by Matrix ID, where they are known
         """
         # A request without a login has no user, but writing needs one.
-        inbound_events = self.with_user(SUPERUSER_ID).with_context(matrix_names=names)
+        inbound_events = self.with_user(SUPERUSER_ID).with_context(
+            matrix_names=names, matrix_followed={}
+        )
         account = self._account_of(backend)
         for raw in events:
             event = inbound.read(raw)
@@ -137,6 +142,7 @@ class MatrixInbound(models.Model):
             "sender": event.sender,
             "target_event_id": event.target,
             "reaction": event.key,
+            "replacement_room": event.replacement,
             "received_at": self.env.cr.now(),
         }
         rows = self.env.execute_query(

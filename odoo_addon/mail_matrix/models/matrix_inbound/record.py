@@ -38,10 +38,8 @@ class MatrixInbound(models.Model):
         """Return the records that have this room, the one that receives replies
         first."""
         records = self._records_linked_to(backend, [room_id])
-        if not records:
-            # The worker may have followed to this room, and the records not yet.
-            old = self.env["matrix.lane"]._rooms_replaced_by(backend, room_id)
-            records = self._records_linked_to(backend, old) if old else []
+        # The room may have replaced that of records, which do not have it yet.
+        records = records or self._records_before(backend, room_id)
         return sorted(
             records,
             key=lambda record: (
@@ -54,15 +52,20 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _records_linked_to(self, backend, room_ids):
+        """Return the records of ``backend`` that have one of these rooms."""
+        linked = self._records_with(room_ids)
+        return [one for one in linked if one._matrix_backend() == backend]
+
+    @api.model
+    def _records_with(self, room_ids):
         records = []
         for name in self._room_models():
             model = self.env[name].sudo().with_context(active_test=False)
-            found = model.search(
+            records += model.search(
                 [("matrix_room_id", "in", room_ids), ("matrix_enabled", "=", True)],
                 order="id",
                 limit=_MAX_RECORDS,
             )
-            records += [one for one in found if one._matrix_backend() == backend]
         return records
 
     @api.model

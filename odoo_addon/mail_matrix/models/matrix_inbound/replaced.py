@@ -12,8 +12,8 @@ class MatrixInbound(models.Model):
 
         Until then the records show that their room is not usable.
         """
-        records = self._records_linked_to(self.backend_id, [event.room_id])
-        for linked in records:
+        is_news = self._says_another_room(record)
+        for linked in self._records_of_room(self.backend_id, event.room_id):
             linked = self.env["matrix.outbox"]._in_language_of(linked, linked)
             linked.write(
                 {
@@ -24,19 +24,41 @@ class MatrixInbound(models.Model):
                     ),
                 }
             )
-        if records:
-            self._announce_replacement(record, event.room_id)
+        if is_news:
+            self._announce_replacement(record)
             self.env["matrix.lane"]._follow_replaced_soon()
 
+    def _says_another_room(self, record):
+        """Whether this is not what the room said before, which counts no more."""
+        earlier = self.search(
+            [
+                ("backend_id", "=", self.backend_id.id),
+                ("room_id", "=", self.room_id),
+                ("replacement_room", "!=", False),
+                ("id", "!=", self.id),
+            ]
+        )
+        if not self.replacement_room and not earlier:
+            return record.matrix_room_health != "replaced"
+        said = earlier.mapped("replacement_room")
+        earlier.replacement_room = False
+        return self.replacement_room not in said
+
     @api.model
-    def _announce_replacement(self, record, room):
+    def _announce_replacement(self, record):
+        """Queue the message, unless one waits already: the worker follows with that."""
         outbox = self.env["matrix.outbox"]
         record = outbox._in_language_of(record, record)
         backend = record._matrix_backend()
+        # Another one than that of the event, if this was replaced more than once.
+        room = record.matrix_room_id
         try:
             values = record._matrix_row_values(backend, room)
         except UserError:
             # The old room is encrypted, and nothing is sent from it to another one.
+            return
+        lane = [("lane", "=", f"{backend.id}/{room}")]
+        if outbox.search_count([*lane, ("event_type", "=", "room_replaced")], limit=1):
             return
         text = record.env._("Messages from Odoo continue in this room.")
         row = outbox._row(backend, "room_replaced", text, values)

@@ -1,4 +1,5 @@
 import logging
+from collections import defaultdict
 from datetime import timedelta
 
 from markupsafe import Markup
@@ -60,21 +61,45 @@ class MatrixLane(models.Model):
         )
 
     @api.model
-    def _rooms_replaced_by(self, backend, room):
-        """Return the rooms that ``room`` replaced, as far as the worker followed."""
+    def _rooms_followed(self, backend):
+        """Return the rooms that the worker has followed: the old ones by the new one.
+
+        Read by the lanes, because there is no index on rooms.
+        """
         prefix = f"{backend.id}/"
         rows = self.env.execute_query(
             SQL(
-                "SELECT lane FROM matrix_lane "
-                "WHERE room_id = %s AND starts_with(lane, %s)",
-                room,
+                """
+                SELECT lane, room_id FROM matrix_lane
+                WHERE lane >= %s AND lane < %s AND room_id IS NOT NULL
+                """,
                 f"{prefix}!",
+                # The next character: lanes are in the order of their bytes.
+                f'{prefix}"',
             )
         )
-        return [lane.removeprefix(prefix) for (lane,) in rows]
+        followed = defaultdict(list)
+        for lane, room in rows:
+            followed[room].append(lane.removeprefix(prefix))
+        return followed
+
+    @api.model
+    def _is_direct(self, room):
+        """Whether ``room`` is the direct room with a person."""
+        return bool(
+            self.env.execute_query(
+                SQL(
+                    "SELECT FROM matrix_lane "
+                    "WHERE room_id = %s AND lane ~ '^[0-9]+/@' LIMIT 1",
+                    room,
+                )
+            )
+        )
 
     @api.model
     def _follow_replaced(self, backend, old, new):
+        """Link everything that has the room ``old`` to ``new``; return whether there
+        was anything that could be."""
         is_default = backend.default_room_id == old
         if is_default:
             backend.default_room_id = new

@@ -68,7 +68,7 @@ class MatrixLog(models.Model):
                 "It waited longer than the backend allows. Send it again if it is "
                 "still relevant."
             ),
-            "org.odoo.room_replaced": self.env._(
+            words.ERROR_REPLACED: self.env._(
                 "The room was replaced. Enter the new room on the record, then send "
                 "again."
             ),
