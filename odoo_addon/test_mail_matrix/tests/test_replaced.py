@@ -231,6 +231,30 @@ class TestReplaced(InboundCase):
             self.ingest(*unknown)
         self.assertEqual(read.call_count, 2)
 
+    def test_an_edit_reaches_the_message_in_the_room_to_which_the_worker_followed(self):
+        self.ticket.matrix_mirror_chatter = True
+        before, during, late = (self.post(text) for text in ("A", "B", "C"))
+        for row, room in zip(self.outbox(), (ROOM, NEW, NEW), strict=True):
+            self.log(row, status="ok", room_id=room, matrix_event_id=f"${room}")
+        self.worker_follows()
+        self.follow()
+        for message in (before, during):
+            self.ticket._message_update_content(message, body="Changed")
+        late.unlink()
+        self.commit()
+        rows = self.outbox()
+        self.assertEqual([row["room_id"] for row in rows], [NEW, NEW])
+        self.assertIn("Changed", rows[0]["content"]["m.new_content"]["body"])
+        kinds = [row["matrix_type"] for row in rows]
+        self.assertEqual(kinds, ["m.room.message", "m.room.redaction"])
+
+    def post(self, body):
+        message = self.ticket.message_post(
+            body=body, message_type="comment", subtype_xmlid="mail.mt_comment"
+        )
+        self.commit()
+        return message
+
     def test_other_state_is_ignored(self):
         for values in (
             {"type": "m.room.name"},

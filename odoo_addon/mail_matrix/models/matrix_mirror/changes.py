@@ -19,6 +19,7 @@ class MatrixMirror(models.Model):
         backend = self.env["matrix.backend"].browse(self.backend_id).exists()
         if self.is_retracted or not backend.is_active:
             return
+        self._follow_to_new_room()
         if self._is_to_retract():
             self.is_retracted = True
             self._retract(backend)
@@ -45,6 +46,34 @@ class MatrixMirror(models.Model):
             return None
         record = model.browse(self.res_id).exists()
         return record.with_context(matrix_message_id=self.message_id)
+
+    def _follow_to_new_room(self):
+        """Take over the record's room if that is where the worker has sent the message.
+
+        It was queued for a room that was replaced before it was sent.
+        """
+        record = self._record()
+        room = record.matrix_room_id if record else None
+        if room and room != self.room_id and self._was_sent_to(room):
+            self.room_id = room
+
+    def _was_sent_to(self, room):
+        return bool(
+            self.env.execute_query(
+                SQL(
+                    """
+                    SELECT FROM matrix_log AS l
+                    WHERE l.res_model = %s AND l.res_id = %s
+                        AND l.txn_id = %s AND l.status = 'ok' AND l.room_id = %s
+                    LIMIT 1
+                    """,
+                    self.res_model,
+                    self.res_id,
+                    self.txn_id,
+                    room,
+                )
+            )
+        )
 
     def _is_to_retract(self):
         """Whether the message is gone, or must not be in this room any more."""
