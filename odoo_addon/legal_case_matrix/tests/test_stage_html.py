@@ -1,6 +1,8 @@
 from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
+from odoo.addons.mail_matrix.tools import template_html
+
 from .common import LegalMatrixCase
 
 AMOUNT = "{{ format_amount(object.hearing_count, object.company_id.currency_id) }}"
@@ -41,6 +43,14 @@ class TestStageHtml(LegalMatrixCase):
         self.assertIn("Open in Odoo</a>", html)
         self.assertIn("Case <img src=x> & Co.", content["body"])
         self.assertNotIn("<ul>", content["body"])
+
+    def test_what_looks_like_the_place_of_a_value_is_not_one(self):
+        place = "&#xE000;0&#57344;"
+        source = (
+            f"<p>{place} {{{{ object.name }}}} <a href='https://x/{place}'>x</a></p>"
+        )
+        html = template_html.render(source, self.case, "https://odoo.example").html
+        self.assertEqual(html, '0 Ida v. Rest <a href="https://x/0">x</a>')
 
     def test_a_plain_text_beside_it_is_the_plain_text(self):
         self.court.matrix_template = "{{ object.name }}: court"

@@ -53,7 +53,7 @@ def render(source, record, base_url, **variables):
 
 
 def _parse(source):
-    source = str(source or "").replace(_PLACE, "")
+    source = str(source or "")
     if len(source) > chatter_html.MAX_SOURCE:
         raise TemplateError("long", f"{source[:40]}…")
     if not source.strip():
@@ -61,7 +61,22 @@ def _parse(source):
     parser = etree.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True
     )
-    return etree.fromstring(without_overload(source).encode(), parser)
+    document = etree.fromstring(without_overload(source).encode(), parser)
+    if document is not None:
+        _strip_places(document)
+    return document
+
+
+def _strip_places(document):
+    """Remove what looks like a place from the texts and attributes: it may also be
+    written as a reference, such as ``&#xE000;``."""
+    for element in document.iter():
+        for name in ("text", "tail"):
+            if _PLACE in (getattr(element, name) or ""):
+                setattr(element, name, getattr(element, name).replace(_PLACE, ""))
+        for name, value in element.attrib.items():
+            if _PLACE in value:
+                element.set(name, value.replace(_PLACE, ""))
 
 
 def _words(document):
