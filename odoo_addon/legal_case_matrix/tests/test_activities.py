@@ -88,6 +88,34 @@ class TestActivities(LegalMatrixCase):
         self.schedule()
         self.assertEqual(self.said(), [])
 
+    def test_without_the_option_an_activity_costs_one_query_more(self):
+        self.backend.notify_activity_created = False
+        activities = self.env["mail.activity"]
+        todo = self.env.ref("mail.mail_activity_data_todo")
+
+        def count(records, **context):
+            values = [
+                {
+                    "res_model_id": self.env["ir.model"]._get_id(record._name),
+                    "res_id": record.id,
+                    "activity_type_id": todo.id,
+                    "user_id": self.anna.id,
+                }
+                for record in records
+            ]
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            activities.with_context(**context).create(values)
+            return self.env.cr.sql_log_count - before
+
+        cases = self.case.browse().union(*(self.create_case() for _n in range(5)))
+        people = self.partner.create([{"name": f"Person {n}"} for n in range(5)])
+        self.settle()
+        for records, more in ((cases, 1), (people, 0)):
+            count(records)
+            self.assertEqual(count(records) - count(records, matrix_failure=True), more)
+
     def test_the_person_s_thumb_or_tick_marks_the_activity_as_done(self):
         for key in ("👍", "👍🏽", "✅", "✅\ufe0f"):
             with self.subTest(key):
