@@ -7,6 +7,10 @@ _MENTION = (
     "The message notifies the responsible person in Matrix, if they are in the room. "
     "Nobody is notified of what they did themselves."
 )
+_MENTION_NEW = (
+    f"{_MENTION} A room that opens with a summary of the case does not get this "
+    "message."
+)
 _DONE = (
     "If somebody reacts to the message with 👍 or ✅, the activity that is assigned to "
     "them on the hearing is marked as done, unless they have several there."
@@ -36,7 +40,7 @@ class MatrixBackend(models.Model):
         MESSAGE_TYPES, string="New Case Type", default="m.text", groups=_MANAGER
     )
     mention_case_created = fields.Boolean(
-        string="Mention in New Case Text", help=_MENTION, groups=_MANAGER
+        string="Mention in New Case Text", help=_MENTION_NEW, groups=_MANAGER
     )
     notify_case_summary = fields.Boolean(
         string="Case Summaries", default=True, groups=_MANAGER

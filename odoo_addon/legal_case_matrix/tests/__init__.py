@@ -5,6 +5,7 @@ from . import test_browser
 from . import test_buttons
 from . import test_chatter_failure
 from . import test_create_room
+from . import test_early_message
 from . import test_encrypted_room
 from . import test_events
 from . import test_failure_notice

@@ -64,11 +64,14 @@ class MailMessage(models.Model):
                 message._matrix_post_in_new_room()
 
     def _matrix_post_in_new_room(self):
-        """Post this message in the room of its new record."""
+        """Post this message in the room of its new record; return whether that record
+        posts it."""
         model = self.env.get(self.model)
-        if model is not None and "matrix_mirror_chatter" in model._fields:
-            record = model.browse(self.res_id)
-            self.env["matrix.outbox"]._note(record, "chatter", self.id)
+        if model is None or "matrix_mirror_chatter" not in model._fields:
+            return False
+        record = model.browse(self.res_id)
+        self.env["matrix.outbox"]._note(record, "chatter", self.id)
+        return record._matrix_posts_chatter(self)
 
     def _matrix_show_delivery(self, status, reason):
         """Show this message's outcome below it; return whether that has changed."""

@@ -35,6 +35,9 @@ class MatrixEarlyMessage(models.Model):
     queued_at = fields.Datetime(string="Queued", required=True, readonly=True)
     # The chatter message that it posts.
     message_id = fields.Integer(readonly=True)
+    # The user whom it mentions if they are in the room, and its content then.
+    mentioned_id = fields.Integer(readonly=True)
+    mentioning = fields.Json(readonly=True)
 
     _INSERTED = (
         "res_model",
@@ -49,6 +52,8 @@ class MatrixEarlyMessage(models.Model):
         "user_id",
         "queued_at",
         "message_id",
+        "mentioned_id",
+        "mentioning",
     )
 
     def init(self):
@@ -78,12 +83,10 @@ class MatrixEarlyMessage(models.Model):
 
     @api.model
     def _values(self, row):
+        values = (row.get(name) or None for name in self._INSERTED)
         return SQL(", ").join(
-            SQL(
-                "%s",
-                Json(row["content"]) if name == "content" else row.get(name) or None,
-            )
-            for name in self._INSERTED
+            SQL("%s", Json(value) if isinstance(value, dict) else value)
+            for value in values
         )
 
     @api.model
@@ -122,16 +125,27 @@ class MatrixEarlyMessage(models.Model):
     def _follow_moved(self):
         """Post the chatter messages that belong to another record now in its room.
         Return the others."""
-        moved = self.browse()
+        moved, unposted = self.browse(), self.browse()
         for early in self.filtered("message_id"):
             message = early._chatter_message().with_user(early.user_id).sudo()
             where = message.model, message.res_id
             if message and where != (early.res_model, early.res_id):
                 moved |= early
-                if not early.attachment_id:
-                    message._matrix_post_in_new_room()
-        moved.unlink()
+                if not early.attachment_id and not message._matrix_post_in_new_room():
+                    unposted |= early
+        # Not what became internal or was emptied.
+        unposted = unposted.filtered(
+            lambda early: early._may_be_in_room_of(early._record())
+        )
+        unposted._log_unsent(
+            words.ERROR_OFF,
+            self.env._("It was moved to a record whose chatter is not posted."),
+        )
+        (moved - unposted).unlink()
         return self - moved
+
+    def _record(self):
+        return self.env[self.res_model].browse(self.res_id).exists()
 
     def _chatter_message(self):
         return self.env["mail.message"].browse(self.message_id).exists()
@@ -147,9 +161,21 @@ class MatrixEarlyMessage(models.Model):
         backend = record._matrix_backend()
         row["backend_id"] = backend.id
         row["room_id"] = record.matrix_room_id
+        if self._mentions_somebody_in_room_of(record):
+            row["content"] = self.mentioning
         if record.matrix_send_unencrypted and not backend._encrypts():
             row["content"] = {**row["content"], contents.UNENCRYPTED: True}
         return row
+
+    def _mentions_somebody_in_room_of(self, record):
+        """Whether the person is in the room now, with the account that is mentioned."""
+        user = self.env["res.users"].sudo().browse(self.mentioned_id or 0).exists()
+        people = self.env["matrix.room.person"]
+        return (
+            bool(user)
+            and self.mentioning["m.mentions"] == {"user_ids": [user.matrix_user_id]}
+            and people._is_in(record, record.matrix_room_id, user)
+        )
 
     def _log_unsent(self, code, reason):
         """Give these up and log why, in one statement; return how many there were."""

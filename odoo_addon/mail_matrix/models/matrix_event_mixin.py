@@ -1,5 +1,8 @@
+from functools import partial
+
 from odoo import api, models
 
+from ..tools import content as contents
 from ..tools import words
 
 
@@ -123,25 +126,22 @@ class MatrixEventMixin(models.AbstractModel):
         has_user = "user_id" in self._fields
         return self.user_id if has_user else self.env["res.users"]
 
-    def _matrix_event_mentions(self, event_type, backend, room):
-        """Return whom the message of an event mentions: pairs of name and account.
-
-        Nobody who is not known to be in ``room``, and not who causes the event.
-        """
+    def _matrix_mentioned(self, event_type, backend):
+        """Return the user whom the message of an event mentions if they are in the
+        room, or none. Not who causes the event."""
         name = f"mention_{event_type}"
         user = self._matrix_responsible()
         if not backend._fields.get(name) or not backend[name] or user == self.env.user:
-            return []
-        record = self._matrix_room_record()
-        if not user or not self.env["matrix.room.person"]._is_in(record, room, user):
-            return []
-        return [(user.matrix_display_name or user.name, user.matrix_user_id)]
+            return user.browse()
+        return user
 
     def _matrix_row(self, event_type, backend, values):
         """Return the outbox row of an event. Raises what rendering its text raises."""
         outbox = self.env["matrix.outbox"]
-        record = outbox._in_language_of(self, self._matrix_room_record())
-        row = outbox._rendered_row(
+        room_record = self._matrix_room_record()
+        record = outbox._in_language_of(self, room_record)
+        rendered = partial(
+            outbox._rendered_row,
             backend,
             event_type,
             record._matrix_template(event_type, backend),
@@ -149,10 +149,17 @@ class MatrixEventMixin(models.AbstractModel):
             values,
             record._matrix_variables(event_type),
             html=record._matrix_html_template(event_type, backend),
-            mentions=record._matrix_event_mentions(
-                event_type, backend, values.get("room_id")
-            ),
         )
+        user = record._matrix_mentioned(event_type, backend)
+        mentions = [(user.matrix_display_name or user.name, user.matrix_user_id)]
+        people = self.env["matrix.room.person"]
+        is_in = user and people._is_in(room_record, values.get("room_id"), user)
+        row = rendered(mentions=mentions if is_in else ())
+        if user.matrix_user_id and values.get("room_id", True) is None:
+            # Who is in the room is known when there is one; see matrix.early.message.
+            mentioning = rendered(mentions=mentions)["content"]
+            mentioning[contents.MARKER] = row["txn_id"]
+            row |= {"mentioned_id": user.id, "mentioning": mentioning}
         option = f"done_{event_type}"
         if option in backend._fields and backend[option]:
             row["subject"] = self

@@ -184,6 +184,7 @@ class MatrixOutbox(models.Model):
 
         :param bool keep_ids: the rows were removed before and return to their place
         """
+        self.env["matrix.subject"]._remember(rows)
         early = [row for row in rows if not _has_target(row)]
         if early:
             self.env["matrix.early.message"].sudo()._insert(early)
@@ -193,7 +194,6 @@ class MatrixOutbox(models.Model):
         names = ("id", *self._INSERTED) if keep_ids else self._INSERTED
         self.env.cr.execute(self._insert_sql(rows, names))
         self.env["matrix.mirror"]._remember(rows)
-        self.env["matrix.subject"]._remember(rows)
 
     @api.model
     def _insert_sql(self, rows, names):
