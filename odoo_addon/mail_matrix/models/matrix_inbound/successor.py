@@ -52,7 +52,7 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _read_replacements(self, backend, rooms):
-        """Return (old room, new room, when Odoo was told) as the old rooms say it."""
+        """Return (old room, new room, when Odoo heard it) as the old rooms say it."""
         self.flush_model(["replacement_room"])
         return self.env.execute_query(
             SQL(
