@@ -62,25 +62,51 @@ pub(crate) async fn database(clients: Vec<Client>, seconds: f64) -> Result<(f64,
     Ok((rows as f64 / began.elapsed().as_secs_f64(), claims))
 }
 
+const RING: &str = include_str!("../../../../sql/ring.sql");
+const CLAIM: &str = include_str!("../../../../sql/claim.sql");
+const MESSAGES: &str = include_str!("../../../../sql/messages.sql");
+const COMPLETE: &str = include_str!("../../../../sql/complete.sql");
+
+/// The number of parameters of a statement, so that a list of another length does not compile.
+const fn parameters(sql: &str) -> usize {
+    let (bytes, mut at, mut highest) = (sql.as_bytes(), 0, 0);
+    while at < bytes.len() {
+        let mut number = 0;
+        if bytes[at] == b'$' {
+            while at + 1 < bytes.len() && bytes[at + 1].is_ascii_digit() {
+                number = number * 10 + (bytes[at + 1] - b'0') as usize;
+                at += 1;
+            }
+        }
+        if number > highest {
+            highest = number;
+        }
+        at += 1;
+    }
+    highest
+}
+
 /// The worker's own statements, in its order, for 64 lanes with 32 messages at most.
 async fn claim_and_complete(client: &Client, owner: &str, began: Instant, seconds: f64) -> Result<(usize, Vec<f64>)> {
-    let ring = client.prepare(include_str!("../../../../sql/ring.sql")).await?;
-    let claim = client.prepare(include_str!("../../../../sql/claim.sql")).await?;
-    let messages = client.prepare(include_str!("../../../../sql/messages.sql")).await?;
-    let complete = client.prepare(include_str!("../../../../sql/complete.sql")).await?;
+    let ring = client.prepare(RING).await?;
+    let claim = client.prepare(CLAIM).await?;
+    let messages = client.prepare(MESSAGES).await?;
+    let complete = client.prepare(COMPLETE).await?;
     let (mut rows, mut times, mut after) = (0, Vec::new(), None);
     while began.elapsed().as_secs_f64() < seconds {
         let asked = Instant::now();
         let cursor: (Vec<i32>, Vec<String>) = after.take().map_or_else(Default::default, |lane| (vec![1], vec![lane]));
-        let walked = client.query(&ring, &[&cursor.0, &cursor.1, &64, &2000, &owner]).await?;
+        let walk: [&(dyn ToSql + Sync); parameters(RING)] = [&cursor.0, &cursor.1, &64, &2000, &owner];
+        let walked = client.query(&ring, &walk).await?;
         let lanes: Vec<String> = walked.iter().filter_map(|row| row.get("lane")).collect();
         let is_end = walked.iter().find_map(|row| row.get::<_, Option<bool>>("is_end")).unwrap_or(true);
         if !is_end {
             after = walked.iter().find_map(|row| row.get::<_, Option<String>>("passed_until"));
         }
-        let lease: [&(dyn ToSql + Sync); 6] = [&owner, &lanes, &64, &30_000, &1, &false];
+        let lease: [&(dyn ToSql + Sync); parameters(CLAIM)] = [&owner, &lanes, &64, &30_000, &1, &false];
         let leased = client.query(&claim, &lease).await?;
-        let read = client.query(&messages, &[&owner, &lanes, &32, &82_800_000_i64, &131_072]).await?;
+        let limits: [&(dyn ToSql + Sync); parameters(MESSAGES)] = [&owner, &lanes, &32, &82_800_000_i64, &131_072];
+        let read = client.query(&messages, &limits).await?;
         times.push(asked.elapsed().as_secs_f64() * 1000.0);
         let epochs: Vec<i64> = leased.iter().map(|row| row.get("epoch")).collect();
         let lanes: Vec<&str> = leased.iter().map(|row| row.get("lane")).collect();
@@ -91,7 +117,7 @@ async fn claim_and_complete(client: &Client, owner: &str, began: Instant, second
         let ids: Vec<i64> = read.iter().map(|row| row.get("id")).collect();
         let none = vec![None::<i64>; lanes.len()];
         let no_text = vec![None::<String>; lanes.len()];
-        let parameters: [&(dyn ToSql + Sync); 22] = [
+        let completion: [&(dyn ToSql + Sync); parameters(COMPLETE)] = [
             &owner,
             &"bench",
             &lanes,
@@ -114,8 +140,9 @@ async fn claim_and_complete(client: &Client, owner: &str, began: Instant, second
             &vec!["$event"; count],
             &vec![None::<String>; count],
             &vec![0_i64; count],
+            &vec![false; lanes.len()],
         ];
-        client.query(&complete, &parameters).await?;
+        client.query(&complete, &completion).await?;
         rows += count;
     }
     Ok((rows, times))
