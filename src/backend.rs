@@ -210,7 +210,7 @@ impl Backend {
 /// The homeserver of `row`, or why its configuration leads to none.
 fn reach(row: &BackendRow, keys: &Keys, timeout: Duration) -> Result<Homeserver, Failure> {
     let open = |what, sealed: &Option<String>| {
-        keys.open(what, sealed.as_deref()).map_err(|text| Failure::new(code::TOKEN, text))
+        keys.open(what, sealed.as_deref()).map_err(|error| Failure::new(code::TOKEN, error.to_string()))
     };
     let unusable = |error: SetupError| Failure::new(code::URL, with_causes(&error));
     let token = open("access token", &row.token_sealed)?;

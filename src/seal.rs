@@ -4,6 +4,22 @@ use std::fmt;
 
 use fernet::Fernet;
 use secrecy::SecretString;
+use thiserror::Error;
+
+/// Why a sealed secret cannot be opened. Each names the secret.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum OpenError {
+    #[error("the backend has no {0}; set one in Odoo")]
+    Absent(&'static str),
+    #[error("the {0} is stored in a form that this worker does not know; set it again in Odoo")]
+    UnknownForm(&'static str),
+    #[error(
+        "the {0} is sealed, and the worker has no key: set MATRIX_TOKEN_KEY_FILE or MATRIX_TOKEN_KEY to the matrix_token_key of odoo.conf"
+    )]
+    NoKey(&'static str),
+    #[error("none of the worker's keys opens the {0}: give it the matrix_token_key of odoo.conf")]
+    OtherKey(&'static str),
+}
 
 /// The Fernet keys that the worker was given. Several of them while a key is being replaced.
 #[derive(Clone)]
@@ -26,31 +42,22 @@ impl Keys {
     /// The secret that `sealed` holds, which is the backend's `what`.
     ///
     /// # Errors
-    /// Says in plain words what is missing.
-    pub fn open(&self, what: &str, sealed: Option<&str>) -> Result<SecretString, String> {
-        let sealed = sealed
-            .filter(|text| !text.is_empty())
-            .ok_or_else(|| format!("the backend has no {what}; set one in Odoo"))?;
-        if let Some(token) = sealed.strip_prefix("plain:") {
-            return Ok(token.into());
+    /// Why it cannot be opened, and what to do.
+    pub fn open(&self, what: &'static str, sealed: Option<&str>) -> Result<SecretString, OpenError> {
+        let sealed = sealed.filter(|text| !text.is_empty()).ok_or(OpenError::Absent(what))?;
+        if let Some(text) = sealed.strip_prefix("plain:") {
+            return Ok(text.into());
         }
-        let Some(token) = sealed.strip_prefix("fernet:") else {
-            return Err(format!("the {what} is stored in a form that this worker does not know; set it again in Odoo"));
-        };
+        let token = sealed.strip_prefix("fernet:").ok_or(OpenError::UnknownForm(what))?;
         if self.0.is_empty() {
-            return Err(format!(
-                "the {what} is sealed, and the worker has no key: set MATRIX_TOKEN_KEY_FILE or MATRIX_TOKEN_KEY to the \
-                 matrix_token_key of odoo.conf"
-            ));
+            return Err(OpenError::NoKey(what));
         }
         self.0
             .iter()
             .find_map(|key| key.decrypt(token).ok())
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .map(SecretString::from)
-            .ok_or_else(|| {
-                format!("none of the worker's keys opens the {what}: give it the matrix_token_key of odoo.conf")
-            })
+            .ok_or(OpenError::OtherKey(what))
     }
 
     /// Seals with the first key; `None` without one.
@@ -100,11 +107,11 @@ mod tests {
         let sealed = format!("fernet:{}", Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"x"));
         let other = Keys::parse(&Fernet::generate_key()).unwrap();
 
-        assert!(
-            Keys::parse("").unwrap().open("access token", Some(&sealed)).unwrap_err().contains("MATRIX_TOKEN_KEY_FILE")
-        );
-        assert!(other.open("access token", Some(&sealed)).unwrap_err().contains("matrix_token_key"));
-        assert!(other.open("access token", None).unwrap_err().contains("no access token"));
+        let reason = |keys: &Keys, sealed| keys.open("access token", sealed).unwrap_err().to_string();
+        assert!(reason(&Keys::parse("").unwrap(), Some(&sealed)).contains("MATRIX_TOKEN_KEY_FILE"));
+        assert!(reason(&other, Some(&sealed)).contains("matrix_token_key"));
+        assert!(reason(&other, Some("rot13:x")).contains("set it again in Odoo"));
+        assert!(reason(&other, None).contains("no access token"));
         assert_eq!(Keys::parse("nonsense").unwrap_err(), 1);
     }
 }

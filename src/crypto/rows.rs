@@ -11,7 +11,7 @@ use tracing::warn;
 use super::items::{Item, Items};
 use crate::{
     failpoint::{self, Point},
-    seal::Keys,
+    seal::{Keys, OpenError},
     store::{ItemName, KeysTaken, Store, StoreError},
 };
 
@@ -31,8 +31,8 @@ pub enum KeysError {
         "the worker has no key to seal with: set MATRIX_TOKEN_KEY_FILE or MATRIX_TOKEN_KEY to the matrix_token_key of odoo.conf"
     )]
     NoKey,
-    #[error("{0}")]
-    Sealed(String),
+    #[error(transparent)]
+    Sealed(#[from] OpenError),
     #[error("a stored item of encryption ({kind}) cannot be used: {reason}")]
     Unusable { kind: String, reason: String },
     #[error(
@@ -74,7 +74,7 @@ impl Rows {
         let open = |(name, sealed): &(ItemName, String)| {
             // Nothing was ever written without a token key.
             let sealed = Some(sealed.as_str()).filter(|sealed| sealed.starts_with("fernet:"));
-            let text = self.keys.open("stored key of encryption", sealed).map_err(KeysError::Sealed)?;
+            let text = self.keys.open("stored key of encryption", sealed)?;
             Item::open(name, text.expose_secret())
         };
         rows.iter().map(open).collect()

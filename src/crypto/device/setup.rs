@@ -1,15 +1,24 @@
 //! Carries out what somebody has asked for in Odoo, and stores what people see of the device.
 
-use secrecy::SecretString;
+use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{CryptoError, Device, Secret, Signature};
 use crate::{
-    seal::Keys,
+    seal::{Keys, OpenError},
     store::{KeysTaken, SetupEnd, SetupRequest, Store, StoreError},
 };
 
-const EXPIRED: &str = "the request is older than 15 minutes, because no worker was running: set up encryption again";
+/// Why the secret of a request cannot be used.
+#[derive(Debug, Error)]
+enum SecretError {
+    #[error("the request is older than 15 minutes, because no worker was running: set up encryption again")]
+    Expired,
+    #[error(transparent)]
+    Sealed(#[from] OpenError),
+    #[error("this worker does not know the request «{0}»; upgrade the worker")]
+    UnknownRequest(String),
+}
 
 impl Device {
     /// Signs the device, with the secret of a request if there is one.
@@ -32,7 +41,8 @@ impl Device {
             signed => signed.map_err(|error| error.to_string()),
         };
         let ended: Option<SetupEnd> = request.is_some().then(|| match (&secret, &signed) {
-            (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(_), Err(reason)) => Err(reason.clone()),
             (Ok(_), Ok(Signature::Missing(reason))) => Err(reason.clone()),
             (Ok(_), Ok(Signature::Signed)) => Ok(()),
         });
@@ -65,17 +75,16 @@ pub(super) async fn refused(
     Ok(())
 }
 
-fn secret_of(request: &SetupRequest, keys: &Keys) -> Result<Secret, String> {
+fn secret_of(request: &SetupRequest, keys: &Keys) -> Result<Secret, SecretError> {
     if request.is_expired {
-        return Err(EXPIRED.to_owned());
+        return Err(SecretError::Expired);
     }
-    let open =
-        || -> Result<SecretString, String> { keys.open("secret of its set-up", request.secret_sealed.as_deref()) };
-    match request.kind.as_str() {
-        "new_device" => Ok(Secret::None),
-        "password" => open().map(Secret::Password),
-        "recovery_key" => open().map(Secret::RecoveryKey),
-        "reset" => open().map(Secret::Reset),
-        kind => Err(format!("this worker does not know the request «{kind}»; upgrade the worker")),
-    }
+    let open = || keys.open("secret of its set-up", request.secret_sealed.as_deref());
+    Ok(match request.kind.as_str() {
+        "new_device" => Secret::None,
+        "password" => Secret::Password(open()?),
+        "recovery_key" => Secret::RecoveryKey(open()?),
+        "reset" => Secret::Reset(open()?),
+        kind => return Err(SecretError::UnknownRequest(kind.to_owned())),
+    })
 }

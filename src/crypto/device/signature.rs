@@ -47,7 +47,7 @@ impl Device {
         if let (Secret::RecoveryKey(key), true) = (with, is_there)
             && let Err(reason) = self.recover(key).await?
         {
-            return Ok(Signature::Missing(reason));
+            return Ok(Signature::Missing(reason.to_string()));
         }
         let is_ours = self.machine.cross_signing_status().await.is_complete();
         let is_replaced = is_there && !is_ours && matches!(with, Secret::Reset(_));
