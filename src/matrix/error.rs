@@ -45,7 +45,7 @@ pub enum SendError {
     NotMatrix { status: u16, retry_after: Option<Duration> },
     #[error("{message} (HTTP {status} {errcode})")]
     Refused { status: u16, errcode: String, message: String, retry_after: Option<Duration> },
-    /// A call that concerns no room was forbidden: so is everything else.
+    /// The account may not even ask who it is: so everything else is forbidden.
     #[error("{0}")]
     AccountForbidden(Box<Self>),
 }
@@ -67,15 +67,14 @@ impl SendError {
         Self::Unreachable(in_plain_words(text))
     }
 
-    /// The same for a call that concerns the account and no room. An application service that may not act as the account, or no longer,
-    /// gets the same errcode as an account that is not in a room.
+    /// The same for the call that asks who the account is. An application service that may not act as the account, or no longer, gets the
+    /// same errcode as an account that is not in a room.
     pub(super) fn of_account(self) -> Self {
-        match self {
-            Self::Refused { status: 403, ref errcode, .. } if errcode == "M_FORBIDDEN" => {
-                Self::AccountForbidden(Box::new(self))
-            }
-            other => other,
-        }
+        if self.is_forbidden() { Self::AccountForbidden(Box::new(self)) } else { self }
+    }
+
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: 403, errcode, .. } if errcode == "M_FORBIDDEN")
     }
 
     /// A 200 without what the endpoint should return.

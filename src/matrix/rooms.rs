@@ -136,7 +136,11 @@ impl Homeserver {
         }
         let query = [("timeout", "0"), ("filter", &*filter)];
         let answer = self.call(Method::GET, &["sync"], &query, None).await;
-        let Memberships { rooms } = answer.map_err(SendError::of_account)?;
+        if answer.as_ref().is_err_and(SendError::is_forbidden) {
+            // To an application service that may not act as the account everything is forbidden, which says nothing about this room.
+            self.whoami().await?;
+        }
+        let Memberships { rooms } = answer?;
         Ok(read_membership(rooms, me, room))
     }
 

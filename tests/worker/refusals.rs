@@ -1,7 +1,11 @@
 //! The homeserver refuses the account, whatever it sends: an outage with a reason, never the fault of a message.
 
 use serde_json::json;
-use stack::{homeserver::Fault, report, world::World};
+use stack::{
+    homeserver::{Fault, Membership, Room},
+    report,
+    world::World,
+};
 
 use crate::BINARY;
 
@@ -68,4 +72,21 @@ async fn an_account_that_is_forbidden_everything_is_stopped_and_its_messages_wai
 
     world.assert_settled(&ids).await;
     world.assert_in_order(&[ROOM], "message", 2);
+}
+
+/// It answers who it is, so the account is not stopped: a probe would start it again at once, and so on.
+#[tokio::test]
+async fn an_account_that_may_not_ask_which_rooms_it_is_in_is_not_stopped() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(ROOM, Room { membership: Membership::Left, ..Room::default() });
+    world.homeserver.fail_memberships(Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    let id = world.enqueue(ROOM, "message").await;
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[id]).await;
+    let log = world.log().await;
+    assert!(log.iter().all(|row| row.status == "failed" && row.is_final), "{log:?}");
+    assert!(log[0].error_message.as_ref().unwrap().contains("the reason could not be found out"), "{log:?}");
+    assert_ne!(world.state().await.as_deref(), Some("unauthorized"));
 }

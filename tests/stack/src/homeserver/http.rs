@@ -174,7 +174,8 @@ async fn answer(shared: &Shared, call: &Call) -> Reply {
         let is_send = call.path.get(2).is_some_and(|part| part == "send");
         let sent = is_send.then(|| call.body["body"].as_str().unwrap_or_default());
         let path: Vec<_> = call.path.iter().map(String::as_str).collect();
-        let fault = world.direct.take_fault(&call.method, &path).or_else(|| world.take_reading_fault(&call.query));
+        let fault =
+            world.direct.take_fault(&call.method, &path).or_else(|| world.take_reading_fault(&path, &call.query));
         let fault = fault.or_else(|| world.take_upload_fault(&path));
         (fault.or_else(|| world.take_fault(room.map(String::as_str), sent)), world.delay)
     };

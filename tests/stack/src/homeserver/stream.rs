@@ -14,6 +14,8 @@ use super::{Answer, BOT, Fault, Homeserver, Shared, World};
 pub(super) struct Stream {
     said: Vec<(String, Value)>,
     faults: VecDeque<Fault>,
+    /// Meets every call that asks for memberships.
+    membership_fault: Option<Fault>,
     events_of_room: usize,
     /// Places before this one are not known any more.
     forgotten: usize,
@@ -21,7 +23,7 @@ pub(super) struct Stream {
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { said: Vec::new(), faults: VecDeque::new(), events_of_room: 50, forgotten: 0 }
+        Self { said: Vec::new(), faults: VecDeque::new(), membership_fault: None, events_of_room: 50, forgotten: 0 }
     }
 }
 
@@ -57,6 +59,11 @@ impl Homeserver {
         self.shared.changed.notify_waiters();
     }
 
+    /// Whenever the account asks which rooms it is in, it meets `fault`.
+    pub fn fail_memberships(&self, fault: Fault) {
+        self.shared.world().stream.membership_fault = Some(fault);
+    }
+
     /// As a homeserver that was restored from a backup: places that it gave out are unknown to it.
     pub fn forget_places(&self) {
         let mut world = self.shared.world();
@@ -89,8 +96,12 @@ impl Stream {
 }
 
 impl World {
-    pub(super) fn take_reading_fault(&mut self, query: &str) -> Option<Fault> {
-        since(query).and_then(|_| self.stream.faults.pop_front())
+    pub(super) fn take_reading_fault(&mut self, path: &[&str], query: &str) -> Option<Fault> {
+        match since(query) {
+            Some(_) => self.stream.faults.pop_front(),
+            None if path == ["sync"] => self.stream.membership_fault.clone(),
+            None => None,
+        }
     }
 }
 
