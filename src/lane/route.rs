@@ -258,7 +258,8 @@ impl Route {
                 if let Some(tombstone) = look.tombstone {
                     let me = delivery.backend.me(homeserver).await?;
                     let secrecy = self.secrecy(delivery, message, room).await?;
-                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone, secrecy).await?;
+                    let may_call = || delivery.may_call();
+                    let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone, secrecy, &may_call).await?;
                     return self.treat(delivery, homeserver, message, diagnosis).await.map(Seen::Replaced);
                 }
                 self.looked_at = Some((room.clone(), look.is_encrypted));
@@ -278,7 +279,8 @@ impl Route {
     ) -> Result<Tried, Step> {
         let me = delivery.backend.me(homeserver).await?;
         let secrecy = self.secrecy(delivery, message, room).await?;
-        let diagnosis = diagnosis::diagnose(homeserver, &me, room, &message.matrix_type, &refusal, secrecy).await?;
+        let (kind, may_call) = (&message.matrix_type, || delivery.may_call());
+        let diagnosis = diagnosis::diagnose(homeserver, &me, room, kind, &refusal, secrecy, &may_call).await?;
         // Only now, because a check that was not answered says nothing about the room.
         self.is_diagnosed = true;
         self.treat(delivery, homeserver, message, diagnosis).await
@@ -306,6 +308,7 @@ impl Route {
                 Ok(Tried::Repaired)
             }
             Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
+            Diagnosis::Late => Err(Step::Fenced),
             // The room was usable a moment ago and is not any more: another one is needed.
             Diagnosis::Closed(_) | Diagnosis::Awaited(_) if matches!(message.target, Target::Person(_)) => {
                 self.give_up_direct_room();

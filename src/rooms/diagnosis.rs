@@ -21,7 +21,12 @@ pub(crate) enum Diagnosis {
     Closed(Failure),
     /// Nothing about the room explains it, or we may not read the room: this message is refused, others may be accepted.
     Unknown(Failure),
+    /// It is too late to do anything about it: another worker may have the lane.
+    Late,
 }
+
+/// Whether another call may be started now.
+pub(crate) type MayCall<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// What decides which room may take over the messages of one that was replaced.
 #[derive(Clone, Copy)]
@@ -45,8 +50,9 @@ pub(crate) async fn diagnose(
     matrix_type: &str,
     refusal: &Failure,
     secrecy: Secrecy,
+    may_call: MayCall<'_>,
 ) -> Result<Diagnosis, SendError> {
-    match look(homeserver, me, room, matrix_type, refusal, secrecy).await {
+    match look(homeserver, me, room, matrix_type, refusal, secrecy, may_call).await {
         Err(error) if error.is_refusal() => {
             let text = format!("{}; the reason could not be found out: {error}", refusal.text);
             Ok(Diagnosis::Unknown(Failure { code: refusal.code.clone(), text }))
@@ -62,6 +68,7 @@ async fn look(
     matrix_type: &str,
     refusal: &Failure,
     secrecy: Secrecy,
+    may_call: MayCall<'_>,
 ) -> Result<Diagnosis, SendError> {
     match homeserver.membership(me, room).await? {
         Membership::Invited { .. } => {
@@ -84,7 +91,7 @@ async fn look(
         Membership::Joined => {}
     }
     if let Some(tombstone) = homeserver.tombstone(room).await? {
-        return replaced(homeserver, me, room, &tombstone, secrecy).await;
+        return replaced(homeserver, me, room, &tombstone, secrecy, may_call).await;
     }
     let levels = homeserver.state(room, "m.room.power_levels").await?;
     let creation = homeserver.creation(room).await?;
@@ -97,7 +104,7 @@ async fn look(
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one
 /// must name the old one and may not be public, nor encrypted unless this account encrypts, nor plain if the old one was encrypted. A member of the old one must have invited us,
-/// or made it if we are in it already, or it must be open to the members of the old one.
+/// or made it; unless we are in it already, it must then be open to the members of the old one and to nobody else.
 ///
 /// # Errors
 /// As [`diagnose`].
@@ -107,6 +114,7 @@ pub(crate) async fn replaced(
     old: &RoomId,
     tombstone: &Tombstone,
     secrecy: Secrecy,
+    may_call: MayCall<'_>,
 ) -> Result<Diagnosis, SendError> {
     let failure = |why: &str| {
         let text = format!("the room was replaced by another one; confirm the new room on the record ({why})");
@@ -148,6 +156,10 @@ pub(crate) async fn replaced(
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.
     if let Some(why) = unsafe_to_follow(homeserver, old, &new, trust, secrecy).await? {
         if trust != Trust::Maker {
+            // Who has the lane now may have found the room safe, and be in it for good.
+            if !may_call() {
+                return Ok(Diagnosis::Late);
+            }
             homeserver.leave(&new).await?;
         }
         return confirm(why);
@@ -162,7 +174,7 @@ enum Trust {
     Inviter,
     /// A member of the old room has made it.
     Maker,
-    /// Whoever is in the old room may join.
+    /// A member of the old room has made it, and whoever is in the old room may join.
     OpenToMembers,
 }
 
@@ -203,13 +215,17 @@ async fn unsafe_to_follow(
     } else if secrecy.was_encrypted || (!secrecy.may_be_plain && homeserver.is_encrypted(old).await?) {
         return Ok(Some("it is not encrypted, and the old one was"));
     }
-    Ok(match (trust, creation.sender) {
-        (Trust::Inviter, _) => None,
-        (Trust::Maker, Some(maker)) if homeserver.has_member(old, &maker).await? => None,
-        (Trust::Maker, _) => Some("nobody of the old room has made it or invited this account to it"),
-        (Trust::OpenToMembers, _) if rules.admit_members_of(old) => None,
-        (Trust::OpenToMembers, _) => Some("it lets in others than the members of the old one"),
-    })
+    if trust == Trust::Inviter {
+        return Ok(None);
+    }
+    if trust == Trust::OpenToMembers && !rules.admit_members_of(old) {
+        return Ok(Some("it lets in others than the members of the old one"));
+    }
+    let is_of_member = match creation.sender {
+        Some(maker) => homeserver.has_member(old, &maker).await?,
+        None => false,
+    };
+    Ok((!is_of_member).then_some("nobody of the old room has made it or invited this account to it"))
 }
 
 fn closed(refusal: &Failure, text: String) -> Diagnosis {
