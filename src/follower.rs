@@ -6,6 +6,7 @@ mod batch;
 mod clients;
 #[cfg(feature = "encryption")]
 mod decrypt;
+mod forward;
 #[cfg(feature = "encryption")]
 mod keys;
 mod post;

@@ -3,18 +3,16 @@
 //! same position, and Odoo recognises the events that it already has by their IDs.
 
 use std::{
-    collections::HashSet,
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Setup,
-    batch::Batch,
     post::Odoo,
     trouble::{Halt, is_forgotten},
 };
@@ -23,8 +21,8 @@ use crate::{
     failpoint::{self, Point},
     lane::Context,
     leases::Deadline,
-    matrix::{Heard, Homeserver, Synced, before},
-    message::{Outcome, UserId},
+    matrix::Synced,
+    message::UserId,
     metrics::OfBackend,
     seal::Keys,
     store::{Asking, Following, Trouble},
@@ -246,73 +244,6 @@ impl Account {
         let book = self.context.rooms.of(self.asking.backend);
         synced.others.iter().for_each(|room| book.forget(room));
         synced.rooms.iter().filter(|heard| heard.is_changed).for_each(|heard| book.forget(&heard.room));
-    }
-
-    /// Passes on the events of these rooms, each room's in order. Returns how many Odoo has accepted.
-    async fn forward(
-        &self,
-        homeserver: &Homeserver,
-        odoo: &Odoo<'_>,
-        me: &UserId,
-        since: &str,
-        rooms: Vec<Heard>,
-    ) -> Result<i64, Halt> {
-        let mut batch = Batch::default();
-        let mut accepted = 0;
-        for heard in rooms {
-            if heard.has_gap {
-                accepted += self.close_gap(homeserver, odoo, (me, since), &heard, &mut batch).await?;
-            }
-            for event in heard.events {
-                if let Some(full) = batch.add(event, &heard.names) {
-                    accepted += self.post(odoo, &full).await;
-                }
-            }
-        }
-        accepted += self.post(odoo, &batch).await;
-        Ok(accepted)
-    }
-
-    /// Reads the events of a room that an answer has left out, page by page from the position up to which everything is known.
-    async fn close_gap(
-        &self,
-        homeserver: &Homeserver,
-        odoo: &Odoo<'_>,
-        (me, since): (&UserId, &str),
-        heard: &Heard,
-        batch: &mut Batch,
-    ) -> Result<i64, Halt> {
-        let known: HashSet<_> = heard.events.iter().map(|event| event.id.clone()).collect();
-        let mut from = since.to_owned();
-        let (mut accepted, mut is_in) = (0, None);
-        loop {
-            let page = match homeserver.page(me, &heard.room, &from, is_in).await {
-                Ok(page) => page,
-                Err(error) if matches!(error.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_)) => {
-                    error!(
-                        room = %heard.room, failure = %error.failure(),
-                        "The account may not read a part of a room's history, which is therefore not passed on to Odoo"
-                    );
-                    return Ok(accepted);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            failpoint::reach(Point::PageRead).await;
-            is_in = page.is_in;
-            let (events, is_closed) = before(page.events, &known);
-            for event in events {
-                if let Some(full) = batch.add(event, &page.names) {
-                    accepted += self.post(odoo, &full).await;
-                }
-            }
-            match page.end {
-                Some(end) if !is_closed => from = end,
-                _ => {
-                    self.context.metrics.inbound_gaps.inc();
-                    return Ok(accepted);
-                }
-            }
-        }
     }
 
     /// Stores the position up to which Odoo has accepted everything; tries again until the database accepts it.

@@ -91,5 +91,6 @@ mod tests {
         let heard = heard(&me, room, part);
 
         assert!(heard.has_gap && heard.is_changed && heard.events.is_empty(), "{heard:?}");
+        assert_eq!(ids(&heard.unless_read), ["$new"]);
     }
 }

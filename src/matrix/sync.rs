@@ -122,9 +122,11 @@ pub struct Heard {
     pub room: RoomId,
     /// In the room's order.
     pub events: Vec<RoomEvent>,
+    /// If the account has just come into the room or left it, what was written while it was there: it may be from long before, so it is
+    /// for Odoo only if the room's history may not be read.
+    pub unless_read: Vec<RoomEvent>,
     pub names: Names,
-    /// The answer left out events that came before these. If the account has just come into the room, there are none here: the
-    /// homeserver then also returns what was written long before.
+    /// The answer left out events that came before `events`.
     pub has_gap: bool,
     /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
@@ -265,11 +267,11 @@ pub(super) fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
     let is_changed = has_gap
         || timeline.iter().any(|event| is_one_of(event, &LOOKED_AT))
         || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[1..]));
-    // The answer may begin long before the place in the stream: only pages from there on are read.
+    // The answer may begin long before the place in the stream: pages from there on are read instead.
     let may_be_old = has_gap && timeline.iter().any(|event| event.is_membership_of(me.as_str()));
-    let timeline = if may_be_old { Vec::new() } else { timeline };
-    let (events, _) = written_while_in(me, &room, timeline, None);
-    Heard { events, names: names(&part.state.events), has_gap, is_changed, room }
+    let (written, _) = written_while_in(me, &room, timeline, None);
+    let (events, unless_read) = if may_be_old { (Vec::new(), written) } else { (written, Vec::new()) };
+    Heard { events, unless_read, names: names(&part.state.events), has_gap, is_changed, room }
 }
 
 /// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an

@@ -15,6 +15,7 @@ mod endpoint;
 mod files;
 mod follower;
 mod follower_looks;
+mod follower_removed;
 mod history;
 mod http_proxy;
 mod idle;

@@ -48,6 +48,19 @@ impl Homeserver {
         id
     }
 
+    /// Somebody removes the account from a room.
+    pub fn remove(&self, room: &str) {
+        let mut world = self.shared.world();
+        let event = json!({
+            "event_id": format!("$said{}", world.stream.said.len()), "type": "m.room.member", "state_key": BOT,
+            "sender": "@admin:double.test", "content": { "membership": "leave" },
+            "unsigned": { "prev_content": { "membership": "join" } },
+        });
+        world.stream.said.push((room.to_owned(), event));
+        drop(world);
+        self.shared.changed.notify_waiters();
+    }
+
     /// One answer has at most this many events of a room; the rest is a gap.
     pub fn tell_at_most(&self, events: usize) {
         self.shared.world().stream.events_of_room = events;
