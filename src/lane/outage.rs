@@ -124,7 +124,7 @@ impl Delivery<'_> {
         let held = self.claim.held.filter(|held| held.id == message.id);
         let held = held.filter(|held| held.lacks_file == (failure.code == code::FILE));
         let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
-        is_long && homeserver.whoami().await.is_ok()
+        is_long && self.account_answers(homeserver).await
     }
 
     /// The room waits for what the message needs; after ten minutes of this the message is given up.
