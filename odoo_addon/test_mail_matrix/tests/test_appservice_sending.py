@@ -123,6 +123,20 @@ class TestAppServiceSending(InboundCase):
         self.assertEqual(body["identifier"]["user"], BOT)
         self.assertTrue(self.office.sends_as_appservice)
 
+    def test_without_a_registration_nothing_changes(self):
+        before = self.stored()
+        for mode in ("none", "follow"):
+            self.office.inbound_mode = mode
+            self.homeserver.tokens.clear()
+
+            with self.assertRaisesRegex(UserError, "homeserver sends messages to Odoo"):
+                self.office.action_send_as_appservice()
+
+            self.assertEqual(self.homeserver.tokens, [])
+            self.assertEqual(self.stored()[:4], before[:4])
+            with self.assertRaisesRegex(UserError, "homeserver sends messages to Odoo"):
+                self.office._appservice_registration()
+
     def test_a_file_of_another_account_is_not_used(self):
         self.backend.inbound_account = "@other:example.org"
 

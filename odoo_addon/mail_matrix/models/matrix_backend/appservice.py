@@ -34,14 +34,7 @@ class MatrixBackend(models.Model):
     def _appservice_registration(self):
         """Return the registration file as YAML, for a manager of this backend."""
         self.check_access("write")
-        secret = self._inbound_secret()
-        if not secret or not self.inbound_account:
-            raise UserError(
-                self.env._(
-                    "Choose that the homeserver sends messages to Odoo, save, and "
-                    "click “Download Registration File” on the backend."
-                )
-            )
+        self._check_registered()
         names = f"odoo-{self._appservice_suffix()}"
         account = "^" + re.escape(self.inbound_account) + "$"
         # Strings of JSON are strings of YAML.
@@ -52,7 +45,7 @@ class MatrixBackend(models.Model):
             f"id: {json.dumps(names)}\n"
             f"url: {json.dumps(self.inbound_url)}\n"
             f"as_token: {json.dumps(self._appservice_token())}\n"
-            f"hs_token: {json.dumps(secret)}\n"
+            f"hs_token: {json.dumps(self._inbound_secret())}\n"
             f"sender_localpart: {json.dumps(names)}\n"
             "rate_limited: false\n"
             # Lets Odoo create the device as which it sends.
@@ -64,6 +57,17 @@ class MatrixBackend(models.Model):
             "  rooms: []\n"
             "  aliases: []\n"
         )
+
+    def _check_registered(self):
+        """Raise UserError if there can be no registration file."""
+        is_chosen = self.inbound_mode == "appservice" and self._inbound_secret()
+        if not is_chosen or not self.inbound_account:
+            raise UserError(
+                self.env._(
+                    "Choose that the homeserver sends messages to Odoo, save, and "
+                    "click “Download Registration File” on the backend."
+                )
+            )
 
     def _appservice_suffix(self):
         """Return what distinguishes this backend from those of other databases."""

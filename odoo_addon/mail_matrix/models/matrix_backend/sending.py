@@ -52,8 +52,9 @@ class MatrixBackend(models.Model):
         """Send through the application service, if the homeserver has its file."""
         self.ensure_one()
         self.check_access("write")
+        self._check_registered()
         account = self._client().whoami()["user_id"]
-        if not self._inbound_secret() or account != self.inbound_account:
+        if account != self.inbound_account:
             raise UserError(
                 self.env._(
                     "Click “Download Registration File” first, and give the file to "
