@@ -1,4 +1,3 @@
-import hashlib
 import hmac
 
 from odoo.exceptions import AccessError, UserError, ValidationError
@@ -27,9 +26,7 @@ class TestAppServiceSending(InboundCase):
         )
         self.office = self.backend.with_user(self.manager)
         self.office.action_download_registration()
-        secret = self.backend._inbound_secret()
-        self.as_token = hmac.new(secret.encode(), b"as_token", hashlib.sha256)
-        self.as_token = self.as_token.hexdigest()
+        self.as_token = self.backend._appservice_token()
         self.device = self.backend._appservice_device()
         self.homeserver.accepted.add(self.as_token)
         answers = self.homeserver.answers
@@ -89,6 +86,25 @@ class TestAppServiceSending(InboundCase):
             proof = hmac.new(token.encode(), text.encode(), "sha256").hexdigest()
             known = self.backend._knows_file_proof("txn", f"{until}.{proof}")
             self.assertEqual(known, is_known)
+
+    def test_who_knows_one_secret_of_the_file_does_not_know_the_other(self):
+        secret = self.backend._inbound_secret()
+        derived = hmac.new(secret.encode(), b"as_token", "sha256").hexdigest()
+        self.assertNotIn(self.as_token, (secret, derived))
+        self.office.action_renew_inbound_secret()
+        self.assertNotEqual(self.backend._appservice_token(), self.as_token)
+
+    def test_a_file_that_the_homeserver_has_stays_valid_after_the_upgrade(self):
+        """Its token was derived from the other one and had no column."""
+        self.backend.appservice_token_sealed = False
+        secret = self.backend._inbound_secret()
+        derived = hmac.new(secret.encode(), b"as_token", "sha256").hexdigest()
+        self.homeserver.accepted.add(derived)
+        self.assertIn(derived, self.office._appservice_registration())
+
+        self.office.action_send_as_appservice()
+
+        self.assertEqual(self.stored()[1], derived)
 
     def test_nothing_changes_before_the_homeserver_has_the_file(self):
         before = self.stored()

@@ -2,6 +2,7 @@ import hashlib
 import hmac
 import json
 import re
+import secrets
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -14,7 +15,7 @@ class MatrixBackend(models.Model):
 
     _inherit = "matrix.backend"
 
-    # Read by the worker if messages are sent with it.
+    # The file's as_token. Read by the worker if messages are sent with it.
     appservice_token_sealed = fields.Char(
         readonly=True, copy=False, groups=fields.NO_ACCESS
     )
@@ -75,6 +76,17 @@ class MatrixBackend(models.Model):
         database = parameters.get_param("database.uuid", "")
         return f"{database[:8]}-{self.id}"
 
+    def _renew_inbound_secret(self):
+        """Make both tokens of the file anew: the homeserver shows one to Odoo, and with
+        the other one Odoo acts as the account."""
+        result = super()._renew_inbound_secret()
+        # With all rights: no user has access to this column.
+        for backend in self.sudo():
+            is_on = backend.inbound_mode == "appservice"
+            token = is_on and self._seal(secrets.token_urlsafe(32))
+            backend.appservice_token_sealed = token
+        return result
+
     def _appservice_token(self):
         """Return the ``as_token``, with which messages are sent if that is chosen.
 
@@ -82,6 +94,7 @@ class MatrixBackend(models.Model):
         """
         sealed = self.sudo().appservice_token_sealed
         if not sealed:
+            # The file was made before this token had a column.
             secret = self._inbound_secret().encode()
             return hmac.new(secret, b"as_token", hashlib.sha256).hexdigest()
         try:

@@ -143,6 +143,4 @@ class MatrixBackend(models.Model):
     def _renew_inbound_secret(self):
         """The homeserver does not have the registration file of the new secret yet."""
         self._end_sending_as_appservice()
-        # With all rights: no user has access to this column.
-        self.sudo().appservice_token_sealed = False
         return super()._renew_inbound_secret()
