@@ -2,6 +2,7 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from odoo import fields
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tools.matrix_call import MatrixCall
@@ -282,7 +283,7 @@ class TestRoomRequest(RoomRequestCase):
         log = self.env["matrix.log"].with_user(self.manager)
         log = log.search([("payload", "=", "Hello")])
         for again in (log.action_retry, log.action_send_again):
-            with self.assertRaisesRegex(Exception, "before its record had a room"):
+            with self.assertRaisesRegex(UserError, "being created. Try again once"):
                 again()
         case.matrix_room_id = ROOM
         self.commit()

@@ -1,5 +1,6 @@
 from unittest.mock import patch
 
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN
@@ -222,20 +223,40 @@ class TestRoomRequestTrouble(RoomRequestCase):
         self.assertIn("m.new_content", row["content"])
         self.assertEqual(row["room_id"], ROOM)
 
-    def test_what_is_sent_again_stays_behind_what_waits(self):
-        case = self.create_case()
+    def test_what_failed_is_not_queued_again_while_its_room_is_being_created(self):
+        case = self.create_case(matrix_mirror_chatter=True)
         self.commit()
-        case._matrix_enqueue("manual", "Failed")
-        failed = self.log(self.outbox()[-1])
+        message = self.post(case, "Frist")
+        failed = self.log(self.posted()[0]).with_user(self.manager)
         self.clear_waiting()
         self.requests._insert(case)
         case._matrix_enqueue("manual", "Waits")
 
-        failed.with_user(self.manager).action_send_again()
-
+        for again in (failed.action_send_again, failed.action_retry):
+            with self.assertRaisesRegex(UserError, "being created. Try again once"):
+                again()
         self.assertEqual(self.bodies(), [])
+        self.assertFalse(failed.was_retried)
+
         self.work()
-        self.assertEqual(self.bodies(), ["Waits", "Failed"])
+        failed.action_send_again()
+        case._message_update_content(message, body="First")
+        self.commit()
+        author = message.author_id.name
+        self.assertEqual(self.bodies(), ["Waits", f"{author}: First"])
+        message.sudo().unlink()
+        self.commit()
+        self.assertEqual(self.bodies(), ["Waits"])
+
+    def test_what_failed_in_the_default_room_overtakes_nothing(self):
+        self.backend.write({"create_rooms": False, "default_room_id": ROOM})
+        case = self.open_case()
+        failed = self.log(self.outbox()[0]).with_user(self.manager)
+        self.requests._insert(case)
+
+        failed.action_retry()
+
+        self.assertEqual(self.waiting(), [(ROOM, "case_created")])
 
     def clear_waiting(self):
         self.env.cr.execute("DELETE FROM matrix_outbox")

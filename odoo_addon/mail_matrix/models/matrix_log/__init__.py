@@ -2,6 +2,7 @@ from . import log
 from . import hints
 from . import reactions
 from . import requeue
+from . import send_again
 from . import retried
 from . import retention
 from . import overview
