@@ -131,6 +131,13 @@ class TestBrowser(BrowserCase, LegalMatrixCase):
             """,
             "matrix-lawyer",
         )
+        # What the address bar has: a reload opens the message again.
+        row = self.env["matrix.message"].search([("payload", "=", "It waits")])
+        self.browse(
+            f"/odoo/{row._name}/{row.id}",
+            'await shows(".o_form_view [name=payload]", "It waits");',
+            "matrix-lawyer",
+        )
 
     def test_a_new_case_offers_its_room_before_it_is_saved(self):
         self.backend.write(

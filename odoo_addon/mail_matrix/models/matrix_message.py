@@ -16,8 +16,9 @@ _EARLY = "early"
 class MatrixMessage(models.Model):
     """The state of a message: it waits, or the log says how it ended.
 
-    The id of a message that waits is its id in the outbox, negative. Ids, records and
-    lanes are searched for through the indexes of the tables.
+    The id is twice that of the log's line, or twice that of the outbox and one more if
+    the message waits: both are positive, as the addresses of the web client demand.
+    Ids, records and lanes are searched for through the indexes of the tables.
     """
 
     _name = "matrix.message"
@@ -47,7 +48,7 @@ class MatrixMessage(models.Model):
         return SQL(
             """
             (
-                SELECT o.id * -1 AS id, NULL::bigint AS log_id, o.id AS waiting_id,
+                SELECT o.id * 2 + 1 AS id, NULL::bigint AS log_id, o.id AS waiting_id,
                     o.lane, o.queued_at AS date, o.content ->> 'body' AS payload,
                     CASE WHEN held.head_id IS NULL THEN 'waiting' ELSE 'held' END
                         AS outcome,
@@ -60,14 +61,14 @@ class MatrixMessage(models.Model):
                 LEFT JOIN matrix_lane AS held ON held.lane = o.lane
                     AND held.head_id = o.id AND held.first_failed_at IS NOT NULL
                 UNION ALL
-                SELECT e.id * -1, NULL, e.id, %(early)s, e.queued_at,
+                SELECT e.id * 2 + 1, NULL, e.id, %(early)s, e.queued_at,
                     e.content ->> 'body', 'waiting', NULL, NULL,
                     e.backend_id, e.event_type, e.res_model, e.res_id, NULL,
                     NULL, e.matrix_type, e.content, e.txn_id,
                     e.attachment_id, e.user_id, e.queued_at
                 FROM matrix_early_message AS e
                 UNION ALL
-                SELECT l.id, l.id, NULL, NULL, l.date, l.payload,
+                SELECT l.id * 2, l.id, NULL, NULL, l.date, l.payload,
                     CASE WHEN l.status = 'ok' THEN 'ok'
                         WHEN l.error_code IN %(not_posted)s THEN 'not_posted'
                         WHEN l.error_code = %(discarded)s THEN 'discarded'
@@ -194,6 +195,6 @@ def _by_own_id(term):
         return [term]
     return [
         "|",
-        ("log_id", "in", [number for number in ids if number > 0]),
-        ("waiting_id", "in", [-number for number in ids if number < 0]),
+        ("log_id", "in", [number // 2 for number in ids if number % 2 == 0]),
+        ("waiting_id", "in", [number // 2 for number in ids if number % 2]),
     ]

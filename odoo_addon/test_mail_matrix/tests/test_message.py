@@ -75,6 +75,16 @@ class TestMessage(TicketCase):
         self.assertEqual(waiting.browse(opened["res_id"]).payload, "Waiting")
         self.assertEqual(rows["Waiting"].record_ref, self.as_user(self.ticket))
 
+    def test_each_has_an_id_that_an_address_can_contain(self):
+        rows = self.messages(self.user)
+
+        self.assertEqual(len(set(rows.ids)), 5)
+        self.assertGreater(min(rows.ids), 0, "“-1” is not an id for the web client")
+        for row in rows:
+            self.env.invalidate_all()
+            again = row.browse(row.id)
+            self.assertEqual(again.waiting_id or again.log_id, row.id // 2)
+
     def test_a_manager_discards_what_waits(self):
         rows = {row.payload: row for row in self.messages(self.manager)}
         rows["Waiting"].action_discard()
