@@ -127,7 +127,7 @@ class TestEarlyMessage(RoomRequestCase):
                 self.assertEqual(failures, [])
             else:
                 (failure,) = failures
-                self.assertEqual(failure["error_code"], "org.odoo.off")
+                self.assertEqual(failure["error_code"], "org.odoo.room_not_created")
                 self.assertIn("moved to a record", failure["error_message"])
                 self.assertEqual(failure["res_id"], case.id)
             self.clear_outbox()

@@ -251,11 +251,16 @@ class TestRoomRequest(RoomRequestCase):
 
         self.assertEqual(self.homeserver.requests, [])
         self.assertFalse(self.requests.search([]))
-        not_posted = [
-            (event, "not_posted") for event in ("Case summary", "Manual message")
-        ]
-        self.assertEqual(self.shown(case), not_posted)
+        ended = [("Case summary", "not_posted"), ("Manual message", "failed")]
+        self.assertEqual(self.shown(case), ended)
         self.assertFalse(case.matrix_room_request)
+        self.assertFalse(case.get_matrix_deliveries()["rows"][0]["can_retry"])
+        failed = self.env["matrix.log"].search([("event_type", "=", "manual")])
+        self.assertIn("create or link its room", failed.hint)
+        case.matrix_enabled = True
+        case.matrix_room_id = ROOM
+        failed.with_user(self.manager).action_send_again()
+        self.assertEqual(self.bodies(), ["Hello"])
 
     def test_a_case_that_was_deleted_holds_up_no_other(self):
         self.open_case().sudo().unlink()

@@ -130,8 +130,8 @@ class TestRoomRequestTrouble(RoomRequestCase):
         self.work()
 
         self.assertEqual(self.posted(), [])
-        self.assertEqual(self.not_posted(), [("chatter", "org.odoo.off")])
-        self.assertIn("not_posted", [outcome for _event, outcome in self.shown(case)])
+        self.assertEqual(self.not_posted(), [("chatter", "org.odoo.room_not_created")])
+        self.assertIn(("Chatter", "failed"), self.shown(case))
 
     def test_chatter_that_nobody_may_read_any_more_is_not_in_the_log(self):
         case = self.open_case(matrix_mirror_chatter=True)

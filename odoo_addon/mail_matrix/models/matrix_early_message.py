@@ -115,7 +115,7 @@ class MatrixEarlyMessage(models.Model):
                 if not posted and not failed and message._may_be_in_room_of(record):
                     turned_off |= message
         turned_off._log_unsent(
-            words.ERROR_OFF,
+            words.ERROR_ROOM_NOT_CREATED,
             record.env._("Posting chatter was turned off before there was a room."),
         )
         (messages - turned_off).unlink()
@@ -138,7 +138,7 @@ class MatrixEarlyMessage(models.Model):
             lambda early: early._may_be_in_room_of(early._record())
         )
         unposted._log_unsent(
-            words.ERROR_OFF,
+            words.ERROR_ROOM_NOT_CREATED,
             self.env._("It was moved to a record whose chatter is not posted."),
         )
         (moved - unposted).unlink()
@@ -178,7 +178,13 @@ class MatrixEarlyMessage(models.Model):
         )
 
     def _log_unsent(self, code, reason):
-        """Give these up and log why, in one statement; return how many there were."""
+        """Give these up and log why, in one statement; return how many there were.
+
+        What people wrote has failed, even if nothing went wrong for what Odoo wrote.
+        """
+        for_written = code
+        if code in words.NOT_POSTED:
+            for_written = words.ERROR_ROOM_NOT_CREATED
         self.env.cr.execute(
             SQL(
                 """
@@ -191,10 +197,13 @@ class MatrixEarlyMessage(models.Model):
                     status, error_code, error_message, queued_at, user_id)
                 SELECT id, backend_id, event_type, res_model, res_id, matrix_type,
                     content ->> 'body', content, txn_id, attachment_id, 'failed',
-                    %(code)s, %(reason)s, queued_at, user_id
+                    CASE WHEN event_type IN %(written)s THEN %(for_written)s
+                        ELSE %(code)s END, %(reason)s, queued_at, user_id
                 FROM gone ORDER BY id
                 """,
                 ids=self.ids,
+                written=words.WRITTEN_EVENTS,
+                for_written=for_written,
                 code=code,
                 reason=reason,
             )

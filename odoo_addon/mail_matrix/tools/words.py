@@ -11,6 +11,9 @@ EVENT_TYPES = [
     ("room_replaced", "Room replaced"),
 ]
 
+# What people write; the other events are what Odoo writes about records.
+WRITTEN_EVENTS = ("manual", "dm", "chatter", "test")
+
 STATUSES = [("ok", "Sent"), ("failed", "Failed")]
 
 # The outcomes of a line in the log, as people see them.
@@ -95,6 +98,9 @@ ERROR_DISCARDED = "org.odoo.discarded"
 ERROR_DELETED = "org.odoo.deleted"
 # The worker found that there is no such account on its own homeserver.
 ERROR_NO_SUCH_USER = "org.odoo.no_such_user"
+# What people wrote and Odoo had accepted for a room that was then not created, or that
+# is not to get it any more.
+ERROR_ROOM_NOT_CREATED = "org.odoo.room_not_created"
 # Nothing went wrong: the record has no room, or Matrix is turned off for it.
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"

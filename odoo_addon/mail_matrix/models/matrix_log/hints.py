@@ -100,6 +100,10 @@ class MatrixLog(models.Model):
             words.ERROR_ROOM: self.env._(
                 "Correct the room on the record. This event will not be sent later."
             ),
+            words.ERROR_ROOM_NOT_CREATED: self.env._(
+                "If the record still exists, correct what the error says and create "
+                "or link its room; then send again."
+            ),
             words.ERROR_NO_ROOM: self.env._(
                 "Link or create a room on the record, or enter a default room on the "
                 "backend. What happened before is not sent later, except that the "
