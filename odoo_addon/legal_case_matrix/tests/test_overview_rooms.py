@@ -59,7 +59,6 @@ class TestOverviewRooms(RoomRequestCase):
 
         cases[1].sudo().unlink()
         self.commit()
-        self.due_now()
         self.work()
         [trouble] = self.overview()["roomless"]
         self.assertIn("One record waits for its room: ", trouble["text"])

@@ -44,6 +44,17 @@ class RoomRequestCase(CreateRoomCase):
     def due_now(self):
         self.requests.search([]).again_at = False
 
+    def refused_case(self, **values):
+        """Return a case whose room the homeserver did not create."""
+        self.answers["POST", "/createRoom"] = FORBIDDEN
+        case = self.open_case(**values)
+        self.work(1)
+        self.answers["POST", "/createRoom"] = self.create_room
+        return case
+
+    def not_posted(self):
+        return [(row["event_type"], row["error_code"]) for row in self.failures()]
+
     def waiting(self):
         return [(row["room_id"], row["event_type"]) for row in self.outbox()]
 

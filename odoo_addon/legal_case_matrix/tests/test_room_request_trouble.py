@@ -6,7 +6,6 @@ from odoo.tests import tagged
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN
 
 from .common import ROOM
-from .test_room import FORBIDDEN
 from .test_room_request import RoomRequestCase
 
 LOGGER = "odoo.addons.mail_matrix.models.matrix_background_mixin"
@@ -17,14 +16,6 @@ COMMENT = {"message_type": "comment", "subtype_xmlid": "mail.mt_comment"}
 class TestRoomRequestTrouble(RoomRequestCase):
     """What people change while a room is being created, and what goes wrong."""
 
-    def refused_case(self, **values):
-        """Return a case whose room the homeserver did not create."""
-        self.answers["POST", "/createRoom"] = FORBIDDEN
-        case = self.open_case(**values)
-        self.work(1)
-        self.answers["POST", "/createRoom"] = self.create_room
-        return case
-
     def post(self, case, body):
         message = case.message_post(body=body, **COMMENT)
         self.commit()
@@ -32,9 +23,6 @@ class TestRoomRequestTrouble(RoomRequestCase):
 
     def posted(self):
         return [row for row in self.outbox() if row["event_type"] == "chatter"]
-
-    def not_posted(self):
-        return [(row["event_type"], row["error_code"]) for row in self.failures()]
 
     # The queue goes on.
 

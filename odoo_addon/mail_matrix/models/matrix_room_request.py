@@ -188,8 +188,7 @@ class MatrixRoomRequest(models.Model):
         (self - request).unlink()
         record = request._matrix_record()
         if not record:
-            reason = self.env._("The record was deleted before it had a room.")
-            request._give_up(words.ERROR_NO_ROOM, reason)
+            request._give_up(words.ERROR_NO_ROOM, request._deleted_explanation())
             return
         company = "company_id" in record._fields and record.company_id
         lang = (company or self.env.company).partner_id.lang
@@ -197,12 +196,12 @@ class MatrixRoomRequest(models.Model):
         record = record.with_context(lang=lang)
         backend = record._matrix_backend()
         if not record.matrix_enabled:
-            reason = self.env._("“Send to Matrix” was turned off for this record.")
-            request._give_up(words.ERROR_OFF, reason)
+            request._stop(record, backend)
         elif not backend:
             reason = record._matrix_no_backend_explanation()
             request._postpone(reason, _LONGEST_PAUSE)
         elif record.matrix_room_id:
+            request._mention_unused_room(record)
             request._finish(record)
         elif record.matrix_room_alias:
             # Somebody has a room in mind, which must not be replaced.
@@ -212,7 +211,7 @@ class MatrixRoomRequest(models.Model):
             )
             request._postpone(reason, _LONGEST_PAUSE)
         elif request._has_room_at(backend):
-            request._link(record)
+            request._link(record, request._finish)
         else:
             request._create_room(record, backend)
 
@@ -248,13 +247,14 @@ class MatrixRoomRequest(models.Model):
             values = {"backend_id": backend.id, "again_at": False, "note": False}
             self.write({**found, **values})
 
-    def _link(self, record):
+    def _link(self, record, then):
+        """Link the room that was created, and end this request by ``then``."""
         try:
             with self.env.cr.savepoint():
                 record.with_context(matrix_room_is_new=True)._matrix_link(
                     self.room_id, self.health, self.health_note, self.room_alias
                 )
-                self._finish(record)
+                then(record)
         except UserError as error:
             self._postpone(error, _LONGEST_PAUSE_OF_ONE)
         except Exception as error:
@@ -270,6 +270,43 @@ class MatrixRoomRequest(models.Model):
         # From here on messages are queued directly.
         self.search(self._matrix_together()).unlink()
         messages._send_to(record)
+
+    def _stop(self, record, backend):
+        """Send nothing: Matrix was turned off. A room that was created is linked all
+        the same: otherwise nobody would know of it."""
+        reason = record.env._("“Send to Matrix” was turned off for this record.")
+
+        def give_up(_record):
+            self._give_up(words.ERROR_OFF, reason)
+
+        is_taken = record.matrix_room_id or record.matrix_room_alias
+        if self._has_room_at(backend) and not is_taken:
+            self._link(record, give_up)
+        else:
+            if is_taken:
+                self._mention_unused_room(record)
+            give_up(record)
+
+    def _mention_unused_room(self, record):
+        """Say in the chatter that a room was created for ``record`` in vain."""
+        if self.room_id and self.room_id != record.matrix_room_id:
+            record._matrix_post_from_bot(
+                record.env._(
+                    "Odoo had created the room %(room)s for this record when another "
+                    "one was entered. It is not used: whoever was invited to it can "
+                    "leave it. To use it instead, enter its ID as Room ID.",
+                    room=self.room_id,
+                )
+            )
+
+    def _deleted_explanation(self):
+        if not self.room_id:
+            return self.env._("The record was deleted before it had a room.")
+        return self.env._(
+            "The record was deleted before its room was linked. Whoever was invited to "
+            "the room %(room)s can leave it.",
+            room=self.room_id,
+        )
 
     def _give_up(self, code, reason):
         """Log why what was written is not sent."""

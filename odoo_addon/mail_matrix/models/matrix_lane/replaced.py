@@ -145,13 +145,8 @@ class MatrixLane(models.Model):
         author = self.env.ref("mail_matrix.user_matrix_bot")
         record = self.env["matrix.outbox"]._in_language_of(record, record)
         record = record.with_user(author).sudo()
-        # The note contains both rooms, and is not for the room itself.
-        record = record.with_context(
-            matrix_inbound=True,
-            tracking_disable=True,
-            mail_post_autofollow_author_skip=True,
-            mail_create_nosubscribe=True,
-        )
+        # The note says it.
+        record = record.with_context(tracking_disable=True)
         try:
             with self.env.cr.savepoint():
                 record.write(
@@ -166,13 +161,7 @@ class MatrixLane(models.Model):
                     "upgrade. Messages go to the new room from now on."
                 )
                 rooms = Markup("<p>%s</p><p class='text-muted'>%s → %s</p>")
-                record.message_post(
-                    body=rooms % (said, old, new),
-                    message_type="notification",
-                    subtype_xmlid="mail.mt_note",
-                    author_id=author.partner_id.id,
-                    email_from=author.partner_id.email_formatted or author.name,
-                )
+                record._matrix_post_from_bot(rooms % (said, old, new))
         except UserError as error:
             # For example because a record of another company has the new room.
             _logger.warning(

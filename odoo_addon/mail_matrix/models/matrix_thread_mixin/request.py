@@ -49,6 +49,13 @@ class MatrixThreadMixin(models.AbstractModel):
         )._matrix_request_room()
         return records
 
+    def unlink(self):
+        # Due now: nothing has to wait for the next try any more.
+        requested = self.env["matrix.room.request"]._open()
+        awaiting = self.filtered(lambda record: (record._name, record.id) in requested)
+        self.env["matrix.room.request"]._insert(awaiting)
+        return super().unlink()
+
     def _matrix_wants_room_from_start(self):
         """Whether a new record gets a room without being asked."""
         return self._matrix_backend().create_rooms

@@ -251,6 +251,22 @@ class MatrixThreadMixin(models.AbstractModel):
         # whether this person may write the record.
         self.sudo().write(values)
 
+    def _matrix_post_from_bot(self, body):
+        """Post a note of the Matrix Bot in the chatter, which is not for the room."""
+        bot = self.env.ref("mail_matrix.user_matrix_bot")
+        record = self.with_user(bot).sudo()
+        record.with_context(
+            matrix_inbound=True,
+            mail_post_autofollow_author_skip=True,
+            mail_create_nosubscribe=True,
+        ).message_post(
+            body=body,
+            message_type="notification",
+            subtype_xmlid="mail.mt_note",
+            author_id=bot.partner_id.id,
+            email_from=bot.partner_id.email_formatted or bot.name,
+        )
+
     def _matrix_room_notification(self, title, notes=(), problems=(), unstored=()):
         """Return the notification of what was found and done.
 

@@ -1,0 +1,61 @@
+from odoo.tests import tagged
+
+from .common import ROOM
+from .test_room_request import RoomRequestCase
+
+
+@tagged("post_install", "-at_install")
+class TestRoomUnused(RoomRequestCase):
+    """A room that was created in the background and is then not needed."""
+
+    def case_with_unlinked_room(self, **values):
+        case = self.open_case(**values)
+        self.work(1)
+        self.assertEqual((self.created, case.matrix_room_id), (["!new0"], False))
+        return case
+
+    def notes_of(self, case):
+        return " ".join(case.message_ids.mapped("body"))
+
+    def test_matrix_turned_off_after_the_room_was_created_keeps_the_room(self):
+        case = self.case_with_unlinked_room()
+        case.matrix_enabled = False
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(case.matrix_room_id, "!new0")
+        self.assertEqual(self.waiting(), [])
+        self.assertEqual(self.not_posted(), [("case_summary", "org.odoo.off")])
+        self.assertFalse(self.requests.search([]))
+
+    def test_a_room_entered_after_another_was_created_is_used_and_both_are_named(self):
+        case = self.case_with_unlinked_room(
+            matrix_mirror_chatter=True, matrix_mirror_notes=True
+        )
+        case.matrix_room_id = ROOM
+        self.commit()
+
+        self.work()
+
+        self.assertEqual(self.waiting(), [(ROOM, "case_summary")])
+        self.assertIn("the room !new0 for this record", self.notes_of(case))
+        self.assertFalse(self.requests.search([]))
+
+    def test_the_log_names_the_room_of_a_case_that_was_deleted_meanwhile(self):
+        self.case_with_unlinked_room().sudo().unlink()
+        self.commit()
+
+        self.work()
+
+        [row] = self.failures()
+        self.assertIn("!new0", row["error_message"])
+
+    def test_a_deleted_case_does_not_wait_for_the_next_try(self):
+        self.refused_case().sudo().unlink()
+        self.commit()
+
+        self.work(1)
+
+        self.assertFalse(self.requests.search([]))
+        self.assertEqual(self.not_posted(), [("case_summary", "org.odoo.no_room")])
