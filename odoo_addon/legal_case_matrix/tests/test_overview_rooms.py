@@ -1,3 +1,5 @@
+from ast import literal_eval
+
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.browser import BrowserCase
@@ -42,6 +44,24 @@ class TestOverviewRooms(RoomRequestCase):
             [("Case summary", "1"), ("Manual message", "1")],
         )
         self.assertEqual(overview["roomless"], [], "Nothing has gone wrong")
+
+    def test_the_tile_opens_what_it_counts(self):
+        self.open_case()._matrix_enqueue("manual", "For a room to come")
+        self.case._matrix_enqueue("manual", "For a room that is there")
+        self.log(self.enqueued_and_held(), is_final=False)
+        self.commit()
+        action = self.env.ref("mail_matrix.matrix_message_waiting_action").sudo()
+        domain = literal_eval(action.domain)
+
+        for user in (self.manager, self.head):
+            messages = self.env["matrix.message"].with_user(user).search(domain)
+            self.assertEqual(str(len(messages)), self.overview(user)["waiting"])
+            self.assertIn("For a room to come", messages.mapped("payload"))
+            self.assertIn("For a room that is there", messages.mapped("payload"))
+
+    def enqueued_and_held(self):
+        self.case._matrix_enqueue("manual", "Held")
+        return self.outbox()[-1]
 
     def test_records_whose_room_cannot_be_created_are_named(self):
         self.answers["POST", "/createRoom"] = FORBIDDEN
@@ -91,6 +111,9 @@ class TestOverviewRoomsBrowser(BrowserCase, LegalMatrixCase):
             await shows(".o_matrix_roomless", "You may not");
             await click(".o_matrix_roomless a");
             await shows(".o_data_row", "Moon v. Sun");
+            history.back();
+            (await shows(".o_matrix_tile", "Messages waiting")).click();
+            await shows(".o_data_row [name=payload]", "Case Moon v. Sun");
             """,
             "matrix-head",
         )

@@ -90,7 +90,7 @@ export class MatrixOverview extends Component {
     }
 
     openWaiting() {
-        this.action.doAction("mail_matrix.matrix_lane_action");
+        this.action.doAction("mail_matrix.matrix_message_waiting_action");
     }
 
     openLog(filter) {
