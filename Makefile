@@ -53,7 +53,7 @@ soak: reliability
 	$(CARGO) test --locked --features encryption --test encryption -- faults whichever_worker_dies
 	$(CARGO) test --locked --features encryption --test encryption -- kills --ignored --test-threads 1
 	@$(STACK) reliability-table
-	$(CARGO) test --locked --test inbound -- two_databases --ignored
+	$(CARGO) test --locked --test inbound -- two_databases away --ignored
 
 reliability: build
 	rm -rf $(RELIABILITY)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use stack::{
-    debian, faketime,
+    faketime,
     homeserver::Fault,
     process::Signal,
     report,
@@ -38,14 +38,14 @@ async fn a_clock_that_is_wrong_by_ten_minutes_takes_no_lease_early() {
 async fn take_over(holder: &str, heir: &str) -> Duration {
     let world = World::new(BINARY).await;
     let mut producer = Producer::new(4);
-    let holder_environment = clock(holder).await;
+    let holder_environment = faketime::shifted(holder).await.unwrap();
     let worker = world.worker_with("holder", &pairs(&holder_environment));
     world.until("SELECT EXISTS (SELECT FROM matrix_worker WHERE name = 'holder')").await;
     // Each lane is held for longer than a lease, so it must be renewed.
     world.homeserver.delay(Duration::from_millis(300));
     producer.more(&world, 16).await;
     world.homeserver.until_events(4).await;
-    let heir_environment = clock(heir).await;
+    let heir_environment = faketime::shifted(heir).await.unwrap();
     let heir = world.worker_with("heir", &pairs(&heir_environment));
     world.until_empty().await;
     assert!(!world.worker_logs().contains("Took over"), "a living worker's lane was taken\n{}", world.worker_logs());
@@ -166,19 +166,6 @@ async fn a_living_worker_keeps_its_lanes_when_the_database_clock_is_set_back() {
     world.assert_settled(&[id]).await;
     assert!(!world.worker_logs().contains("aken over"), "{}", world.worker_logs());
     assert!(!world.worker_logs().contains("Took over"), "{}", world.worker_logs());
-}
-
-/// What makes a program see another time of day. Its monotonic clock, like that of any machine, goes on as it should.
-async fn clock(offset: &str) -> [(&'static str, String); 3] {
-    if faketime::library().is_none() {
-        debian::install(&["libfaketime"]).await.unwrap();
-    }
-    let library = faketime::library().expect("libfaketime is needed; on Debian it is the package libfaketime");
-    [
-        ("LD_PRELOAD", library.into_os_string().into_string().unwrap()),
-        ("FAKETIME", offset.to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ]
 }
 
 fn pairs<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {

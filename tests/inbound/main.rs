@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
 mod appservice;
+mod away;
 mod common;
 mod follow;
 mod restarts;

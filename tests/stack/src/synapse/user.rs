@@ -23,6 +23,8 @@ pub struct Event {
     pub sender: String,
     pub kind: String,
     pub content: Value,
+    /// When the homeserver got it, by its clock.
+    pub sent_at_ms: i64,
 }
 
 impl Event {
@@ -257,7 +259,13 @@ impl std::fmt::Debug for User {
 
 fn event(value: &Value) -> Event {
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    Event { event_id: text("event_id"), sender: text("sender"), kind: text("type"), content: value["content"].clone() }
+    Event {
+        event_id: text("event_id"),
+        sender: text("sender"),
+        kind: text("type"),
+        content: value["content"].clone(),
+        sent_at_ms: value["origin_server_ts"].as_i64().unwrap_or_default(),
+    }
 }
 
 fn new_txn_id() -> String {
