@@ -135,6 +135,14 @@ class TestReplaced(InboundCase):
         triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)])
         self.assertGreaterEqual(len(triggers), 3)
 
+    def test_an_encrypted_room_is_not_said_to_be_followed(self):
+        self.ticket.matrix_room_health = "encrypted"
+        for _times in range(2):
+            self.ingest(self.tombstone())
+            self.assertEqual(self.outbox(), [], "nothing may be sent there")
+            self.assertEqual(self.ticket.matrix_room_health, "replaced")
+            self.assertIn("does not follow", self.ticket.matrix_room_health_note)
+
     def test_a_room_is_announced_once_unless_it_is_replaced_by_yet_another_one(self):
         self.ingest(self.tombstone(event_id="$once"), self.tombstone(event_id="$once"))
         self.ingest(self.tombstone())

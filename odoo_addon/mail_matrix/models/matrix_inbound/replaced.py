@@ -13,19 +13,28 @@ class MatrixInbound(models.Model):
         Until then the records show that their room is not usable.
         """
         is_news = self._says_another_room(record)
+        # First, because it asks what is known about the room so far.
+        follows = not is_news or self._announce_replacement(record)
         for linked in self._records_of_room(self.backend_id, event.room_id):
+            if not is_news and linked.matrix_room_health == "replaced":
+                continue
             linked = self.env["matrix.outbox"]._in_language_of(linked, linked)
-            linked.write(
-                {
-                    "matrix_room_health": "replaced",
-                    "matrix_room_health_note": linked.env._(
-                        "This room was replaced by another one. Odoo follows to it as "
-                        "soon as its account is invited there."
-                    ),
-                }
+            note = (
+                linked.env._(
+                    "This room was replaced by another one. Odoo follows to it as "
+                    "soon as its account is invited there."
+                )
+                if follows
+                else linked.env._(
+                    "This room was replaced by another one, and Odoo does not follow "
+                    "by itself, because nothing may be sent to the encrypted room. "
+                    "Enter the new room's ID if you trust the person who replaced it."
+                )
             )
-        if is_news:
-            self._announce_replacement(record)
+            linked.write(
+                {"matrix_room_health": "replaced", "matrix_room_health_note": note}
+            )
+        if is_news and follows:
             self.env["matrix.lane"]._follow_replaced_soon()
 
     def _says_another_room(self, record):
@@ -46,7 +55,10 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _announce_replacement(self, record):
-        """Queue the message, unless one waits already: the worker follows with that."""
+        """Queue the message, unless one waits already: the worker follows with that.
+
+        Return False if nothing may be sent from the old room.
+        """
         outbox = self.env["matrix.outbox"]
         record = outbox._in_language_of(record, record)
         backend = record._matrix_backend()
@@ -56,10 +68,11 @@ class MatrixInbound(models.Model):
             values = record._matrix_row_values(backend, room)
         except UserError:
             # The old room is encrypted, and nothing is sent from it to another one.
-            return
+            return False
         lane = [("lane", "=", f"{backend.id}/{room}")]
         if outbox.search_count([*lane, ("event_type", "=", "room_replaced")], limit=1):
-            return
+            return True
         text = record.env._("Messages from Odoo continue in this room.")
         row = outbox._row(backend, "room_replaced", text, values)
         outbox._insert_rows([{**row, "expires_at": None}])
+        return True
