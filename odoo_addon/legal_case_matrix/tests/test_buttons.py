@@ -44,7 +44,7 @@ class TestButtons(MatrixCase):
         for view in views:
             self.check(view.xml_id, etree.fromstring(view.arch))
 
-    def test_buttons_of_templates(self):
+    def templates(self):
         folders = [Path(file_path(module)) for module in MODULES]
         files = [
             file
@@ -52,6 +52,13 @@ class TestButtons(MatrixCase):
             for file in (folder / "static/src").glob("**/*.xml")
         ]
         self.assertTrue(files)
+        return [(file.name, etree.parse(file).getroot()) for file in files]
 
-        for file in files:
-            self.check(file.name, etree.parse(file).getroot())
+    def test_buttons_of_templates(self):
+        for name, root in self.templates():
+            self.check(name, root)
+
+    def test_no_template_has_a_label_that_odoo_does_not_translate(self):
+        for name, root in self.templates():
+            for element in root.iter(etree.Element):
+                self.assertNotIn("aria-label", element.attrib, name)

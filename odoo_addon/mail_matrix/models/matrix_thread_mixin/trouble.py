@@ -11,11 +11,19 @@ class MatrixThreadMixin(models.AbstractModel):
     matrix_trouble = fields.Char(compute="_compute_matrix_trouble", groups=USER)
 
     matrix_room_mark = fields.Selection(
-        [("missing", "No Matrix room"), ("failed", "Matrix room not usable")],
+        selection="_matrix_room_marks",
         compute="_compute_matrix_room_mark",
         groups=USER,
         help="What is wrong with the room, for lists and cards.",
     )
+
+    @api.model
+    def _matrix_room_marks(self):
+        # By a method: Odoo has no translations of a list in an abstract model.
+        return [
+            ("missing", self.env._("No Matrix room")),
+            ("failed", self.env._("Matrix room not usable")),
+        ]
 
     def _compute_matrix_room_mark(self):
         notes = self.env["matrix.room.request"]._notes_of(self._name, self.ids)

@@ -1,5 +1,6 @@
 import {TextField, textField} from "@web/views/fields/text/text_field";
 import {useEffect, useState} from "@odoo/owl";
+import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
 import {useHotkey} from "@web/core/hotkeys/hotkey_hook";
 import {useService} from "@web/core/utils/hooks";
@@ -63,6 +64,11 @@ export class MatrixComposerText extends TextField {
             },
             () => [this.textareaRef.el, this.state.people.length, this.state.chosen]
         );
+    }
+
+    /** Odoo does not translate this attribute in a template. */
+    get label() {
+        return _t("People of this record");
     }
 
     optionId(index) {

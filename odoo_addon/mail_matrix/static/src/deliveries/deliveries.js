@@ -1,4 +1,5 @@
 import {Component, onWillDestroy, useState} from "@odoo/owl";
+import {_t} from "@web/core/l10n/translation";
 import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
 import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
@@ -93,6 +94,11 @@ export class MatrixDeliveries extends Component {
             record.load();
         }
         this.awaited = awaits_room && !room ? record.resId : null;
+    }
+
+    /** Odoo does not translate this attribute in a template. */
+    get label() {
+        return _t("Last messages");
     }
 
     formatDate(date) {
