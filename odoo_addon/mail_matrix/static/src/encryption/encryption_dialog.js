@@ -74,6 +74,9 @@ export class MatrixEncryptionDialog extends Component {
     }
 
     async setUp() {
+        if (this.state.busy) {
+            return;
+        }
         Object.assign(this.state, {busy: true, problem: ""});
         try {
             const answer = await this.http.post("/mail_matrix/encryption", {

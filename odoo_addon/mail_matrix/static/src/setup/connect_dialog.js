@@ -44,6 +44,9 @@ export class MatrixConnectDialog extends Component {
     }
 
     async connect() {
+        if (this.state.busy) {
+            return;
+        }
         const {url, verify} = this.state;
         this.state.busy = true;
         this.state.problem = "";
