@@ -9,6 +9,7 @@ from . import test_early_message
 from . import test_encrypted_room
 from . import test_events
 from . import test_failure_notice
+from . import test_fit
 from . import test_first_message
 from . import test_first_room
 from . import test_invite

@@ -75,6 +75,32 @@ class TestBrowser(BrowserCase):
         )
         self.assertEqual(self.bodies(), ["Please retry me"])
 
+    def test_what_waits_names_its_record_and_the_reason_and_opens(self):
+        self.ticket._matrix_enqueue("manual", "Please wait")
+        (row,) = self.outbox()
+        self.env.cr.execute(
+            """
+            INSERT INTO matrix_lane
+                (lane, head_id, attempts, first_failed_at, retry_at, last_error)
+            VALUES (%s, %s, 1, now() AT TIME ZONE 'UTC',
+                now() AT TIME ZONE 'UTC' + interval '1 minute', '502 Bad Gateway')
+            """,
+            [row["lane"], row["id"]],
+        )
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_lane_action",
+            """
+            const row = await shows(".o_data_row", "Leaking tap");
+            if (!row.textContent.includes("502 Bad Gateway"))
+                throw new Error(`No reason: ${row.textContent}`);
+            if (!row.querySelector("[name=retry_at]").textContent.trim())
+                throw new Error("When is it tried again?");
+            row.querySelector("[name=target]").click();
+            await shows(".o_data_row", "Please wait");
+            """,
+            "matrix-manager",
+        )
+
     def test_the_overview_warns_while_no_worker_runs(self):
         self.env.cr.execute("DELETE FROM matrix_worker")
         self.ticket._matrix_enqueue("manual", "Hello")

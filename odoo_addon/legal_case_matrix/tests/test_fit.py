@@ -1,0 +1,90 @@
+from odoo.tests import tagged
+
+from odoo.addons.mail_matrix.tests.browser import BrowserCase
+
+from .common import LegalMatrixCase
+
+NAME = "Bartholomew-Hartmann & Sons Asset Management v. City of Linz, Building Office"
+ERROR = "The account @odoo:example.org is not in this room, and nobody has invited it."
+# ``fits(selector)``: nothing in these elements is cut, and the page is no wider than
+# the window.
+FITS = """
+    const fits = (selector) => {
+        const wide = document.documentElement.scrollWidth - innerWidth;
+        if (wide > 0) throw new Error(`The page is wider by ${wide}`);
+        const found = [...document.querySelectorAll(selector)];
+        if (!found.length) throw new Error(`No ${selector}`);
+        for (const element of found)
+            if (element.scrollWidth > element.clientWidth + 1)
+                throw new Error(`Cut: ${element.textContent.trim()}`);
+    };
+"""
+
+
+class FitCase(BrowserCase, LegalMatrixCase):
+    """A case with a long name and a message that was sent, one that failed and one that
+    waits."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.let_log_in(cls.lawyer)
+        cls.worker_seen()
+        cls.case.name = NAME
+        cls.settle()
+        for text in ("It was sent", "It failed", "It waits"):
+            cls.case.with_user(cls.lawyer)._matrix_enqueue("manual", text)
+        sent, failed, _waiting = cls.outbox()
+        cls.log(sent, status="ok")
+        cls.log(failed, error_message=ERROR, error_code="M_FORBIDDEN")
+        cls.case_form = f"/odoo/action-legal_case.legal_case_action/{cls.case.id}"
+
+
+@tagged("post_install", "-at_install")
+class TestFit(FitCase):
+    browser_size = "1440x900"
+
+    def test_a_list_cuts_neither_records_nor_reasons_nor_outcomes(self):
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_log_action",
+            FITS
+            + """
+            await shows(".o_data_row", "nobody has invited it");
+            for (const name of
+                ["date", "event_type", "case_id", "error_message", "outcome"])
+                fits(`.o_data_cell[name=${name}], th[data-name=${name}]`);
+            """,
+            "matrix-lawyer",
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestFitPhone(FitCase):
+    browser_size = "390x844"
+    touch_enabled = True
+
+    def test_the_page_matrix_can_be_used_on_a_phone(self):
+        self.browse(
+            self.case_form,
+            FITS
+            + """
+            await click(".nav-link[name=matrix]");
+            await shows(".o_matrix_deliveries li", "It failed");
+            fits(".o_matrix_deliveries li > *, .o_notebook .tab-pane.active button");
+            const boxes = [...document.querySelectorAll(".tab-pane.active button")]
+                .map((button) => button.getBoundingClientRect())
+                .filter((box) => box.height);
+            boxes.forEach((one, index) => boxes.slice(index + 1).forEach((other) => {
+                if (one.left < other.right && other.left < one.right &&
+                    one.top < other.bottom && other.top < one.bottom)
+                    throw new Error("Buttons touch");
+            }));
+            for (const text of document.querySelectorAll("li > .col-12"))
+                if (text.clientWidth < 250) throw new Error("A narrow column");
+            await enter("matrix_message", "From the phone");
+            await click("button[name=action_matrix_send_message]");
+            await click(".nav-link[name=matrix]");
+            await shows(".o_matrix_deliveries li", "From the phone");
+            """,
+            "matrix-lawyer",
+        )
