@@ -4,7 +4,7 @@ from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.browser import BrowserCase
 
-from .common import LegalMatrixCase
+from .common import ROOM, LegalMatrixCase
 from .test_room import FORBIDDEN
 from .test_room_request import RoomRequestCase
 
@@ -47,6 +47,7 @@ class TestOverviewRooms(RoomRequestCase):
 
     def test_the_tile_opens_what_it_counts(self):
         self.open_case()._matrix_enqueue("manual", "For a room to come")
+        self.case.matrix_room_id = ROOM
         self.case._matrix_enqueue("manual", "For a room that is there")
         self.log(self.enqueued_and_held(), is_final=False)
         self.commit()
