@@ -6,7 +6,7 @@ from .common import LegalMatrixCase
 
 NAME = "Bartholomew-Hartmann & Sons Asset Management v. City of Linz, Building Office"
 ERROR = "The account @odoo:example.org is not in this room, and nobody has invited it."
-# ``fits(selector)``: nothing in these elements is cut, and the page is no wider than
+# ``fits(selector)``: nothing in these elements is cut, and the page is not wider than
 # the window.
 FITS = """
     const fits = (selector) => {
