@@ -13,8 +13,8 @@ use super::{
 use crate::{
     backoff,
     matrix::Homeserver,
-    message::{Failure, Message, Outcome, Reply, State, code},
-    store::{Held, Verdict},
+    message::{Failure, Message, MessageId, Outcome, Reply, State, code},
+    store::{Held, HeldSince, Verdict},
 };
 
 /// How long a lane rests if its room accepts no messages while others do.
@@ -29,6 +29,9 @@ const ALONE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// How long a message may wait for what only it needs, because the room's other messages wait behind it.
 pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// A failure is in the log a moment before the time for which its lane has failed begins: its row says when it was answered.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a message could not be sent, and what that says about the homeserver.
 pub(super) struct Trouble {
@@ -121,10 +124,27 @@ impl Delivery<'_> {
 
     /// Whether a message has waited long enough for what only it or its room needs, while the homeserver answers.
     pub(super) async fn is_given_up(&self, homeserver: &Homeserver, message: &Message, failure: &Failure) -> bool {
-        let held = self.claim.held.filter(|held| held.id == message.id);
-        let held = held.filter(|held| held.lacks_file == (failure.code == code::FILE));
-        let is_long = held.and_then(|held| held.failing_for).is_some_and(|time| time >= GIVEN_UP_AFTER);
-        is_long && self.account_answers(homeserver).await
+        let Some((held, failing_for)) = self.failing_before(message) else { return false };
+        failing_for >= GIVEN_UP_AFTER
+            && (!is_of_another(held, failure) || self.began_anew(held.id, failing_for).await)
+            && self.account_answers(homeserver).await
+    }
+
+    /// The message's failures in earlier claims, and for how long it has failed.
+    fn failing_before(&self, message: &Message) -> Option<(HeldSince, Duration)> {
+        let held = self.claim.held.filter(|held| held.id == message.id)?;
+        Some((held, held.failing_for?))
+    }
+
+    /// Whether the time for which a message has failed began anew once. Its failed row in the log is as old as its first failure.
+    async fn began_anew(&self, id: MessageId, failing_for: Duration) -> bool {
+        match self.context.store.logged_for(&self.claim.lane, id).await {
+            Ok(logged_for) => logged_for.is_some_and(|time| time > failing_for + WRITTEN_WITHIN),
+            Err(error) => {
+                warn!(%error, "Could not find out since when a message has failed");
+                false
+            }
+        }
     }
 
     /// The room waits for what the message needs; after ten minutes of this the message is given up.
@@ -143,15 +163,17 @@ impl Delivery<'_> {
         let pause = backoff::with_jitter(rest_after(tries.failing_for()));
         info!(message.id, pause_ms = pause.as_millis(), %failure, "This room or person cannot be reached while others can; the lane rests");
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = self.held_by(message, tries, failure);
+        let held = self.held_by(message, tries, failure).await;
         Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
     }
 
     /// The message that holds up the lane from now on. Odoo's time to give a file does not include an outage of the homeserver before, nor
-    /// the other way round.
-    fn held_by(&self, message: &Message, tries: &Tries, failure: Failure) -> Held {
-        let before = self.claim.held.filter(|held| held.id == message.id && held.failing_for.is_some());
-        let begins_anew = before.is_some_and(|held| held.lacks_file != (failure.code == code::FILE));
+    /// the other way round. If the two fail in turn, it is one time for both, or it would never end.
+    async fn held_by(&self, message: &Message, tries: &Tries, failure: Failure) -> Held {
+        let begins_anew = match self.failing_before(message) {
+            Some((held, failing_for)) if is_of_another(held, &failure) => !self.began_anew(held.id, failing_for).await,
+            _ => false,
+        };
         Held { id: message.id, attempts: tries.attempts, error: Some(failure), begins_anew }
     }
 
@@ -171,9 +193,14 @@ impl Delivery<'_> {
             }
         }
         self.complete(message, tries, Verdict::Stuck(failure.clone()), tries.since.elapsed(), None).await;
-        let held = self.held_by(message, tries, failure);
+        let held = self.held_by(message, tries, failure).await;
         Next::Stop(Stop { held: Some(held), retry_after: None })
     }
+}
+
+/// Whether Odoo has failed since, and the homeserver before, or the other way round.
+fn is_of_another(held: HeldSince, failure: &Failure) -> bool {
+    held.lacks_file != (failure.code == code::FILE)
 }
 
 /// Pauses that grow with the time for which the message has failed, and that end when one more message may be tried past it.

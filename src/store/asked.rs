@@ -1,10 +1,10 @@
 //! Queries about lanes and their messages, where the claim does not contain enough.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use tokio_postgres::Row;
 
-use super::{Store, StoreError, value};
+use super::{Store, StoreError, backlog::seconds, value};
 use crate::message::{BackendId, Lane, MessageId, TxnId};
 
 /// How many messages of a lane [`Store::first_of`] reads.
@@ -61,5 +61,11 @@ impl Store {
     pub async fn waits_behind(&self, lane: &Lane, id: MessageId) -> Result<bool, StoreError> {
         let rows = self.query(include_str!("../../sql/waits_behind.sql"), &[&lane.as_str(), &id]).await?;
         rows.first().map_or(Ok(false), |row| value(row, 0))
+    }
+
+    /// For how long the message `id`, which waits in `lane`, has had its failed row in the log; `None` if it has none.
+    pub async fn logged_for(&self, lane: &Lane, id: MessageId) -> Result<Option<Duration>, StoreError> {
+        let rows = self.query(include_str!("../../sql/logged_for.sql"), &[&lane.as_str(), &id]).await?;
+        Ok(seconds(rows.first().map(|row| value(row, "logged_seconds")).transpose()?.flatten()))
     }
 }

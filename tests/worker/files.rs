@@ -236,6 +236,36 @@ async fn odoo_has_its_ten_minutes_however_long_the_homeserver_has_failed_before(
     assert_eq!(world.log().await.last().unwrap().status, "ok");
 }
 
+/// With ten minutes for each, which begin anew whenever the other one fails, its room would wait for ever.
+#[tokio::test]
+async fn a_file_that_odoo_and_the_homeserver_refuse_in_turn_is_given_up() {
+    let (world, odoo) = open().await;
+    world.homeserver.fail_uploads(2, AWAY);
+    let id = enqueue(&world, &odoo, "a.pdf", "application/pdf", Some(PDF)).await;
+    let _worker = world.worker("w1");
+    world.until_resting(ROOM).await;
+    let next_try = async |seconds: i32| {
+        let epoch = world.client.query_one("SELECT epoch FROM matrix_lane", &[]).await.unwrap().get::<_, i64>(0);
+        world.later(seconds).await;
+        world.until(&format!("SELECT epoch > {epoch} AND retry_at IS NOT NULL FROM matrix_lane")).await;
+    };
+
+    // The homeserver has failed for an hour.
+    let an_hour_ago = "UPDATE matrix_outbox SET queued_at = queued_at - interval '1 hour';
+        UPDATE matrix_log SET date = date - interval '1 hour'";
+    world.client.batch_execute(an_hour_ago).await.unwrap();
+    odoo.fail_always(webhook::Fault::Status(503));
+    next_try(3600).await;
+    odoo.heal();
+    world.homeserver.fail_uploads(2, AWAY);
+    next_try(300).await;
+    odoo.fail_always(webhook::Fault::Status(503));
+    world.later(301).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.log().await.last().unwrap().error_code.as_deref(), Some("org.odoo.file"));
+}
+
 /// Files may be kept by a part of the homeserver that is away by itself.
 #[tokio::test]
 async fn a_homeserver_that_takes_no_files_holds_up_their_rooms_only_and_for_a_bounded_time() {

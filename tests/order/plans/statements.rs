@@ -12,7 +12,7 @@ pub(super) struct Statement {
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-pub(super) const STATEMENTS: [Statement; 24] = [
+pub(super) const STATEMENTS: [Statement; 25] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../../sql/ring.sql"),
@@ -50,6 +50,12 @@ pub(super) const STATEMENTS: [Statement; 24] = [
         sql: include_str!("../../../sql/waits_behind.sql"),
         arguments: "'1/!room1:x', 7",
         indexes: &["matrix_outbox_lane_id_idx"],
+    },
+    Statement {
+        name: "logged_for.sql",
+        sql: include_str!("../../../sql/logged_for.sql"),
+        arguments: "'1/!room1:x', 7",
+        indexes: &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_log_failed_idx"],
     },
     Statement {
         name: "renew.sql",
