@@ -35,7 +35,7 @@ class MatrixBackend(models.Model):
     def _appservice_registration(self):
         """Return the registration file as YAML, for a manager of this backend."""
         self.check_access("write")
-        self._check_registered()
+        self._check_registered(self.inbound_account)
         names = f"odoo-{self._appservice_suffix()}"
         account = "^" + re.escape(self.inbound_account) + "$"
         # Strings of JSON are strings of YAML.
@@ -59,14 +59,20 @@ class MatrixBackend(models.Model):
             "  aliases: []\n"
         )
 
-    def _check_registered(self):
-        """Raise UserError if there can be no registration file."""
-        is_chosen = self.inbound_mode == "appservice" and self._inbound_secret()
-        if not is_chosen or not self.inbound_account:
+    def _check_registered(self, account):
+        """Raise UserError unless there is a registration file for ``account``."""
+        if self.inbound_mode != "appservice" or not self._inbound_secret():
             raise UserError(
                 self.env._(
                     "Choose that the homeserver sends messages to Odoo, save, and "
                     "click “Download Registration File” on the backend."
+                )
+            )
+        if not account or account != self.inbound_account:
+            raise UserError(
+                self.env._(
+                    "Click “Download Registration File” first, and give the file to "
+                    "the homeserver's administrator."
                 )
             )
 

@@ -52,15 +52,8 @@ class MatrixBackend(models.Model):
         """Send through the application service, if the homeserver has its file."""
         self.ensure_one()
         self.check_access("write")
-        self._check_registered()
         account = self._client().whoami()["user_id"]
-        if account != self.inbound_account:
-            raise UserError(
-                self.env._(
-                    "Click “Download Registration File” first, and give the file to "
-                    "the homeserver's administrator."
-                )
-            )
+        self._check_registered(account)
         token, device = self._appservice_token(), self._appservice_device()
         self._check_appservice(token, account, device)
         # With all rights: no user has access to these columns.
