@@ -270,7 +270,7 @@ class TestEncryption(EncryptionCase):
 
         self.assertEqual(row.outcome, "ok")
         self.assertIn("They cannot read this one", row.hint)
-        message = self.env["matrix.message"].browse(row.id)
+        message = self.env["matrix.message"].search([("log_id", "=", row.id)])
         self.assertEqual((message.outcome, message.reason), ("ok", note))
 
         failed = self.log_row(backend_id=self.backend.id, status="failed", **values)
