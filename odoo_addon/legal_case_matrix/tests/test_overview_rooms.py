@@ -4,7 +4,7 @@ from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.browser import BrowserCase
 
-from .common import ROOM, LegalMatrixCase
+from .common import LegalMatrixCase
 from .test_room import FORBIDDEN
 from .test_room_request import RoomRequestCase
 
@@ -47,9 +47,10 @@ class TestOverviewRooms(RoomRequestCase):
 
     def test_the_tile_opens_what_it_counts(self):
         self.open_case()._matrix_enqueue("manual", "For a room to come")
-        self.case.matrix_room_id = ROOM
-        self.case._matrix_enqueue("manual", "For a room that is there")
-        self.log(self.enqueued_and_held(), is_final=False)
+        linked = self.create_case()
+        linked._matrix_enqueue("manual", "For a room that is there")
+        linked._matrix_enqueue("manual", "Held")
+        self.log(self.outbox()[-1], is_final=False)
         self.commit()
         action = self.env.ref("mail_matrix.matrix_message_waiting_action").sudo()
         domain = literal_eval(action.domain)
@@ -59,10 +60,6 @@ class TestOverviewRooms(RoomRequestCase):
             self.assertEqual(str(len(messages)), self.overview(user)["waiting"])
             self.assertIn("For a room to come", messages.mapped("payload"))
             self.assertIn("For a room that is there", messages.mapped("payload"))
-
-    def enqueued_and_held(self):
-        self.case._matrix_enqueue("manual", "Held")
-        return self.outbox()[-1]
 
     def test_records_whose_room_cannot_be_created_are_named(self):
         self.answers["POST", "/createRoom"] = FORBIDDEN

@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import UserError
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN
 
@@ -269,19 +270,30 @@ class TestRoomRequestTrouble(RoomRequestCase):
     # What the cards read.
 
     def test_the_requests_are_read_once_for_all_cards(self):
-        cases = self.create_case() | self.create_case() | self.open_case()
-        asked = []
-        requests = type(self.requests)
-        read = requests._open
+        cases = self.open_case() | self.open_case() | self.open_case()
 
-        def count(model):
-            asked.append(1)
-            return read(model)
+        one, all_of_them = (self.reads_of(cards) for cards in (cases[:1], cases))
 
-        with patch.object(requests, "_open", count):
-            cases.mapped("matrix_room_mark")
+        self.assertTrue(one)
+        self.assertEqual(len(all_of_them), len(one))
 
-        self.assertLessEqual(len(asked), 1)
+    def reads_of(self, cards):
+        """Return the statements about requests that the marks of ``cards`` take."""
+        cursor = type(self.env.cr)
+        execute = cursor.execute
+        statements = []
+
+        def watching(cr, query, *args, **kwargs):
+            text = query.code if isinstance(query, SQL) else str(query)
+            if "matrix_room_request" in text:
+                statements.append(text)
+            return execute(cr, query, *args, **kwargs)
+
+        self.env.invalidate_all()
+        with patch.object(cursor, "execute", watching):
+            # Only these are read together.
+            cards.browse(cards.ids).mapped("matrix_room_mark")
+        return statements
 
     def test_the_requests_of_a_record_are_found_by_an_index(self):
         self.env.cr.execute(
