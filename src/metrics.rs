@@ -76,6 +76,7 @@ pub struct Metrics {
     pub following: Family<OfBackend, Gauge>,
     pub inbound_events: Counter,
     pub inbound_refused: Counter,
+    pub inbound_unreadable: Counter,
     pub inbound_gaps: Counter,
     pub inbound_failures: Family<Side, Counter>,
 }
@@ -100,6 +101,7 @@ impl Default for Metrics {
             following: Family::default(),
             inbound_events: Counter::default(),
             inbound_refused: Counter::default(),
+            inbound_unreadable: Counter::default(),
             inbound_gaps: Counter::default(),
             inbound_failures: Family::default(),
         };
@@ -192,6 +194,11 @@ impl Metrics {
             "inbound_refused",
             "Events from Matrix that Odoo did not accept, and that were left out",
             self.inbound_refused.clone(),
+        );
+        all.register(
+            "inbound_unreadable",
+            "Events from encrypted rooms that the worker could not decrypt",
+            self.inbound_unreadable.clone(),
         );
         all.register(
             "inbound_gaps_closed",

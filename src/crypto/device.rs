@@ -3,6 +3,7 @@
 
 mod decrypt;
 mod exchange;
+mod late;
 mod preflight;
 mod readers;
 mod recovery;
@@ -22,13 +23,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use self::readers::Readers;
 pub use self::{
     decrypt::Decrypted,
     readers::NoKey,
     room::{Encrypted, EncryptedRoom},
     signature::{Secret, Signature},
 };
+use self::{late::Late, readers::Readers};
 use super::{error::CryptoError, rows::KeysError, store::KeyStore};
 use crate::{
     matrix::{DeviceNews, Homeserver},
@@ -46,6 +47,7 @@ pub struct Device {
     rooms: StdMutex<HashMap<RoomId, Arc<Mutex<Readers>>>>,
     /// Who gets the key of a room.
     strategy: CollectStrategy,
+    late: Mutex<Vec<Late>>,
 }
 
 impl Device {
@@ -108,7 +110,9 @@ impl Device {
         let user =
             OwnedUserId::try_from(me.as_str()).map_err(|error| CryptoError::unusable("the account's ID", &error))?;
         let machine = OlmMachine::with_store(&user, &OwnedDeviceId::from(id), kept, None).await?;
-        let device = Self { machine, homeserver, exchange: Mutex::default(), rooms: StdMutex::default(), strategy };
+        let (exchange, late) = (Mutex::default(), Mutex::default());
+        let device = Self { machine, homeserver, exchange, rooms: StdMutex::default(), strategy, late };
+        device.recall_late().await?;
         device.exchange(&|| true).await?;
         Ok(device)
     }
@@ -116,6 +120,13 @@ impl Device {
     /// The position up to which the device has received updates from the homeserver.
     pub async fn since(&self) -> Result<Option<String>, CryptoError> {
         Ok(self.machine.store().next_batch_token().await?)
+    }
+
+    /// The same with its account.
+    pub(crate) async fn place(&self) -> Result<Option<(UserId, String)>, CryptoError> {
+        let me = UserId::parse(self.machine.user_id().as_str())
+            .map_err(|error| CryptoError::unusable("the account's ID", &error))?;
+        Ok(self.since().await?.map(|since| (me, since)))
     }
 
     /// Updates may have been missed: the devices of everybody are asked for before the next message.
@@ -142,7 +153,8 @@ impl Device {
             next_batch_token: Some(next_batch.to_owned()),
         };
         let settings = DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
-        self.machine.receive_sync_changes(changes, &settings).await?;
+        let (_, keys) = self.machine.receive_sync_changes(changes, &settings).await?;
+        self.keys_came(&keys).await;
         self.exchange(&|| true).await
     }
 

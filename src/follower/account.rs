@@ -146,7 +146,7 @@ impl Account {
         let homeserver = self.homeserver()?;
         // Before Odoo's side, which messages to Matrix do not need.
         #[cfg(feature = "encryption")]
-        let device = self.device(&homeserver, place.as_ref().map(|(_, since)| since.as_str())).await?;
+        let device = self.device(&homeserver, place).await?;
         let webhook = match self.webhook() {
             #[cfg(feature = "encryption")]
             Err(halt) if device.is_some() => {

@@ -30,6 +30,8 @@ impl Account {
             accepted += self.pass_on(odoo, &mut batch, heard.events, &heard.names).await;
         }
         accepted += self.post(odoo, &batch).await;
+        #[cfg(feature = "encryption")]
+        let accepted = accepted + self.forward_late(homeserver, odoo, me).await;
         Ok(accepted)
     }
 

@@ -20,9 +20,9 @@ use crate::{
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Account {
-    /// The account's device, if its backend encrypts. If its keys must not be used, the account is followed without. `since`: where the
-    /// account goes on in the homeserver's stream.
-    pub(super) async fn device(&self, homeserver: &Homeserver, since: Option<&str>) -> Result<Option<Opened>, Halt> {
+    /// The account's device, if its backend encrypts. If its keys must not be used, the account is followed without. If Odoo does not want
+    /// to have what is written, `place` is where the device was.
+    pub(super) async fn device(&self, homeserver: &Homeserver, place: &mut Place) -> Result<Option<Opened>, Halt> {
         let backend = self.asking.backend;
         if !self.asking.encrypts {
             return Ok(None);
@@ -30,7 +30,7 @@ impl Account {
         let devices = &self.context.devices;
         if let Some(Holding::Open(opened)) = devices.of(backend) {
             // The homeserver no longer knows the position: what was said about devices since then is not heard any more.
-            if since.is_none() {
+            if place.is_none() {
                 opened.device.has_missed().await.map_err(|error| halted(&error))?;
             }
             return Ok(Some(opened));
@@ -38,8 +38,11 @@ impl Account {
         let (store, only_verified) = (&self.context.store, self.asking.only_verified);
         let reason = match Device::open(store, &self.keys, &self.following, homeserver.clone(), only_verified).await {
             Ok(device) => {
-                // The account may have been followed without the device meanwhile.
-                if device.since().await.map_err(|error| halted(&error))?.as_deref() != since {
+                let was_at = device.place().await.map_err(|error| halted(&error))?;
+                if !self.asking.wants_events && place.is_none() {
+                    *place = was_at;
+                } else if was_at != *place {
+                    // The account was followed without the device meanwhile.
                     device.has_missed().await.map_err(|error| halted(&error))?;
                 }
                 info!(fingerprint = device.fingerprint(), "The account's device can encrypt");

@@ -166,6 +166,14 @@ impl RoomEvent {
         event.json["content"] = content;
         TYPES.contains(&kind).then_some(event)
     }
+
+    /// The same for Odoo, which is to show that it could not be read, and why.
+    pub fn unreadable(&self, reason: &str) -> Self {
+        let mut event = self.clone();
+        event.json["content"] = json!({});
+        event.json["org.odoo.unreadable"] = reason.into();
+        event
+    }
 }
 
 impl std::fmt::Debug for RoomEvent {
@@ -240,6 +248,13 @@ impl Homeserver {
         let bounds = (wait + self.timeout, SYNC_LIMIT);
         let answer: SyncAnswer = self.call_patiently(Method::GET, &["sync"], &query, None, bounds).await?;
         Ok(answer.synced(Some(me)))
+    }
+
+    /// `GET /rooms/{roomId}/event/{eventId}`; `None` if it is not of interest to Odoo.
+    #[cfg(feature = "encryption")]
+    pub async fn event(&self, me: &UserId, room: &RoomId, id: &EventId) -> Result<Option<RoomEvent>, SendError> {
+        let path = ["rooms", room.as_str(), "event", id.as_str()];
+        Ok(room_event(me, room, self.call(Method::GET, &path, &[], None).await?))
     }
 
     /// `GET /rooms/{roomId}/messages`: the room's events after a place in the stream, in order. `is_in`: whether the account was in the

@@ -192,6 +192,23 @@ impl Reader {
         }
     }
 
+    /// Tells everybody who would get keys that there are none for them.
+    pub(crate) async fn withhold(&self, requests: &[Arc<ToDeviceRequest>], code: &str) {
+        let to = &self.place.homeserver;
+        let rooms = self.user.rooms().await.unwrap();
+        let session = self.user.timeline(&rooms[0]).await.unwrap();
+        let session = session.iter().rev().find(|event| event.kind == "m.room.encrypted").unwrap();
+        let content = json!({
+            "algorithm": "m.megolm.v1.aes-sha2", "code": code, "room_id": rooms[0],
+            "sender_key": self.machine.identity_keys().curve25519.to_base64(), "session_id": session.content["session_id"],
+        });
+        for request in requests {
+            let users = request.messages.keys().map(|user| (user.to_string(), json!({ "*": content })));
+            let messages = Value::Object(users.collect());
+            to.send_to_device("m.room_key.withheld", request.txn_id.as_str(), &messages).await.unwrap();
+        }
+    }
+
     async fn answer(&self) {
         let to = &self.place.homeserver;
         for request in self.machine.outgoing_requests().await.unwrap() {

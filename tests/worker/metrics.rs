@@ -52,6 +52,7 @@ async fn every_promised_metric_is_on_the_page() {
         "matrix_listener_up",
         "matrix_inbound_events_total",
         "matrix_inbound_refused_total",
+        "matrix_inbound_unreadable_total",
         "matrix_inbound_gaps_closed_total",
     ] {
         assert!(page.lines().any(|line| line.starts_with(name)), "{name} is missing:\n{page}");

@@ -1,3 +1,5 @@
+import json
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -71,8 +73,8 @@ class MatrixMessage(models.Model):
                 SELECT l.id * 2, l.id, NULL, NULL, l.date, l.payload,
                     CASE WHEN l.status = 'ok' THEN 'ok'
                         WHEN l.error_code IN %(not_posted)s THEN 'not_posted'
-                        WHEN l.error_code = %(discarded)s THEN 'discarded'
-                        ELSE 'failed' END,
+                        ELSE COALESCE(%(others)s::jsonb ->> l.error_code, 'failed')
+                        END,
                     l.error_message, NULL,
                     l.backend_id, l.event_type, l.res_model, l.res_id, l.room_id,
                     l.matrix_user_id, l.matrix_type, l.content, l.txn_id,
@@ -83,7 +85,7 @@ class MatrixMessage(models.Model):
             """,
             early=_EARLY,
             not_posted=words.NOT_POSTED,
-            discarded=words.ERROR_DISCARDED,
+            others=json.dumps(words.OTHER_OUTCOMES),
         )
 
     @api.model

@@ -178,7 +178,7 @@ class TestOverview(MatrixCase):
         )
         domains = {
             name: search.xpath(f"//filter[@name='{name}']/@domain")[0]
-            for name in ("failed", "discarded", "not_posted")
+            for name in ("failed", "discarded", "not_posted", "unreadable")
         }
         domains["overview"] = self.env.ref("mail_matrix.matrix_overview_action").domain
         codes = {
@@ -195,6 +195,7 @@ class TestOverview(MatrixCase):
                 "overview": words.NOT_FAILED,
                 "not_posted": words.NOT_POSTED,
                 "discarded": words.ERROR_DISCARDED,
+                "unreadable": words.ERROR_UNREADABLE,
             },
         )
 

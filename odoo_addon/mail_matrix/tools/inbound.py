@@ -12,6 +12,9 @@ MAX_EVENTS = 100
 
 # The marker of an Odoo: this one sent it, or another one that shares the room.
 _OURS = "org.odoo."
+# Beside the content, from the worker: why it could not decrypt an event.
+_UNREADABLE = "org.odoo.unreadable"
+_MAX_REASON = 500
 _HTML = "org.matrix.custom.html"
 # The one event of a room's state that is of interest: the room was replaced.
 _TOMBSTONE = ("m.room.tombstone", "")
@@ -68,11 +71,12 @@ class File(NamedTuple):
 class Event(NamedTuple):
     """The parts of an event that Odoo uses."""
 
-    kind: str  # message, edit, redaction, reaction or replaced
+    kind: str  # message, edit, redaction, reaction, replaced or unreadable
     event_id: str
     room_id: str
     sender: str
     sent_at_ms: int
+    # Of an unreadable one: why, or nothing if nobody has tried.
     text: str = ""
     html: str | None = None
     # The event that it edits, redacts or reacts to; for a message, the one it answers.
@@ -197,8 +201,18 @@ def _read_tombstone(event, content):
     return "replaced", {"replacement": room if is_other else None}
 
 
+def _read_encrypted(event, content):
+    reason = event.get(_UNREADABLE)
+    if isinstance(reason, str):
+        reason = " ".join(_UNPRINTABLE.sub(" ", contents.clean(reason)).split())
+        return "unreadable", {"text": reason[:_MAX_REASON]}
+    # Without a content, it was redacted.
+    return ("unreadable", {}) if content else None
+
+
 _READERS = {
     _TOMBSTONE[0]: _read_tombstone,
+    "m.room.encrypted": _read_encrypted,
     "m.room.message": _read_message,
     "m.room.redaction": _read_redaction,
     "m.reaction": _read_reaction,

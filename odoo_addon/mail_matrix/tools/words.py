@@ -9,6 +9,7 @@ EVENT_TYPES = [
     ("test", "Test message"),
     ("activity_created", "New activity"),
     ("room_replaced", "Room replaced"),
+    ("inbound", "From the room"),
 ]
 
 # What people write; the other events are what Odoo writes about records.
@@ -23,6 +24,8 @@ OUTCOMES = [
     ("held", "Waiting for the homeserver"),
     ("not_posted", "Not sent"),
     ("discarded", "Discarded"),
+    ("unreadable", "Could not be read"),
+    ("read_later", "Read later"),
 ]
 
 BACKEND_STATES = [
@@ -105,5 +108,14 @@ ERROR_ROOM_NOT_CREATED = "org.odoo.room_not_created"
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"
 NOT_POSTED = (ERROR_NO_ROOM, ERROR_OFF)
-# Logged as failed, but nothing has failed.
-NOT_FAILED = (*NOT_POSTED, ERROR_DISCARDED)
+# An event of an encrypted room came in, and could not be decrypted; or it could later.
+ERROR_UNREADABLE = "org.odoo.unreadable"
+ERROR_READ_LATER = "org.odoo.read_later"
+# Outcomes that only the error tells.
+OTHER_OUTCOMES = {
+    ERROR_DISCARDED: "discarded",
+    ERROR_UNREADABLE: "unreadable",
+    ERROR_READ_LATER: "read_later",
+}
+# Logged as failed, but no message of Odoo's has failed.
+NOT_FAILED = (*NOT_POSTED, *OTHER_OUTCOMES)

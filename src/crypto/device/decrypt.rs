@@ -1,6 +1,6 @@
 //! Reads what others write in encrypted rooms.
 
-use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState};
+use matrix_sdk_common::deserialized_responses::{VerificationLevel, VerificationState, WithheldCode};
 use matrix_sdk_crypto::{
     DecryptionSettings, MegolmError, TrustRequirement, types::events::room::encrypted::EncryptedEvent,
     vodozemac::megolm::DecryptionError,
@@ -15,8 +15,10 @@ use super::{CryptoError, Device};
 pub enum Decrypted {
     /// Its type and its content.
     Event { kind: String, content: Value },
-    /// The sender's device has not sent us the key yet, or never will.
-    NoKey,
+    /// Its sender has redacted it.
+    Nothing,
+    /// The sender's device has not sent us the key. `may_come`: that may be a matter of seconds.
+    NoKey { reason: &'static str, may_come: bool },
     /// Why it cannot be read.
     Unreadable(String),
 }
@@ -24,7 +26,12 @@ pub enum Decrypted {
 impl Device {
     /// Decrypts an event, which says what its room is.
     pub async fn decrypt(&self, event: &Value) -> Result<Decrypted, CryptoError> {
-        let unreadable = |error: &dyn std::fmt::Display| Ok(Decrypted::Unreadable(error.to_string()));
+        if event["content"].as_object().is_none_or(serde_json::Map::is_empty) {
+            return Ok(Decrypted::Nothing);
+        }
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Ok(Decrypted::Unreadable(format!("it is not encrypted as Matrix defines it ({error})")))
+        };
         let room = match OwnedRoomId::try_from(event["room_id"].as_str().unwrap_or_default()) {
             Ok(room) => room,
             Err(error) => return unreadable(&error),
@@ -49,11 +56,31 @@ impl Device {
                 let kind = event["type"].as_str().unwrap_or_default().to_owned();
                 Ok(Decrypted::Event { kind, content: event["content"].clone() })
             }
-            Err(MegolmError::MissingRoomKey(_) | MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => {
-                Ok(Decrypted::NoKey)
-            }
+            Err(MegolmError::MissingRoomKey(withheld)) => Ok(no_key(withheld.as_ref())),
+            Err(MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..))) => Ok(Decrypted::NoKey {
+                reason: "the sender's device has sent the key of later messages only",
+                may_come: true,
+            }),
             Err(MegolmError::Store(error)) => Err(error.into()),
             Err(error) => unreadable(&error),
         }
     }
+}
+
+/// What it means that there is no key, by what the sender's device has said about it.
+fn no_key(withheld: Option<&WithheldCode>) -> Decrypted {
+    let (reason, may_come) = match withheld {
+        Some(WithheldCode::Blacklisted) => {
+            ("the sender has blocked the account's device in their Matrix client", false)
+        }
+        Some(WithheldCode::Unverified) => {
+            ("the sender's Matrix client gives keys only to devices that it considers verified", false)
+        }
+        Some(WithheldCode::Unauthorised) => ("the sender's device says that the account may not have the key", false),
+        Some(WithheldCode::NoOlm) => {
+            ("the sender's device could not begin an encrypted session with the account's", true)
+        }
+        _ => ("the sender's device has not sent the key", true),
+    };
+    Decrypted::NoKey { reason, may_come }
 }

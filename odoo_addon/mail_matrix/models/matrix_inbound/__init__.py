@@ -5,3 +5,4 @@ from . import note
 from . import files
 from . import reaction
 from . import replaced
+from . import unreadable

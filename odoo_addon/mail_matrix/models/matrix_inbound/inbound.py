@@ -38,6 +38,7 @@ class MatrixInbound(models.Model):
             ("redaction", "Deletion"),
             ("reaction", "Reaction"),
             ("replaced", "Room Replaced"),
+            ("unreadable", "Could Not Be Read"),
         ],
         required=True,
         readonly=True,
@@ -65,6 +66,8 @@ class MatrixInbound(models.Model):
         string="Replaced By", readonly=True, index="btree_not_null"
     )
     is_redacted = fields.Boolean(string="Deleted in Matrix", readonly=True)
+    # It could not be decrypted when it came first.
+    is_late = fields.Boolean(string="Read Later", readonly=True)
     error = fields.Char(readonly=True)
     # Kept for failed events only, to try them again.
     event = fields.Json(readonly=True, groups=fields.NO_ACCESS)
@@ -117,6 +120,9 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _take(self, backend, event, raw):
+        if event.kind == "unreadable" and not backend._encrypts():
+            # Nobody has asked for what is written in encrypted rooms.
+            return
         record = self._record_of(backend, event)
         if record is None:
             return
@@ -124,6 +130,8 @@ class MatrixInbound(models.Model):
         if not row_id:
             return
         row = self.browse(row_id)
+        # It may have been there.
+        row.invalidate_recordset()
         try:
             with self.env.cr.savepoint():
                 row._follow(record, event)
@@ -133,7 +141,10 @@ class MatrixInbound(models.Model):
 
     @api.model
     def _claim(self, backend, event):
-        """Return the id of a new row for ``event``, or None if it came before."""
+        """Return the id of the row of ``event``, or None if it came before.
+
+        One that could not be read may come again, readable.
+        """
         values = {
             "backend_id": backend.id,
             "event_id": event.event_id,
@@ -145,10 +156,18 @@ class MatrixInbound(models.Model):
             "replacement_room": event.replacement,
             "received_at": self.env.cr.now(),
         }
+        self.flush_model(["is_redacted"])
         rows = self.env.execute_query(
             SQL(
-                "INSERT INTO matrix_inbound (%s) VALUES %s "
-                "ON CONFLICT (backend_id, event_id) DO NOTHING RETURNING id",
+                """
+                INSERT INTO matrix_inbound AS i (%s) VALUES %s
+                ON CONFLICT (backend_id, event_id) DO UPDATE SET is_late = true,
+                    kind = excluded.kind, target_event_id = excluded.target_event_id,
+                    reaction = excluded.reaction
+                WHERE i.kind = 'unreadable' AND excluded.kind <> 'unreadable'
+                    AND i.is_redacted IS NOT TRUE
+                RETURNING i.id
+                """,
                 SQL(", ").join(map(SQL.identifier, values)),
                 tuple(values.values()),
             )

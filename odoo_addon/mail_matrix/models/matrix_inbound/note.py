@@ -20,6 +20,9 @@ class MatrixInbound(models.Model):
     def _follow(self, record, event):
         """Show in the chatter of ``record`` what ``event`` says."""
         self.ensure_one()
+        if self.is_late and self.res_model:
+            logs = self._as_author(record, event.sender).env["matrix.log"]
+            logs._log_read_later(self)
         self.write({"res_model": record._name, "res_id": record.id})
         getattr(self, f"_follow_{event.kind}")(record, event)
 

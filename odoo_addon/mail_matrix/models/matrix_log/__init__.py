@@ -5,5 +5,6 @@ from . import requeue
 from . import send_again
 from . import retried
 from . import retention
+from . import unreadable
 from . import overview
 from . import overview_week

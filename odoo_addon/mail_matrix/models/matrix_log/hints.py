@@ -97,6 +97,13 @@ class MatrixLog(models.Model):
                 "open the Matrix client there, and verify it if the backend encrypts "
                 "for verified devices only. Then retry."
             ),
+            words.ERROR_UNREADABLE: self.env._(
+                "Ask the sender to write it again. If that does not help, have them "
+                "log out of their Matrix client and in again, and on the backend check "
+                "that the device is ready. If the key comes within a day, the message "
+                "appears in the chatter."
+            ),
+            words.ERROR_READ_LATER: self.env._("Nothing: it is in the chatter now."),
             words.ERROR_ROOM: self.env._(
                 "Correct the room on the record. This event will not be sent later."
             ),

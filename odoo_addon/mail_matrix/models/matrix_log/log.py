@@ -66,8 +66,8 @@ class MatrixLog(models.Model):
             row.outcome = row.status if row.is_final else "held"
             if row.error_code in words.NOT_POSTED:
                 row.outcome = "not_posted"
-            elif row.error_code == words.ERROR_DISCARDED:
-                row.outcome = "discarded"
+            elif row.error_code in words.OTHER_OUTCOMES:
+                row.outcome = words.OTHER_OUTCOMES[row.error_code]
 
     @api.model
     def _insert_failures(self, failures):

@@ -134,6 +134,10 @@ class MatrixLog(models.Model):
         requeued = rows._requeued_ids()
         for is_left, reason in (
             (
+                lambda row: row.event_type == "inbound",
+                self.env._("What came from a room cannot be sent."),
+            ),
+            (
                 lambda row: row.status != "failed",
                 self.env._("Only failed messages can be sent again: these were sent."),
             ),

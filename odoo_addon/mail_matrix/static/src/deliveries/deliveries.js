@@ -6,7 +6,7 @@ import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useRecordObserver} from "@web/model/relational_model/utils";
 import {useBus, useService} from "@web/core/utils/hooks";
 
-const FINAL = ["ok", "failed", "not_posted", "discarded"];
+const FINAL = ["ok", "failed", "not_posted", "discarded", "unreadable", "read_later"];
 const FIRST_PAUSE = 1000;
 const GIVE_UP_AFTER = 120000;
 
@@ -111,6 +111,7 @@ export class MatrixDeliveries extends Component {
             failed: "danger",
             not_posted: "secondary",
             discarded: "secondary",
+            read_later: "secondary",
         };
         // White on these colours is too pale to be read by everybody.
         const color = colors[outcome] || "warning";
