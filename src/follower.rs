@@ -6,6 +6,8 @@ mod batch;
 mod clients;
 #[cfg(feature = "encryption")]
 mod decrypt;
+#[cfg(feature = "encryption")]
+mod file_keys;
 mod forward;
 #[cfg(feature = "encryption")]
 mod keys;

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::{account::Account, batch::Batch, post::Odoo};
+use super::{account::Account, batch::Batch, file_keys, post::Odoo};
 use crate::{
     crypto::{CryptoError, Decrypted, Opened},
     matrix::{ENCRYPTED, Homeserver, Names, RoomEvent},
@@ -59,7 +59,7 @@ impl Account {
             match device.decrypt(&event.json).await? {
                 Decrypted::Event { kind, content } => {
                     device.forget_late(&event.id).await?;
-                    return Ok(event.decrypted(&kind, content));
+                    return Ok(event.decrypted(&kind, file_keys::sealed(content, &self.keys)));
                 }
                 Decrypted::Nothing => return Ok(None),
                 Decrypted::Unreadable(reason) => return Ok(Some(self.unreadable(event, &reason))),
@@ -129,7 +129,7 @@ impl Account {
         let Some(event) = found else { return device.forget_late(id).await.map(|()| None) };
         match device.decrypt(&event.json).await? {
             Decrypted::Event { kind, content } => {
-                let readable = event.decrypted(&kind, content);
+                let readable = event.decrypted(&kind, file_keys::sealed(content, &self.keys));
                 if readable.is_none() {
                     device.forget_late(id).await?;
                 }

@@ -55,6 +55,11 @@ impl Office {
         format!("fernet:{}", Fernet::new(&self.key).unwrap().encrypt(secret.as_bytes()))
     }
 
+    pub(crate) fn unseal(&self, sealed: &str) -> String {
+        let token = sealed.strip_prefix("fernet:").unwrap();
+        String::from_utf8(Fernet::new(&self.key).unwrap().decrypt(token).unwrap()).unwrap()
+    }
+
     pub(crate) fn worker(&self, name: &str) -> Process {
         self.worker_with(name, &[])
     }

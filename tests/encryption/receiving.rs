@@ -36,6 +36,18 @@ async fn odoo_gets_what_is_written_in_encrypted_rooms_in_order_also_if_the_key_c
     assert_eq!(odoo.bodies(&room), ["one", "in clear", "two"]);
     let event = &odoo.events()[0];
     assert_eq!((event["type"].as_str(), event["sender"].as_str()), (Some("m.room.message"), Some(anna.id())));
+
+    let key = json!({ "alg": "A256CTR", "k": "c2VjcmV0" });
+    let file = json!({ "url": "mxc://x.org/a", "key": key, "iv": "aXY", "hashes": { "sha256": "aGFzaA" }, "v": "v2" });
+    let preview = json!({ "thumbnail_file": file });
+    let keys = reader.say(&room, &json!({ "msgtype": "m.file", "body": "x.pdf", "file": file, "info": preview })).await;
+    reader.give_keys(&keys).await;
+    odoo.until_events(4).await;
+
+    let content = odoo.events()[3]["content"].clone();
+    assert!(!content.to_string().contains("c2VjcmV0"), "{content}");
+    let sealed = content["file"]["org.odoo.sealed"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&office.unseal(sealed)).unwrap(), file);
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ _OURS = "org.odoo."
 # Beside the content, from the worker: why it could not decrypt an event.
 _UNREADABLE = "org.odoo.unreadable"
 _MAX_REASON = 500
+# What the worker has sealed of a file in an encrypted room.
+_SEALED = "org.odoo.sealed"
 _HTML = "org.matrix.custom.html"
 # The one event of a room's state that is of interest: the room was replaced.
 _TOMBSTONE = ("m.room.tombstone", "")
@@ -66,6 +68,7 @@ class File(NamedTuple):
     uri: str
     name: str
     size: int  # as the sender says, else 0
+    sealed: str | None = None  # key and checksum of an encrypted one
 
 
 class Event(NamedTuple):
@@ -236,7 +239,7 @@ def _text_of(content, is_reply):
 
 def _file_of(content, is_reply):
     """Return the file of a message, and its caption as text and HTML."""
-    uri, body = content.get("url"), content.get("body")
+    (uri, sealed), body = _address_of_file(content), content.get("body")
     if content.get("msgtype") not in _FILE_MESSAGES or not is_mxc(uri):
         return None
     name = content.get("filename")
@@ -249,8 +252,18 @@ def _file_of(content, is_reply):
     info = content.get("info")
     size = info.get("size") if isinstance(info, dict) else 0
     is_size = isinstance(size, int) and 0 < size < _MAX_FILE_BYTES
-    file = File(uri, name[-_MAX_FILE_NAME:] or "file", size if is_size else 0)
+    name = name[-_MAX_FILE_NAME:] or "file"
+    file = File(uri, name, size if is_size else 0, sealed)
     return {**caption, "file": file}
+
+
+def _address_of_file(content):
+    """Return the address of a message's file, and its sealed key if it is encrypted."""
+    encrypted = content.get("file")
+    sealed = encrypted.get(_SEALED) if isinstance(encrypted, dict) else None
+    if isinstance(sealed, str) and re.match(r"fernet:.{1,4096}\Z", sealed):
+        return encrypted.get("url"), sealed
+    return content.get("url"), None
 
 
 def _relation(content):

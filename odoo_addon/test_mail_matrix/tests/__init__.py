@@ -17,6 +17,7 @@ from . import test_groups
 from . import test_held_room
 from . import test_inbound
 from . import test_inbound_encrypted
+from . import test_inbound_encrypted_files
 from . import test_inbound_files
 from . import test_inbound_http
 from . import test_log_access

@@ -232,6 +232,7 @@ class MatrixBackend(models.Model):
             ("matrix_crypto_item", "sealed"),
             ("matrix_crypto_request", "secret_sealed"),
             ("matrix_upload", "file_sealed"),
+            ("matrix_inbound", "file_sealed"),
         ):
             self._rotate_key_of(SQL.identifier(table), SQL.identifier(column))
         return count

@@ -4,6 +4,8 @@ from odoo import SUPERUSER_ID, Command, api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools.mimetypes import guess_mimetype
 
+from ...tools import encrypted_file
+from ...tools import token as tokens
 from ...tools.inbound import FILE_TYPES
 from ...tools.matrix_error import MatrixError
 
@@ -27,6 +29,10 @@ class MatrixInbound(models.Model):
     _inherit = "matrix.inbound"
 
     file_uri = fields.Char(string="Address of the File", readonly=True)
+    # Key and checksum of an encrypted file, until it is attached.
+    file_sealed = fields.Char(
+        string="Sealed Key", readonly=True, groups=fields.NO_ACCESS
+    )
     file_name = fields.Char(string="File", readonly=True)
     file_state = fields.Selection(
         [
@@ -48,6 +54,7 @@ class MatrixInbound(models.Model):
         self.write(
             {
                 "file_uri": event.file.uri,
+                "file_sealed": event.file.sealed,
                 "file_name": event.file.name,
                 "file_state": "waiting",
                 "file_try_at": self.env.cr.now(),
@@ -95,7 +102,7 @@ class MatrixInbound(models.Model):
     def _fetch_file(self):
         message = self._message()
         if self.is_redacted or not message:
-            self.file_state = False
+            self.write({"file_state": False, "file_sealed": False})
             return
         backend = self.backend_id.sudo()
         reason = self._too_large(0)
@@ -104,7 +111,19 @@ class MatrixInbound(models.Model):
                 most = backend.inbound_file_mb * 2**20
                 client = backend._client(max_answer_bytes=most, **_TIMEOUTS)
                 content = client.download(self.file_uri)
-                reason = self._attach(message, content)
+                reason = self._attach(message, self._decrypted(content))
+        except (tokens.SealError, tokens.BadKeyError):
+            reason = self.env._(
+                "no key in odoo.conf opens what the worker has sealed: both need the "
+                "same matrix_token_key"
+            )
+        except encrypted_file.BadKeyError:
+            reason = self.env._("its key in the message cannot be used")
+        except encrypted_file.WrongFileError:
+            reason = self.env._(
+                "the file on the homeserver is not the one that was sent: its checksum "
+                "is wrong"
+            )
         except UserError as error:
             reason = self._postpone(error)
             if not reason:
@@ -139,6 +158,12 @@ class MatrixInbound(models.Model):
             ]
         )
 
+    def _decrypted(self, content):
+        """Return the bytes of the file. Raises the errors of tools.encrypted_file."""
+        if not self.file_sealed:
+            return content
+        return encrypted_file.decrypt(content, tokens.unseal(self.file_sealed))
+
     def _attach(self, message, content):
         """Attach the file to its note, or return why not.
 
@@ -164,8 +189,8 @@ class MatrixInbound(models.Model):
         )
         message = message.with_env(author.env)
         message.attachment_ids = [Command.link(attachment.id)]
-        self.write({"file_state": "attached", "file_note": False})
+        self.write({"file_state": "attached", "file_note": False, "file_sealed": False})
         return None
 
     def _refuse_file(self, reason):
-        self.write({"file_state": "refused", "file_note": reason})
+        self.write({"file_state": "refused", "file_note": reason, "file_sealed": False})
