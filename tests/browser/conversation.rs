@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use stack::axe::nothing_keeps_anybody_out;
 use stack::browser::Browser;
 use stack::office::{ADMIN_PASSWORD, Office};
 use stack::story;
 
-use crate::screens::{nothing_keeps_anybody_out, visit};
+use crate::screens::visit;
 use crate::{WITHIN, log_in, open_office};
 
 const QUESTION: &str = "Can you bring the files by Friday?";
@@ -44,7 +45,7 @@ async fn a_question_from_a_case_and_its_answer_from_the_room_are_read_on_the_cas
     assert!(note.contains(QUESTION), "the note says what it answers: {note}");
     page.click(".nav-link[name=matrix]", "Matrix").await.unwrap();
     page.see(".o_matrix_deliveries li:has([data-outcome=ok]) .o_matrix_reactions", "👍").await.unwrap();
-    nothing_keeps_anybody_out(&page, ".o_notebook .tab-pane.active").await;
+    nothing_keeps_anybody_out(&page, ".o_notebook .tab-pane.active").await.unwrap();
 
     let edit = json!({
         "msgtype": "m.text", "body": "* No, on Monday", "m.new_content": {"msgtype": "m.text", "body": "No, on Monday"},
@@ -58,7 +59,7 @@ async fn a_question_from_a_case_and_its_answer_from_the_room_are_read_on_the_cas
 
     visit(&page, &office, "mail_matrix.matrix_inbound_action").await;
     page.see(".o_data_row", office.lawyer.id()).await.unwrap();
-    nothing_keeps_anybody_out(&page, ".o_action_manager .o_content").await;
+    nothing_keeps_anybody_out(&page, ".o_action_manager .o_content").await.unwrap();
 }
 
 /// Waits until the worker reads along: what was written before is history, which it leaves out.

@@ -1,11 +1,11 @@
 //! Contacts, and direct messages to them.
 
 use serde_json::json;
+use stack::axe::nothing_keeps_anybody_out;
 use stack::browser::{Browser, Page};
 use stack::story;
 use stack::synapse::Event;
 
-use crate::screens::nothing_keeps_anybody_out;
 use crate::{WITHIN, log_in, make_plain_user, open_app, open_office};
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn sync_contacts(page: &Page<'_>) {
     page.click(".modal [name=with_rooms] input", "").await.unwrap();
     page.click(".modal button[name=action_sync]", "Sync").await.unwrap();
     page.see(".modal .alert-success", "Contacts found: 1, of which new: 1.").await.unwrap();
-    nothing_keeps_anybody_out(page, ".modal-content").await;
+    nothing_keeps_anybody_out(page, ".modal-content").await.unwrap();
     page.click(".modal button[name=action_open_contacts]", "Open Contacts").await.unwrap();
 }
 
@@ -47,7 +47,7 @@ async fn no_contact_keeps_anybody_out(page: &Page<'_>) {
     for (view, shown) in [("list", ".o_data_row"), ("kanban", ".o_kanban_record")] {
         page.click(&format!(".o_cp_switch_buttons .o_{view}"), "").await.unwrap();
         page.see(shown, "Dr. Lawyer").await.unwrap();
-        nothing_keeps_anybody_out(page, ".o_action_manager .o_content").await;
+        nothing_keeps_anybody_out(page, ".o_action_manager .o_content").await.unwrap();
     }
 }
 
@@ -57,9 +57,9 @@ async fn send_direct(page: &Page<'_>, text: &str, count: usize) {
     page.click(".o_kanban_record", "Dr. Lawyer").await.unwrap();
     page.click(".o_form_view button[name=action_start_dm]", "Start DM").await.unwrap();
     page.enter(".modal [name=body] textarea", text).await.unwrap();
-    nothing_keeps_anybody_out(page, ".modal-content").await;
+    nothing_keeps_anybody_out(page, ".modal-content").await.unwrap();
     page.click(".modal button[name=action_send]", "Send").await.unwrap();
     page.see(".o_matrix_deliveries li:has([data-outcome=ok])", text).await.unwrap();
     page.see_count(".o_matrix_deliveries [data-outcome=ok]", count).await.unwrap();
-    nothing_keeps_anybody_out(page, ".o_action_manager .o_content").await;
+    nothing_keeps_anybody_out(page, ".o_action_manager .o_content").await.unwrap();
 }

@@ -3,6 +3,7 @@
 
 mod conversation;
 mod direct;
+mod keyboard;
 mod screens;
 
 use std::path::Path;

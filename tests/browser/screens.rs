@@ -1,29 +1,25 @@
 //! What keeps people with a screen reader, a keyboard or weak eyes from using our screens: axe-core finds none of it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use stack::axe;
+use stack::axe::nothing_keeps_anybody_out;
 use stack::browser::Page;
 use stack::office::Office;
 use stack::process::Signal;
 
+use crate::{WITHIN, keyboard};
+
 /// What Odoo puts around a view is Odoo's.
 const VIEW: &str = ".o_action_manager .o_content";
 const DIALOG: &str = ".modal-content";
-
-/// axe-core finds nothing serious in a part of the page, and no script has complained.
-pub(crate) async fn nothing_keeps_anybody_out(page: &Page<'_>, part: &str) {
-    let axe = axe::script().await.unwrap();
-    let place = format!("in {part} of {}", page.address().await.unwrap());
-    assert_eq!(page.barriers(&axe, part).await.unwrap(), Vec::<String>::new(), "{place}");
-    assert_eq!(page.script_errors().await.unwrap(), Vec::<String>::new(), "{place}");
-}
 
 /// Before the first message was sent.
 pub(crate) async fn of_the_first_steps(page: &Page<'_>, office: &Office) {
     for action in ["matrix_overview_action", "matrix_backend_action"] {
         visit(page, office, &format!("mail_matrix.{action}")).await;
         page.see(".o_matrix_setup", "").await.unwrap();
-        nothing_keeps_anybody_out(page, VIEW).await;
+        nothing_keeps_anybody_out(page, VIEW).await.unwrap();
     }
 }
 
@@ -31,9 +27,11 @@ pub(crate) async fn of_the_first_steps(page: &Page<'_>, office: &Office) {
 pub(crate) async fn of_a_manager(page: &Page<'_>, office: &Office, case: i64) {
     of_the_overview_and_lists(page, office).await;
     of_the_backend(page, office).await;
+    of_what_was_not_sent(page, office).await;
     office.worker.process().stop(Signal::TERM).await.unwrap();
     office.admin.press("legal.case", case, "action_matrix_send_test").await.unwrap();
     of_the_case(page, office, case).await;
+    keyboard::on_the_case(page, office, case).await;
     of_what_waits(page, office).await;
 }
 
@@ -49,27 +47,59 @@ async fn of_the_overview_and_lists(page: &Page<'_>, office: &Office) {
     for (action, shown) in lists {
         visit(page, office, action).await;
         page.see(shown, "").await.unwrap();
-        nothing_keeps_anybody_out(page, VIEW).await;
+        nothing_keeps_anybody_out(page, VIEW).await.unwrap();
     }
     let failed = newest(office, "matrix.log", json!([["status", "=", "failed"], ["error_code", "=", "M_FORBIDDEN"]]));
     visit(page, office, &format!("mail_matrix.matrix_log_action/{}", failed.await)).await;
     page.see(".o_form_view button[name=action_send_again]", "").await.unwrap();
-    nothing_keeps_anybody_out(page, VIEW).await;
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
 }
 
 async fn of_the_backend(page: &Page<'_>, office: &Office) {
     let form = format!("mail_matrix.matrix_backend_action/{}", office.backend);
     visit(page, office, &form).await;
     page.see("[name=test_result] .badge", "Connected").await.unwrap();
-    nothing_keeps_anybody_out(page, VIEW).await;
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
+    for name in ["inbound", "encryption"] {
+        page.click(&format!(".nav-link[name={name}]"), "").await.unwrap();
+        nothing_keeps_anybody_out(page, VIEW).await.unwrap();
+    }
+    page.click(".nav-link[name=texts]", "").await.unwrap();
     page.click(".o_matrix_text_edit", "").await.unwrap();
     page.see(".o_matrix_text_editor", "").await.unwrap();
-    nothing_keeps_anybody_out(page, DIALOG).await;
+    nothing_keeps_anybody_out(page, DIALOG).await.unwrap();
+
+    let feeds = json!({"inbound_mode": "appservice"});
+    office.admin.write("matrix.backend", office.backend, feeds).await.unwrap();
+    visit(page, office, &form).await;
+    page.click(".nav-link[name=inbound]", "").await.unwrap();
+    page.see("button[name=action_download_registration]", "").await.unwrap();
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
 
     visit(page, office, &form).await;
     page.click("button[name=action_log_in]", "").await.unwrap();
     page.see(".o_matrix_connect", "").await.unwrap();
-    nothing_keeps_anybody_out(page, DIALOG).await;
+    nothing_keeps_anybody_out(page, DIALOG).await.unwrap();
+    keyboard::in_the_first_dialog(page).await;
+}
+
+/// What is written in the chatter of a case whose room refuses it is red there, and leads to the reason.
+async fn of_what_was_not_sent(page: &Page<'_>, office: &Office) {
+    let room = office.lawyer.create_room("Refuses", &[]).await.unwrap();
+    let case = office.open_case("Refused", "Jane Doe", &room).await.unwrap();
+    office.admin.write("legal.case", case, json!({"matrix_mirror_chatter": true})).await.unwrap();
+    let note = json!({"body": "Please read this", "message_type": "comment", "subtype_xmlid": "mail.mt_comment"});
+    office.admin.execute_kw("legal.case", "message_post", json!([[case]]), note).await.unwrap();
+    // The case's creation is refused as well.
+    has_failed(office, case).await;
+    let cron = newest(office, "ir.cron", json!([["name", "like", "Matrix: show in the chatter"]])).await;
+    office.admin.press("ir.cron", cron, "method_direct_trigger").await.unwrap();
+
+    visit(page, office, &format!("legal_case.legal_case_action/{case}")).await;
+    page.click(".o-mail-Message-notification.text-danger", "").await.unwrap();
+    page.see(".modal .o_data_row", "Please read this").await.unwrap();
+    nothing_keeps_anybody_out(page, DIALOG).await.unwrap();
+    keyboard::in_what_was_not_sent(page).await;
 }
 
 /// The page Matrix with what was sent and what waits, the check of the room, and the composer.
@@ -80,12 +110,12 @@ async fn of_the_case(page: &Page<'_>, office: &Office, case: i64) {
     page.see(".o_notification", "Room ready").await.unwrap();
     page.click(".nav-link[name=matrix]", "Matrix").await.unwrap();
     page.see(".o_matrix_deliveries [data-outcome=waiting]", "").await.unwrap();
-    nothing_keeps_anybody_out(page, ".o_notification").await;
-    nothing_keeps_anybody_out(page, ".o_notebook .tab-pane.active").await;
+    nothing_keeps_anybody_out(page, ".o_notification").await.unwrap();
+    nothing_keeps_anybody_out(page, ".o_notebook .tab-pane.active").await.unwrap();
 
     page.click("button[name=action_matrix_compose]", "").await.unwrap();
     page.see(".modal [name=body] textarea", "").await.unwrap();
-    nothing_keeps_anybody_out(page, DIALOG).await;
+    nothing_keeps_anybody_out(page, DIALOG).await.unwrap();
     // Left open, its empty message would hold back the page.
     page.click(".modal-footer button", "Discard").await.unwrap();
     page.see_count(".modal", 0).await.unwrap();
@@ -94,14 +124,23 @@ async fn of_the_case(page: &Page<'_>, office: &Office, case: i64) {
 async fn of_what_waits(page: &Page<'_>, office: &Office) {
     visit(page, office, "mail_matrix.matrix_lane_action").await;
     page.see(".o_data_row", "").await.unwrap();
-    nothing_keeps_anybody_out(page, VIEW).await;
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
 
     visit(page, office, "mail_matrix.matrix_message_action").await;
     page.see(".o_data_row", "Waiting").await.unwrap();
-    nothing_keeps_anybody_out(page, VIEW).await;
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
     page.click(".o_data_row [name=payload]", "Hello from Odoo").await.unwrap();
     page.see("button[name=action_discard]", "").await.unwrap();
-    nothing_keeps_anybody_out(page, VIEW).await;
+    nothing_keeps_anybody_out(page, VIEW).await.unwrap();
+}
+
+async fn has_failed(office: &Office, case: i64) {
+    let failed = json!([["res_id", "=", case], ["event_type", "=", "chatter"], ["status", "=", "failed"]]);
+    let deadline = Instant::now() + WITHIN;
+    while office.admin.search_read("matrix.log", failed.clone(), &["id"], "id").await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "nothing failed\n{}", office.worker.process().tail());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 pub(crate) async fn visit(page: &Page<'_>, office: &Office, action: &str) {

@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use serde_json::json;
 use stack::{
+    axe::nothing_keeps_anybody_out,
     browser::Browser,
     office::{ADMIN_PASSWORD, Office},
     postgres::shared,
@@ -30,6 +31,8 @@ async fn a_manager_sets_it_up_with_a_password_and_then_a_case_is_read_and_answer
 
     page.click(".nav-link[name=encryption]", "Encryption").await.unwrap();
     page.click("button[name=action_set_up_encryption]", "Set Up Encryption").await.unwrap();
+    page.see(".modal .o_matrix_encryption", "").await.unwrap();
+    nothing_keeps_anybody_out(&page, ".modal-content").await.unwrap();
     page.enter(".modal #o_matrix_device_user", office.bot.id()).await.unwrap();
     page.enter(".modal #o_matrix_device_secret", office.matrix_password).await.unwrap();
     page.click(".modal footer .btn-primary", "Set Up").await.unwrap();

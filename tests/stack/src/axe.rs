@@ -4,12 +4,21 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::browser::Page;
 use crate::{cache, process, progress};
 
 const VERSION: &str = "4.11.1";
 const INSTALL_WITHIN: Duration = Duration::from_secs(5 * 60);
+
+/// axe-core finds nothing serious in a part of the page, and no script has complained.
+pub async fn nothing_keeps_anybody_out(page: &Page<'_>, part: &str) -> Result<()> {
+    let mut found = page.barriers(&script().await?, part).await?;
+    found.extend(page.script_errors().await?);
+    ensure!(found.is_empty(), "in {part} of {}: {found:#?}", page.address().await?);
+    Ok(())
+}
 
 /// The script that a page runs, downloaded if missing.
 pub async fn script() -> Result<String> {

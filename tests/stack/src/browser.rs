@@ -51,6 +51,14 @@ const DRAWN_BY_ODOO: [&str; 19] = [
     ".o_field_many2many_tags",
 ];
 
+/// `name(element)` is the name of a field or button, or else its text; `look(element)` how it and what is around it looks.
+const CURSOR: &str = "const name = (element) => element.closest('button[name], .o_field_widget')?.getAttribute('name') ||
+        element.id || element.textContent.trim().replace(/\\s+/g, ' ');
+    const look = (element) => JSON.stringify([element, element.parentElement, element.nextElementSibling].map((part) => {
+        const style = part && getComputedStyle(part);
+        return style && [style.outline, style.boxShadow, style.borderColor, style.backgroundColor];
+    }));";
+
 /// Keeps what a page's scripts complain of. Debian's package of Odoo 19.0 lacks one library, which its page asks for.
 const KEEP_ERRORS: &str = "window.scriptErrors = [];
     const keep = (error) => String(error).includes('selfie_segmentation') || window.scriptErrors.push(String(error));
@@ -65,6 +73,14 @@ pub struct Browser {
     process: Process,
     pipe: Pipe,
     _folder: TempDir,
+}
+
+/// A key that does something by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Key {
+    Tab,
+    Enter,
+    Escape,
 }
 
 /// A window of a browser.
@@ -220,15 +236,66 @@ impl Page<'_> {
         self.call("Input.insertText", json!({"text": text})).await.map(drop)
     }
 
+    /// Presses a key and lets it go.
+    pub async fn press(&self, key: Key) -> Result<()> {
+        let (code, text) = match key {
+            Key::Tab => (9, None),
+            Key::Enter => (13, Some("\r")),
+            Key::Escape => (27, None),
+        };
+        let name = format!("{key:?}");
+        let down = if text.is_some() { "keyDown" } else { "rawKeyDown" };
+        for kind in [down, "keyUp"] {
+            let mut event = json!({"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": code});
+            if let (Some(text), "keyDown") = (text, kind) {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// Presses Tab; gives back the name of the field or button that has the cursor then. One must have seen where the
+    /// cursor was before.
+    pub async fn tab(&self) -> Result<String> {
+        let leave = format!(
+            "(() => {{
+                {CURSOR}
+                // What fades in or out looks like neither.
+                const still = document.createElement('style');
+                still.textContent = '* {{ transition: none !important; }}';
+                document.head.append(still);
+                window.left = document.activeElement;
+                window.leftLook = look(window.left);
+                return name(window.left);
+            }})()"
+        );
+        let left = self.evaluate(&leave).await?;
+        self.press(Key::Tab).await?;
+        let reach = format!(
+            "(() => {{
+                {CURSOR}
+                const isSeen = look(window.left) !== window.leftLook;
+                return document.activeElement !== window.left && isSeen ? name(document.activeElement) : null;
+            }})()"
+        );
+        let reached = self.until(&format!("Tab to leave {left}, where the cursor was seen"), &reach).await?;
+        Ok(reached.as_str().unwrap_or_default().to_owned())
+    }
+
     /// What axe-core, whose script is `axe`, finds serious in the element of `selector`; one line each. What Odoo draws
     /// there is left out.
     pub async fn barriers(&self, axe: &str, selector: &str) -> Result<Vec<String>> {
         self.call("Runtime.evaluate", json!({"expression": axe})).await?;
         let line = "(found, node) => `${found.id}: ${node.target.join(' ')} ${node.failureSummary}`";
         let serious = "({violations}) => violations.filter(({impact}) => ['serious', 'critical'].includes(impact))";
+        // What fades in is too pale to be read, for a moment.
+        let shown = "Promise.all(document.getAnimations()
+            .filter(({effect}) => Number.isFinite(effect.getComputedTiming().endTime))
+            .map(({finished}) => finished.catch(() => null)))";
         let run = format!(
             "(window.barriers = null,
-            axe.run({{include: [find({}, '')], exclude: {}}}, {{resultTypes: ['violations']}}).then((answer) => {{
+            {shown}.then(() => axe.run({{include: [find({}, '')], exclude: {}}}, {{resultTypes: ['violations']}})).then((answer) => {{
                 window.barriers = ({serious})(answer).flatMap((found) => found.nodes.map((node) => ({line})(found, node)));
             }}), true)",
             json!(selector),
