@@ -73,7 +73,7 @@ class MatrixContact(models.Model):
         string="Contact in Odoo",
         ondelete="set null",
         index="btree_not_null",
-        help="Its form offers to write to this person in Matrix.",
+        help="You can write to this person in Matrix from this form.",
     )
 
     def init(self):

@@ -282,4 +282,4 @@ class TestEncryption(EncryptionCase):
         )
 
         self.assertIn("page Encryption of the backend", row.hint)
-        self.assertTrue(row.hint.endswith("The message is sent then."))
+        self.assertTrue(row.hint.endswith("The message will then be sent."))

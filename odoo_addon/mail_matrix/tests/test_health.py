@@ -23,7 +23,8 @@ class TestHealth(MatrixCase):
         self.assertEqual(self.seen.state, "down")
         self.assertEqual(
             self.seen.state_note,
-            "No answer within 10 s. Messages wait. It is tried again every minute.",
+            "No answer within 10 s. Messages wait. "
+            "The worker tries again every minute.",
         )
 
     def test_nothing_is_said_about_what_works(self):

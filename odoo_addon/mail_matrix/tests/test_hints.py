@@ -39,8 +39,10 @@ class TestHints(MatrixCase):
             held = self.hint(code, room_id="!room:example.org", is_final=False)
             final = self.hint(code, room_id="!room:example.org")
 
-            self.assertTrue(held.endswith(" The message is sent then."), (code, held))
-            self.assertTrue(final.endswith(" Then retry."), (code, final))
+            self.assertTrue(
+                held.endswith(" The message will then be sent."), (code, held)
+            )
+            self.assertTrue(final.endswith(" Then click Retry."), (code, final))
 
     def test_a_message_that_waits_for_the_homeserver_asks_nothing_of_anybody(self):
         self.assertFalse(self.hint("org.odoo.unreachable", is_final=False))

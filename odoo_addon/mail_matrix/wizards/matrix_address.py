@@ -12,7 +12,7 @@ class MatrixAddress(models.TransientModel):
     backend_id = fields.Many2one("matrix.backend", required=True, readonly=True)
     entered = fields.Char(readonly=True)
     url = fields.Char(string="Found", required=True, readonly=True)
-    needs_token = fields.Boolean(string="Token Needed Again", readonly=True)
+    needs_token = fields.Boolean(string="Enter the access token again", readonly=True)
 
     def action_use(self):
         """Enter the address that was found, and test it if the token may be kept."""

@@ -33,7 +33,7 @@ class TestMove(TicketCase):
         before = self.outbox()
         said = self.old.action_move_waiting()["params"]["message"]
 
-        self.assertEqual(said, "2 moved.")
+        self.assertEqual(said, "Messages moved: 2.")
         self.assertEqual(self.lanes(), [str(self.new.id)] * 3)
         self.assertEqual(self.bodies(), ["One", "Two", "Three"])
         for row, was in zip(self.outbox(), before, strict=True):
@@ -99,7 +99,7 @@ class TestMove(TicketCase):
 
         said = self.old.action_move_waiting()["params"]["message"]
 
-        self.assertTrue(said.startswith("2 stay: a worker is sending"), said)
+        self.assertTrue(said.startswith("Not moved: 2. A worker is sending"), said)
         self.assertEqual(self.configured(), before)
 
     def lane_of(self, backend):

@@ -109,16 +109,16 @@ class TestRequeue(TicketCase):
         self.assertEqual(self.bodies(), ["Good", "Better"])
         self.assertEqual((said["type"], said["sticky"]), ("warning", True))
         for part in (
-            "2 queued.",
-            "1 not queued: You may not read these.",
-            "1 not queued: Only failed messages",
-            "1 not queued: Still queued",
-            "1 not queued: There is no message to send",
-            "1 not queued: Already queued",
-            "1 not queued: This room is encrypted",
+            "Messages queued for sending: 2.",
+            "Not queued: 1. You do not have access to these messages.",
+            "Not queued: 1. Only failed messages",
+            "Not queued: 1. Still queued",
+            "Not queued: 1. There is no message to send",
+            "Not queued: 1. Already queued",
+            "Not queued: 1. This room is encrypted",
         ):
             self.assertIn(part, said["message"])
-        self.assertEqual(said["message"].count("not queued"), 6)
+        self.assertEqual(said["message"].count("Not queued"), 6)
 
     def test_send_again_in_bulk_goes_on_where_one_backend_is_gone(self):
         branch = self.env["res.company"].create({"name": "Branch"})
@@ -137,8 +137,8 @@ class TestRequeue(TicketCase):
 
         for action in (both.action_send_again, both.action_retry):
             said = action()["params"]["message"]
-            self.assertIn("1 queued.", said)
-            self.assertRegex(said, "1 not queued: The backend of these.*Branch")
+            self.assertIn("Messages queued for sending: 1.", said)
+            self.assertRegex(said, "Not queued: 1. The backend of these.*Branch")
             self.env.cr.execute("DELETE FROM matrix_outbox; DELETE FROM matrix_requeue")
 
     def test_a_message_of_the_chatter_that_was_sent_again_can_still_be_edited(self):
@@ -250,7 +250,7 @@ class TestRequeue(TicketCase):
         message = logs.action_retry()["params"]["message"]
 
         self.assertEqual(self.bodies(), ["Free"])
-        self.assertIn("1 queued. 1 not queued: This room is encrypted", message)
+        self.assertIn("sending: 1. Not queued: 1. This room is encrypted", message)
 
     def found(self, health):
         """Let Check Room find this."""
@@ -300,7 +300,7 @@ class TestRequeue(TicketCase):
         answer = (again | logs.sorted("id", reverse=True)).action_retry()
 
         self.assertEqual(self.bodies(), ["Number 0", "Number 1", "Number 2"])
-        self.assertIn("3 queued", answer["params"]["message"])
+        self.assertIn("sending: 3", answer["params"]["message"])
 
     def outbox_row_of(self, log):
         """Return the row that ``log`` is about, as if it was still waiting."""
@@ -322,7 +322,7 @@ class TestRequeue(TicketCase):
         self.commit()
         textless = self.env["matrix.log"].search([], limit=1).with_user(self.manager)
         self.assertEqual(textless.error_code, "org.odoo.template")
-        self.assertIn("Correct the text where the error says", textless.hint)
+        self.assertIn("Correct the text that the error names", textless.hint)
         self.assertIn("Backend “Office”: ", textless.error_message)
         with self.assertRaisesRegex(UserError, "no message"):
             textless.action_retry()

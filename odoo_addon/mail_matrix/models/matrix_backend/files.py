@@ -29,7 +29,7 @@ class MatrixBackend(models.Model):
         readonly=False,
         copy=False,
         groups=_MANAGER,
-        help="Where the worker fetches files from Odoo.",
+        help="The address at which the worker fetches files from Odoo.",
     )
 
     @api.depends("send_files")

@@ -127,7 +127,7 @@ class MatrixBackend(models.Model):
             ]
         else:
             ends = {
-                "down": self.env._("It is tried again every minute."),
+                "down": self.env._("The worker tries again every minute."),
                 "unauthorized": self._unauthorized_note(row),
                 "misconfigured": self.env._(
                     "Correct the address or the token; Test Connection shows details."

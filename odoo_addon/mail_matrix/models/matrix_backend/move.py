@@ -58,12 +58,14 @@ class MatrixBackend(models.Model):
         )
         parts = []
         if moved:
-            parts.append(self.env._("%(count)s moved.", count=sum(moved.values())))
+            parts.append(
+                self.env._("Messages moved: %(count)s.", count=sum(moved.values()))
+            )
         if left:
             parts.append(
                 self.env._(
-                    "%(count)s stay: a worker is sending to these rooms just now. Try "
-                    "again in a minute.",
+                    "Not moved: %(count)s. A worker is sending to these rooms right "
+                    "now. Try again in a minute.",
                     count=left,
                 )
             )

@@ -171,7 +171,7 @@ class MatrixInbound(models.Model):
         """
         mimetype = guess_mimetype(content, default="application/octet-stream")
         if not content or mimetype not in FILE_TYPES:
-            return self.env._("files of this kind (%s) do not come in", mimetype)
+            return self.env._("files of this type (%s) are not accepted", mimetype)
         record = self.env[self.res_model].browse(self.res_id)
         author = self._as_author(record, self.sender)
         # Odoo would shrink large pictures.

@@ -19,8 +19,8 @@ class MatrixLog(models.Model):
         "attachment_id",
     )
     def _compute_hint(self):
-        retry = self.env._("Then retry.")
-        wait = self.env._("The message is sent then.")
+        retry = self.env._("Then click Retry.")
+        wait = self.env._("The message will then be sent.")
         hints = self._hints()
         of_actions = {**hints, **self._hints_of_actions()}
         of_people = {**hints, **self._hints_of_people()}
@@ -73,8 +73,9 @@ class MatrixLog(models.Model):
                 "again."
             ),
             "org.odoo.overtaken": self.env._(
-                "The room took later messages, but not this one. Check whether it is "
-                "missing there, then send it again: it will appear below the others."
+                "The room accepted later messages, but not this one. Check whether it "
+                "is missing there, then send it again: it will appear below the "
+                "others."
             ),
             "org.odoo.nothing_to_change": self.env._(
                 "Nothing: what was edited or deleted in Odoo had never reached the "
@@ -118,7 +119,7 @@ class MatrixLog(models.Model):
             ),
             words.ERROR_OFF: self.env._("Turn on “Send to Matrix” on the record."),
             words.ERROR_TEMPLATE: self.env._(
-                "Correct the text where the error says. This event will not be sent "
+                "Correct the text that the error names. This event will not be sent "
                 "later."
             ),
         }
@@ -210,7 +211,7 @@ class MatrixLog(models.Model):
                 "terms: the error says where."
             ),
             "M_RESOURCE_LIMIT_EXCEEDED": self.env._(
-                "The homeserver has reached a limit of its own. Ask its administrator."
+                "The homeserver has reached one of its limits. Ask its administrator."
             ),
             "M_USER_LIMIT_EXCEEDED": quota,
             "ORG.MATRIX.MSC4335.USER_LIMIT_EXCEEDED": quota,

@@ -127,7 +127,11 @@ class MatrixLog(models.Model):
         # Rows that were deleted meanwhile are left out silently.
         found = self.exists()
         readable = found._filtered_access("read")
-        self._leave(left, found - readable, self.env._("You may not read these."))
+        self._leave(
+            left,
+            found - readable,
+            self.env._("You do not have access to these messages."),
+        )
         # With all rights: managers may only read what the worker writes.
         rows = readable.sudo().sorted("id")
         retracted = self.env["matrix.mirror"]._retracted_among(rows.mapped("txn_id"))
@@ -150,8 +154,8 @@ class MatrixLog(models.Model):
             (
                 lambda row: not row.content or not row.txn_id,
                 self.env._(
-                    "There is no message to send: it could not be made. Correct what "
-                    "the error says; the next event will use it."
+                    "There is no message to send, because it could not be created. "
+                    "Correct what the error says: that applies from the next event on."
                 ),
             ),
             (
@@ -218,7 +222,9 @@ class MatrixLog(models.Model):
     def _check_manager(self):
         if not self.env.user.has_group("mail_matrix.group_matrix_manager"):
             raise AccessError(
-                self.env._("Only a Matrix Manager may send or discard messages again.")
+                self.env._(
+                    "Only a Matrix Manager may send messages again or discard them."
+                )
             )
 
     @api.model
@@ -231,12 +237,12 @@ class MatrixLog(models.Model):
         if not queued:
             raise UserError("\n".join(left) or self._queued_explanation())
         parts = [
-            self.env._("%(count)s queued.", count=queued)
+            self.env._("Messages queued for sending: %(count)s.", count=queued)
             if left or queued > 1
             else self.env._("Message queued for sending.")
         ]
         parts += [
-            self.env._("%(count)s not queued: %(reason)s", count=count, reason=reason)
+            self.env._("Not queued: %(count)s. %(reason)s", count=count, reason=reason)
             for reason, count in left.items()
         ]
         return {

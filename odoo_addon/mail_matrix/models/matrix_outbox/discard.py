@@ -88,9 +88,9 @@ class MatrixOutbox(models.Model):
                 )
             )
         self.invalidate_model()
-        message = self.env._("%(count)s discarded.", count=discarded)
+        message = self.env._("Messages discarded: %(count)s.", count=discarded)
         if discarded < len(self) + len(early):
-            message += " " + self.env._("The others are being sent right now.")
+            message += " " + self.env._("The other messages are being sent right now.")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

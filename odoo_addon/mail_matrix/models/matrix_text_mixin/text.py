@@ -209,14 +209,14 @@ class MatrixTextMixin(models.AbstractModel):
                 "Only fields of a record can follow a dot, as in "
                 "{{ object.create_uid.name }}."
             ),
-            "restricted": self.env._("Leave it out."),
+            "restricted": self.env._("Remove it from the text."),
             "syntax": self.env._(
                 "Write expressions as {{ object.name }} (%(detail)s).",
                 detail=error.detail,
             ),
             "type": self.env._(
-                "A field of this kind cannot be shown as text: leave it out, or "
-                "add a computed field."
+                "This kind of field cannot be shown as text. Leave it out or add a "
+                "computed field."
             ),
             "unclosed": self.env._("Two closing braces are missing."),
         }

@@ -22,8 +22,8 @@ class MatrixThreadMixin(models.AbstractModel):
         default=True,
         tracking=True,
         groups=USER,
-        help="Who becomes responsible for this record, or follows it, is invited to "
-        "the room. Off: by the button “Invite People” only.",
+        help="Anybody who becomes responsible for this record or follows it is "
+        "invited to the room. Off: only the button “Invite People” invites.",
     )
     matrix_people_note = fields.Text(compute="_compute_matrix_people", groups=USER)
     matrix_people_left = fields.Text(compute="_compute_matrix_people", groups=USER)

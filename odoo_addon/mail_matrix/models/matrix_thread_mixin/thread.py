@@ -25,8 +25,7 @@ class MatrixThreadMixin(models.AbstractModel):
         copy=False,
         tracking=True,
         groups=USER,
-        help="Begins with “!”. Your Matrix client shows it in the room's settings, "
-        "under Advanced.",
+        help="Starts with “!”. In Element: room settings → Advanced.",
     )
     matrix_room_alias = fields.Char(
         string="Room Alias",
