@@ -22,6 +22,7 @@ from . import test_overview_rooms
 from . import test_room
 from . import test_room_mark
 from . import test_room_request
+from . import test_room_request_browser
 from . import test_room_request_trouble
 from . import test_room_unused
 from . import test_stage_html
