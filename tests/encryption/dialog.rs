@@ -6,6 +6,8 @@ use serde_json::json;
 use stack::{
     axe::nothing_keeps_anybody_out,
     browser::Browser,
+    files,
+    nio::Nio,
     office::{ADMIN_PASSWORD, Office},
     postgres::shared,
     story,
@@ -58,4 +60,40 @@ async fn a_manager_sets_it_up_with_a_password_and_then_a_case_is_read_and_answer
     let notes = story::notes(&office.admin, case, 1, Duration::from_secs(60)).await.unwrap();
     assert_eq!(notes.len(), 1, "{}", office.worker.process().tail());
     assert!(notes[0]["body"].as_str().unwrap().contains("I have the file"), "{notes:?}");
+
+    a_client_that_shares_nothing_with_the_worker_reads_and_answers(&office, case).await;
+}
+
+/// The lawyer's second device is on another implementation of encryption. It reads a text and a file, and sends both.
+async fn a_client_that_shares_nothing_with_the_worker_reads_and_answers(office: &Office, case: i64) {
+    let laptop = office.synapse.log_in(&office.lawyer, office.matrix_password).await.unwrap();
+    let mut laptop = Nio::start(office.synapse.url(), &laptop).await.unwrap();
+    let url = format!("{}/mail_matrix/files/{}", office.server.url(), office.backend);
+    office.admin.write("matrix.backend", office.backend, json!({"send_files": true, "files_url": url})).await.unwrap();
+    office.admin.write("legal.case", case, json!({"matrix_mirror_chatter": true})).await.unwrap();
+    let pdf = files::pdf();
+
+    let file = json!({"name": "contract.pdf", "datas": files::base64(&pdf)});
+    let file = office.admin.create("ir.attachment", file).await.unwrap();
+    let post = json!({
+        "body": "The contract", "message_type": "comment", "subtype_xmlid": "mail.mt_comment", "attachment_ids": [file],
+    });
+    office.admin.execute_kw("legal.case", "message_post", json!([[case]]), post).await.unwrap();
+
+    let text = laptop.next().await.unwrap();
+    assert_eq!(text["is_decrypted"], true, "{text}\n{}", office.worker.process().tail());
+    assert!(text["text"].as_str().unwrap().contains("The contract"), "{text}");
+    assert_eq!(laptop.next().await.unwrap(), json!({"file": "contract.pdf"}));
+    assert!(laptop.file("contract.pdf").unwrap() == pdf, "it is the same file");
+
+    laptop.say(&office.room, "I will sign it").await.unwrap();
+    laptop.send(&office.room, "signed.pdf", &pdf).await.unwrap();
+    let notes = story::notes(&office.admin, case, 3, Duration::from_secs(60)).await.unwrap();
+    let bodies: Vec<_> = notes.iter().map(|note| note["body"].as_str().unwrap()).collect();
+    assert!(
+        bodies.len() == 3 && bodies[1].contains("I will sign it"),
+        "{bodies:?}\n{}",
+        office.worker.process().tail()
+    );
+    files::check_attached(office, case, &[("signed.pdf", "application/pdf", pdf)]).await.unwrap();
 }

@@ -21,6 +21,7 @@ pub mod faketime;
 pub mod files;
 pub mod homeserver;
 pub mod machine;
+pub mod nio;
 pub mod odoo;
 pub mod office;
 pub mod package;

@@ -3,6 +3,7 @@
 use std::env;
 
 use anyhow::Result;
+use stack::nio::Nio;
 use stack::odoo::Odoo;
 use stack::synapse::Synapse;
 use stack::venv::Venv;
@@ -24,7 +25,7 @@ pub(crate) async fn fast() -> Result<()> {
 /// What the demo and all checks need.
 pub(crate) async fn everything() -> Result<()> {
     system(true).await?;
-    try_join!(Synapse::install(), Odoo::install(), linters(), machine(), axe::script()).map(drop)
+    try_join!(Synapse::install(), Odoo::install(), Nio::install(), linters(), machine(), axe::script()).map(drop)
 }
 
 /// The container for the tests of the service, where we may boot one. Elsewhere these tests say that they are skipped.
