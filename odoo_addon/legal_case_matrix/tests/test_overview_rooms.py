@@ -109,7 +109,7 @@ class TestOverviewRoomsBrowser(BrowserCase, LegalMatrixCase):
             await shows(".o_matrix_roomless", "You may not");
             await click(".o_matrix_roomless a");
             await shows(".o_data_row", "Moon v. Sun");
-            history.back();
+            await click(".o_back_button a");
             (await shows(".o_matrix_tile", "Messages waiting")).click();
             await shows(".o_data_row [name=payload]", "Case Moon v. Sun");
             """,

@@ -72,9 +72,8 @@ class TestReplaced(InboundCase):
         self.worker_follows()
         self.follow()
         self.env.cr.execute(
-            "SELECT retry_at > clock_timestamp() AT TIME ZONE 'UTC' + "
-            "interval '4 s' AND retry_at > now() AT TIME ZONE 'UTC' + "
-            "interval '5 s' FROM matrix_lane WHERE lane = %s",
+            "SELECT retry_at > now() AT TIME ZONE 'UTC' + interval '5 s' "
+            "FROM matrix_lane WHERE lane = %s",
             [f"{self.backend.id}/{NEW}"],
         )
         self.assertEqual(self.env.cr.fetchall(), [(True,)])
@@ -91,6 +90,26 @@ class TestReplaced(InboundCase):
         self.assertEqual(other.matrix_room_id, "!other:example.org")
         self.follow()
         self.assertEqual(other.matrix_room_id, "!its-new:example.org")
+
+    def test_rooms_that_nobody_has_any_more_are_not_looked_at_again(self):
+        other = self.ticket.copy({"matrix_room_id": "!other:example.org"})
+        self.commit()
+        self.clear_outbox()
+        for room in (ROOM, "!nobody:example.org", other.matrix_room_id):
+            self.worker_follows(room, f"!new-{room[1:]}")
+        crons, lanes = self.registry["ir.cron"], self.registry["matrix.lane"]
+        real = lanes._follow_replaced
+        with (
+            patch.object(crons, "_matrix_tell", autospec=True) as tell,
+            patch.object(lanes, "_follow_replaced", autospec=True) as follow,
+        ):
+            follow.side_effect = real
+            for _times in range(3):
+                self.follow()
+        remaining = [call.kwargs["remaining"] for call in tell.call_args_list]
+        self.assertEqual(remaining, [1, 0, 0])
+        olds = [call.args[2] for call in follow.call_args_list]
+        self.assertEqual(olds, [ROOM, "!other:example.org"])
 
     def test_all_records_of_the_room_and_the_default_room_follow(self):
         twin = self.ticket.copy({"matrix_room_id": ROOM})
@@ -215,7 +234,14 @@ class TestReplaced(InboundCase):
         self.backend.default_room_id = False
         theirs.matrix_room_id = NEW
         self.assertFalse(self.ingest(self.text(room_id=NEW)), "of another company")
+        theirs.matrix_enabled = False
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "Matrix is off")
         theirs.matrix_room_id = False
+        requests = self.env["matrix.room.request"]
+        requests._insert(theirs)
+        requests.search([]).room_id = NEW
+        self.assertFalse(self.ingest(self.text(room_id=NEW)), "not linked yet")
+        requests.search([]).unlink()
         self.assertTrue(self.ingest(self.text(room_id=NEW)))
 
     def test_a_record_whose_room_was_followed_comes_before_one_that_says_so(self):

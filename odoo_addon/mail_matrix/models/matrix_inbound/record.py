@@ -69,6 +69,18 @@ class MatrixInbound(models.Model):
         return records
 
     @api.model
+    def _rooms_linked(self, rooms):
+        """Return those of ``rooms`` that a record has, even if Matrix is off for it, or
+        that are the default room of a backend."""
+        found = set()
+        fields = dict.fromkeys(self._room_models(), "matrix_room_id")
+        for name, field in {**fields, "matrix.backend": "default_room_id"}.items():
+            model = self.env[name].sudo().with_context(active_test=False)
+            groups = model._read_group([(field, "in", list(rooms))], [field])
+            found.update(room for (room,) in groups)
+        return found
+
+    @api.model
     def _room_models(self):
         names = self.env.registry.descendants(["matrix.thread.mixin"], "_inherit")
         return [name for name in sorted(names) if not self.env[name]._abstract]

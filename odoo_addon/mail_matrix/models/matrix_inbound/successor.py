@@ -72,10 +72,11 @@ class MatrixInbound(models.Model):
         Whoever may replace the room of a record could direct to that record what other
         people write elsewhere.
         """
-        backends = self.env["matrix.backend"].sudo().with_context(active_test=False)
+        # Rooms that were created and are not linked yet.
+        requests = self.env["matrix.room.request"].sudo()
         return bool(
-            backends.search_count([("default_room_id", "=", room)], limit=1)
-            or self._records_with([room])
+            self._rooms_linked([room])
+            or requests.search_count([("room_id", "=", room)], limit=1)
             or self.env["matrix.lane"]._is_direct(room)
         )
 

@@ -42,8 +42,9 @@ class MatrixLane(models.Model):
 
     @api.model
     def _read_replaced(self):
-        """Return (backend id, old room, new room) of rooms for which nothing waits."""
-        return self.env.execute_query(
+        """Return (backend id, old room, new room) of rooms for which nothing waits, and
+        which still are the room of a record or the default room of a backend."""
+        replaced = self.env.execute_query(
             SQL(
                 """
                 SELECT split_part(l.lane, '/', 1)::integer,
@@ -59,6 +60,9 @@ class MatrixLane(models.Model):
                 """
             )
         )
+        olds = {old for _backend_id, old, _new in replaced}
+        linked = self.env["matrix.inbound"]._rooms_linked(olds) if olds else ()
+        return [row for row in replaced if row[1] in linked]
 
     @api.model
     def _rooms_followed(self, backend):
