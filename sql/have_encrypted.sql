@@ -1,3 +1,4 @@
--- The active backends with rooms that were encrypted once.
+-- The active backends with rooms that were encrypted once. LIMIT keeps the planner from reading all of these rooms.
 SELECT b.id FROM matrix_backend AS b
-WHERE b.is_active AND EXISTS (SELECT FROM matrix_encrypted_room AS e WHERE e.backend_id = b.id)
+CROSS JOIN LATERAL (SELECT FROM matrix_encrypted_room AS e WHERE e.backend_id = b.id LIMIT 1) AS encrypted
+WHERE b.is_active

@@ -123,6 +123,9 @@ pub(crate) async fn prepare(database: &Database) -> Client {
              ALTER TABLE matrix_outbox SET (autovacuum_enabled = false);
              ALTER TABLE matrix_log SET (autovacuum_enabled = false);
              ALTER TABLE matrix_lane SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_encrypted_room SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_upload SET (autovacuum_enabled = false);
+             ALTER TABLE matrix_crypto_item SET (autovacuum_enabled = false);
              ALTER TABLE matrix_outbox DISABLE TRIGGER USER;",
         )
         .await
