@@ -123,15 +123,41 @@ class TestRoomRequestTrouble(RoomRequestCase):
         self.assertIn(("Chatter", "failed"), self.shown(case))
 
     def test_chatter_that_nobody_may_read_any_more_is_not_in_the_log(self):
+        for values in ({}, {"matrix_mirror_chatter": False}, {"matrix_enabled": False}):
+            case = self.open_case(matrix_mirror_chatter=True)
+            self.post(case, "A").sudo().unlink()
+            self.post(case, "B").sudo().is_internal = True
+            emptied = self.post(case, "C").sudo()
+            case.sudo()._message_update_content(emptied, body="", attachment_ids=[])
+            case.write(values)
+            self.commit()
+
+            self.work()
+
+            self.assertEqual(self.posted(), [], values)
+            self.assertNotIn("chatter", dict(self.not_posted()), values)
+
+    def test_chatter_without_a_room_is_logged_as_it_is_now_and_written_again(self):
+        """Sent again, it would not follow later edits."""
         case = self.open_case(matrix_mirror_chatter=True)
-        self.post(case, "A").sudo().unlink()
-        self.post(case, "B").sudo().is_internal = True
+        message = self.post(case, "Frist")
+        case._message_update_content(message, body="First")
+        case.matrix_enabled = False
         self.commit()
 
         self.work()
 
-        self.assertEqual(self.posted(), [])
-        self.assertEqual(self.not_posted(), [])
+        log = self.env["matrix.log"].with_user(self.manager)
+        log = log.search([("event_type", "=", "chatter")])
+        self.assertEqual(log.payload, f"{message.author_id.name}: First")
+        self.assertFalse(log.content)
+        self.assertEqual(log.error_code, "org.odoo.room_not_created")
+        self.assertIn("write it again in the chatter", log.hint)
+        case.write({"matrix_enabled": True, "matrix_room_id": ROOM})
+        self.commit()
+        with self.assertRaisesRegex(UserError, "no message to send.*Write it again"):
+            log.action_send_again()
+        self.assertNotIn("chatter", [event for _room, event in self.waiting()])
 
     def test_a_stage_asks_for_no_second_room(self):
         self.stages[1].matrix_create_room = True

@@ -1,7 +1,12 @@
+from unittest.mock import patch
+
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from .common import ROOM
 from .test_room_request import RoomRequestCase
+
+LOGGER = "odoo.addons.mail_matrix.models.matrix_room_request"
 
 
 @tagged("post_install", "-at_install")
@@ -40,6 +45,44 @@ class TestRoomUnused(RoomRequestCase):
 
         self.assertEqual(self.waiting(), [(ROOM, "case_summary")])
         self.assertIn("the room !new0 for this record", self.notes_of(case))
+        self.assertFalse(self.requests.search([]))
+
+    def test_matrix_turned_off_ends_the_waiting_even_if_the_room_is_not_accepted(self):
+        case = self.case_with_unlinked_room()
+        case.matrix_enabled = False
+        self.commit()
+
+        with patch.object(type(case), "_matrix_link", side_effect=UserError("No")):
+            self.work()
+
+        self.assertFalse(case.matrix_room_id)
+        self.assertEqual(self.not_posted(), [("case_summary", "org.odoo.off")])
+        self.assertFalse(self.requests.search([]))
+        self.assertIn("the room !new0 for this record", self.notes_of(case))
+
+    def test_matrix_turned_off_without_a_backend_names_the_room(self):
+        case = self.case_with_unlinked_room()
+        case.matrix_enabled = False
+        self.backend.is_active = False
+        self.commit()
+
+        self.work()
+
+        self.assertFalse(self.requests.search([]))
+        self.assertIn("the room !new0 for this record", self.notes_of(case))
+
+    def test_a_chatter_that_takes_no_note_holds_up_no_message(self):
+        case = self.case_with_unlinked_room()
+        case.matrix_room_id = ROOM
+        self.commit()
+
+        refused = patch.object(
+            type(case), "_matrix_post_from_bot", side_effect=ValueError("No")
+        )
+        with refused, self.assertLogs(LOGGER, "ERROR"):
+            self.work()
+
+        self.assertEqual(self.waiting(), [(ROOM, "case_summary")])
         self.assertFalse(self.requests.search([]))
 
     def test_the_log_names_the_room_of_a_case_that_was_deleted_meanwhile(self):

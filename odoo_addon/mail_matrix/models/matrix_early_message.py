@@ -144,16 +144,44 @@ class MatrixEarlyMessage(models.Model):
         (moved - unposted).unlink()
         return self - moved
 
+    def _without_withdrawn(self):
+        """Delete the chatter messages that were deleted, emptied or made internal, and
+        files that were removed. Return the others."""
+        withdrawn = self.filtered(
+            lambda early: (
+                early.message_id and not early._may_be_in_room_of(early._record())
+            )
+        )
+        left = self - withdrawn
+        withdrawn.unlink()
+        return left
+
     def _record(self):
-        return self.env[self.res_model].browse(self.res_id).exists()
+        """Return the record, or None if its addon is gone."""
+        model = self.env.get(self.res_model)
+        return None if model is None else model.browse(self.res_id).exists()
 
     def _chatter_message(self):
         return self.env["mail.message"].browse(self.message_id).exists()
 
     def _may_be_in_room_of(self, record):
-        """Whether people in the room of ``record`` may read this chatter message."""
+        """Whether people in the room of ``record`` may read this chatter message, or
+        this file of it."""
         message = self._chatter_message()
-        return bool(message) and record._matrix_is_for_room(message)
+        if not message or record is None:
+            return False
+        file_id = self.attachment_id
+        is_there = not file_id or file_id in message.sudo().attachment_ids.ids
+        return is_there and record._matrix_is_for_room(message)
+
+    def _text_now(self):
+        """Return the text of this chatter message, which may have been edited."""
+        record = self._record()
+        if not self._may_be_in_room_of(record):
+            return None
+        message = self._chatter_message().sudo()
+        text = message._matrix_reading(record.get_base_url()).text
+        return f"{message._matrix_author()}: {text}"
 
     def _row_for(self, record):
         """Return the row of the outbox that sends this to the room of ``record``."""
@@ -181,7 +209,14 @@ class MatrixEarlyMessage(models.Model):
         """Give these up and log why, in one statement; return how many there were.
 
         What people wrote has failed, even if nothing went wrong for what Odoo wrote.
+        A chatter message is logged without its content, so that it is not sent again:
+        it would not follow what is edited, made internal or deleted in Odoo.
         """
+        texts = {
+            str(early.id): early._text_now()
+            for early in self.exists()
+            if early.message_id and not early.attachment_id
+        }
         for_written = code
         if code in words.NOT_POSTED:
             for_written = words.ERROR_ROOM_NOT_CREATED
@@ -196,12 +231,17 @@ class MatrixEarlyMessage(models.Model):
                     res_id, matrix_type, payload, content, txn_id, attachment_id,
                     status, error_code, error_message, queued_at, user_id)
                 SELECT id, backend_id, event_type, res_model, res_id, matrix_type,
-                    content ->> 'body', content, txn_id, attachment_id, 'failed',
+                    CASE WHEN jsonb_exists(%(texts)s::jsonb, id::text)
+                        THEN %(texts)s::jsonb ->> id::text
+                        ELSE content ->> 'body' END,
+                    CASE WHEN message_id IS NULL THEN content END, txn_id,
+                    attachment_id, 'failed',
                     CASE WHEN event_type IN %(written)s THEN %(for_written)s
                         ELSE %(code)s END, %(reason)s, queued_at, user_id
                 FROM gone ORDER BY id
                 """,
                 ids=self.ids,
+                texts=Json(texts),
                 written=words.WRITTEN_EVENTS,
                 for_written=for_written,
                 code=code,

@@ -179,7 +179,7 @@ class MatrixFailureNotice(models.Model):
     def _where_to_look(self, failed, tz):
         return self.env._(
             "Failed on %(time)s. The page Matrix of the record says why and what to "
-            "do, and sends it again.",
+            "do.",
             time=format_datetime(self.env, failed[0]["date"], tz=tz, dt_format="short"),
         )
 
@@ -193,10 +193,7 @@ class MatrixFailureNotice(models.Model):
     @api.model
     def _body(self, failed):
         lines = {row["error_message"] or "" for row in failed}
-        advice = self.env._(
-            "The page Matrix of the record, or Logs, says what to do, and sends it "
-            "again."
-        )
+        advice = self.env._("The page Matrix of the record, or Logs, says what to do.")
         return Markup("<br/>").join([*sorted(filter(None, lines)), advice])
 
     @api.model

@@ -201,8 +201,9 @@ class MatrixRoomRequest(models.Model):
             reason = record._matrix_no_backend_explanation()
             request._postpone(reason, _LONGEST_PAUSE)
         elif record.matrix_room_id:
-            request._mention_unused_room(record)
+            room = request.room_id
             request._finish(record)
+            self._mention_unused_room(record, room)
         elif record.matrix_room_alias:
             # Somebody has a room in mind, which must not be replaced.
             reason = record.env._(
@@ -211,7 +212,10 @@ class MatrixRoomRequest(models.Model):
             )
             request._postpone(reason, _LONGEST_PAUSE)
         elif request._has_room_at(backend):
-            request._link(record, request._finish)
+            try:
+                request._link(record, request._finish)
+            except UserError as error:
+                request._postpone(error, _LONGEST_PAUSE_OF_ONE)
         else:
             request._create_room(record, backend)
 
@@ -248,15 +252,16 @@ class MatrixRoomRequest(models.Model):
             self.write({**found, **values})
 
     def _link(self, record, then):
-        """Link the room that was created, and end this request by ``then``."""
+        """Link the room that was created, and end this request by ``then``.
+
+        Raises UserError if the record does not accept the room.
+        """
         try:
             with self.env.cr.savepoint():
                 record.with_context(matrix_room_is_new=True)._matrix_link(
                     self.room_id, self.health, self.health_note, self.room_alias
                 )
                 then(record)
-        except UserError as error:
-            self._postpone(error, _LONGEST_PAUSE_OF_ONE)
         except Exception as error:
             if not self.env["matrix.outbox"]._cause_to_run_again(error):
                 raise
@@ -273,7 +278,8 @@ class MatrixRoomRequest(models.Model):
 
     def _stop(self, record, backend):
         """Send nothing: Matrix was turned off. A room that was created is linked all
-        the same: otherwise nobody would know of it."""
+        the same, or at least named: otherwise nobody would know of it."""
+        room = self.room_id
         reason = record.env._("“Send to Matrix” was turned off for this record.")
 
         def give_up(_record):
@@ -281,23 +287,33 @@ class MatrixRoomRequest(models.Model):
 
         is_taken = record.matrix_room_id or record.matrix_room_alias
         if self._has_room_at(backend) and not is_taken:
-            self._link(record, give_up)
-        else:
-            if is_taken:
-                self._mention_unused_room(record)
-            give_up(record)
+            try:
+                return self._link(record, give_up)
+            except UserError as error:
+                # Nobody waits for that room any more.
+                _logger.info("The room of %s is not linked: %s", record, error)
+        give_up(record)
+        self._mention_unused_room(record, room)
+        return None
 
-    def _mention_unused_room(self, record):
-        """Say in the chatter that a room was created for ``record`` in vain."""
-        if self.room_id and self.room_id != record.matrix_room_id:
-            record._matrix_post_from_bot(
-                record.env._(
-                    "Odoo had created the room %(room)s for this record when another "
-                    "one was entered. It is not used: whoever was invited to it can "
-                    "leave it. To use it instead, enter its ID as Room ID.",
-                    room=self.room_id,
+    @api.model
+    def _mention_unused_room(self, record, room):
+        """Say in the chatter that ``room`` was created for ``record`` in vain."""
+        if not room or room == record.matrix_room_id:
+            return
+        try:
+            with self.env.cr.savepoint():
+                record._matrix_post_from_bot(
+                    record.env._(
+                        "Odoo had created the room %(room)s for this record. It is not "
+                        "used: whoever was invited to it can leave it. To use it, "
+                        "enter its ID as Room ID.",
+                        room=room,
+                    )
                 )
-            )
+        except Exception as error:
+            self.env["matrix.outbox"]._raise_if_to_run_again(error)
+            _logger.exception("The chatter of %s does not name %s", record, room)
 
     def _deleted_explanation(self):
         if not self.room_id:
@@ -311,7 +327,7 @@ class MatrixRoomRequest(models.Model):
     def _give_up(self, code, reason):
         """Log why what was written is not sent."""
         messages = self.env["matrix.early.message"]._of(self)
-        messages._follow_moved()._log_unsent(code, reason)
+        messages._follow_moved()._without_withdrawn()._log_unsent(code, reason)
         self.unlink()
 
     def _matrix_postpone(self, reason, pause):

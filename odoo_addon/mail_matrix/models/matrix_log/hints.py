@@ -17,6 +17,7 @@ class MatrixLog(models.Model):
         "event_type",
         "matrix_user_id",
         "attachment_id",
+        "content",
     )
     def _compute_hint(self):
         retry = self.env._("Then click Retry.")
@@ -37,10 +38,13 @@ class MatrixLog(models.Model):
             "there, and verify them if the backend encrypts for verified devices only. "
             "They cannot read this one."
         )
+        of_chatter = {**hints, **self._hints_of_lost_chatter()}
         for row in self:
             own = of_actions if row.event_type == "automation" else hints
             own = of_people if row.matrix_user_id else own
             own = of_files if row.attachment_id else own
+            if row.event_type == "chatter" and not row.content:
+                own = of_chatter
             row.hint = own.get(row.error_code) if row.is_final else False
             if row.status == "ok" and row.error_code == words.ERROR_NO_KEY:
                 row.hint = unread
@@ -135,6 +139,19 @@ class MatrixLog(models.Model):
             words.ERROR_NO_RECORD: self.env._(
                 "Let an automation rule run the action when records are created, "
                 "changed or due, not when they are deleted."
+            ),
+        }
+
+    @api.model
+    def _hints_of_lost_chatter(self):
+        """Return the hints that differ for chatter messages that never had a room."""
+        return {
+            words.ERROR_ROOM_NOT_CREATED: self.env._(
+                "If the record still exists, correct what the error says and create "
+                "or link its room; then write it again in the chatter."
+            ),
+            words.ERROR_DISCARDED: self.env._(
+                "Write it again in the chatter if it is still relevant."
             ),
         }
 

@@ -152,6 +152,13 @@ class MatrixLog(models.Model):
                 ),
             ),
             (
+                lambda row: row._is_lost_chatter(),
+                self.env._(
+                    "There is no message to send: it was written in the chatter while "
+                    "its record had no room. Write it again there."
+                ),
+            ),
+            (
                 lambda row: not row.content or not row.txn_id,
                 self.env._(
                     "There is no message to send, because it could not be created. "
@@ -170,6 +177,15 @@ class MatrixLog(models.Model):
             self._leave(left, refused, reason)
             rows -= refused
         return rows
+
+    def _is_lost_chatter(self):
+        """Whether this is a chatter message that never had a room."""
+        codes = self._hints_of_lost_chatter()
+        return (
+            self.event_type == "chatter"
+            and not self.content
+            and self.error_code in codes
+        )
 
     def _requeued_ids(self):
         """Return which of these were queued again: another row has their outcome."""

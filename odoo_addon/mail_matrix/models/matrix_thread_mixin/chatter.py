@@ -1,6 +1,7 @@
 from markupsafe import Markup
 
 from odoo import api, fields, models
+from odoo.tools import is_html_empty
 
 from ...tools import content as contents
 from .thread import USER
@@ -64,7 +65,8 @@ class MatrixThreadMixin(models.AbstractModel):
             return False
         # With all rights: what kind of message it is does not depend on who posts it.
         message = message.sudo()
-        if not message.body and not message.attachment_ids:
+        # One that was deleted in the browser is marked as edited, and has no words.
+        if is_html_empty(message.body) and not message.attachment_ids:
             return False
         return self.sudo().matrix_mirror_notes or not message._matrix_is_internal()
 

@@ -19,7 +19,8 @@ class MatrixThreadMixin(models.AbstractModel):
             log.outcome == "failed"
             and log.error_code != words.ERROR_DELETED
             and bool(log.content and log.txn_id)
-            # What never had a room is sent again as a new message, from Logs.
+            # What never had a room can only be sent as a new message, which a Matrix
+            # Manager does in Logs.
             and bool(log.room_id or log.matrix_user_id)
             and not log.was_retried
         )
