@@ -1,3 +1,4 @@
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from .test_create_room import BOT
@@ -131,3 +132,48 @@ class TestEarlyMessage(RoomRequestCase):
                 self.assertIn("moved to a record", failure["error_message"])
                 self.assertEqual(failure["res_id"], case.id)
             self.clear_outbox()
+
+    # Not sent at all.
+
+    def test_a_chatter_message_that_a_manager_discards_is_written_again(self):
+        case = self.open_case(matrix_mirror_chatter=True)
+        message = case.message_post(
+            body="Frist", message_type="comment", subtype_xmlid="mail.mt_comment"
+        )
+        self.commit()
+        case._message_update_content(message, body="First")
+        self.commit()
+        waiting = self.env["matrix.message"].with_user(self.manager)
+        waiting = waiting.search(waiting._domain_of(case))
+        waiting.filtered(lambda row: row.event_type == "chatter").action_discard()
+
+        log = self.env["matrix.log"].with_user(self.manager)
+        log = log.search([("event_type", "=", "chatter")])
+        self.assertEqual(log.payload, f"{message.author_id.name}: First")
+        self.assertIn("Write it again in the chatter", log.hint)
+        self.work()
+        with self.assertRaisesRegex(UserError, "Write it again there"):
+            log.action_send_again()
+
+    def test_a_file_that_was_removed_is_not_in_the_log(self):
+        self.backend.send_files = True
+        case = self.open_case(matrix_mirror_chatter=True)
+        message = case.message_post(
+            body="With files",
+            message_type="comment",
+            subtype_xmlid="mail.mt_comment",
+            attachments=[("kept.txt", b"Kept"), ("gone.txt", b"Gone")],
+        )
+        self.commit()
+        gone = message.attachment_ids.filtered(lambda file: file.name == "gone.txt")
+        message.sudo().attachment_ids -= gone
+        case.matrix_enabled = False
+        self.commit()
+
+        self.work()
+
+        rows = [row for row in self.failures() if row["event_type"] == "chatter"]
+        text, file = rows
+        self.assertNotIn("gone.txt", text["payload"])
+        self.assertEqual(file["payload"], "kept.txt")
+        self.assertFalse(file["content"])
