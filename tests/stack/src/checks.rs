@@ -3,9 +3,11 @@
 mod step;
 
 use std::env;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use anyhow::{Result, ensure};
 use stack::odoo::{self, Odoo, Report, Site};
@@ -25,13 +27,13 @@ pub(crate) async fn run() -> Result<ExitCode> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("Rust documentation", doc)?;
-    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut tests = side_by_side(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     if cfg!(feature = "containers") {
         tests.args(["--features", "odoo-matrix-stack/containers"]);
     }
     tally.rust_tests("Rust tests", tests)?;
     let encryption = ["test", "--locked", "--features", "encryption", "--lib", "--test", "encryption"];
-    tally.rust_tests("Encryption", cargo(&encryption))?;
+    tally.rust_tests("Encryption", side_by_side(&encryption))?;
     match addon_tests(Vec::new()).await {
         Ok(report) => tally.addon_tests(&report),
         Err(error) => tally.broken("addon tests", &error),
@@ -103,6 +105,16 @@ async fn python_lint() -> Result<[(&'static str, Command); 3]> {
         ("Python format", at_root("ruff", &["format", "--check", "--config", &config, "--no-cache", "odoo_addon"])),
         ("Odoo lint", pylint),
     ])
+}
+
+/// Twice as many tests at a time as there are cores: most of the time, a test waits for a lease or for another process to end.
+fn side_by_side(arguments: &[&str]) -> Command {
+    let mut command = cargo(arguments);
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        command.env("RUST_TEST_THREADS", (2 * cores).to_string());
+    }
+    command
 }
 
 fn cargo(arguments: &[&str]) -> Command {
