@@ -45,7 +45,7 @@ pub use self::{
     account::AccountLock,
     asked::Waiting,
     backlog::{Backlog, Count},
-    claim::{Claim, HeldSince, Wanted},
+    claim::{Claim, HeldSince, Lacked, Wanted},
     complete::{Batch, Completion, Held, Settle, Verdict},
     connect::{PLANNER, UrlError},
     error::StoreError,

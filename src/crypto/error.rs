@@ -22,6 +22,9 @@ pub enum CryptoError {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Homeserver(#[from] SendError),
+    /// The homeserver did not take the account's own keys, or did not say which devices people have. Every encrypted room needs that.
+    #[error(transparent)]
+    Account(SendError),
     /// The keys must not be used until a person has solved the problem.
     #[error("{reason}")]
     Refused { state: KeysState, reason: String },
@@ -39,6 +42,14 @@ impl CryptoError {
     /// Whether the crypto machine in memory may differ from what is stored.
     pub fn ends_the_device(&self) -> bool {
         matches!(self, Self::Keys(_) | Self::Refused { .. })
+    }
+
+    /// Trouble with the homeserver that is not about one room.
+    pub(super) fn of_account(self) -> Self {
+        match self {
+            Self::Homeserver(error) => Self::Account(error),
+            other => other,
+        }
     }
 
     pub(super) fn unusable(what: &str, error: &impl std::fmt::Display) -> Self {

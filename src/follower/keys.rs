@@ -128,10 +128,11 @@ impl Account {
         streak: &mut Streak,
         halt: Halt,
     ) -> Result<Infallible, Halt> {
+        let me = homeserver.whoami().await?.user_id;
+        // While the homeserver is away, that is what is reported.
         if let Halt::Trouble { trouble, reason } = &halt {
             self.report(*trouble, reason).await;
         }
-        let me = homeserver.whoami().await?.user_id;
         let filter = homeserver.upload_device_filter(&me).await?;
         let mut since = match place {
             Some((account, since)) if *account == me => since.clone(),

@@ -44,7 +44,7 @@ pub(super) async fn send(
     let opened = match delivery.context.devices.of(delivery.backend.id) {
         Some(Holding::Open(opened)) => opened,
         Some(Holding::Refused(reason)) => return Err(Step::Unreachable(Failure::new(code::ENCRYPTION, reason))),
-        Some(Holding::Away(error)) => return Err(of_keys(delivery, homeserver, message, error).await),
+        Some(Holding::Away(error)) => return Err(of_account(error)),
         // Another worker has the keys, or the device is being opened.
         None => return Err(Step::Fenced),
     };
@@ -121,6 +121,7 @@ async fn failed(
     }
     match error {
         CryptoError::Homeserver(error) => of_keys(delivery, homeserver, message, error).await,
+        CryptoError::Account(error) => of_account(error),
         CryptoError::TooLong => {
             Step::Answered(Outcome::Rejected(Failure::new("M_TOO_LARGE", CryptoError::TooLong.to_string())))
         }
@@ -131,12 +132,22 @@ async fn failed(
     }
 }
 
-/// The homeserver did not give or take keys. This says nothing about the message, nor about rooms that are not encrypted.
+/// The homeserver did not give or take the keys of people in the room. It would refuse the same again, until something changes for them.
 async fn of_keys(delivery: &Delivery<'_>, homeserver: &Homeserver, message: &Message, error: SendError) -> Step {
     match error.outcome_elsewhere() {
+        Outcome::Rejected(failure) | Outcome::Forbidden(failure) => {
+            let text =
+                format!("the homeserver did not accept what was asked about keys of people in the room: {failure}");
+            delivery.awaits(homeserver, message, Failure::new(code::NO_KEY, text)).await
+        }
+        _ => of_account(error),
+    }
+}
+
+/// The homeserver did not answer about keys. This says nothing about the message, nor about rooms that are not encrypted.
+fn of_account(error: SendError) -> Step {
+    match error.outcome_elsewhere() {
         Outcome::Limited { .. } | Outcome::Unauthorized(_) => error.into(),
-        // It would refuse the same again, until something changes for somebody in the room.
-        Outcome::Rejected(failure) | Outcome::Forbidden(failure) => delivery.awaits(homeserver, message, failure).await,
         _ => Step::Unreachable(error.failure()),
     }
 }

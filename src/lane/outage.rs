@@ -13,8 +13,8 @@ use super::{
 use crate::{
     backoff,
     matrix::Homeserver,
-    message::{Failure, Message, MessageId, Outcome, Reply, State, code},
-    store::{Held, HeldSince, Verdict},
+    message::{Failure, Message, MessageId, Outcome, Reply, State},
+    store::{Held, HeldSince, Lacked, Verdict},
 };
 
 /// How long a lane rests if its room accepts no messages while others do.
@@ -167,8 +167,8 @@ impl Delivery<'_> {
         Next::Stop(Stop { held: Some(held), retry_after: Some(pause) })
     }
 
-    /// The message that holds up the lane from now on. Odoo's time to give a file does not include an outage of the homeserver before, nor
-    /// the other way round. If the two fail in turn, it is one time for both, or it would never end.
+    /// The message that holds up the lane from now on. The time to wait for a file or for keys does not include an outage of the homeserver
+    /// before, nor the other way round. If they fail in turn, it is one time for all, or it would never end.
     async fn held_by(&self, message: &Message, tries: &Tries, failure: Failure) -> Held {
         let begins_anew = match self.failing_before(message) {
             Some((held, failing_for)) if is_of_another(held, &failure) => !self.began_anew(held.id, failing_for).await,
@@ -198,9 +198,9 @@ impl Delivery<'_> {
     }
 }
 
-/// Whether Odoo has failed since, and the homeserver before, or the other way round.
+/// Whether the message lacks something else than before, for which somebody else is at fault.
 fn is_of_another(held: HeldSince, failure: &Failure) -> bool {
-    held.lacks_file != (failure.code == code::FILE)
+    held.lacked != Lacked::by_code(&failure.code)
 }
 
 /// Pauses that grow with the time for which the message has failed, and that end when one more message may be tried past it.

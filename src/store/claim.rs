@@ -60,8 +60,30 @@ pub struct HeldSince {
     pub attempts: i32,
     /// `None`: the message has no failed row in the log yet.
     pub failing_for: Option<Duration>,
-    /// It failed last because Odoo did not give its file.
-    pub lacks_file: bool,
+    /// What it lacked when it failed last.
+    pub lacked: Lacked,
+}
+
+/// What a message could not be sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacked {
+    /// Odoo did not give its file.
+    File,
+    /// The keys of people in its room.
+    Keys,
+    /// The homeserver, or what it says about the room.
+    Homeserver,
+}
+
+impl Lacked {
+    /// By the code of the failure.
+    pub fn by_code(code: &str) -> Self {
+        match code {
+            code::FILE => Self::File,
+            code::NO_KEY => Self::Keys,
+            _ => Self::Homeserver,
+        }
+    }
 }
 
 impl Store {
@@ -158,9 +180,9 @@ fn read_held(row: &Row) -> Result<Option<HeldSince>, StoreError> {
     let Some(id) = value::<Option<i64>>(row, "head_id")? else { return Ok(None) };
     let failing_for = backlog::seconds(value(row, "failing_seconds")?);
     // As a failure is shown: its code comes last.
-    let of_odoo = format!("({})", code::FILE);
-    let lacks_file = value::<Option<&str>>(row, "last_error")?.is_some_and(|error| error.ends_with(&of_odoo));
-    Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for, lacks_file }))
+    let code = value::<Option<&str>>(row, "last_error")?.and_then(|error| error.strip_suffix(')')?.rsplit_once('('));
+    let lacked = Lacked::by_code(code.map_or("", |(_, code)| code));
+    Ok(Some(HeldSince { id, attempts: value(row, "attempts")?, failing_for, lacked }))
 }
 
 /// The lane's room. One that cannot exist is as if none were stored: it is found anew.

@@ -80,6 +80,56 @@ async fn what_a_homeserver_refuses_about_keys_is_given_up_after_ten_minutes_and_
 }
 
 #[tokio::test]
+async fn what_a_homeserver_refuses_about_the_accounts_own_keys_fails_no_message() {
+    let office = Office::open().await;
+    let relay = through_a_relay(&office).await;
+    let anna = office.person("anna").await;
+    let mut phone = Reader::new(&office.synapse, &anna).await;
+    let room = office.encrypted_room(&[&anna]).await;
+    let worker = office.worker("w1");
+    assert!(is_plain_ok(&office.deliver(&room, "before").await));
+    worker.stop(Signal::TERM).await.unwrap();
+
+    // What Synapse gets is not JSON. Nobody can open the account's device.
+    relay.alter("/keys/query", "{\"device_keys\"", "[\"device_keys\"");
+    let _worker = office.worker("w2");
+    let held = office.world.enqueue(&room, "secret").await;
+    office.world.until_resting(&room).await;
+    eleven_minutes_later(&office).await;
+    office.world.until_resting(&room).await;
+    assert!(finals(&office).await.iter().all(|row| row.outbox_id != held));
+
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state = 'stopped')").await;
+    relay.heal();
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_follower WHERE state IS DISTINCT FROM 'stopped')").await;
+    office.world.later(0).await;
+    office.world.until_empty().await;
+    assert_eq!(phone.read(&room, STRICT).await, all(&["before", "secret"]));
+}
+
+#[tokio::test]
+async fn the_ten_minutes_for_keys_do_not_include_an_outage_before() {
+    let office = Office::open().await;
+    let carl = office.person("carl").await;
+    let room = office.encrypted_room(&[&carl]).await;
+    let _worker = office.worker("w1");
+    office.deliver(&room, "one").await;
+    office.world.until_resting(&room).await;
+    // As if the homeserver had been away until now.
+    let away = "UPDATE matrix_lane SET last_error = 'no connection (org.odoo.unreachable)'";
+    office.world.client.batch_execute(away).await.unwrap();
+
+    eleven_minutes_later(&office).await;
+    office.world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE last_error LIKE '%(org.odoo.no_key)')").await;
+    office.world.until_resting(&room).await;
+    assert!(finals(&office).await.is_empty());
+
+    eleven_minutes_later(&office).await;
+    office.world.until_empty().await;
+    assert_eq!(finals(&office).await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_nobody_in_a_room_can_read_is_given_up_together() {
     let office = Office::open().await;
     let carl = office.person("carl").await;

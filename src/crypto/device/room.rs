@@ -89,7 +89,7 @@ impl Device {
         let unusable = |error: serde_json::Error| CryptoError::unusable("the message's content", &error);
         let text = RawValue::from_string(content.to_owned()).map_err(unusable)?;
         // Devices that were added since the room was read.
-        self.exchange(may_call).await?;
+        self.exchange(may_call).await.map_err(CryptoError::of_account)?;
         self.begin_sessions(room.members.iter().map(AsRef::as_ref), may_call).await?;
         let mut is_shared = false;
         for _ in 0..MOST_SHARES {
