@@ -4,11 +4,12 @@ from . import test_chatter_html
 from . import test_connection
 from . import test_contact
 from . import test_contact_sync
+from . import test_contact_sync_background
 from . import test_content
-from . import test_health
 from . import test_encryption
 from . import test_encryption_request
 from . import test_encryption_setup
+from . import test_health
 from . import test_hints
 from . import test_home
 from . import test_hooks
@@ -16,6 +17,7 @@ from . import test_html_tags
 from . import test_ids
 from . import test_login
 from . import test_matrix_client
+from . import test_matrix_client_network
 from . import test_overview
 from . import test_people
 from . import test_setup

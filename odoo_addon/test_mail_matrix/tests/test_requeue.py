@@ -1,11 +1,8 @@
-from datetime import datetime, timedelta
-from unittest.mock import patch
+from datetime import datetime
 
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
-
-from odoo.addons.mail_matrix.models.matrix_log import retention
 
 from .common import ROOM, TicketCase
 
@@ -346,102 +343,3 @@ class TestRequeue(TicketCase):
             with self.assertRaises(AccessError):
                 getattr(records.with_user(self.user), method)()
         self.assertEqual(self.bodies(), ["Waiting"])
-
-    def test_a_discarded_message_is_deleted_and_logged(self):
-        self.ticket._matrix_enqueue("manual", "Hello")
-        self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
-
-        self.assertEqual(self.outbox(), [])
-        (failure,) = self.failures()
-        self.assertEqual(failure["error_code"], "org.odoo.discarded")
-        self.assertIn("matrix-manager", failure["error_message"])
-        self.assertEqual(failure["payload"], "Hello")
-        self.assertTrue(failure["is_final"])
-        log = self.env["matrix.log"].browse(failure["id"]).with_user(self.manager)
-        log.action_retry()
-        self.assertEqual(self.bodies(), ["Hello"])
-
-    def test_what_a_worker_has_leased_is_not_discarded(self):
-        self.ticket._matrix_enqueue("manual", "Being sent")
-        lane = self.outbox()[0]["lane"]
-        self.env.cr.execute(
-            "INSERT INTO matrix_lane (lane, owner, lease_until) "
-            "VALUES (%s, 'w', now() AT TIME ZONE 'UTC' + interval '30 s')",
-            [lane],
-        )
-        waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
-        with self.assertRaisesRegex(UserError, "right now"):
-            waiting.action_discard()
-        self.assertEqual(self.bodies(), ["Being sent"])
-
-        self.ticket.matrix_room_id = "!free"
-        self.ticket._matrix_enqueue("manual", "Free")
-        waiting = self.env["matrix.outbox"].search([]).with_user(self.manager)
-        waiting.action_discard()
-        self.assertEqual(self.bodies(), ["Being sent"])
-
-    def test_a_worker_that_comes_back_late_is_fenced_by_a_discard(self):
-        self.ticket._matrix_enqueue("manual", "In doubt")
-        lane = self.outbox()[0]["lane"]
-        self.env.cr.execute(
-            """
-            UPDATE matrix_outbox SET queued_at = queued_at - interval '1 min';
-            INSERT INTO matrix_lane (lane, owner, epoch, lease_until)
-            VALUES (%s, 'w', 7, now() AT TIME ZONE 'UTC' - interval '1 s')
-            """,
-            [lane],
-        )
-
-        self.env["matrix.outbox"].search([]).with_user(self.manager).action_discard()
-
-        self.env.cr.execute("SELECT epoch, lease_until FROM matrix_lane")
-        self.assertEqual(self.env.cr.fetchall(), [(8, None)])
-        (failure,) = self.failures()
-        self.assertIn(
-            "check in the room whether the message arrived", failure["error_message"]
-        )
-
-    def test_waiting_rooms_show_how_much_waits_and_how_far_the_worker_is(self):
-        self.ticket._matrix_enqueue("manual", "One")
-        self.ticket._matrix_enqueue("manual", "Two")
-        lanes = self.env["matrix.lane"].with_user(self.manager)
-
-        lane = lanes.search([])
-        self.assertEqual((lane.target, lane.waiting, lane.leased), (ROOM, 2, False))
-        self.assertEqual(lane.backend_id, self.backend)
-
-        lane.action_discard()
-        self.assertEqual(self.outbox(), [])
-        self.assertFalse(lanes.search([]))
-
-    def test_a_full_batch_calls_the_vacuum_again(self):
-        self.clear_outbox()
-        old = datetime.now() - timedelta(days=40)
-        rows = [self.log_row(date=old + timedelta(hours=hour)) for hour in (2, 0, 1)]
-        parameters = self.env["ir.config_parameter"]
-        parameters.set_param("mail_matrix.log_retention_days", "30")
-        logs = self.env["matrix.log"]
-
-        vacuum = [("cron_id", "=", self.env.ref("base.autovacuum_job").id)]
-        calls = self.env["ir.cron.trigger"].search_count(vacuum)
-
-        with patch.object(retention, "_BATCH", 2):
-            for left in (rows[0], logs):
-                logs._gc_deliveries()
-                self.assertEqual(logs.search([]), left, "The oldest go first")
-                again = self.env["ir.cron.trigger"].search_count(vacuum)
-                self.assertEqual(again, calls + 1)
-
-    def test_old_deliveries_are_deleted_after_their_time(self):
-        log = self.failed_message()
-        old = datetime.now() - timedelta(days=40)
-        self.env.cr.execute("UPDATE matrix_log SET date = %s", [old])
-        parameters = self.env["ir.config_parameter"]
-        for kept in ("", "0", "50", "for ever"):
-            parameters.set_param("mail_matrix.log_retention_days", kept)
-            self.env["matrix.log"]._gc_deliveries()
-            self.assertTrue(log.exists(), kept)
-
-        parameters.set_param("mail_matrix.log_retention_days", "30")
-        self.env["matrix.log"]._gc_deliveries()
-        self.assertFalse(log.exists())
