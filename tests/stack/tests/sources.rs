@@ -97,6 +97,17 @@ fn every_crate_that_is_asked_for_is_used() {
     }
 }
 
+/// Whoever opens a file finds one idea in it.
+#[test]
+fn no_file_is_longer_than_350_lines() {
+    for folder in ["deploy", "odoo_addon", "sql", "src", "tests"] {
+        for (path, source) in files(folder, &["css", "js", "py", "rs", "scss", "sql", "xml"]) {
+            let lines = source.lines().count();
+            assert!(lines <= 350, "{path} has {lines} lines: move a part of it to a file of its own");
+        }
+    }
+}
+
 /// The modules of the worker, each above what it may know. Those of one floor do not know each other, so `store` and `matrix` never
 /// meet below `rooms` and `backend`.
 const FLOORS: [&[&str]; 11] = [
