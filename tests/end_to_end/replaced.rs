@@ -56,7 +56,7 @@ async fn what_waits_at_a_backend_that_was_replaced_moves_on_once_and_in_order() 
     let (one, other, ()) = tokio::join!(press(), press(), work);
 
     let said = [one, other].map(|answer| answer.map_or_else(|error| format!("{error:#}"), |said| said.to_string()));
-    assert!(said.iter().any(|said| said.contains("11 moved")), "{said:?}");
+    assert!(said.iter().any(|said| said.contains("Messages moved: 11")), "{said:?}");
     assert!(
         said.iter().any(|said| said.contains("No messages wait") || said.contains("sending to these rooms")),
         "{said:?}"
