@@ -7,28 +7,27 @@ use crate::{causes::with_causes, matrix::Homeserver, store::Trouble, webhook::We
 
 impl Account {
     pub(super) fn homeserver(&self) -> Result<Homeserver, Halt> {
-        let (asking, stopped) = (&self.asking, |error: &dyn Error| halt(Trouble::Stopped, error));
-        let token = self.keys.open("access token", asking.token_sealed.as_deref()).map_err(|error| stopped(&error))?;
+        let asking = &self.asking;
+        let token = self.keys.open("access token", asking.token_sealed.as_deref()).map_err(halt(Trouble::Stopped))?;
         Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout)
-            .map_err(|error| stopped(&error))
+            .map_err(halt(Trouble::Stopped))
     }
 
     /// `None` if Odoo does not want to have what is written.
     pub(super) fn webhook(&self) -> Result<Option<Webhook>, Halt> {
-        let (asking, waiting) = (&self.asking, |error: &dyn Error| halt(Trouble::Waiting, error));
+        let asking = &self.asking;
         if !asking.wants_events {
             return Ok(None);
         }
-        let secret = self
-            .keys
-            .open("webhook secret", asking.webhook_secret_sealed.as_deref())
-            .map_err(|error| waiting(&error))?;
+        let sealed = asking.webhook_secret_sealed.as_deref();
+        let secret = self.keys.open("webhook secret", sealed).map_err(halt(Trouble::Waiting))?;
         Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
             .map(Some)
-            .map_err(|error| waiting(&error))
+            .map_err(halt(Trouble::Waiting))
     }
 }
 
-fn halt(trouble: Trouble, error: &dyn Error) -> Halt {
-    Halt::Trouble { trouble, reason: with_causes(error) }
+/// Turns an error into the reason why reading stopped.
+fn halt<E: Error>(trouble: Trouble) -> impl FnOnce(E) -> Halt {
+    move |error| Halt::Trouble { trouble, reason: with_causes(&error) }
 }
