@@ -1,5 +1,7 @@
 from itertools import count
 
+from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
+
 from .common import ROOM, TicketCase
 
 ANNA = "@anna:example.org"
@@ -14,6 +16,19 @@ class InboundCase(TicketCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.backend_state("ok", matrix_user_id=BOT)
+
+    @classmethod
+    def serve_files(cls):
+        """Start a homeserver from which files can be fetched."""
+        cls.homeserver = Homeserver()
+        cls.addClassCleanup(cls.homeserver.stop)
+        cls.backend.write(
+            {
+                "homeserver_url": cls.homeserver.url,
+                "personal_access_token": TOKEN,
+                "inbound_mode": "follow",
+            }
+        )
 
     @classmethod
     def event(cls, content, **values):

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from odoo.tests import tagged
 
-from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
 from odoo.addons.mail_matrix.tools import encrypted_file
 from odoo.addons.mail_matrix.tools import token as tokens
 
@@ -43,19 +42,11 @@ class TestInboundEncryptedFiles(InboundCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.homeserver = Homeserver()
-        cls.addClassCleanup(cls.homeserver.stop)
         cls.key = Fernet.generate_key().decode()
         key = patch.dict(os.environ, {tokens.KEY_VARIABLE: cls.key})
         key.start()
         cls.addClassCleanup(key.stop)
-        cls.backend.write(
-            {
-                "homeserver_url": cls.homeserver.url,
-                "personal_access_token": TOKEN,
-                "inbound_mode": "follow",
-            }
-        )
+        cls.serve_files()
 
     def setUp(self):
         super().setUp()

@@ -18,15 +18,7 @@ class TestInboundFiles(InboundCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.homeserver = Homeserver()
-        cls.addClassCleanup(cls.homeserver.stop)
-        cls.backend.write(
-            {
-                "homeserver_url": cls.homeserver.url,
-                "personal_access_token": TOKEN,
-                "inbound_mode": "follow",
-            }
-        )
+        cls.serve_files()
 
     def setUp(self):
         super().setUp()
