@@ -5,7 +5,7 @@
 #   make test-fast          the inner loop: format, lint, unit tests, rules of the sources, and delivery; two minutes when built before
 #   make test-addons        the addons' tests alone; ODOO_CMD names an Odoo of your own
 #   make reliability        the tests of faults, and docs/reliability.md from what they measured
-#   make bench              what the release build delivers beside what this machine could; BENCH="--help" says more
+#   make bench              what the release build delivers beside what this machine could, then what encryption costs; BENCH="--help" says more
 #   make soak               the same with greater numbers
 #   make deb                the Debian package of the worker, in target/deb
 #   make test-systemd       the package in a container with a real systemd: install, faults, upgrade, purge (needs root)
@@ -63,6 +63,7 @@ reliability: build
 	@$(STACK) reliability-table
 
 bench:
-	$(CARGO) build --release --locked --bin odoo-matrix-worker
+	$(CARGO) build --release --locked --features encryption --bin odoo-matrix-worker
 	$(CARGO) build --release --locked -p odoo-matrix-stack --bin bench
 	@"$${CARGO_TARGET_DIR:-target}/release/bench" --binary "$${CARGO_TARGET_DIR:-target}/release/odoo-matrix-worker" $(BENCH)
+	$(if $(BENCH),,$(CARGO) test --locked --features encryption --test encryption -- throughput --ignored --nocapture)

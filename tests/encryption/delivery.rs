@@ -76,7 +76,7 @@ impl Office {
     }
 
     /// A room of `people`, of whom the first makes it and the others and the account are in it.
-    async fn room(&self, people: &[&User]) -> String {
+    pub(crate) async fn room(&self, people: &[&User]) -> String {
         let [first, others @ ..] = people else { panic!("nobody") };
         let invited: Vec<_> = others.iter().copied().chain([&self.bot]).collect();
         let room = first.create_room("Case", &invited).await.unwrap();

@@ -11,6 +11,7 @@ mod receiving;
 mod sending;
 mod setup;
 mod store;
+mod throughput;
 mod troubles;
 
 /// The worker under test.

@@ -34,6 +34,7 @@ pub mod report;
 pub mod schedule;
 pub mod story;
 pub mod synapse;
+pub mod usage;
 pub mod venv;
 pub mod webhook;
 pub mod worker;

@@ -1,5 +1,5 @@
 //! A relay in front of an HTTP server. It loses answers: the server has done what was asked, and whoever asked never hears of it. Or it
-//! alters requests, so that the server refuses them, or understands something else.
+//! alters requests, so that the server refuses them, or understands something else. Or it answers itself, at once.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +13,7 @@ use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
 };
 
@@ -28,6 +29,8 @@ struct Faults {
     /// What the lines of those requests contain whose answers are lost, each once.
     losses: VecDeque<String>,
     alteration: Option<Alteration>,
+    /// The server never sees the requests whose lines contain the first; their answer is the second.
+    own_answer: Option<(String, String)>,
 }
 
 /// In the requests whose lines contain `part`, `from` becomes `to`.
@@ -70,9 +73,18 @@ impl Relay {
         lock(&self.faults).alteration = Some(Alteration { part, from, to });
     }
 
+    /// From now on, requests with `part` in their first line do not reach the server: the relay answers 200 with this `body`.
+    pub fn answer(&self, part: &str, body: &str) {
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+        lock(&self.faults).own_answer = Some((part.to_owned(), answer));
+    }
+
     /// From now on, requests arrive as they were sent.
     pub fn heal(&self) {
-        lock(&self.faults).alteration = None;
+        let mut faults = lock(&self.faults);
+        (faults.alteration, faults.own_answer) = (None, None);
     }
 }
 
@@ -95,9 +107,12 @@ async fn serve(listener: TcpListener, server: String, faults: Arc<Mutex<Faults>>
 /// One connection, on which one request follows the other.
 async fn pass(client: TcpStream, server: &str, faults: &Mutex<Faults>) -> std::io::Result<()> {
     let server = TcpStream::connect(server).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let is_lost = AtomicBool::new(false);
+    let (own, mut own_answers) = mpsc::channel(1);
     let up = async {
         let mut bytes = vec![0; 64 << 10];
         let mut request = String::new();
@@ -115,6 +130,19 @@ async fn pass(client: TcpStream, server: &str, faults: &Mutex<Faults>) -> std::i
                     is_lost.store(true, Ordering::Release);
                 }
             }
+            let own_answer = lock(faults).own_answer(&request);
+            if let Some(answer) = own_answer {
+                let mut left = length(&bytes[..read]).saturating_sub(read);
+                while left > 0 {
+                    let more = from_client.read(&mut bytes).await?;
+                    if more == 0 {
+                        return Ok(());
+                    }
+                    left = left.saturating_sub(more);
+                }
+                let _ = own.send(answer).await;
+                continue;
+            }
             lock(faults).alter(&request, &mut bytes[..read]);
             to_server.write_all(&bytes[..read]).await?;
         }
@@ -122,7 +150,13 @@ async fn pass(client: TcpStream, server: &str, faults: &Mutex<Faults>) -> std::i
     let down = async {
         let mut bytes = vec![0; 64 << 10];
         loop {
-            let read = from_server.read(&mut bytes).await?;
+            let read = tokio::select! {
+                read = from_server.read(&mut bytes) => read?,
+                Some(answer) = own_answers.recv() => {
+                    to_client.write_all(String::as_bytes(&answer)).await?;
+                    continue;
+                }
+            };
             if read == 0 || is_lost.load(Ordering::Acquire) {
                 return Ok::<_, std::io::Error>(());
             }
@@ -135,7 +169,20 @@ async fn pass(client: TcpStream, server: &str, faults: &Mutex<Faults>) -> std::i
     }
 }
 
+/// How long a request is whose head is there, with its body.
+fn length(bytes: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return bytes.len() };
+    let body = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    head.len() + 4 + body.unwrap_or(0)
+}
+
 impl Faults {
+    fn own_answer(&self, line: &str) -> Option<String> {
+        let (part, answer) = self.own_answer.as_ref()?;
+        line.contains(part.as_str()).then(|| answer.clone())
+    }
+
     /// Whether the answer to the request with this line is to be lost; no other one then is for that.
     fn takes(&mut self, line: &str) -> bool {
         let at = self.losses.iter().position(|part| line.contains(part.as_str()));

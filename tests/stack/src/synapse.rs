@@ -38,7 +38,7 @@ pub struct Synapse {
 /// What a test may want otherwise than a homeserver comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Let everybody send as fast as they can, instead of 0.2 messages a second after a burst of 10.
+    /// Let everybody send and log in as fast as they can, instead of 0.2 messages a second after a burst of 10.
     pub unlimited: bool,
     /// Encrypt every new room.
     pub encrypts_new_rooms: bool,

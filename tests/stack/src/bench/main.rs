@@ -8,13 +8,13 @@ mod plan;
 mod plot;
 mod site;
 mod table;
-mod usage;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
+use stack::usage;
 
 /// Measures the worker's release build against a homeserver that takes everything, on a PostgreSQL that keeps what it is given.
 #[derive(Parser)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use stack::usage::percentile;
 
 use super::{
     Cli, limits,
     site::{Drain, Load, Site},
-    usage::percentile,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

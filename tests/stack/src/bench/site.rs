@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use stack::{
     postgres::{Database, Options, Postgres},
     process::{Process, Signal},
+    usage,
     worker::Launch,
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
-use super::{double::Double, usage};
+use super::double::Double;
 
 /// How long one drain may take.
 const PATIENCE: Duration = Duration::from_secs(600);

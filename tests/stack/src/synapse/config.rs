@@ -16,7 +16,12 @@ rc_invites:
   per_issuer: {per_second: 10000, burst_count: 10000}
 rc_joins:
   local: {per_second: 10000, burst_count: 10000}
+rc_joins_per_room: {per_second: 10000, burst_count: 10000}
 rc_room_creation: {per_second: 10000, burst_count: 10000}
+rc_login:
+  address: {per_second: 10000, burst_count: 10000}
+  account: {per_second: 10000, burst_count: 10000}
+bcrypt_rounds: 4
 ";
 
 /// Writes `homeserver.yaml` and the signing key into `folder`; gives back the secret that registers users.

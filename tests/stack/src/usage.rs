@@ -24,12 +24,12 @@ fn stat(id: u32) -> Option<Stat> {
 }
 
 /// CPU seconds of one process.
-pub(crate) fn cpu(id: u32) -> f64 {
+pub fn cpu(id: u32) -> f64 {
     stat(id).map_or(0.0, |stat| stat.own)
 }
 
 /// CPU seconds of a process and its children, those that have ended included.
-pub(crate) fn cpu_with_children(id: u32) -> f64 {
+pub fn cpu_with_children(id: u32) -> f64 {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let all: HashMap<_, _> = ids.filter_map(|id| Some((id, stat(id)?))).collect();
@@ -38,14 +38,14 @@ pub(crate) fn cpu_with_children(id: u32) -> f64 {
 }
 
 /// The most memory that a process has had, in MB.
-pub(crate) fn peak_memory(id: u32) -> f64 {
+pub fn peak_memory(id: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }
 
 /// What was measured on, in one line.
-pub(crate) fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
@@ -62,7 +62,7 @@ pub(crate) fn machine() -> String {
 }
 
 /// The value below which so many percent of the sorted values lie.
-pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(at).copied().unwrap_or_default()
 }
