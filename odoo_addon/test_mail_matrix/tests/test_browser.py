@@ -32,6 +32,35 @@ class TestBrowser(BrowserCase):
             "matrix-user",
         )
 
+    def test_a_closed_dialog_gives_the_focus_back_to_its_button(self):
+        form = self.form_of(self.ticket, "test_mail_matrix.test_matrix_ticket_action")
+        self.browse(
+            form,
+            """
+            const opener = await until(() => one("button[name=action_matrix_compose]"));
+            const compose = async () => {
+                opener.focus();
+                opener.click();
+                const text = await until(() => one(".modal [name=body] textarea"));
+                await until(() => document.activeElement === text, "the cursor");
+                return text;
+            };
+            const isBack = () => until(
+                () => !one(".modal") && document.activeElement === opener,
+                "the focus on the button");
+            const text = await compose();
+            text.dispatchEvent(
+                new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));
+            await isBack();
+            await compose();
+            await enter("body", "Good morning");
+            await click(".modal button[name=action_send]");
+            await isBack();
+            """,
+            "matrix-user",
+        )
+        self.assertEqual(self.bodies(), ["Good morning"])
+
     def test_ctrl_enter_sends_a_direct_message(self):
         contact = self.env["matrix.contact"].create(
             {"matrix_user_id": "@anna:example.org", "backend_id": self.backend.id}

@@ -2,6 +2,7 @@ import {Component, onWillDestroy, status, useState} from "@odoo/owl";
 import {Dialog} from "@web/core/dialog/dialog";
 import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
+import {useFocusBack} from "@mail_matrix/focus/focus_back";
 import {useService} from "@web/core/utils/hooks";
 
 const FIRST_PAUSE = 500;
@@ -27,6 +28,7 @@ export class MatrixEncryptionDialog extends Component {
     static defaultProps = {account: ""};
 
     setup() {
+        useFocusBack();
         this.http = useService("http");
         this.orm = useService("orm");
         this.notification = useService("notification");

@@ -2,6 +2,7 @@ import {Component, useState} from "@odoo/owl";
 import {Dialog} from "@web/core/dialog/dialog";
 import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
+import {useFocusBack} from "@mail_matrix/focus/focus_back";
 import {useService} from "@web/core/utils/hooks";
 
 /**
@@ -23,6 +24,7 @@ export class MatrixConnectDialog extends Component {
     static defaultProps = {backendId: false, url: "", verify: true};
 
     setup() {
+        useFocusBack();
         this.http = useService("http");
         this.notification = useService("notification");
         this.title = _t("Connect a Homeserver");
