@@ -76,3 +76,52 @@ class TestRoomRequestBrowser(RoomRequestCase, BrowserCase):
             self.waiting(), [("!new0", "case_summary"), ("!new0", "stage_changed")]
         )
         self.assertEqual(len(self.created), 1)
+
+    def test_an_open_form_shows_its_new_room(self):
+        case = self.open_case()
+        self.answer_each_look(case, FORBIDDEN, self.create_room)
+        self.browse(
+            self.form_of_case(case),
+            f"""
+            const look = () => seen("legal.case", {case.id});
+            await click(".nav-link[name=matrix]");
+            await shows(".alert-info", "The room of this case is being created");
+            await look();
+            await shows(".alert-warning", "could not be created");
+            await look();
+            await shows(".badge", "Ready");
+            await until(() => one("[name=matrix_room_id] input").value === "!new0");
+            const page = one(".o_notebook .tab-pane.active").textContent;
+            if (page.includes("could not be created")) throw new Error("It is there");
+            """,
+            "matrix-lawyer",
+        )
+
+    def test_a_room_is_shown_that_came_while_another_page_was_open(self):
+        case = self.open_case()
+        self.answer_each_look(case, self.create_room)
+        self.browse(
+            self.form_of_case(case),
+            f"""
+            await until(() => one(".o_form_view .nav-link[name=matrix]"));
+            await seen("legal.case", {case.id});
+            await click(".nav-link[name=matrix]");
+            await shows(".badge", "Ready");
+            await until(() => one("[name=matrix_room_id] input").value === "!new0");
+            """,
+            "matrix-lawyer",
+        )
+
+    def answer_each_look(self, case, *answers):
+        """Let the scheduled action run, with the next answer, whenever the script calls
+        ``seen``."""
+        real, answers = type(case).get_matrix_deliveries, iter(answers)
+
+        def look(record):
+            if record.env.context.get("matrix_seen"):
+                self.answers["POST", "/createRoom"] = next(answers)
+                self.due_now()
+                self.work()
+            return real(record)
+
+        self.patch(type(case), "get_matrix_deliveries", look)

@@ -2,6 +2,13 @@ from odoo import api, fields, models
 
 from .thread import USER
 
+# By the scheduled action, while a form is open.
+_CHANGED_MEANWHILE = (
+    "matrix_room_id",
+    "matrix_room_request",
+    "matrix_room_request_note",
+)
+
 
 class MatrixThreadMixin(models.AbstractModel):
     """Rooms that are created in the background, and what is written until then.
@@ -82,12 +89,13 @@ class MatrixThreadMixin(models.AbstractModel):
             summed_up._matrix_note(summary)
 
     def get_matrix_deliveries(self):
-        """Add whether the room is being created, and the room: the form shows it as
-        soon as it is there."""
+        """Add whether the room is being created, and what is true now of the fields
+        that change then: a form that shows something else is read again."""
+        now = self.sudo()
         return {
             **super().get_matrix_deliveries(),
             "awaits_room": self._matrix_awaits_room(),
-            "room": self.sudo().matrix_room_id,
+            "now": {name: now[name] for name in _CHANGED_MEANWHILE},
         }
 
     def _matrix_awaits_room(self):

@@ -1,6 +1,7 @@
 import {Component, onWillDestroy, useState} from "@odoo/owl";
 import {_t} from "@web/core/l10n/translation";
-import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
+import {deserializeDateTime} from "@web/core/l10n/dates";
+import {formatDateTime} from "@web/views/fields/formatters";
 import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useRecordObserver} from "@web/model/relational_model/utils";
@@ -87,13 +88,21 @@ export class MatrixDeliveries extends Component {
         }
     }
 
-    /** The room of a record may be created while its form is open. */
-    showNewRoom({awaits_room, room}) {
+    /**
+     * The room of a record is created in the background: while its form is open, or
+     * before somebody turns to the page that this is on. What is typed is kept.
+     */
+    async showNewRoom({now = {}}) {
         const {record} = this.props;
-        if (this.awaited === record.resId && room && !record.dirty) {
-            record.load();
+        const isOld = Object.entries(now).some(
+            ([name, value]) => name in record.data && (record.data[name] || false) !== value
+        );
+        // Once: whatever the form makes of it, it is not read again and again.
+        const wanted = JSON.stringify([record.resId, now]);
+        if (isOld && this.loaded !== wanted && !(await record.isDirty())) {
+            this.loaded = wanted;
+            await record.load();
         }
-        this.awaited = awaits_room && !room ? record.resId : null;
     }
 
     /** Odoo does not translate this attribute in a template. */
@@ -101,6 +110,7 @@ export class MatrixDeliveries extends Component {
         return _t("Last messages");
     }
 
+    /** As the lists show it: Odoo 19 leaves out this year. */
     formatDate(date) {
         return formatDateTime(deserializeDateTime(date), {showSeconds: false});
     }

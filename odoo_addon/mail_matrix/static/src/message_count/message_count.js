@@ -21,6 +21,11 @@ export class MatrixMessageCount extends StatInfoField {
                 this.state.count = detail.count;
             }
         });
+        // Their page may be closed, and say nothing.
+        useBus(this.env.bus, "MATRIX-POSTED", () => {
+            const {resId, resModel} = this.props.record;
+            this.read(resModel, resId);
+        });
         useRecordObserver((record) => this.observe(record));
     }
 
