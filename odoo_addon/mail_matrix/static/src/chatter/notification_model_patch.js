@@ -6,6 +6,10 @@ patch(Notification.prototype, {
     get icon() {
         return this.notification_type === "matrix" ? "fa fa-comments-o" : super.icon;
     },
+    /** Odoo 19 asks for the partner of each, and a room is none. */
+    get isFollowerNotification() {
+        return this.notification_type !== "matrix" && super.isFollowerNotification;
+    },
     /** The outcome of the message is shown beside it, without a click. */
     get label() {
         if (this.notification_type !== "matrix") {
