@@ -1,6 +1,7 @@
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
-from odoo.tools import format_datetime
+
+from odoo.addons.mail_matrix.tools.times import date_time_text
 
 from .common import LegalMatrixCase
 
@@ -34,7 +35,7 @@ class TestFailureNotice(LegalMatrixCase):
 
         self.assertEqual(activity.user_id, self.lawyer)
         self.assertEqual(activity.summary, "A message was not sent to Matrix")
-        time = format_datetime(self.env, log.date, self.lawyer.tz, "short")
+        time = date_time_text(self.env, log.date, self.lawyer.tz)
         self.assertIn(f"Failed on {time}. The page Matrix of the", activity.note)
         self.send_in_vain("And again")
         self.assertEqual(self.tell(), activity)

@@ -5,9 +5,10 @@ from textwrap import shorten
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
 from ..tools import words
+from ..tools.times import date_time_text
 
 _logger = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class MatrixFailureNotice(models.Model):
         return self.env._(
             "Failed on %(time)s. The page Matrix of the record says why and what to "
             "do.",
-            time=format_datetime(self.env, failed[0]["date"], tz=tz, dt_format="short"),
+            time=date_time_text(self.env, failed[0]["date"], tz),
         )
 
     @api.model

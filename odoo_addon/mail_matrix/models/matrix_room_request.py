@@ -3,10 +3,11 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
 from ..tools import words
 from ..tools.matrix_error import MatrixError
+from ..tools.times import time_text
 from .matrix_backend.health import COUNT_AT_MOST, count_text
 
 _logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class MatrixRoomRequest(models.Model):
             "The room could not be created: %(reason)s Odoo tries again at %(time)s, "
             "and keeps the messages until then.",
             reason=self.note.strip(),
-            time=format_datetime(self.env, self.again_at, dt_format="HH:mm"),
+            time=time_text(self.env, self.again_at),
         )
 
     # The scheduled action

@@ -21,6 +21,7 @@ from . import test_matrix_client_network
 from . import test_overview
 from . import test_people
 from . import test_setup
+from . import test_times
 from . import test_token
 from . import test_translation
 from . import test_users

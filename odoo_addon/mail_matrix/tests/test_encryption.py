@@ -274,7 +274,7 @@ class TestEncryption(EncryptionCase):
         self.assertEqual((message.outcome, message.reason), ("ok", note))
 
         failed = self.log_row(backend_id=self.backend.id, status="failed", **values)
-        self.assertIn("Then retry.", failed.hint)
+        self.assertIn("Then click Retry.", failed.hint)
 
     def test_a_message_that_waits_for_the_keys_leads_to_the_backend(self):
         row = self.log_row(

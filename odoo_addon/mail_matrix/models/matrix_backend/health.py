@@ -3,9 +3,10 @@ from datetime import timedelta
 from babel.dates import format_timedelta
 
 from odoo import api, fields, models
-from odoo.tools import SQL, babel_locale_parse, format_datetime, formatLang
+from odoo.tools import SQL, babel_locale_parse, formatLang
 
 from ...tools import words
+from ...tools.times import time_text
 
 # Counting stops here: a long queue must not make a screen slow.
 COUNT_AT_MOST = 10_000
@@ -157,7 +158,7 @@ class MatrixBackend(models.Model):
     def _next_one_note(self, until):
         if not until or until <= self.env.cr.now():
             return None
-        time = format_datetime(self.env, until, dt_format="HH:mm:ss")
+        time = time_text(self.env, until)
         return self.env._("The next message will be sent at %(time)s.", time=time)
 
     @api.depends_context("uid")

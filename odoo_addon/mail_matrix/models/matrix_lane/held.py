@@ -1,7 +1,8 @@
 from odoo import api, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
 from ...tools import words
+from ...tools.times import date_time_text, time_text
 from ..matrix_backend.health import COUNT_AT_MOST, count_text
 
 
@@ -89,7 +90,7 @@ class MatrixLane(models.Model):
 
     @api.model
     def _held_note(self, row):
-        since = format_datetime(self.env, row["first_failed_at"], dt_format="short")
+        since = date_time_text(self.env, row["first_failed_at"])
         waiting, retry_at = row["waiting"], row["retry_at"]
         parts = [
             self.env._("No message has got through to this person since %s", since)
@@ -98,10 +99,7 @@ class MatrixLane(models.Model):
             self.env._("one message waits")
             if waiting == 1
             else self.env._("%s messages wait", count_text(self.env, waiting)),
-            self.env._(
-                "the next try is at %s",
-                format_datetime(self.env, retry_at, dt_format="HH:mm:ss"),
-            )
+            self.env._("the next try is at %s", time_text(self.env, retry_at))
             if retry_at and retry_at > self.env.cr.now()
             else self.env._("it is being tried again"),
         ]

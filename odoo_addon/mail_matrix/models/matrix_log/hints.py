@@ -100,7 +100,7 @@ class MatrixLog(models.Model):
             words.ERROR_NO_KEY: self.env._(
                 "A device gets the key once it has published its own: have its owner "
                 "open the Matrix client there, and verify it if the backend encrypts "
-                "for verified devices only. Then retry."
+                "for verified devices only. Then click Retry."
             ),
             words.ERROR_UNREADABLE: self.env._(
                 "Ask the sender to write it again. If that does not help, have them "
