@@ -7,6 +7,8 @@ from .common import ROOM
 from .test_room_request import RoomRequestCase
 
 LOGGER = "odoo.addons.mail_matrix.models.matrix_room_request"
+BACKGROUND = "odoo.addons.mail_matrix.models.matrix_background_mixin"
+COMMENT = {"subtype_xmlid": "mail.mt_comment"}
 
 
 @tagged("post_install", "-at_install")
@@ -59,6 +61,58 @@ class TestRoomUnused(RoomRequestCase):
         self.assertEqual(self.not_posted(), [("case_summary", "org.odoo.off")])
         self.assertFalse(self.requests.search([]))
         self.assertIn("the room !new0 for this record", self.notes_of(case))
+
+    def test_matrix_turned_off_ends_the_waiting_whatever_goes_wrong(self):
+        for error in (ValueError("No"), UserError("No")):
+            case = self.case_with_unlinked_room(matrix_mirror_chatter=True)
+            case.message_post(body="A", message_type="comment", **COMMENT)
+            case._matrix_enqueue("manual", "B")
+            self.commit()
+            case.matrix_enabled = False
+            self.commit()
+
+            linking = patch.object(type(case), "_matrix_link", side_effect=error)
+            logging = patch.object(
+                self.env.registry["matrix.early.message"],
+                "_text_now",
+                side_effect=ValueError("Not readable"),
+            )
+            with linking, logging, self.assertLogs(LOGGER, "ERROR"):
+                self.work()
+
+            self.assertFalse(self.requests.search([]))
+            logs = self.env["matrix.log"].search([("status", "=", "failed")])
+            logged = {log.event_type: log for log in logs}
+            self.assertEqual(logged["manual"].payload, "B")
+            self.assertIn("turned off", logged["manual"].error_message)
+            self.assertFalse(logged["chatter"].payload, "It may have been deleted")
+            self.assertIn("for this record", self.notes_of(case))
+            self.clear_outbox()
+            self.created.clear()
+
+    def test_what_goes_wrong_again_and_again_is_given_up_and_can_be_sent_again(self):
+        case = self.case_with_unlinked_room()
+        case._matrix_enqueue("manual", "B")
+        self.commit()
+
+        refused = patch.object(type(case), "_matrix_link", side_effect=ValueError)
+        with refused, self.assertLogs(BACKGROUND, "ERROR"):
+            for _try in range(23):
+                self.due_now()
+                self.work(1)
+            self.assertIn("see Odoo's log", case.matrix_room_request_note)
+            self.due_now()
+            self.work(1)
+
+        self.assertFalse(self.requests.search([]))
+        [manual] = self.env["matrix.log"].search([("event_type", "=", "manual")])
+        self.assertEqual(manual.outcome, "failed")
+        self.assertIn("tried it 24 times", manual.error_message)
+        self.assertIn("the room !new0 for this record", self.notes_of(case))
+        case.matrix_room_id = ROOM
+        self.commit()
+        manual.with_user(self.manager).action_send_again()
+        self.assertIn("B", self.bodies())
 
     def test_matrix_turned_off_without_a_backend_names_the_room(self):
         case = self.case_with_unlinked_room()

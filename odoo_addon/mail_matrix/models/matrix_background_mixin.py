@@ -69,11 +69,10 @@ class MatrixBackgroundMixin(models.AbstractModel):
                 self[0].res_model,
                 self[0].res_id,
             )
-            reason = self.env._("Something unexpected went wrong; see Odoo's log.")
-            self._matrix_postpone(reason, _AFTER_UNEXPECTED)
+            self._matrix_postpone_unexpected(_AFTER_UNEXPECTED)
 
-    def _matrix_postpone(self, reason, pause):
-        """Do the work of these rows after ``pause``."""
+    def _matrix_postpone_unexpected(self, pause):
+        """Do the work of these rows, which failed unexpectedly, after ``pause``."""
         raise NotImplementedError
 
     def _matrix_work(self):

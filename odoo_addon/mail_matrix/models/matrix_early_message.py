@@ -205,15 +205,17 @@ class MatrixEarlyMessage(models.Model):
             and people._is_in(record, record.matrix_room_id, user)
         )
 
-    def _log_unsent(self, code, reason):
+    def _log_unsent(self, code, reason, with_chatter=True):
         """Give these up and log why, in one statement; return how many there were.
 
         What people wrote has failed, even if nothing went wrong for what Odoo wrote.
         A chatter message is logged without its content, so that it is not sent again:
         it would not follow what is edited, made internal or deleted in Odoo.
+
+        :param with_chatter: with the present texts of chatter messages
         """
         texts = {
-            str(early.id): early._text_now()
+            str(early.id): early._text_now() if with_chatter else None
             for early in self.exists()
             if early.message_id and not early.attachment_id
         }

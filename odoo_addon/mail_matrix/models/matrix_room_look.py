@@ -79,6 +79,9 @@ class MatrixRoomLook(models.Model):
             _logger.exception("The room of %s cannot be followed", record)
         self.unlink()
 
+    def _matrix_postpone_unexpected(self, pause):
+        self._matrix_postpone("something unexpected went wrong", pause)
+
     def _matrix_postpone(self, reason, pause=None):
         """Check these rooms later, but give up those that have waited for a day."""
         now = fields.Datetime.now()
