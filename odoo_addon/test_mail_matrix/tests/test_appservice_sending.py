@@ -184,6 +184,42 @@ class TestAppServiceSending(InboundCase):
         self.assertFalse(self.office.sends_as_appservice)
         self.assertEqual(self.office.token_state, "none")
 
+    def test_another_homeserver_neither_gets_the_old_file_nor_is_the_old_one_heard(
+        self,
+    ):
+        secret = self.backend._inbound_secret()
+        for values in (
+            {"homeserver_url": "https://elsewhere.example.org"},
+            {"verify_ssl": False},
+        ):
+            self.office.write({**values, "personal_access_token": TOKEN})
+
+            self.assertNotEqual(self.backend._appservice_token(), self.as_token)
+            self.assertFalse(self.backend._knows_inbound_secret(secret))
+            with self.assertRaisesRegex(UserError, "Download Registration File"):
+                self.office._appservice_registration()
+            self.as_token = self.backend._appservice_token()
+            secret = self.backend._inbound_secret()
+            self.office.inbound_account = BOT
+
+    def test_the_same_homeserver_keeps_the_file(self):
+        for url in (f"{self.homeserver.url}/", self.homeserver.url):
+            self.office.write({"homeserver_url": url, "personal_access_token": TOKEN})
+        self.backend.homeserver_url = "https://matrix.example.org"
+        kept = self.backend._appservice_token()
+        self.office.homeserver_url = "matrix.example.org"
+
+        self.assertEqual(self.backend._appservice_token(), kept)
+
+    def test_who_enters_another_homeserver_is_told_that_the_file_is_replaced(self):
+        for url, is_other in (("https://other.example.org", True), (None, False)):
+            form = self.office.new(
+                {"homeserver_url": url or self.homeserver.url, "verify_ssl": True},
+                origin=self.office,
+            )
+            said = form._onchange_registered_homeserver()
+            self.assertEqual(bool(said), is_other)
+
     def test_an_account_that_encrypts_sends_with_its_own_device(self):
         self.backend.encryption_mode = "encrypt"
         with self.assertRaisesRegex(ValidationError, "cannot encrypt and send"):

@@ -20,6 +20,41 @@ class MatrixBackend(models.Model):
         readonly=True, copy=False, groups=fields.NO_ACCESS
     )
 
+    @api.onchange("homeserver_url", "verify_ssl")
+    def _onchange_registered_homeserver(self):
+        stored = self._origin
+        if stored.inbound_mode != "appservice" or not (
+            stored._reveals_token(self.homeserver_url, self.verify_ssl)
+        ):
+            return None
+        return {
+            "warning": {
+                "type": "notification",
+                "title": self.env._("A new registration file is needed"),
+                "message": self.env._(
+                    "Another server could read the secrets of the present one, so they "
+                    "are replaced when you save. Then click “Download Registration "
+                    "File”, and give the file to the homeserver's administrator."
+                ),
+            }
+        }
+
+    def write(self, vals):
+        elsewhere = self._revealing(vals)
+        result = super().write(vals)
+        elsewhere._leave_registered_homeserver()
+        return result
+
+    def _leave_registered_homeserver(self):
+        """Make new secrets: another server must neither see the old ones nor be taken
+        for the one that had them."""
+        # With all rights: nobody may write what was found. Write access was checked.
+        registered = self.sudo().filtered(
+            lambda backend: backend.inbound_mode == "appservice"
+        )
+        registered.inbound_account = False
+        registered._renew_inbound_secret()
+
     def action_download_registration(self):
         """Ask the homeserver which account this is, then download the file."""
         self.ensure_one()

@@ -90,14 +90,7 @@ class MatrixBackend(models.Model):
         vals = dict(vals)
         token = vals.pop("personal_access_token", None)
         sealed = token and self._seal(token)
-        elsewhere = self.browse()
-        if not sealed and {"homeserver_url", "verify_ssl"} & vals.keys():
-            elsewhere = self.filtered(
-                lambda backend: backend._reveals_token(
-                    vals.get("homeserver_url", backend.homeserver_url),
-                    vals.get("verify_ssl", backend.verify_ssl),
-                )
-            )
+        elsewhere = self.browse() if sealed else self._revealing(vals)
         result = super().write(vals)
         if sealed:
             # Odoo does not check an empty write, and sudo() below would let it pass.
@@ -107,11 +100,23 @@ class MatrixBackend(models.Model):
             elsewhere._store_sealed(False)
         return result
 
+    def _revealing(self, vals):
+        """Return those of these whose secrets ``vals`` would send to another server."""
+        if not {"homeserver_url", "verify_ssl"} & vals.keys():
+            return self.browse()
+        return self.filtered(
+            lambda backend: backend._reveals_token(
+                vals.get("homeserver_url", backend.homeserver_url),
+                vals.get("verify_ssl", backend.verify_ssl),
+            )
+        )
+
     def _reveals_token(self, url, verify_ssl):
         """Whether these values would send the stored token to another server."""
         # With all rights: users may not read the address. Write access is checked
         # later.
         now = self.sudo()
+        url = self._tidy({"homeserver_url": url})["homeserver_url"]
         return (now.verify_ssl and not verify_ssl) or (
             _origin(now.homeserver_url) != _origin(url)
         )
