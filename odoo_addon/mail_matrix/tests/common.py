@@ -126,7 +126,7 @@ class MatrixCase(TransactionCase):
             cls.env.cr.execute("DELETE FROM matrix_outbox WHERE id = %s", [row["id"]])
         return cls.log_row(
             outbox_id=row["id"],
-            payload=row["content"] and row["content"]["body"],
+            payload=row["content"] and row["content"].get("body"),
             content=row["content"] if status == "failed" else None,
             **{**kept, "status": status, **values},
         )

@@ -108,6 +108,8 @@ ERROR_ROOM_NOT_CREATED = "org.odoo.room_not_created"
 ERROR_NO_ROOM = "org.odoo.no_room"
 ERROR_OFF = "org.odoo.off"
 NOT_POSTED = (ERROR_NO_ROOM, ERROR_OFF)
+# What becomes of chatter that is written while its record has no room.
+CHATTER_WITHOUT_ROOM = (ERROR_ROOM_NOT_CREATED, ERROR_DISCARDED)
 # An event of an encrypted room came in, and could not be decrypted; or it could later.
 ERROR_UNREADABLE = "org.odoo.unreadable"
 ERROR_READ_LATER = "org.odoo.read_later"

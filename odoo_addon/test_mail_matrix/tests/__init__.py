@@ -9,6 +9,8 @@ from . import test_chatter_changes
 from . import test_chatter_changes_before
 from . import test_chatter_deliveries
 from . import test_chatter_html
+from . import test_chatter_requeue
+from . import test_companies
 from . import test_deliveries
 from . import test_discard
 from . import test_draft

@@ -310,6 +310,7 @@ class TestChatterChanges(ChatterChangesCase):
 
     def test_what_is_older_than_the_log_is_deleted(self):
         self.post()
+        self.clear_outbox()
         mirror = self.env["matrix.mirror"].sudo().search([])
         mirror.queued_at = "2020-01-01 00:00:00"
         self.env["ir.config_parameter"].set_param("mail_matrix.log_retention_days", 9)

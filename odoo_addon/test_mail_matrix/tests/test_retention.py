@@ -23,7 +23,7 @@ class TestRetention(TicketCase):
         vacuum = [("cron_id", "=", self.env.ref("base.autovacuum_job").id)]
         calls = self.env["ir.cron.trigger"].search_count(vacuum)
 
-        with patch.object(retention, "_BATCH", 2):
+        with patch.object(retention, "BATCH", 2):
             for left in (rows[0], logs):
                 logs._gc_deliveries()
                 self.assertEqual(logs.search([]), left, "The oldest go first")

@@ -1,6 +1,7 @@
 from . import log
 from . import hints
 from . import reactions
+from . import chatter
 from . import requeue
 from . import send_again
 from . import retried

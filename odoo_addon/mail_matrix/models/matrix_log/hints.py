@@ -17,7 +17,7 @@ class MatrixLog(models.Model):
         "event_type",
         "matrix_user_id",
         "attachment_id",
-        "content",
+        "room_id",
     )
     def _compute_hint(self):
         retry = self.env._("Then click Retry.")
@@ -43,7 +43,7 @@ class MatrixLog(models.Model):
             own = of_actions if row.event_type == "automation" else hints
             own = of_people if row.matrix_user_id else own
             own = of_files if row.attachment_id else own
-            if row.event_type == "chatter" and not row.content:
+            if row._is_lost_chatter():
                 own = of_chatter
             row.hint = own.get(row.error_code) if row.is_final else False
             if row.status == "ok" and row.error_code == words.ERROR_NO_KEY:

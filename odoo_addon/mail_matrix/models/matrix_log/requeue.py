@@ -27,6 +27,9 @@ class MatrixLog(models.Model):
         awaiting = messages._awaiting_room()
         self._leave(left, awaiting, self._awaiting_explanation())
         messages -= awaiting
+        previous = messages._for_previous_room()
+        self._leave(left, previous, self._previous_room_explanation())
+        messages -= previous
         roomless = messages.filtered(
             lambda row: not (row.room_id or row.matrix_user_id)
         )
@@ -134,7 +137,6 @@ class MatrixLog(models.Model):
         )
         # With all rights: managers may only read what the worker writes.
         rows = readable.sudo().sorted("id")
-        retracted = self.env["matrix.mirror"]._retracted_among(rows.mapped("txn_id"))
         requeued = rows._requeued_ids()
         for is_left, reason in (
             (
@@ -165,27 +167,12 @@ class MatrixLog(models.Model):
                     "Correct what the error says: that applies from the next event on."
                 ),
             ),
-            (
-                lambda row: row.txn_id in retracted,
-                self.env._(
-                    "The message was deleted in Odoo, so there is nothing to send."
-                ),
-            ),
             (lambda row: row.id in requeued, self._queued_explanation()),
         ):
             refused = rows.filtered(is_left)
             self._leave(left, refused, reason)
             rows -= refused
-        return rows
-
-    def _is_lost_chatter(self):
-        """Whether this is a chatter message that never had a room."""
-        codes = self._hints_of_lost_chatter()
-        return (
-            self.event_type == "chatter"
-            and not self.content
-            and self.error_code in codes
-        )
+        return rows._leave_stale_chatter(left)
 
     def _requeued_ids(self):
         """Return which of these were queued again: another row has their outcome."""

@@ -4,7 +4,7 @@ from odoo import api, models
 from odoo.tools import SQL
 
 _PARAMETER = "mail_matrix.log_retention_days"
-_BATCH = 10_000
+BATCH = 10_000
 
 
 class MatrixLog(models.Model):
@@ -27,9 +27,9 @@ class MatrixLog(models.Model):
         if not days:
             return
         before = self.env.cr.now() - timedelta(days=days)
-        old = self.env[model].sudo().search([(date, "<", before)], limit=_BATCH)
+        old = self.env[model].sudo().search([(date, "<", before)], limit=BATCH)
         old.unlink()
-        if len(old) == _BATCH:
+        if len(old) == BATCH:
             self.env.ref("base.autovacuum_job")._trigger()
 
     @api.autovacuum
@@ -47,10 +47,10 @@ class MatrixLog(models.Model):
                 )
                 """,
                 self.env.cr.now() - timedelta(days=days),
-                _BATCH,
+                BATCH,
             )
         )
-        is_full = self.env.cr.rowcount == _BATCH
+        is_full = self.env.cr.rowcount == BATCH
         self.env.cr.execute(
             """
             DELETE FROM matrix_requeue

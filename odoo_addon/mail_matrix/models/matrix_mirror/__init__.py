@@ -1,3 +1,5 @@
 from . import mirror
 from . import changes
+from . import requeued
+from . import retention
 from . import deliveries

@@ -1,16 +1,14 @@
-import hashlib
-import json
 import logging
 
 from odoo import api, fields, models
 
-from ...tools import changes, words
 from ...tools import content as contents
+from ...tools import words
 
 _logger = logging.getLogger(__name__)
 
 _CHANGED = "mail_matrix.changed_mirrors"
-_WHERE = ("backend_id", "room_id", "res_model", "res_id")
+WHERE = ("backend_id", "room_id", "res_model", "res_id")
 
 
 class MatrixMirror(models.Model):
@@ -52,7 +50,7 @@ class MatrixMirror(models.Model):
         self.sudo().create(
             [
                 {
-                    **{name: row[name] for name in _WHERE},
+                    **{name: row[name] for name in WHERE},
                     "message_id": row["message_id"],
                     "attachment_id": row.get("attachment_id"),
                     "txn_id": row["txn_id"],
@@ -65,13 +63,6 @@ class MatrixMirror(models.Model):
                 if row.get("message_id")
             ]
         )
-
-    @api.model
-    def _digest(self, content):
-        """Return a digest that is equal only for contents that look the same to a
-        reader."""
-        said = changes.edit(content, "")["m.new_content"]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @api.model
     def _of(self, messages):
@@ -91,31 +82,6 @@ class MatrixMirror(models.Model):
             precommit.add(self.with_env(self.env(context={}))._follow_changes)
         for mirror_id in self.ids:
             noted[mirror_id] = self.env.uid
-
-    @api.model
-    def _retracted_among(self, txn_ids):
-        """Return those of ``txn_ids`` whose message was deleted in Odoo since."""
-        domain = [("txn_id", "in", txn_ids), ("is_retracted", "=", True)]
-        return set(self.sudo().search(domain).mapped("txn_id"))
-
-    @api.model
-    def _follow_requeued(self, requeued):
-        """Update messages that were queued again and were edited since they failed.
-
-        :param requeued: pairs of a row of the log and the values of its new row in the
-            outbox, as far as they differ
-        """
-        for failed, row in requeued:
-            mirror = self.sudo().search([("txn_id", "=", failed.txn_id)], limit=1)
-            if not mirror:
-                continue
-            mirror.write(
-                {name: row[name] for name in _WHERE if row.get(name)}
-                | {"txn_id": row["txn_id"], "delivery": "new"}
-            )
-            if self._digest(failed.content) != mirror.digest:
-                mirror.digest = False
-                mirror._note_change()
 
     @api.model
     def _follow_changes(self):
@@ -163,9 +129,4 @@ class MatrixMirror(models.Model):
 
     def _target(self):
         """Return the values of a row for the place where this was posted."""
-        return {name: self[name] for name in _WHERE}
-
-    @api.autovacuum
-    def _gc_mirrors(self):
-        """Delete rows older than the log: the worker could not change their events."""
-        self.env["matrix.log"]._delete_older_than_log(self._name, "queued_at")
+        return {name: self[name] for name in WHERE}

@@ -1,0 +1,93 @@
+import hashlib
+import json
+
+from odoo import api, models
+
+from ...tools import changes
+from .mirror import WHERE
+
+
+class MatrixMirror(models.Model):
+    """Failed posts that are queued again."""
+
+    _inherit = "matrix.mirror"
+
+    @api.model
+    def _refusal_to_requeue(self, failed):
+        """Return why the text of ``failed`` must not be sent, or nothing.
+
+        :param failed: a row of the log with the text or a file of a chatter message
+        """
+        target = failed.content.get(changes.CHANGES)
+        mirror = self._posted_as(target or failed.txn_id)
+        if not mirror:
+            return self.env._(
+                "It is not known whether this message was edited or deleted in Odoo "
+                "since. Write it again in the chatter."
+            )
+        if mirror.is_retracted or mirror._is_to_retract():
+            return self.env._(
+                "The message was deleted in Odoo, so there is nothing to send."
+            )
+        if not mirror._is_posted_now():
+            return self.env._(
+                "Messages in the chatter of this record are not posted in its room any "
+                "more."
+            )
+        if target and self._digest_of_edit(failed.content) != mirror.digest:
+            return self.env._(
+                "The message was edited again since, so there is nothing to send."
+            )
+        return None
+
+    @api.model
+    def _posted_as(self, txn_id):
+        return self.sudo().search([("txn_id", "=", txn_id)], limit=1)
+
+    def _is_posted_now(self):
+        """Whether this would be posted if it was written now."""
+        record = self._record()
+        return (
+            bool(record)
+            and not self.is_moved
+            and record.matrix_enabled
+            and record._matrix_posts_chatter(self._message())
+        )
+
+    @api.model
+    def _follow_requeued(self, requeued):
+        """Have posts that were queued again say what their messages say now.
+
+        :param requeued: pairs of a row of the log and the values of its new row in the
+            outbox, as far as they differ
+        """
+        for failed, row in requeued:
+            target = failed.content.get(changes.CHANGES)
+            mirror = self._posted_as(target or failed.txn_id)
+            if not mirror:
+                continue
+            if target:
+                # To be redacted with the message.
+                others = set(mirror.edit_txn_ids or ()) - {row["txn_id"]}
+                mirror.edit_txn_ids = [*sorted(others), row["txn_id"]]
+                continue
+            mirror.write(
+                {name: row[name] for name in WHERE if row.get(name)}
+                | {
+                    "txn_id": row["txn_id"],
+                    "delivery": "new",
+                    "digest": self._digest(failed.content),
+                }
+            )
+            mirror._note_change()
+
+    @api.model
+    def _digest(self, content):
+        """Return a digest that is equal only for contents that look the same to a
+        reader."""
+        return self._digest_of_edit(changes.edit(content, ""))
+
+    @api.model
+    def _digest_of_edit(self, content):
+        said = content["m.new_content"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
