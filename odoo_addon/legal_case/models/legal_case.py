@@ -127,6 +127,11 @@ class LegalCase(models.Model):
                 )
         return super().create(vals_list)
 
+    def unlink(self):
+        # The database alone would leave their messages and activities behind.
+        self.with_context(active_test=False).hearing_ids.unlink()
+        return super().unlink()
+
     def copy_data(self, default=None):
         vals_list = super().copy_data(default=default)
         for case, vals in zip(self, vals_list, strict=True):

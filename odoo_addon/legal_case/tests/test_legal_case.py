@@ -3,6 +3,7 @@ from datetime import datetime
 from freezegun import freeze_time
 from psycopg2.errors import ForeignKeyViolation
 
+from odoo import Command
 from odoo.exceptions import UserError, ValidationError
 from odoo.release import version_info
 from odoo.tests import Form
@@ -28,6 +29,21 @@ class TestLegalCase(LegalCaseCommon):
         self.assertEqual(copy.name, "Client v. Rest (copy)")
         self.assertNotEqual(copy.reference, case.reference)
         self.assertEqual(copy.stage_id, self.stage_first)
+
+    def test_a_case_takes_what_was_planned_for_its_hearings_along(self):
+        case = self.create_case()
+        case.hearing_ids = [
+            Command.create({"name": "Oral", "date_start": "2030-01-01"})
+        ]
+        hearing = case.hearing_ids
+        activity = hearing.activity_schedule("mail.mail_activity_data_todo")
+        message = hearing.message_post(body="Bring the files")
+
+        case.with_user(self.manager).unlink()
+
+        self.assertFalse(hearing.exists())
+        self.assertFalse(activity.exists())
+        self.assertFalse(message.exists())
 
     def test_a_case_is_found_by_its_reference(self):
         case = self.create_case()

@@ -101,6 +101,15 @@ class TestFollowPeople(FollowCase):
             self.assertFalse(case.matrix_people_note)
             self.assertFalse(self.looks.search([]))
 
+    def test_who_was_archived_is_named_as_long_as_they_are_in_the_room(self):
+        self.amy.active = False
+        self.follow()
+
+        case = self.case.with_user(self.lawyer)
+        self.assertIn("still in the room: amy.", case.sudo().matrix_people_left)
+        case.sudo().action_matrix_remove_people()
+        self.assertEqual(self.members, {BOT})
+
     def test_one_look_serves_all_changes_of_a_record(self):
         case = self.case.sudo()
         case.user_id = self.bea

@@ -230,6 +230,7 @@ class MatrixContact(models.Model):
 
     def _matrix_waiting(self, limit):
         is_manager = self.env.user.has_group(_MANAGER)
+        reads_all = is_manager and self.backend_id in self.backend_id._in_charge()
         rows = self.env.execute_query(
             SQL(
                 """
@@ -241,7 +242,7 @@ class MatrixContact(models.Model):
                 """,
                 self._matrix_own_lane(),
                 self._matrix_own_lane(),
-                is_manager,
+                reads_all,
                 self.env.uid,
                 limit,
             )

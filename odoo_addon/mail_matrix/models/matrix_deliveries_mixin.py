@@ -108,7 +108,9 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "text": _shortened(row.body),
             "outcome": outcome,
             "outcome_text": self._matrix_outcome_name(outcome),
-            "note": held.error_message if held else self._matrix_waiting_note(row),
+            "note": held.error_message
+            if held
+            else self._matrix_waiting_notes(row)[row],
             "log_id": held.id if held else False,
         }
 
@@ -143,15 +145,20 @@ class MatrixDeliveriesMixin(models.AbstractModel):
             "can_retry": False,
         }
 
-    def _matrix_waiting_note(self, row):
-        """Return why a message that was not tried yet is waiting, or nothing."""
-        if not row.backend_id.is_active:
-            return self.env._("The Matrix backend was turned off.")
-        if self.env["matrix.worker"]._all_silent():
-            return self.env._(
-                "No worker is running. The message will be sent once one is started."
-            )
-        return row.backend_id.state_note
+    @api.model
+    def _matrix_waiting_notes(self, rows):
+        """Return by row why messages that were not tried yet wait, or nothing."""
+        is_silent = self.env["matrix.worker"]._all_silent()
+        silent = self.env._(
+            "No worker is running. The message will be sent once one is started."
+        )
+        notes = {}
+        for row in rows:
+            if not row.backend_id.is_active:
+                notes[row] = self.env._("The Matrix backend was turned off.")
+            else:
+                notes[row] = silent if is_silent else row.backend_id.state_note
+        return notes
 
     def _matrix_event_name(self, row):
         names = dict(row._fields["event_type"]._description_selection(self.env))

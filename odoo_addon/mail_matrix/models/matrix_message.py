@@ -115,10 +115,13 @@ class MatrixMessage(models.Model):
         early = self.filtered(lambda row: row.lane == _EARLY)
         early._compute_reason_of_early()
         # With all rights: a plain user can read only what holds up the backend.
-        for row in (self - early).sudo():
-            row.reason = row.error_message
-            if not row.reason and row.outcome in ("waiting", "held"):
-                row.reason = records._matrix_waiting_note(row)
+        others = (self - early).sudo()
+        untold = others.filtered(
+            lambda row: not row.error_message and row.outcome in ("waiting", "held")
+        )
+        notes = untold and records._matrix_waiting_notes(untold) or {}
+        for row in others:
+            row.reason = row.error_message or notes.get(row)
 
     def _compute_reason_of_early(self):
         requests = self.env["matrix.room.request"]
@@ -152,8 +155,11 @@ class MatrixMessage(models.Model):
         """Give up what waits; see matrix.outbox."""
         self.check_access("read")
         early = self.filtered(lambda row: row.lane == _EARLY)
-        waiting = self.env["matrix.outbox"].browse(
-            filter(None, (self - early).mapped("waiting_id"))
+        # With all rights: whoever reads a message here need not read the whole queue.
+        waiting = (
+            self.env["matrix.outbox"]
+            .sudo()
+            .browse(filter(None, (self - early).mapped("waiting_id")))
         )
         return waiting._discard(early.mapped("waiting_id"))
 

@@ -9,8 +9,9 @@ class MatrixReadableMixin(models.AbstractModel):
     """Who reads which message.
 
     Users read the deliveries of records that they may read, and their own direct
-    messages. Managers read all deliveries of their companies. A record rule cannot
-    follow res_model and res_id, so the search and the access checks do, as in
+    messages. Managers read all deliveries of their companies; of a backend that several
+    companies share, those about records and by users of their companies. A record rule
+    cannot follow res_model and res_id, so the search and the access checks do, as in
     mail.message.
     """
 
@@ -39,16 +40,56 @@ class MatrixReadableMixin(models.AbstractModel):
         if self.env.user.has_group("mail_matrix.group_matrix_manager"):
             # The rule on the company of the backend does the rest. Rows of a deleted
             # backend belong to no company: their records decide.
-            terms.append([("backend_id", "!=", False)])
-            query.add_where(
-                SQL("%s IS NULL", SQL.identifier(self._table, "backend_id"))
-            )
+            if self.env["matrix.backend"]._is_for_all_companies():
+                terms.append([("backend_id", "!=", False)])
+                query.add_where(
+                    SQL("%s IS NULL", SQL.identifier(self._table, "backend_id"))
+                )
+            else:
+                terms.append([("backend_id.company_id", "!=", False)])
+                return self._join(terms + self._managed_terms(query))
         for model, res_ids in self._records_of(query).items():
             readable = self._readable_ids(model, res_ids)
             if readable:
                 terms.append([("res_model", "=", model), ("res_id", "in", readable)])
+        return self._join(terms)
+
+    @api.model
+    def _join(self, terms):
+        """Return the domain of the rows that one of ``terms`` finds, each of which is a
+        list of conditions."""
         alternatives = [["&"] * (len(term) - 1) + term for term in terms]
         return ["|"] * (len(terms) - 1) + sum(alternatives, [])
+
+    @api.model
+    def _managed_terms(self, query):
+        """Return terms for the rows of ``query`` that are about records of the
+        companies of this manager, who need not read these records, or by users of these
+        companies, if there is no record (any more)."""
+        companies = self.env.companies.ids
+        theirs = [("user_id.company_ids", "in", companies)]
+        terms = [[("res_model", "=", False), *theirs]]
+        for model, res_ids in self._records_of(query).items():
+            found, gone = self._managed_ids(model, res_ids)
+            if found:
+                terms.append([("res_model", "=", model), ("res_id", "in", found)])
+            if gone:
+                about = [("res_model", "=", model), ("res_id", "in", gone)]
+                terms.append([*about, *theirs])
+        return terms
+
+    @api.model
+    def _managed_ids(self, model, res_ids):
+        """Return the ids of those of these records that belong to the companies of this
+        manager, and of those that no longer exist."""
+        if model not in self.env:
+            return [], res_ids
+        records = self.env[model].sudo().browse(res_ids).exists()
+        gone = list(set(res_ids) - set(records.ids))
+        if "company_id" not in records._fields:
+            return self._readable_ids(model, res_ids), gone
+        own = records.filtered(lambda record: record.company_id <= self.env.companies)
+        return own.ids, gone
 
     @api.model
     def _records_of(self, query):

@@ -124,9 +124,19 @@ class ResUsers(models.Model):
             self.check_access("read")
             self = self.sudo()
         result = super().write(vals)
-        if "matrix_user_id" in vals:
+        if {"matrix_user_id", "active"} & vals.keys():
             self.env["matrix.room.person"]._look_again(self)
         return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_matrix_bot(self):
+        if self.env.ref("mail_matrix.user_matrix_bot", False) in self:
+            raise UserError(
+                self.env._(
+                    "The Matrix Bot cannot be deleted: it is the author of what people "
+                    "without a user write in rooms."
+                )
+            )
 
     def action_start_matrix_dm(self):
         """Open the composer for a direct message to this user."""

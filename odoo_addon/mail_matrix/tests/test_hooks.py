@@ -1,4 +1,6 @@
+from odoo.exceptions import UserError
 from odoo.tests import TransactionCase, tagged
+from odoo.tools import convert_file
 
 from ..hooks import uninstall_hook
 
@@ -22,6 +24,20 @@ class TestHooks(TransactionCase):
         uninstall_hook(self.env)
 
         self.assertEqual(self.left_behind(), [])
+
+    def test_an_update_keeps_the_choice_to_keep_the_log_for_ever(self):
+        """The settings delete the parameter where 0 is entered."""
+        name, path = "mail_matrix", "data/ir_config_parameter.xml"
+        days = [("key", "=", "mail_matrix.log_retention_days")]
+        parameters = self.env["ir.config_parameter"]
+        for mode, is_there in (("update", False), ("init", True)):
+            parameters.search(days).unlink()
+            convert_file(self.env, name, path, {}, mode=mode, noupdate=True)
+            self.assertEqual(bool(parameters.search(days)), is_there)
+
+    def test_nobody_deletes_the_author_of_notes_from_rooms(self):
+        with self.assertRaisesRegex(UserError, "Matrix Bot cannot be deleted"):
+            self.env.ref("mail_matrix.user_matrix_bot").unlink()
 
     def test_managers_are_users_and_the_first_administrator_is_one(self):
         admin = self.env.ref("base.user_admin")

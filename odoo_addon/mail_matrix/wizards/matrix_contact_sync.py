@@ -146,6 +146,9 @@ class MatrixContactSync(models.TransientModel):
 
         Return whether a next run may follow at once.
         """
+        # Whoever has it run in the background, too, is answered for backends that they
+        # may read.
+        self.backend_id.with_user(self.create_uid).check_access("read")
         if not self.backend_id.is_active:
             raise UserError(self.env._("This Matrix backend is turned off."))
         self.env.cr.execute(

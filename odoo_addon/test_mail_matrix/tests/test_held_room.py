@@ -116,6 +116,7 @@ class TestHeldRoom(TicketCase):
 
     def test_the_overview_names_no_record_that_the_manager_may_not_read(self):
         self.hold()
+        self.backend.company_id = self.env.company
         company = self.env["res.company"].create({"name": "Elsewhere"})
         self.ticket.sudo().company_id = company
 

@@ -43,6 +43,17 @@ class TestMessage(TicketCase):
         action = self.ticket.with_user(user).action_view_matrix_messages()
         return self.env["matrix.message"].with_user(user).search(action["domain"])
 
+    def test_the_worker_is_looked_for_once_for_a_whole_list(self):
+        other = self.ticket.create({"name": "Other", "matrix_room_id": "!other"})
+        other._matrix_enqueue("manual", "Waits too")
+        workers = self.env.registry["matrix.worker"]
+        for model in ("matrix.lane", "matrix.message"):
+            rows = self.env[model].search([])
+            self.assertGreater(len(rows), 1)
+            with patch.object(workers, "_all_silent", return_value=True) as asked:
+                self.assertIn("No worker is running", str(rows.mapped("reason")))
+            self.assertEqual(asked.call_count, 1)
+
     def test_the_list_holds_every_message_once(self):
         found = self.messages(self.user)
 

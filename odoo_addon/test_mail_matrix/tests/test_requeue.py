@@ -96,7 +96,9 @@ class TestRequeue(TicketCase):
         hidden = self.failed_message("Hidden", backend_id=foreign.id)
         self.ticket._matrix_enqueue("manual", "Sent")
         sent = self.log(self.outbox()[-1], status="ok")
-        textless = self.log_row(status="failed", backend_id=self.backend.id)
+        textless = self.log_row(
+            status="failed", backend_id=self.backend.id, user_id=self.user.id
+        )
         gone = self.failed_message("Gone")
         self.env.cr.execute("DELETE FROM matrix_log WHERE id = %s", [gone.id])
         rows = good | held | requeued | encrypted | hidden | sent | textless | gone

@@ -1,4 +1,5 @@
 from . import backend
+from . import companies
 from . import token
 from . import connection
 from . import login

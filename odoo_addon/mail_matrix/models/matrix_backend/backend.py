@@ -28,6 +28,8 @@ class MatrixBackend(models.Model):
     company_id = fields.Many2one(
         "res.company",
         default=lambda self: self.env.company,
+        # Without its company it would serve all others.
+        ondelete="restrict",
         help="Messages about records of this company are sent through this "
         "backend. Without a company, it serves all companies that have no "
         "backend of their own.",

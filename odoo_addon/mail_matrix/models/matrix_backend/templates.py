@@ -13,9 +13,11 @@ class MatrixBackend(models.Model):
         compute="_compute_text_problems", groups="mail_matrix.group_matrix_manager"
     )
 
+    @api.depends_context("uid", "allowed_company_ids")
     def _compute_text_problems(self):
         """List the invalid texts of all models: this is where people look."""
-        self.text_problems = "\n".join(self._matrix_invalid_texts()) or False
+        problems = self._matrix_invalid_texts(self.env.companies)
+        self.text_problems = "\n".join(problems) or False
 
     def _register_hook(self):
         """Log the texts that an upgrade made invalid, once all addons are loaded."""

@@ -51,9 +51,9 @@ class MatrixLane(models.Model):
     @api.depends_context("lang")
     @api.depends("last_error")
     def _compute_reason(self):
-        records = self.env["matrix.deliveries.mixin"]
+        notes = self.env["matrix.deliveries.mixin"]._matrix_waiting_notes(self)
         for row in self:
-            row.reason = row.last_error or records._matrix_waiting_note(row)
+            row.reason = row.last_error or notes[row]
 
     def action_view_messages(self):
         self.ensure_one()

@@ -57,9 +57,9 @@ class MatrixLog(models.Model):
 
     @api.model
     def _overview_of_backends(self):
-        # An office has a handful of them.
         backends = self.env["matrix.backend"].search([], limit=100)
-        queues = self._queues_of(backends)
+        managed = backends._in_charge()
+        queues = self._queues_of(managed)
         waiting = sum(
             queue.search_count(domain, limit=COUNT_AT_MOST + 1)
             for queue, domain in queues
@@ -69,12 +69,12 @@ class MatrixLog(models.Model):
             for queue, domain in queues
             for message in queue.search(domain, limit=1)
         ]
-        held, count = self.env["matrix.lane"]._held_in(backends, _HELD_SHOWN)
+        held, count = self.env["matrix.lane"]._held_in(managed, _HELD_SHOWN)
         return {
             "held": [self._overview_of_lane(trouble) for trouble in held],
             "held_beyond": max(0, count - len(held)),
             "waiting": count_text(self.env, waiting),
-            "roomless": self._overview_of_roomless(backends),
+            "roomless": self._overview_of_roomless(managed),
             "oldest_queued_at": bool(oldest) and fields.Datetime.to_string(min(oldest)),
             "waiting_by": self._waiting_by_day_and_event(queues),
             "troubles": [
@@ -167,10 +167,11 @@ class MatrixLog(models.Model):
         ]
         if until:
             domain.append(("date", "<", until))
-        if self.env.user.has_group("mail_matrix.group_matrix_manager"):
-            # With all rights: access checks read all rows of that time, and managers
-            # may read all rows of the backends that they may read.
-            backends = self.env["matrix.backend"].search([], limit=100)
-            domain.append(("backend_id", "in", backends.ids))
+        backends = self.env["matrix.backend"]
+        is_manager = self.env.user.has_group("mail_matrix.group_matrix_manager")
+        if is_manager and backends._is_for_all_companies():
+            # With all rights: access checks read all rows of that time, and these
+            # managers may read all rows of the backends that they may read.
+            domain.append(("backend_id", "in", backends._in_charge().ids))
             logs = self.sudo()
         return logs.search_count(domain, limit=COUNT_AT_MOST + 1)

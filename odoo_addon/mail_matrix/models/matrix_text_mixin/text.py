@@ -228,8 +228,11 @@ class MatrixTextMixin(models.AbstractModel):
         )
 
     @api.model
-    def _matrix_invalid_texts(self):
-        """Return what is wrong with stored texts of any model, in plain words."""
+    def _matrix_invalid_texts(self, companies=None):
+        """Return what is wrong with stored texts of any model, in plain words.
+
+        :param companies: only texts of these, and those that belong to no company
+        """
         problems = []
         for model in self.env.registry.descendants(["matrix.text.mixin"], "_inherit"):
             records = self.env[model]
@@ -238,6 +241,8 @@ class MatrixTextMixin(models.AbstractModel):
             names = sorted(records._matrix_text_fields())
             stored = [name for name in names if records._fields[name].store]
             domain = ["|"] * (len(stored) - 1) + [(n, "!=", False) for n in stored]
+            if companies and "company_id" in records._fields:
+                domain += [("company_id", "in", [*companies.ids, False])]
             for record in (
                 records.sudo().with_context(active_test=False).search(domain)
                 if stored

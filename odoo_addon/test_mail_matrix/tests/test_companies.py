@@ -1,0 +1,143 @@
+from psycopg2 import IntegrityError
+
+from odoo import Command
+from odoo.exceptions import AccessError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .common import TicketCase
+
+MANAGER = "mail_matrix.group_matrix_manager"
+
+
+@tagged("post_install", "-at_install")
+class TestCompanies(TicketCase):
+    """Two companies, of which each has a manager, and a third manager for both."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.main = cls.env.company
+        cls.branch = cls.env["res.company"].create({"name": "Branch"})
+        everywhere = cls.env["res.company"].search([])
+        cls.chief = cls.make_user(
+            "chief", MANAGER, company_ids=[Command.set(everywhere.ids)]
+        )
+        own = {
+            "company_id": cls.branch.id,
+            "company_ids": [Command.set(cls.branch.ids)],
+        }
+        cls.branch_manager = cls.make_user("branch-manager", MANAGER, **own)
+        cls.branch_user = cls.make_user(
+            "branch-user", "mail_matrix.group_matrix_user", **own
+        )
+        cls.ticket.company_id = cls.main
+        cls.branch_ticket = cls.ticket.create(
+            {"name": "Theirs", "company_id": cls.branch.id, "matrix_room_id": "!branch"}
+        )
+        cls.commit()
+        cls.clear_outbox()
+
+    def found(self, model, user, companies=None):
+        """Return what ``user`` finds, in the companies that are active."""
+        companies = companies or user.company_ids
+        records = self.env[model].with_user(user)
+        found = records.with_context(allowed_company_ids=companies.ids).search([])
+        found.read(["backend_id"])
+        return found.sudo().with_env(self.env)
+
+    def write_everywhere(self):
+        self.ticket._matrix_enqueue("manual", "Ours")
+        self.branch_ticket._matrix_enqueue("manual", "Theirs")
+        values = {"backend_id": self.backend.id, "matrix_user_id": "@x:example.org"}
+        outbox = self.env["matrix.outbox"]
+        for user in (self.manager, self.branch_user):
+            writer = outbox.with_user(user).sudo()
+            writer._insert_written(self.backend, "dm", user.login, values)
+
+    def test_a_shared_backend_shows_managers_only_what_is_of_their_companies(self):
+        self.write_everywhere()
+        everything = {"Ours", "Theirs", "matrix-manager", "branch-user"}
+        for is_logged in (False, True):
+            if is_logged:
+                self.log_all()
+            for model in ("matrix.message", *(["matrix.log"] if is_logged else [])):
+                for user, said in (
+                    (self.manager, {"Ours", "matrix-manager"}),
+                    (self.branch_manager, {"Theirs", "branch-user"}),
+                    (self.chief, everything),
+                ):
+                    found = self.found(model, user)
+                    self.assertEqual(set(found.mapped("payload")), said)
+                hidden = self.found(model, self.chief) - found.browse(
+                    self.found(model, self.branch_manager).ids
+                )
+                with self.assertRaises(AccessError):
+                    hidden.with_user(self.branch_manager).read(["payload"])
+
+    def test_only_managers_of_all_companies_see_all_that_waits_in_a_shared_backend(
+        self,
+    ):
+        self.write_everywhere()
+        for model in ("matrix.outbox", "matrix.lane"):
+            self.assertFalse(self.found(model, self.branch_manager))
+            self.assertTrue(self.found(model, self.chief))
+        overview = self.env["matrix.log"].with_user(self.branch_manager).get_overview()
+        self.assertEqual(overview["waiting"], "0")
+        theirs = self.found("matrix.message", self.branch_manager)
+        theirs.with_user(self.branch_manager).action_discard()
+        self.assertEqual(self.bodies(), ["Ours", "matrix-manager"])
+
+    def test_who_has_access_to_two_companies_sees_those_that_are_active(self):
+        self.backend.company_id = self.main
+        theirs = self.backend.copy({"company_id": self.branch.id, "is_active": True})
+        self.write_everywhere()
+        for companies, backends in (
+            (self.main, self.backend),
+            (self.branch, theirs),
+            (self.main | self.branch, self.backend | theirs),
+        ):
+            for model in ("matrix.outbox", "matrix.lane", "matrix.message"):
+                found = self.found(model, self.chief, companies)
+                self.assertEqual(found.backend_id, backends, (model, companies))
+            found = self.env["matrix.backend"].with_user(self.chief)
+            found = found.with_context(allowed_company_ids=companies.ids).search([])
+            self.assertEqual(found.filtered("is_active").sudo(), backends)
+
+    def test_a_company_with_a_backend_stays(self):
+        """Without its company the backend would serve all the others."""
+        company = self.env["res.company"].create({"name": "Closing down"})
+        self.backend.company_id = company
+        self.commit()
+        with (
+            self.assertRaisesRegex(IntegrityError, "matrix_backend"),
+            self.cr.savepoint(),
+            mute_logger("odoo.sql_db"),
+        ):
+            company.unlink()
+
+    def test_a_sync_is_continued_for_backends_of_ones_own_companies_only(self):
+        self.backend.company_id = self.main
+        sync = (
+            self.env["matrix.contact.sync"]
+            .with_user(self.branch_user)
+            .create({"backend_id": self.backend.id, "state": "background"})
+        )
+
+        sync.sudo()._cron_continue()
+
+        self.assertEqual(sync.state, "stopped")
+        self.assertFalse(sync.sudo().started_at)
+
+    def test_texts_of_other_companies_are_not_shown(self):
+        theirs = self.backend.copy({"name": "Theirs", "company_id": self.branch.id})
+        self.env.cr.execute(
+            "UPDATE matrix_backend SET template_test = '{{ no }}' WHERE id = %s",
+            [theirs.id],
+        )
+        self.env.invalidate_all()
+
+        self.assertFalse(self.backend.with_user(self.manager).text_problems)
+        self.assertIn(
+            "Theirs", self.backend.with_user(self.branch_manager).text_problems
+        )
