@@ -35,6 +35,15 @@ class TestHooks(TransactionCase):
             convert_file(self.env, name, path, {}, mode=mode, noupdate=True)
             self.assertEqual(bool(parameters.search(days)), is_there)
 
+    def test_what_others_made_fail_is_not_left_for_a_day(self):
+        """Odoo deletes the triggers of a scheduled action that fails."""
+        actions = self.env["ir.cron"].with_context(active_test=False)
+        ours = actions.search([("cron_name", "=like", "Matrix: %")])
+        self.assertGreater(len(ours), 5)
+        daily = ours.filtered(lambda action: action.interval_type == "days")
+
+        self.assertEqual(daily, self.env.ref("mail_matrix.matrix_contact_sync_cron"))
+
     def test_nobody_deletes_the_author_of_notes_from_rooms(self):
         with self.assertRaisesRegex(UserError, "Matrix Bot cannot be deleted"):
             self.env.ref("mail_matrix.user_matrix_bot").unlink()

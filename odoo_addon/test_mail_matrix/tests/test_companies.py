@@ -104,6 +104,39 @@ class TestCompanies(TicketCase):
             found = found.with_context(allowed_company_ids=companies.ids).search([])
             self.assertEqual(found.filtered("is_active").sudo(), backends)
 
+    def test_a_backend_of_another_company_is_nobodys_business(self):
+        self.backend.company_id = self.main
+        theirs = self.backend.with_user(self.branch_manager)
+        address = "https://evil.example.org"
+        for act in (
+            lambda: theirs.read(["homeserver_url"]),
+            lambda: theirs.write({"homeserver_url": address}),
+            lambda: theirs.write({"personal_access_token": "syt_own"}),
+            lambda: theirs._connect(address, True, token="syt_own"),  # noqa: S106
+            theirs.action_test_connection,
+            theirs.action_forget_token,
+            theirs.action_download_registration,
+            theirs._appservice_registration,
+            theirs.action_renew_inbound_secret,
+            theirs.action_use_here,
+            theirs.action_move_waiting,
+            theirs.action_set_up_encryption,
+            theirs.action_turn_off_encryption,
+            lambda: theirs.get_matrix_text_help("template_test"),
+            lambda: (
+                theirs.env["matrix.address"]
+                .create({"backend_id": theirs.id, "url": address})
+                .action_use()
+            ),
+            lambda: (
+                theirs.env["matrix.contact.sync"]
+                .create({"backend_id": theirs.id})
+                .action_sync()
+            ),
+        ):
+            with self.assertRaises(AccessError):
+                act()
+
     def test_a_company_with_a_backend_stays(self):
         """Without its company the backend would serve all the others."""
         company = self.env["res.company"].create({"name": "Closing down"})
