@@ -2,7 +2,8 @@
 -- Each lane costs one descent of matrix_outbox_lane_id_idx and one of matrix_lane_lane_key, whatever the backlog. For lanes seen for
 -- the first time a row is inserted.
 --
--- $1 backend ids and $2 the lane after which to continue, pairwise; a backend that is not given starts at its first lane
+-- $1 backend ids, $2 the lane after which to continue (NULL: at the first) and $6 how many more free lanes to find than $3, one of each for
+-- each backend; a backend that is not given starts at its first lane
 -- $3 free lanes to find for each backend, at most, $4 lanes to look at, at most, $5 owner
 -- Returns one row per free lane, and one with lane NULL per active backend: how far the walk got (NULL: no further), whether that was
 -- the last of its lanes, how many of the lanes on the way are leased by others or resting, and what the backend may do:
@@ -30,16 +31,17 @@ WITH RECURSIVE backend AS MATERIALIZED (
             ELSE s.next_probe_at END AS at
     ) AS due
     WHERE b.is_active
-), ring (backend_id, lane, ends_before, passed, found, is_new, is_free, is_ours) AS (
+), ring (backend_id, lane, ends_before, most, passed, found, is_new, is_free, is_ours) AS (
     -- Where the walk begins; no lane yet.
     -- '0' follows '/' in byte order, so that the range is that of all lanes of the backend.
-    SELECT b.id, COALESCE(cursor.lane, b.id || '/')::varchar COLLATE "C", b.id || '0', 0, 0, false, false, false
+    SELECT b.id, COALESCE(cursor.lane, b.id || '/')::varchar COLLATE "C", b.id || '0', $3::integer + COALESCE(cursor.more, 0), 0, 0,
+        false, false, false
     FROM backend AS b
-    LEFT JOIN unnest($1::integer[], $2::text[]) AS cursor (backend_id, lane) ON cursor.backend_id = b.id
+    LEFT JOIN unnest($1::integer[], $2::text[], $6::integer[]) AS cursor (backend_id, lane, more) ON cursor.backend_id = b.id
     WHERE b.standing IN ('open', 'paced')
     UNION ALL
-    SELECT ring.backend_id, next.lane, ring.ends_before, ring.passed + 1, ring.found + state.is_free::integer, state.is_new,
-        state.is_free, state.is_ours
+    SELECT ring.backend_id, next.lane, ring.ends_before, ring.most, ring.passed + 1, ring.found + state.is_free::integer,
+        state.is_new, state.is_free, state.is_ours
     FROM ring
     CROSS JOIN LATERAL (
         SELECT o.lane FROM matrix_outbox AS o
@@ -56,7 +58,7 @@ WITH RECURSIVE backend AS MATERIALIZED (
         SELECT l.id IS NULL AS is_new, l.is_leased IS NOT TRUE AND l.is_resting IS NOT TRUE AS is_free,
             l.is_leased IS TRUE AND l.owner IS NOT DISTINCT FROM $5 AS is_ours
     ) AS state
-    WHERE ring.found < $3::integer AND ring.passed < $4::integer
+    WHERE ring.found < ring.most AND ring.passed < $4::integer
 ), missing AS (
     INSERT INTO matrix_lane (lane)
     SELECT ring.lane FROM ring WHERE ring.is_new
@@ -64,7 +66,7 @@ WITH RECURSIVE backend AS MATERIALIZED (
     ORDER BY ring.lane
     ON CONFLICT DO NOTHING
 ), walk AS (
-    SELECT ring.backend_id, max(ring.lane) AS passed_until, max(ring.found) < $3::integer AND count(*) < $4::integer AS is_end,
+    SELECT ring.backend_id, max(ring.lane) AS passed_until, bool_and(ring.found < ring.most) AND count(*) < $4::integer AS is_end,
         count(*) FILTER (WHERE NOT ring.is_free AND NOT ring.is_ours) AS busy_elsewhere
     FROM ring WHERE ring.passed > 0
     GROUP BY ring.backend_id

@@ -17,7 +17,7 @@ use crate::{
     health::Pulse,
     leases::Leases,
     message::{BackendId, Lane},
-    store::{Claim, Standing, Store, StoreError, Walk, Wanted},
+    store::{Claim, Resume, Standing, Store, StoreError, Walk, Wanted},
 };
 
 /// A walk looks for at least this many free lanes: other workers may take some of them first.
@@ -39,6 +39,17 @@ struct Cursor {
     /// The pass began at the first lane and has claimed nothing since. If it ends with this still set, no lane is claimable.
     is_idle_pass: bool,
     busy_elsewhere: usize,
+    /// How many lanes of encrypted rooms the last walks found and left to others. The next one looks for as many more.
+    left_to_others: usize,
+}
+
+impl Cursor {
+    /// Where the next walk begins.
+    fn resume(&mut self) -> Resume {
+        let more = self.left_to_others;
+        self.left_to_others /= 2;
+        Resume { after: self.after.clone(), more }
+    }
 }
 
 /// What one round found.
@@ -79,8 +90,6 @@ pub(crate) struct Claimer {
     size: Size,
     /// Until then there may be lanes leased to us by a claim whose answer was lost.
     unheard_until: Option<Instant>,
-    /// How many lanes of encrypted rooms the last walks found and left to others. The next one looks for as many more.
-    left_to_others: usize,
     /// The backend that got places last: the round begins with the one that follows it by id.
     served: Option<BackendId>,
 }
@@ -88,16 +97,14 @@ pub(crate) struct Claimer {
 impl Claimer {
     pub(crate) fn new(backends: Backends, has_keys: HasKeys, pulse: Pulse) -> Self {
         let (cursors, size) = (HashMap::new(), Size::default());
-        Self { backends, has_keys, pulse, cursors, size, unheard_until: None, left_to_others: 0, served: None }
+        Self { backends, has_keys, pulse, cursors, size, unheard_until: None, served: None }
     }
 
     /// Walks once and claims at most `places` of the lanes found. Without a free place it only learns which backends may send.
     pub(crate) async fn round(&mut self, store: &Store, leases: &Leases, places: usize) -> Result<Round, StoreError> {
-        let most = places.max(LEAST_FOUND) + self.left_to_others;
-        self.left_to_others /= 2;
-        let after = self.cursors.iter().filter_map(|(id, cursor)| Some((*id, cursor.after.clone()?))).collect();
+        let resume = self.cursors.iter_mut().map(|(id, cursor)| (*id, cursor.resume())).collect();
         let asked = Instant::now();
-        let mut ring = store.ring(&after, most).await?;
+        let mut ring = store.ring(&resume, places.max(LEAST_FOUND)).await?;
         let mut lanes: HashMap<BackendId, Vec<Lane>> = HashMap::new();
         for (backend, lane) in ring.lanes {
             lanes.entry(backend).or_default().push(lane);
@@ -213,7 +220,7 @@ impl Claimer {
     async fn claim(&mut self, turn: &Turn<'_>, candidates: Vec<Lane>, round: &mut Round) -> Result<(), StoreError> {
         let cursor = self.cursors.entry(turn.backend.id).or_default();
         if cursor.after.is_none() {
-            *cursor = Cursor { is_idle_pass: true, ..Cursor::default() };
+            (cursor.is_idle_pass, cursor.busy_elsewhere) = (true, 0);
         }
         cursor.after.clone_from(&turn.walk.passed_until);
         // The database may list one of our own lanes as free a moment before we learn that it was given back.
@@ -230,7 +237,7 @@ impl Claimer {
         let before = free.len();
         free.retain(|lane| turn.has_keys || !turn.backend.encrypts || !encrypted.contains(lane));
         let elsewhere = before - free.len();
-        self.left_to_others = self.left_to_others.max(elsewhere);
+        cursor.left_to_others = cursor.left_to_others.max(elsewhere);
         let most = self.size.lanes(turn.most);
         let mut claimed = 0;
         if !free.is_empty() {

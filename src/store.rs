@@ -57,7 +57,7 @@ pub use self::{
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
     report::{BackendReport, LaneReport, ServerReport, SnapshotReport, WorkerReport},
-    ring::{Ring, Standing, Walk},
+    ring::{Resume, Ring, Standing, Walk},
     threads::Root,
     workers::Seen,
 };

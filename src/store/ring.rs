@@ -24,6 +24,15 @@ pub enum Standing {
     },
 }
 
+/// Where the walk over a backend's lanes goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// The last lane of the walk before; `None`: begin at the first lane.
+    pub after: Option<Lane>,
+    /// How many more free lanes to find than for other backends.
+    pub more: usize,
+}
+
 #[derive(Debug, Default)]
 pub struct Ring {
     pub backends: Vec<Walk>,
@@ -46,12 +55,13 @@ pub struct Walk {
 }
 
 impl Store {
-    /// At most `most` free lanes of each backend that may send, after the lane that `cursors` remembers for it.
-    pub async fn ring(&self, cursors: &HashMap<BackendId, Lane>, most: usize) -> Result<Ring, StoreError> {
-        let (ids, lanes): (Vec<_>, Vec<_>) = cursors.iter().map(|(id, lane)| (*id, lane.as_str())).unzip();
-        let rows = self
-            .query(include_str!("../../sql/ring.sql"), &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.name.owner])
-            .await?;
+    /// At most `most` free lanes of each backend that may send, or more as `resume` says, which also says where to begin.
+    pub async fn ring(&self, resume: &HashMap<BackendId, Resume>, most: usize) -> Result<Ring, StoreError> {
+        let ids: Vec<_> = resume.keys().copied().collect();
+        let lanes: Vec<_> = resume.values().map(|from| from.after.as_ref().map(Lane::as_str)).collect();
+        let more: Vec<_> = resume.values().map(|from| int(from.more)).collect();
+        let sql = include_str!("../../sql/ring.sql");
+        let rows = self.query(sql, &[&ids, &lanes, &int(most), &LONGEST_WALK, &self.name.owner, &more]).await?;
         let mut ring = Ring::default();
         for row in &rows {
             let backend: BackendId = value(row, "backend_id")?;

@@ -6,6 +6,7 @@ mod delivery;
 mod dialog;
 mod faults;
 mod kills;
+mod others;
 mod people;
 mod receiving;
 mod sending;

@@ -149,7 +149,7 @@ impl Probe {
         self.client.batch_execute("BEGIN").await.unwrap();
         let mut all = 0.0;
         for call in [
-            format!("ring (ARRAY[1], ARRAY[{}], 64, 2000, 'probe/1')", lane()),
+            format!("ring (ARRAY[1], ARRAY[{}], 64, 2000, 'probe/1', ARRAY[0])", lane()),
             format!("claim ('probe/1', ARRAY[{lanes}], 64, 3000, 1, false)"),
             format!("messages ('probe/1', ARRAY[{lanes}], {TURN}, 82800000, 131072)"),
         ] {

@@ -24,7 +24,7 @@ const STATEMENTS: [Statement; 6] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../sql/ring.sql"),
-        arguments: |lanes| format!("ARRAY[1], ARRAY['1/'], {}, 100000, 'w/1'", lanes.count),
+        arguments: |lanes| format!("ARRAY[1], ARRAY['1/'], {}, 100000, 'w/1', ARRAY[0]", lanes.count),
     },
     Statement {
         name: "claim.sql",

@@ -16,7 +16,7 @@ pub(super) const STATEMENTS: [Statement; 26] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../../sql/ring.sql"),
-        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64, 2000, 'w/1'",
+        arguments: "ARRAY[1], ARRAY['1/!room1:x'], 64, 2000, 'w/1', ARRAY[0]",
         indexes: &["matrix_outbox_lane_id_idx", "matrix_lane_lane_key"],
     },
     Statement {

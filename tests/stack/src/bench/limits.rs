@@ -96,7 +96,8 @@ async fn claim_and_complete(client: &Client, owner: &str, began: Instant, second
     while began.elapsed().as_secs_f64() < seconds {
         let asked = Instant::now();
         let cursor: (Vec<i32>, Vec<String>) = after.take().map_or_else(Default::default, |lane| (vec![1], vec![lane]));
-        let walk: [&(dyn ToSql + Sync); parameters(RING)] = [&cursor.0, &cursor.1, &64, &2000, &owner];
+        let more = vec![0; cursor.0.len()];
+        let walk: [&(dyn ToSql + Sync); parameters(RING)] = [&cursor.0, &cursor.1, &64, &2000, &owner, &more];
         let walked = client.query(&ring, &walk).await?;
         let lanes: Vec<String> = walked.iter().filter_map(|row| row.get("lane")).collect();
         let is_end = walked.iter().find_map(|row| row.get::<_, Option<bool>>("is_end")).unwrap_or(true);
