@@ -46,8 +46,6 @@ pub(crate) struct Backend {
     pub encrypts: bool,
     /// Encryption is set up, and this worker was built without it: it sends nothing that another worker would encrypt.
     pub lacks_encryption: bool,
-    /// Some of its rooms may have been encrypted once.
-    pub may_have_encrypted: bool,
     /// New direct rooms are encrypted.
     pub encrypts_new_rooms: bool,
     /// When its address or token was set: a homeserver remembers the transaction ids of one device only.
@@ -143,7 +141,6 @@ impl Backend {
             hold_on_outage: row.hold_on_outage,
             encrypts: row.encrypts && cfg!(feature = "encryption"),
             lacks_encryption: row.encrypts && !cfg!(feature = "encryption"),
-            may_have_encrypted: row.encrypts || row.has_encrypted,
             encrypts_new_rooms: row.encrypts_new_rooms,
             configured: row.configured_ago.and_then(|ago| Instant::now().checked_sub(ago)),
             homeserver,

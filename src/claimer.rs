@@ -74,8 +74,6 @@ pub(crate) struct Claimed {
     pub gate: Gate,
     /// The backend is limited, and the claim has its slot.
     pub is_paced: bool,
-    /// The lane's room was encrypted once.
-    pub is_encrypted: bool,
 }
 
 pub(crate) type HasKeys = Box<dyn Fn(BackendId) -> bool + Send + Sync>;
@@ -225,17 +223,16 @@ impl Claimer {
         cursor.after.clone_from(&turn.walk.passed_until);
         // The database may list one of our own lanes as free a moment before we learn that it was given back.
         let mut free: Vec<_> = candidates.into_iter().filter(|lane| !turn.leases.holds(lane)).collect();
-        let encrypted = match turn.encrypted(&free).await {
-            Ok(encrypted) => encrypted,
+        let of_others = match turn.of_others(&free).await {
+            Ok(of_others) => of_others,
             Err(error) => {
                 // These lanes were not looked at, so the next walk must not take this pass for an idle one.
                 cursor.after = None;
                 return Err(error);
             }
         };
-        // Those of encrypted rooms are sent by the worker that has the account's keys. Where nothing is encrypted they are refused.
         let before = free.len();
-        free.retain(|lane| turn.has_keys || !turn.backend.encrypts || !encrypted.contains(lane));
+        free.retain(|lane| !of_others.contains(lane));
         let elsewhere = before - free.len();
         cursor.left_to_others = cursor.left_to_others.max(elsewhere);
         let most = self.size.lanes(turn.most);
@@ -270,7 +267,6 @@ impl Claimer {
                 backend: turn.backend.clone(),
                 gate: turn.gate.clone(),
                 is_paced: turn.is_paced,
-                is_encrypted: encrypted.contains(&claim.lane),
                 claim,
             }));
         }
@@ -318,10 +314,10 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Those of the lanes whose rooms were encrypted once.
-    async fn encrypted(&self, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
-        // Why nothing can be sent at all is said by whoever claims them.
-        if !self.backend.may_have_encrypted || self.backend.homeserver.is_err() || lanes.is_empty() {
+    /// Those of the lanes whose messages are sent by another worker: the one that has the account's keys sends to encrypted rooms.
+    async fn of_others(&self, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
+        // Where nothing is encrypted they are refused. Why nothing can be sent at all is said by whoever claims them.
+        if !self.backend.encrypts || self.has_keys || self.backend.homeserver.is_err() || lanes.is_empty() {
             return Ok(HashSet::new());
         }
         self.store.encrypted_lanes(self.backend.id, lanes).await

@@ -69,8 +69,6 @@ pub(crate) struct Delivery<'a> {
     pub gate: Gate,
     /// The backend is limited, and its slot was taken for this claim.
     pub is_paced: bool,
-    /// The lane's room was encrypted once, whatever the homeserver says now.
-    pub is_encrypted: bool,
 }
 
 /// What happens after a message.

@@ -215,6 +215,7 @@ mod tests {
             is_taken_over: false,
             held: None,
             room: None,
+            is_encrypted: false,
             messages: Vec::new(),
         };
         let run = |claim: Claim, is_bad: bool| {

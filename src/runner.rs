@@ -252,7 +252,7 @@ impl Runner {
         Ok(round)
     }
 
-    fn start(&mut self, Claimed { claim, backend, gate, is_paced, is_encrypted }: Claimed) {
+    fn start(&mut self, Claimed { claim, backend, gate, is_paced }: Claimed) {
         let permit = self.places.clone().try_acquire_owned().expect("no more is claimed than there are places");
         let deadline = self.shared.leases.add(&claim);
         // One for each claim and none for each message, so that sending does not become slower.
@@ -272,7 +272,6 @@ impl Runner {
                 backend: &backend,
                 gate,
                 is_paced,
-                is_encrypted,
             };
             delivery.run().instrument(span).await;
             // In this order: otherwise a place that is taken again at once would still be counted for this backend.

@@ -105,8 +105,6 @@ pub struct BackendRow {
     pub is_at_home: bool,
     /// Messages for encrypted rooms are encrypted, by a worker that can; otherwise they are refused.
     pub encrypts: bool,
-    /// A room of it is known to have been encrypted.
-    pub has_encrypted: bool,
     /// New direct rooms are encrypted.
     pub encrypts_new_rooms: bool,
 }
@@ -193,12 +191,10 @@ impl Store {
     /// All active backends.
     pub async fn backends(&self) -> Result<Vec<BackendRow>, StoreError> {
         let rows = self.query(include_str!("../sql/backends.sql"), &[]).await?;
-        let encrypted = self.have_encrypted().await?;
         rows.iter()
             .map(|row| {
-                let id: BackendId = value(row, "id")?;
                 Ok(BackendRow {
-                    id,
+                    id: value(row, "id")?,
                     name: value(row, "name")?,
                     homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
                     token_sealed: value(row, "token_sealed")?,
@@ -209,7 +205,6 @@ impl Store {
                     configured_ago: backlog::seconds(value(row, "configured_seconds")?),
                     is_at_home: value(row, "is_at_home")?,
                     encrypts: value(row, "encrypts")?,
-                    has_encrypted: encrypted.contains(&id),
                     encrypts_new_rooms: value(row, "encrypts_new_rooms")?,
                 })
             })

@@ -7,6 +7,8 @@ use tokio_postgres::Row;
 use super::{Store, StoreError, backlog::seconds, value};
 use crate::message::{BackendId, Lane, MessageId, TxnId};
 
+pub(super) const ENCRYPTED_LANES: &str = include_str!("../../sql/encrypted_lanes.sql");
+
 /// How many messages of a lane [`Store::first_of`] reads.
 const FIRST: i32 = 100;
 
@@ -30,21 +32,11 @@ impl Store {
         }
     }
 
-    /// The backends that have rooms that were encrypted once.
-    pub(super) async fn have_encrypted(&self) -> Result<HashSet<BackendId>, StoreError> {
-        match self.query(include_str!("../../sql/have_encrypted.sql"), &[]).await {
-            Ok(rows) => rows.iter().map(|row| value(row, 0)).collect(),
-            // Earlier contracts do not remember such rooms.
-            Err(StoreError::Contract(_)) => Ok(HashSet::new()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Those lanes whose room was encrypted once.
     pub async fn encrypted_lanes(&self, backend: BackendId, lanes: &[Lane]) -> Result<HashSet<Lane>, StoreError> {
         let names: Vec<_> = lanes.iter().map(Lane::as_str).collect();
-        let rows = self.query(include_str!("../../sql/encrypted_lanes.sql"), &[&backend, &names]).await?;
-        rows.iter().map(|row| Ok(Lane::new(value::<String>(row, "lane")?))).collect()
+        let rows = self.query(ENCRYPTED_LANES, &[&backend, &names]).await?;
+        rows.iter().map(|row| Ok(Lane::new(value::<&str>(row, "lane")?))).collect()
     }
 
     /// The first messages of a lane, more than a claim ever contains.

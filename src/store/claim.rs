@@ -6,10 +6,11 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tokio_postgres::{Row, types::ToSql};
+use deadpool_postgres::Object;
+use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 use tracing::warn;
 
-use super::{Store, StoreError, backlog, connect, int, millis, value};
+use super::{Store, StoreError, asked::ENCRYPTED_LANES, backlog, connect, int, millis, value};
 use crate::message::{
     BackendId, EventId, Failure, InvalidId, Lane, Lease, Message, MessageId, RoomId, Target, ThreadPart, TxnId, UserId,
     code,
@@ -27,6 +28,8 @@ pub struct Claim {
     pub held: Option<HeldSince>,
     /// The room of a person's messages, or the one that replaced the lane's own room.
     pub room: Option<RoomId>,
+    /// That room, or the lane's own one, was encrypted once, whatever the homeserver says now.
+    pub is_encrypted: bool,
     /// In the order of their ids.
     pub messages: Vec<Message>,
 }
@@ -101,18 +104,26 @@ impl Store {
         let run = async {
             let lease_them = client.prepare_cached(include_str!("../../sql/claim.sql")).await?;
             let read_them = client.prepare_cached(include_str!("../../sql/messages.sql")).await?;
-            // Both are sent at once, and the server runs one after the other, each in its own transaction.
+            let look_at_them = which_are_encrypted(&client).await?;
+            // All are sent at once, and the server runs one after the other, each in its own transaction.
             let lease: [&(dyn ToSql + Sync); 6] = [&self.name.owner, &names, &most, &lease, &backend, &is_paced];
             let read: [&(dyn ToSql + Sync); 5] = [&self.name.owner, &names, &rows, &trusted, &bytes];
             let lease_them = async {
                 leased = client.query(&lease_them, &lease).await?;
                 Ok(())
             };
-            tokio::try_join!(biased; lease_them, client.query(&read_them, &read))
+            // Only now, when nobody else can send there: what others have sent encrypted before is known to be.
+            let look_at_them = async {
+                match &look_at_them {
+                    Some(statement) => client.query(statement, &[&backend, &names]).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            tokio::try_join!(biased; lease_them, client.query(&read_them, &read), look_at_them)
         };
         let answer = timeout(connect::ANSWER_TIMEOUT, run).await;
-        let messages = match self.answered(answer, client) {
-            Ok(((), messages)) => messages,
+        let (messages, encrypted) = match self.answered(answer, client) {
+            Ok(((), messages, encrypted)) => (messages, encrypted),
             Err(error) => {
                 self.unclaim(&leased).await;
                 return Err(error);
@@ -129,6 +140,7 @@ impl Store {
                 is_taken_over: value(row, "is_taken_over")?,
                 held: read_held(row)?,
                 room: stored_room(row)?,
+                is_encrypted: false,
                 messages: Vec::new(),
             };
             claims.insert(lane, claim);
@@ -137,6 +149,11 @@ impl Store {
             // A lane that was leased by an earlier claim whose answer was lost is not part of this one: its lease will end.
             if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(&row, "lane")?)) {
                 claim.messages.push(read_message(&row)?);
+            }
+        }
+        for row in encrypted {
+            if let Some(claim) = claims.get_mut(&Lane::new(value::<&str>(&row, "lane")?)) {
+                claim.is_encrypted = true;
             }
         }
         let mut claims: Vec<_> = claims.into_values().collect();
@@ -173,6 +190,14 @@ impl Store {
         let rows = self.query(include_str!("../../sql/changed_event.sql"), &[&id, &lane.as_str()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some((EventId::new(value::<&str>(row, "matrix_event_id")?), value(row, "room_id")?)))
+    }
+}
+
+/// The statement that finds the lanes whose rooms were encrypted once. Earlier contracts do not remember such rooms.
+async fn which_are_encrypted(client: &Object) -> Result<Option<Statement>, tokio_postgres::Error> {
+    match client.prepare_cached(ENCRYPTED_LANES).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        prepared => prepared.map(Some),
     }
 }
 

@@ -63,6 +63,24 @@ async fn a_homeserver_that_denies_that_a_room_was_encrypted_gets_nothing() {
     assert_eq!((failed.outbox_id, failed.error_code.as_deref()), (ids[0], Some("org.odoo.encrypted")), "{failed:?}");
 }
 
+/// Another worker sends the account's first encrypted message while encryption is turned off, and this one already has the new configuration.
+#[tokio::test]
+async fn what_was_encrypted_after_the_configuration_was_read_counts_too() {
+    let world = World::new(BINARY).await;
+    world.homeserver.room(SECRET, Room { is_encrypted: true, members: vec![PERSON.to_owned()], ..Room::default() });
+    let _worker = world.worker("w1");
+    let open = world.enqueue("!other:double.test", "open").await;
+    world.assert_settled(&[open]).await;
+    wrote_encrypted(&world).await;
+
+    let secret = world.enqueue_direct(PERSON, "secret").await;
+
+    world.assert_settled(&[open, secret]).await;
+    let row = world.log().await.remove(1);
+    assert_eq!((row.outbox_id, row.error_code.as_deref()), (secret, Some("org.odoo.encrypted")), "{row:?}");
+    assert_eq!(world.homeserver.rooms_made(), [""; 0]);
+}
+
 /// Where another worker would encrypt.
 #[cfg(not(feature = "encryption"))]
 #[tokio::test]

@@ -15,7 +15,7 @@ const NOT_BUILT_WITH_IT: &str = "encryption is set up on the backend, and the wo
 impl Route {
     /// Whether a room is known to have been encrypted, whatever the homeserver says now.
     pub(super) fn was_encrypted(&self, delivery: &Delivery<'_>, room: &RoomId) -> bool {
-        (delivery.is_encrypted && delivery.is_own_room(room)) || self.remembered.as_ref() == Some(room)
+        (delivery.claim.is_encrypted && delivery.is_own_room(room)) || self.remembered.as_ref() == Some(room)
     }
 
     /// What decides which room may replace this one.
@@ -57,7 +57,7 @@ impl Route {
 
     /// Messages to this person were encrypted, so they are never sent in clear again.
     pub(super) fn must_encrypt(&self, delivery: &Delivery<'_>) -> bool {
-        delivery.is_encrypted || self.remembered.is_some()
+        delivery.claim.is_encrypted || self.remembered.is_some()
     }
 }
 

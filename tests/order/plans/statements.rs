@@ -12,7 +12,7 @@ pub(super) struct Statement {
 const WAITING: &[&str] = &["matrix_outbox_pkey", "matrix_outbox_lane_id_idx", "matrix_lane_lane_key"];
 const LOGGED: &[&str] = &["matrix_log_pkey", "matrix_log_res_idx", "matrix_log_failed_idx"];
 
-pub(super) const STATEMENTS: [Statement; 26] = [
+pub(super) const STATEMENTS: [Statement; 25] = [
     Statement {
         name: "ring.sql",
         sql: include_str!("../../../sql/ring.sql"),
@@ -110,12 +110,6 @@ pub(super) const STATEMENTS: [Statement; 26] = [
         sql: include_str!("../../../sql/encrypted_lanes.sql"),
         arguments: "1, {lanes}",
         indexes: &["matrix_lane_lane_key", "matrix_encrypted_room_key"],
-    },
-    Statement {
-        name: "have_encrypted.sql",
-        sql: include_str!("../../../sql/have_encrypted.sql"),
-        arguments: "",
-        indexes: &["matrix_encrypted_room_key"],
     },
     Statement {
         name: "file_encrypted.sql",
