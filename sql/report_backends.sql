@@ -1,6 +1,6 @@
 -- What `status` shows about each backend. Its waiting messages are counted up to a bound; their age is that of the oldest one counted.
 --
--- $1 count at most so many
+-- $1 count at most so many, $2 error codes of lines that are no failure to send a message
 -- unreached: people whose messages wait after a failure, or have failed for good within a day
 -- due_seconds: when a limited backend sends again, or a stopped one is probed again
 WITH first AS MATERIALIZED (
@@ -8,7 +8,7 @@ WITH first AS MATERIALIZED (
     SELECT o.backend_id, o.queued_at FROM matrix_outbox AS o ORDER BY o.id LIMIT $1::bigint
 ), hour AS (
     SELECT g.backend_id, count(*) FILTER (WHERE g.status = 'ok') AS sent,
-        count(*) FILTER (WHERE g.status = 'failed' AND g.is_final) AS failed
+        count(*) FILTER (WHERE g.status = 'failed' AND g.is_final AND (g.error_code = ANY ($2::text[])) IS NOT TRUE) AS failed
     FROM matrix_log AS g
     WHERE g.date > now() AT TIME ZONE 'UTC' - interval '1 hour'
     GROUP BY g.backend_id
@@ -46,6 +46,7 @@ CROSS JOIN LATERAL (
             SELECT g.matrix_user_id FROM matrix_log AS g
             WHERE g.status = 'failed' AND g.date > now() AT TIME ZONE 'UTC' - interval '1 day'
                 AND g.backend_id = b.id AND g.is_final AND g.matrix_user_id IS NOT NULL
+                AND (g.error_code = ANY ($2::text[])) IS NOT TRUE
             UNION
             SELECT o.matrix_user_id FROM matrix_lane AS held
             JOIN matrix_outbox AS o ON o.id = held.head_id

@@ -56,7 +56,7 @@ pub use self::{
     keys_report::{KeysReport, KeysWord},
     listener::{Listener, Wakeups},
     migrations::{MIGRATIONS, OLDEST, newest, schema},
-    report::{BackendReport, LaneReport, ServerReport, SnapshotReport, WorkerReport},
+    report::{BackendReport, LaneReport, NOT_FAILED, ServerReport, SnapshotReport, WorkerReport},
     ring::{Resume, Ring, Standing, Walk},
     threads::Root,
     workers::Seen,

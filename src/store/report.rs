@@ -21,6 +21,11 @@ const LONG_SNAPSHOT: Duration = Duration::from_secs(60);
 /// The same, for when only its age in transactions is visible.
 const LONG_SNAPSHOT_TRANSACTIONS: i64 = 10_000;
 
+/// With these error codes Odoo logs as failed what is no failure to send a message: there was nothing to send, a person discarded it,
+/// or it came from the room.
+pub const NOT_FAILED: [&str; 5] =
+    ["org.odoo.no_room", "org.odoo.off", "org.odoo.discarded", "org.odoo.unreadable", "org.odoo.read_later"];
+
 /// Ages and future times are in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendReport {
@@ -96,7 +101,8 @@ pub struct LaneReport {
 
 impl Store {
     pub async fn report_backends(&self) -> Result<Vec<BackendReport>, StoreError> {
-        let rows = self.query(include_str!("../../sql/report_backends.sql"), &[&(COUNTED + 1)]).await?;
+        let sql = include_str!("../../sql/report_backends.sql");
+        let rows = self.query(sql, &[&(COUNTED + 1), &NOT_FAILED.as_slice()]).await?;
         rows.iter().map(backend).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
+use odoo_matrix_worker::store::NOT_FAILED;
 use stack::{process::Signal, report, world::World};
 
 use crate::BINARY;
@@ -168,6 +169,17 @@ fn odoo_has_words_for_every_state_of_the_keys() {
     assert_eq!(known.len(), 4, "{known:?}");
     assert_eq!(quoted(allowed, '\''), known);
     assert_eq!(quoted(written, '"'), known);
+}
+
+/// `status` counts as failed what Odoo's own filter shows as failed.
+#[test]
+fn odoo_and_the_worker_agree_on_what_has_not_failed() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let filters = read("odoo_addon/mail_matrix/views/matrix_log_search_views.xml");
+    let filter = filters.split_once("('error_code', 'not in', (").unwrap().1.split_once(')').unwrap().0;
+    let quoted = filter.split('\'').skip(1).step_by(2).collect::<BTreeSet<_>>();
+
+    assert_eq!(quoted, NOT_FAILED.into_iter().collect());
 }
 
 /// A state that was seen with another configuration counts nowhere, or Odoo would show as stopped what the worker sends.

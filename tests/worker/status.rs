@@ -1,5 +1,6 @@
 //! `status`, as a person and as a program reads it.
 
+use odoo_matrix_worker::store::NOT_FAILED;
 use serde_json::Value;
 use stack::{homeserver::Fault, world::World};
 
@@ -38,6 +39,26 @@ async fn it_shows_what_was_sent_what_failed_and_who_sends() {
     assert_eq!(report["workers"][0]["name"], "w1");
     assert_eq!(report["warnings"], Value::from(Vec::<Value>::new()));
     assert!(text.contains("«test»") && text.contains("w1") && !text.contains("warning"), "{text}");
+}
+
+/// Odoo shows them as *Not sent*, *Discarded*, *Could not be read* and *Read later*.
+#[tokio::test]
+async fn what_odoo_logs_without_a_failure_to_send_does_not_count_as_failed() {
+    let world = World::new(BINARY).await;
+    let log = async |code: Option<&str>, person: Option<&str>| {
+        let sql =
+            "INSERT INTO matrix_log (backend_id, status, error_code, matrix_user_id) VALUES ($1, 'failed', $2, $3)";
+        world.client.execute(sql, &[&world.backend, &code, &person]).await.unwrap();
+    };
+    for code in NOT_FAILED {
+        log(Some(code), Some("@jane:double.test")).await;
+    }
+    log(Some("M_FORBIDDEN"), None).await;
+    log(None, None).await;
+
+    let backend = &status(&world).await["backends"][0];
+
+    assert_eq!((backend["failed_last_hour"].as_i64(), backend["people_unreached"].as_i64()), (Some(2), Some(0)));
 }
 
 #[tokio::test]
