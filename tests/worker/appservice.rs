@@ -1,6 +1,12 @@
 //! Messages are sent through the application service, with its token; whatever else needs a token uses the account's own.
 
+use std::time::Duration;
+
 use hmac::{Hmac, Mac as _};
+use odoo_matrix_worker::{
+    matrix::{Acting, Homeserver},
+    store::{newest, schema},
+};
 use serde_json::json;
 use sha2::Sha256;
 use stack::{
@@ -11,8 +17,6 @@ use stack::{
 };
 
 use crate::BINARY;
-
-use odoo_matrix_worker::store::{newest, schema};
 
 const ROOM: &str = "!case:double.test";
 
@@ -83,21 +87,32 @@ async fn a_file_is_asked_for_with_the_accounts_own_token() {
     assert_eq!(signature, right);
 }
 
-/// Such a worker does not know the columns of the application service: it would send as its account, which is in no room.
+/// The statements by which workers of earlier contracts read the configuration, unchanged. Up to 11 they did not know of application
+/// services; in 12 `token_sealed` was the token of the application service.
+const EARLIER: [(&str, &str); 2] =
+    [("11", include_str!("earlier/backends_11.sql")), ("12", include_str!("earlier/backends_12.sql"))];
+
+/// It would else send as the account of the application service, which is in no room.
 #[tokio::test]
-async fn a_worker_of_an_earlier_release_sends_with_the_accounts_own_token() {
+async fn a_worker_of_an_earlier_contract_sends_with_the_accounts_own_token() {
     let world = World::new(BINARY).await;
     switch(&world).await;
-    let unknown =
-        "ALTER TABLE matrix_backend DROP COLUMN appservice_user_id CASCADE, DROP COLUMN appservice_device_id CASCADE,
-        DROP COLUMN appservice_token_sealed CASCADE";
-    world.client.batch_execute(unknown).await.unwrap();
-    let id = world.enqueue(ROOM, "hello").await;
 
-    drain(&world).await;
+    for (contract, sql) in EARLIER {
+        let row = world.client.query_one(sql, &[]).await.unwrap();
+        let token = row.get::<_, String>("token_sealed").replace("plain:", "");
+        let url: String = row.get("homeserver_url");
+        let mut asked = Homeserver::new(&url, token.clone().into(), true, Duration::from_secs(10)).unwrap();
+        if contract == "12" {
+            // It names an account and a device in each request, and the homeserver goes by the token.
+            let (user, device) = (row.get("acting_user"), row.get("acting_device"));
+            asked = asked.acting(Acting { token: token.into(), user, device }).unwrap();
+        }
+        let whoami = asked.whoami().await.unwrap();
 
-    world.assert_settled(&[id]).await;
-    assert_eq!((world.homeserver.bodies(ROOM), of_service(&world)), (vec!["hello".to_owned()], vec![false]));
+        assert_eq!((whoami.user_id.as_str(), whoami.device_id.as_deref()), (BOT, Some("DOUBLE")), "{contract}");
+        assert!(!world.homeserver.requests().pop().unwrap().is_of_service, "{contract}");
+    }
 }
 
 /// With contract 12 the token of the application service took the place of the account's own.

@@ -75,6 +75,65 @@ async fn each_migration_locks_what_its_header_says_and_nothing_else() {
     }
 }
 
+/// What a statement of an earlier release may name: columns with their types, functions, and the unique indexes that `ON CONFLICT` needs.
+const NAMED: &str = "
+    SELECT format('column %s.%s %s', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute AS a
+    WHERE a.attrelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'matrix%' AND relkind = 'r') AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT format('function %s returns %s', oid::regprocedure, prorettype::regtype) FROM pg_proc WHERE proname LIKE 'matrix%'
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'matrix%' AND indexdef LIKE 'CREATE UNIQUE%'";
+
+/// What may refuse a row that leaves out the columns in the last field: constraints, unique indexes, and columns that need a value.
+const REFUSING: &str = "
+    SELECT c.conrelid::regclass::text, pg_get_constraintdef(c.oid), ARRAY(
+        SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
+    FROM pg_constraint AS c WHERE c.conrelid::regclass::text LIKE 'matrix%'
+    UNION ALL SELECT i.indrelid::regclass::text, pg_get_indexdef(i.indexrelid), ARRAY(
+        SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey))
+    FROM pg_index AS i WHERE i.indisunique AND i.indrelid::regclass::text LIKE 'matrix%'
+    UNION ALL SELECT a.attrelid::regclass::text, a.attname || ' needs a value', '{}' FROM pg_attribute AS a
+    WHERE a.attrelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'matrix%' AND relkind = 'r') AND a.attnum > 0 AND NOT a.attisdropped
+        AND a.attnotnull AND NOT a.atthasdef";
+
+/// No statement of the worker reads the number of a line in the log.
+const WIDENED: &str = "column matrix_log.id integer";
+
+/// A worker of the release before keeps running while Odoo is upgraded: whatever its statements name is still there, and nothing new
+/// refuses what it writes.
+#[tokio::test]
+async fn a_migration_takes_nothing_away_that_statements_of_earlier_releases_name() {
+    let client = shared().await.database("kept").await.connect().await.unwrap();
+    client.batch_execute(&schema(OLDEST)).await.unwrap();
+    for number in OLDEST + 1..=newest() {
+        let read = async |sql: &str| client.query(sql, &[]).await.unwrap();
+        let named = async || read(NAMED).await.iter().map(|row| row.get::<_, String>(0)).collect::<BTreeSet<_>>();
+        let refusing = async || {
+            let rows = read(REFUSING).await;
+            rows.iter()
+                .map(|row| (row.get(0), row.get(1), row.get(2)))
+                .collect::<BTreeSet<(String, String, Vec<String>)>>()
+        };
+        let (before, refused_before) = (named().await, refusing().await);
+
+        client.batch_execute(&schema(number)).await.unwrap();
+
+        let after = named().await;
+        let gone: Vec<_> = before.difference(&after).filter(|line| *line != WIDENED).collect();
+        assert_eq!(gone, [""; 0], "contract {number} takes away");
+        let was_there =
+            |table: &str, column: &str| before.iter().any(|line| line.starts_with(&format!("column {table}.{column}")));
+        let refuses_now: Vec<_> = refusing()
+            .await
+            .difference(&refused_before)
+            .filter(|(table, _, columns)| {
+                was_there(table, "")
+                    && (columns.is_empty() || columns.iter().any(|column| was_there(table, &format!("{column} "))))
+            })
+            .cloned()
+            .collect();
+        assert!(refuses_now.is_empty(), "contract {number} refuses {refuses_now:?}");
+    }
+}
+
 /// From every earlier contract, and over a finished one whose number was lost with the comments of a dump.
 #[tokio::test]
 async fn an_upgraded_database_has_the_tables_of_a_fresh_one() {

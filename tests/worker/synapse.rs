@@ -1,6 +1,9 @@
 //! A real homeserver: what people see of direct messages, what it answers about accounts that do not exist, and what it
 //! returns to a client that follows the account.
 
+use std::time::{Duration, Instant};
+
+use odoo_matrix_worker::matrix::{Acting, Homeserver};
 use serde_json::json;
 use stack::{
     synapse::{Options, Synapse, User},
@@ -104,6 +107,17 @@ async fn a_direct_message_reaches_its_person_in_one_room_on_a_real_homeserver() 
     // A server that ours may not talk to.
     let row = deliver(&world, "@x:forbidden.localhost", "never").await;
     assert!(row.is_final && row.error_message.as_ref().unwrap().contains("cannot be invited"), "{row:?}");
+
+    // As a worker of contract 12 asks after the upgrade: it names an account and a device, and shows the account's own token.
+    let asked = Homeserver::new(synapse.url(), bot.token().into(), true, Duration::from_secs(10)).unwrap();
+    let (token, user, device) = (bot.token().into(), bot.id().to_owned(), "SERVICE".to_owned());
+    let whoami = asked.acting(Acting { token, user, device }).unwrap().whoami().await.unwrap();
+    assert_eq!((whoami.user_id.as_str(), whoami.device_id.as_deref()), (bot.id(), Some(bot.device_id())));
+    let sql = "UPDATE matrix_backend SET appservice_token_sealed = token_sealed, appservice_user_id = $1, appservice_device_id = 'SERVICE'";
+    world.client.execute(sql, &[&bot.id()]).await.unwrap();
+    jane.join(room).await.unwrap();
+    assert_eq!(deliver(&world, jane.id(), "fifth").await.status, "ok");
+    assert_eq!(bodies(&jane, room).await.last().map(String::as_str), Some("fifth"));
 }
 
 #[tokio::test]
@@ -135,10 +149,10 @@ async fn what_people_write_on_a_real_homeserver_reaches_odoo_once_and_in_order()
     let worker = world.worker_with("w1", &PATIENT);
     world.until_followed().await;
 
-    let sent = std::time::Instant::now();
+    let sent = Instant::now();
     anna.send(&room, "text 1").await.unwrap();
     webhook.until_events(1).await;
-    assert!(sent.elapsed() < std::time::Duration::from_secs(2), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
     bot.send(&room, "own").await.unwrap();
     assert_eq!(webhook.name(anna.id()).as_deref(), Some("Anna Kraus"));
 

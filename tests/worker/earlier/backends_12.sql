@@ -1,0 +1,12 @@
+-- The configuration of every active backend.
+SELECT b.id, b.name, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl,
+    COALESCE(b.hold_on_outage, true) AS hold_on_outage, b.config_version,
+    b.database_identity IS NOT DISTINCT FROM matrix_database_identity() AS is_at_home,
+    -- NULL with earlier contracts, which have no such columns.
+    to_jsonb(b) ->> 'appservice_user_id' AS acting_user, to_jsonb(b) ->> 'appservice_device_id' AS acting_device,
+    EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - (to_jsonb(b) ->> 'configured_at')::timestamp)::double precision AS configured_seconds,
+    COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false) AS encrypts,
+    COALESCE((to_jsonb(b) ->> 'encrypt_new_rooms')::boolean, false) AS encrypts_new_rooms
+FROM matrix_backend AS b
+WHERE b.is_active
+ORDER BY b.id
