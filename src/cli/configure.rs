@@ -169,13 +169,18 @@ mod tests {
     fn a_url_or_a_key_that_cannot_be_right_changes_nothing() {
         let folder = TempDir::new().unwrap();
         let wrong = folder.path().join("wrong");
-        fs::write(&wrong, "hunter2").unwrap();
         let url = Settings { name: "odoo".to_owned(), database_url_from: Some(wrong.clone()), token_key_from: None };
-        let key = Settings { name: "odoo".to_owned(), database_url_from: None, token_key_from: Some(wrong) };
+        let key = Settings { name: "odoo".to_owned(), database_url_from: None, token_key_from: Some(wrong.clone()) };
 
-        for settings in [url, key] {
-            let error = configure(folder.path(), &settings).unwrap_err();
-            assert!(error.exit_code() == 78 && !error.to_string().contains("hunter2"), "{error}");
+        for (text, settings, says) in [
+            ("hunter2", &url, "DATABASE_URL"),
+            ("postgresql://odoo:hunter@2@db1/odoo", &url, "DATABASE_URL: the user name or the password has"),
+            ("hunter2", &key, "is not a Fernet key"),
+        ] {
+            fs::write(&wrong, text).unwrap();
+            let error = configure(folder.path(), settings).unwrap_err();
+            let shown = error.to_string();
+            assert!(error.exit_code() == 78 && shown.contains(says) && !shown.contains("hunter"), "{shown}");
         }
         assert!(!folder.path().join("odoo").exists());
     }

@@ -45,7 +45,8 @@ impl StoreError {
         let text = self.to_string();
         let has = |part: &str| text.contains(part);
         if has("SQLSTATE 28P01") {
-            "correct the password in DATABASE_URL, or set the role's with \\password in psql"
+            "correct the password in DATABASE_URL, where % is %25 and other special characters are percent-encoded, too; or set the role's \
+                with \\password in psql"
         } else if has("client certificate") || has("received fatal alert") {
             "give sslcert and sslkey in DATABASE_URL: the worker's certificate, signed by an authority in the server's ssl_ca_file, and its key"
         } else if has("SQLSTATE 28000") {

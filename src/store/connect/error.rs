@@ -12,6 +12,11 @@ pub enum UrlError {
     Syntax(#[source] tokio_postgres::Error),
     #[error("it names no database; write it as postgresql://user:password@host:5432/database")]
     NoDatabase,
+    #[error(
+        "the user name or the password has a character in it that means something else in a URL; percent-encode it: @ is %40, / is %2F, ? is %3F, \
+         % is %25"
+    )]
+    Login,
     #[error("the parameter {0} is not supported; leave it out")]
     Parameter(String),
     #[error("target_session_attrs={0} is not supported: the worker needs the server that takes writes; leave it out")]

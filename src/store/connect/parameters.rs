@@ -42,10 +42,15 @@ impl Parameters {
     /// Names the parameter that is not supported.
     pub(super) fn take(url: &str) -> Result<(String, Self), UrlError> {
         let mut found = Self::default();
-        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), found)) };
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs: Vec<_> = pairs.map(|pair| (pair, pair.split_once('=').unwrap_or((pair, "")))).collect();
+        // Errors must not show the rest of a password as the name of a parameter.
+        if is_login_cut(base) || pairs.iter().any(|(_, (name, _))| name.contains(['@', ':', '/'])) {
+            return Err(UrlError::Login);
+        }
         let mut rest = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (pair, (name, value)) in pairs {
             let path = || Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned());
             match (name, value) {
                 // Host names are checked too, which is more than `verify-ca` requires.
@@ -68,11 +73,19 @@ impl Parameters {
                 ("target_session_attrs", _) => return Err(UrlError::ReadOnly(value.to_owned())),
                 ("keepalives_count", _) => rest.push(format!("keepalives_retries={value}")),
                 (name, _) if DRIVER.contains(&name) => rest.push(pair.to_owned()),
+                _ if !base.contains('@') && value.contains('@') => return Err(UrlError::Login),
                 _ => return Err(UrlError::Parameter(name.to_owned())),
             }
         }
         Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, found))
     }
+}
+
+/// Whether the part of a URL before its parameters has more of a login after the first `@`, where the driver takes the login to end.
+fn is_login_cut(base: &str) -> bool {
+    let Some((_, address)) = base.split_once("://").and_then(|(_, rest)| rest.split_once('@')) else { return false };
+    let (host, database) = address.split_once('/').unwrap_or((address, ""));
+    host.contains('@') || database.rsplit_once('@').is_some_and(|(_, rest)| rest.contains('/'))
 }
 
 #[cfg(test)]
@@ -92,6 +105,36 @@ mod tests {
         assert_eq!((found.certificate_file.as_deref(), found.key_file.as_deref()), (Some("/c.pem"), Some("/k.pem")));
         let plain = "postgresql://h/d?sslmode=require";
         assert_eq!(Parameters::take(plain).unwrap(), (plain.to_owned(), Parameters::default()));
+    }
+
+    #[test]
+    fn a_password_that_is_not_percent_encoded_is_reported_without_it() {
+        for password in [
+            "hunter@2",
+            "hunter@2:x",
+            "hunter/@2",
+            "@hunter2/x",
+            "hunter?2",
+            "123?hunter=2",
+            "hunter?a=b&c",
+            "a@b?hunter",
+        ] {
+            let error = Parameters::take(&format!("postgresql://u:{password}@h:5432/d?sslmode=require"))
+                .unwrap_err()
+                .to_string();
+
+            assert!(error.contains("percent-encode") && error.contains("%40") && !error.contains("hunter"), "{error}");
+        }
+        for right in [
+            "//u:hunter%402@h/d",
+            "//u:a/b@h1:1,h2:2/d",
+            "///d?host=/run/x&user=a@b",
+            "//u@h/a@b",
+            "//h/d?password=a@b",
+            "//[::1]:5432/d",
+        ] {
+            assert!(Parameters::take(&format!("postgresql:{right}")).is_ok(), "{right}");
+        }
     }
 
     #[test]
