@@ -216,6 +216,18 @@ impl Homeserver {
         Ok(matches!(self.membership_of(room, user).await?.as_deref(), Some("join" | "invite")))
     }
 
+    /// Whether `user` came into `room` uninvited, because its rule lets in the members of another room.
+    pub async fn has_joined_by_rule(&self, room: &RoomId, user: &UserId) -> Result<bool, SendError> {
+        #[derive(Deserialize)]
+        struct Member {
+            #[serde(default, deserialize_with = "lenient")]
+            join_authorised_via_users_server: Option<String>,
+        }
+        let path = ["rooms", room.as_str(), "state", "m.room.member", user.as_str()];
+        let member: Option<Member> = none_if_not_found(self.call(Method::GET, &path, &[], None).await)?;
+        Ok(member.is_some_and(|member| member.join_authorised_via_users_server.is_some()))
+    }
+
     /// The markers of Odoo's messages among the last hundred events of a room, with the event that carries each.
     pub async fn recent_markers(&self, room: &RoomId) -> Result<BTreeMap<String, EventId>, SendError> {
         let path = ["rooms", room.as_str(), "messages"];

@@ -124,7 +124,9 @@ pub(crate) async fn replaced(
     let Some(new) = tombstone.replacement() else {
         return confirm("the old one does not name it");
     };
-    let trust = match homeserver.membership(me, &new).await? {
+    let membership = homeserver.membership(me, &new).await?;
+    let is_in = membership == Membership::Joined;
+    let trust = match membership {
         Membership::Invited { is_encrypted: true, .. } if !secrecy.encrypts => return confirm("it is encrypted"),
         Membership::Invited { by: None, .. } => {
             return confirm("the homeserver does not say who has invited this account");
@@ -139,7 +141,8 @@ pub(crate) async fn replaced(
             }
             Trust::Inviter
         }
-        // By an earlier attempt that was interrupted, or because a person has linked it.
+        // By an earlier attempt that was interrupted before it was known whether the room is safe to follow, or because a person has linked it.
+        Membership::Joined if homeserver.has_joined_by_rule(&new, me).await? => Trust::OpenToMembers,
         Membership::Joined => Trust::Maker,
         Membership::Outside => {
             let via = servers(homeserver, me, old, &new).await?;
@@ -155,7 +158,8 @@ pub(crate) async fn replaced(
     };
     // An invitation shows only what the inviter says; the room's real state can be read only after joining.
     if let Some(why) = unsafe_to_follow(homeserver, old, &new, trust, secrecy).await? {
-        if trust != Trust::Maker {
+        // Others may need a room that the account was in before.
+        if !is_in {
             // Who has the lane now may have found the room safe, and be in it for good.
             if !may_call() {
                 return Ok(Diagnosis::Late);

@@ -251,8 +251,8 @@ fn handle(shared: &Shared, call: &Call) -> Answer {
             Answer::ok(world.syncs.entry(call.query.clone()).or_insert(now).clone())
         }
         ("GET", ["rooms", room, "state", "m.room.member", user]) => {
-            match world.rooms.get(*room).map(|room| room.member(user)) {
-                Some(Some(membership)) => Answer::ok(json!({ "membership": membership })),
+            match world.rooms.get(*room).map(|room| room.member_content(user)) {
+                Some(Some(membership)) => Answer::ok(membership),
                 Some(None) => Answer::refused(404, "M_NOT_FOUND", "Event not found."),
                 None => Answer::refused(403, "M_FORBIDDEN", "not in room"),
             }

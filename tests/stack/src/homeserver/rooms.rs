@@ -29,6 +29,8 @@ pub struct Room {
     pub is_public: bool,
     /// Whoever is in the room that this one replaced may join.
     pub is_open_to_members: bool,
+    /// The account came in without an invitation, because the room was open to members.
+    pub was_joined_by_rule: bool,
     pub is_encrypted: bool,
     /// The next attempt to join answers 429 with this pause.
     pub join_limit_ms: Option<u64>,
@@ -71,6 +73,14 @@ impl Room {
     pub(super) fn member(&self, user: &str) -> Option<&'static str> {
         let other = self.others.iter().find(|(other, _)| other == user).map(|(_, membership)| *membership);
         other.or_else(|| self.members.iter().any(|member| member == user).then_some("join"))
+    }
+
+    /// `GET …/state/m.room.member/{user}`, as long as the account is in the room.
+    pub(super) fn member_content(&self, user: &str) -> Option<Value> {
+        if user == BOT && self.was_joined_by_rule {
+            return Some(json!({ "membership": "join", "join_authorised_via_users_server": "@admin:double.test" }));
+        }
+        self.member(user).map(|membership| json!({ "membership": membership }))
     }
 
     /// `GET …/state/m.room.create?format=event`.
@@ -143,7 +153,8 @@ pub(super) fn join(rooms: &mut HashMap<String, Room>, id: &str) -> Answer {
         Membership::Left if !room.is_public && !room.is_open_to_members => {
             Answer::refused(403, "M_FORBIDDEN", "You are not invited to this room.")
         }
-        _ => {
+        before => {
+            room.was_joined_by_rule = before == Membership::Left && room.is_open_to_members;
             room.membership = Membership::Joined;
             Answer::ok(json!({ "room_id": id }))
         }
