@@ -74,8 +74,7 @@ pub(super) fn content<'m>(message: &'m Message, subject: Option<&EventId>) -> st
 
 /// The content of an edit with the event that it replaces, which Odoo could not know.
 fn related(content: &str, subject: &EventId) -> String {
-    let mut content: Map<String, Value> =
-        serde_json::from_str(content).expect("the contract accepts only a JSON object");
+    let mut content: Map<String, Value> = serde_json::from_str(content).expect("checked when it was read");
     let relation = json!({ "rel_type": "m.replace", "event_id": subject.as_str() });
     content.insert("m.relates_to".to_owned(), relation);
     Value::Object(content).to_string()

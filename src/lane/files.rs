@@ -65,8 +65,7 @@ pub(super) async fn uploaded<'m>(
     if !message.has_file {
         return Ok(Cow::Borrowed(message));
     }
-    let content: Map<String, Value> =
-        serde_json::from_str(&message.content).expect("the contract lets nothing in but a JSON object");
+    let content: Map<String, Value> = serde_json::from_str(&message.content).expect("checked when it was read");
     let known = known(delivery, message).await?;
     #[cfg(feature = "encryption")]
     if encrypts {

@@ -87,8 +87,7 @@ impl Place {
     /// `message` with its relation to the thread.
     pub(super) fn put<'m>(&self, message: &'m Message) -> Cow<'m, Message> {
         let Self::Within { root, last } = self else { return Cow::Borrowed(message) };
-        let mut content: Map<String, Value> =
-            serde_json::from_str(&message.content).expect("the contract accepts only a JSON object");
+        let mut content: Map<String, Value> = serde_json::from_str(&message.content).expect("checked when it was read");
         let relation = json!({
             "rel_type": "m.thread",
             "event_id": root.as_str(),

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
 use deadpool_postgres::Object;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
 use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 use tracing::warn;
 
@@ -228,7 +229,7 @@ fn target(row: &Row) -> Result<Target, StoreError> {
 }
 
 fn read_message(row: &Row) -> Result<Message, StoreError> {
-    Ok(Message {
+    let mut message = Message {
         id: value(row, "id")?,
         target: target(row)?,
         matrix_type: value(row, "matrix_type")?,
@@ -243,5 +244,11 @@ fn read_message(row: &Row) -> Result<Message, StoreError> {
         queued_for: backlog::seconds(value(row, "queued_seconds")?).unwrap_or_default(),
         is_expired: value(row, "is_expired")?,
         is_past_dedup: value(row, "is_past_dedup")?,
-    })
+    };
+    let is_completed_here = message.has_file || message.changes.is_some() || message.thread == Some(ThreadPart::Later);
+    // PostgreSQL accepts what is nested more deeply and what has greater numbers.
+    if is_completed_here && let Err(error) = serde_json::from_str::<Map<String, Value>>(&message.content) {
+        message.target = Target::Nowhere(Failure::new("M_BAD_JSON", format!("the content cannot be read: {error}")));
+    }
+    Ok(message)
 }

@@ -73,6 +73,23 @@ async fn files_stand_after_their_text_as_what_they_are() {
     assert!(odoo.databases().len() == 1, "an Odoo with several databases hears which one is meant");
 }
 
+/// PostgreSQL accepts JSON that is nested more deeply than the worker reads.
+#[tokio::test]
+async fn a_file_whose_content_cannot_be_read_fails_alone() {
+    let (world, odoo) = open().await;
+    let deep = enqueue(&world, &odoo, "deep.pdf", "application/pdf", Some(PDF)).await;
+    let nest = "UPDATE matrix_outbox SET content = content || jsonb_build_object('x', (repeat('[', 200) || repeat(']', 200))::jsonb) WHERE id = $1";
+    world.client.execute(nest, &[&deep]).await.unwrap();
+    let later = world.enqueue(ROOM, "later").await;
+
+    let _worker = world.worker("w1");
+
+    world.assert_settled(&[deep, later]).await;
+    let row = world.log().await.remove(0);
+    assert_eq!((row.outbox_id, row.error_code.as_deref(), row.is_final), (deep, Some("M_BAD_JSON"), true), "{row:?}");
+    assert_eq!(world.homeserver.bodies(ROOM), ["later"]);
+}
+
 /// The same request again: the upload had worked, the event had been accepted.
 #[tokio::test]
 async fn a_file_whose_answers_are_lost_is_uploaded_once_and_sent_once() {
