@@ -110,6 +110,18 @@ class TestFollowPeople(FollowCase):
         case.sudo().action_matrix_remove_people()
         self.assertEqual(self.members, {BOT})
 
+    def test_a_click_and_the_background_store_the_same_people_at_once(self):
+        """Neither transaction sees what the other one has stored."""
+        people = self.env["matrix.room.person"].sudo()
+        stored = people._of(self.case)
+        self.assertEqual(stored.user_id, self.amy)
+
+        for state in ("waiting", "in"):
+            people._upsert(self.case, ROOM, {self.amy: (state,), self.bea: (state,)})
+
+        self.assertEqual(people._of(self.case).mapped("state"), ["in", "in"])
+        self.assertEqual(people._of(self.case)[0], stored)
+
     def test_one_look_serves_all_changes_of_a_record(self):
         case = self.case.sudo()
         case.user_id = self.bea

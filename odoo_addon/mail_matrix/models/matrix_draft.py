@@ -36,6 +36,30 @@ class MatrixDraft(models.Model):
                 )
             )
 
+    @api.model
+    def _store(self, record, body):
+        """Store what this person writes to the room of ``record``.
+
+        By one statement: if the same person has just saved another window, PostgreSQL
+        asks for the transaction to be run again.
+        """
+        self.flush_model()
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO matrix_draft (res_model, res_id, user_id, body, written_at)
+                VALUES (%s, %s, %s, %s, now() AT TIME ZONE 'UTC')
+                ON CONFLICT (res_model, res_id, user_id) DO UPDATE
+                SET body = excluded.body, written_at = excluded.written_at
+                """,
+                record._name,
+                record.id,
+                self.env.uid,
+                body,
+            )
+        )
+        self.invalidate_model()
+
     @api.autovacuum
     def _gc_drafts(self):
         """Delete drafts that nobody came back to."""
@@ -72,23 +96,10 @@ class MatrixThreadMixin(models.AbstractModel):
         drafts = self._matrix_drafts()
         before = {draft.res_id: draft for draft in drafts}
         for record in self:
-            draft = before.get(record.id, drafts.browse())
-            body = record.matrix_message
-            if not body:
-                draft.unlink()
-                continue
-            values = {"body": body, "written_at": self.env.cr.now()}
-            if draft:
-                draft.write(values)
-            else:
-                draft.create(
-                    {
-                        "user_id": self.env.uid,
-                        "res_model": self._name,
-                        "res_id": record.id,
-                        **values,
-                    }
-                )
+            if record.matrix_message:
+                drafts._store(record, record.matrix_message)
+            elif record.id in before:
+                before[record.id].unlink()
 
     def _matrix_drafts(self):
         """Return this person's own drafts, with all rights: no group has access."""

@@ -79,19 +79,7 @@ class MatrixRoomPerson(models.Model):
             states |= dict.fromkeys(users, ("refused", reason))
         states |= dict.fromkeys(result.left_over, ("waiting",))
         states |= dict.fromkeys(result.unmapped, ("unmapped",))
-        for user, (state, *note) in states.items():
-            values = {
-                "room_id": room,
-                "account": user.sudo().matrix_user_id,
-                "state": state,
-                "note": note[0] if note else False,
-            }
-            person = known.filtered(lambda person, user=user: person.user_id == user)
-            if person:
-                person.write(values)
-            else:
-                about = {"res_model": record._name, "res_id": record.id}
-                self.sudo().create({**about, "user_id": user.id, **values})
+        self._upsert(record, room, states)
         others = known.filtered(lambda person: person.user_id not in states)
         stay = others.filtered(
             lambda person: (
@@ -102,6 +90,42 @@ class MatrixRoomPerson(models.Model):
         )
         (others - stay).unlink()
         stay.state = "left"
+
+    @api.model
+    def _upsert(self, record, room, states):
+        """Store the state of each user, and perhaps a note about it.
+
+        By one statement: if somebody else has just stored a person whom this
+        transaction does not see, PostgreSQL asks for it to be run again.
+        """
+        if not states:
+            return
+        self.flush_model()
+        about = record._name, record.id, room
+        rows = [
+            (
+                *about,
+                user.id,
+                user.sudo().matrix_user_id or None,
+                state,
+                note[0] if note else None,
+            )
+            for user, (state, *note) in states.items()
+        ]
+        self.env.cr.execute(
+            SQL(
+                """
+                INSERT INTO matrix_room_person
+                    (res_model, res_id, room_id, user_id, account, state, note)
+                VALUES %s
+                ON CONFLICT (res_model, res_id, user_id) DO UPDATE
+                SET room_id = excluded.room_id, account = excluded.account,
+                    state = excluded.state, note = excluded.note
+                """,
+                SQL(", ").join(SQL("%s", row) for row in rows),
+            )
+        )
+        self.invalidate_model()
 
     @api.model
     def _look_again(self, users):

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
@@ -37,6 +39,21 @@ class TestDraft(TicketCase):
         self.env.invalidate_all()
         self.assertEqual(self.mine.matrix_message, "Two")
         self.assertFalse(self.ticket.copy().with_user(self.user).matrix_message)
+
+    def test_two_windows_save_at_once(self):
+        """Neither transaction sees the draft of the other one."""
+        tickets = type(self.ticket)
+        with patch.object(tickets, "_matrix_drafts", self.none_of):
+            for text in ("One", "Two"):
+                self.mine.matrix_message = text
+                self.env.flush_all()
+        self.env.invalidate_all()
+
+        self.assertEqual(self.mine.matrix_message, "Two")
+
+    @staticmethod
+    def none_of(tickets):
+        return tickets.env["matrix.draft"].sudo()
 
     def test_nobody_reads_drafts_by_themselves(self):
         self.mine.matrix_message = "Half a thought"
