@@ -21,7 +21,7 @@ const LONG_SNAPSHOT: Duration = Duration::from_secs(60);
 /// The same, for when only its age in transactions is visible.
 const LONG_SNAPSHOT_TRANSACTIONS: i64 = 10_000;
 
-/// With these error codes Odoo logs as failed what is no failure to send a message: there was nothing to send, a person discarded it,
+/// With these error codes Odoo logs as failed what is not a failure to send a message: there was nothing to send, a person discarded it,
 /// or it came from the room.
 pub const NOT_FAILED: [&str; 5] =
     ["org.odoo.no_room", "org.odoo.off", "org.odoo.discarded", "org.odoo.unreadable", "org.odoo.read_later"];

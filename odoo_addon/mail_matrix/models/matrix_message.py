@@ -116,10 +116,10 @@ class MatrixMessage(models.Model):
         early._compute_reason_of_early()
         # With all rights: a plain user can read only what holds up the backend.
         others = (self - early).sudo()
-        untold = others.filtered(
+        unexplained = others.filtered(
             lambda row: not row.error_message and row.outcome in ("waiting", "held")
         )
-        notes = untold and records._matrix_waiting_notes(untold) or {}
+        notes = unexplained and records._matrix_waiting_notes(unexplained) or {}
         for row in others:
             row.reason = row.error_message or notes.get(row)
 

@@ -211,7 +211,7 @@ class TestAppServiceSending(InboundCase):
 
         self.assertEqual(self.backend._appservice_token(), kept)
 
-    def test_who_enters_another_homeserver_is_told_that_the_file_is_replaced(self):
+    def test_who_enters_another_homeserver_hears_that_the_file_is_replaced(self):
         for url, is_other in (("https://other.example.org", True), (None, False)):
             form = self.office.new(
                 {"homeserver_url": url or self.homeserver.url, "verify_ssl": True},
