@@ -61,11 +61,12 @@ impl Successor {
     }
 }
 
+/// Twenty-five seeds of each point with SOAK=1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_point_loses_nothing_and_doubles_nothing() {
     let _alone = alone().await;
     failpoints();
-    let seeds = 25;
+    let seeds = report::scale(8, 25);
     let cases =
         POINTS.iter().flat_map(|(point, at_most)| (0..seeds).map(|seed| Case { point, at_most: *at_most, seed }));
 

@@ -11,19 +11,20 @@ use crate::{
     common::{Producer, alone, cluster, side_by_side, statement},
 };
 
-const SEEDS: u64 = 100;
 const WORLDS: u64 = 10;
 
+/// A hundred seeds with SOAK=1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_completion_of_unknown_outcome_leaves_exactly_one_log_row() {
     let _alone = alone().await;
-    let seeds_of = |world: u64| (world * SEEDS / WORLDS..(world + 1) * SEEDS / WORLDS).collect::<Vec<_>>();
+    let seeds = report::scale(40, 100);
+    let seeds_of = |world: u64| (world * seeds / WORLDS..(world + 1) * seeds / WORLDS).collect::<Vec<_>>();
 
     let rows = side_by_side(WORLDS as usize, (0..WORLDS).map(seeds_of).collect(), play).await;
 
     report::record(
         "COMMIT outcome unknown",
-        &format!("{SEEDS} seeds; exactly one log row"),
+        &format!("{seeds} seeds; exactly one log row"),
         &format!("{} messages, one log row each", rows.into_iter().sum::<usize>()),
     );
 }

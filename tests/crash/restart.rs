@@ -36,6 +36,7 @@ enum Fault {
     Terminate(&'static str),
 }
 
+/// Each fault four times with SOAK=1, else twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delivery_resumes_after_each_restart_and_no_worker_exits() {
     let _alone = alone().await;
@@ -61,7 +62,8 @@ async fn delivery_resumes_after_each_restart_and_no_worker_exits() {
     let mut markers = Vec::new();
     let mut resumed = Vec::new();
 
-    for cycle in 0..20 {
+    let cycles = report::scale(10, 20);
+    for cycle in 0..cycles {
         let fault = faults[cycle % faults.len()];
         world.homeserver.until_events(world.homeserver.count() + 10).await;
         let listens = format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {LISTENER})");
@@ -108,7 +110,9 @@ async fn delivery_resumes_after_each_restart_and_no_worker_exits() {
     let slowest = longest(resumed);
     report::record(
         "PostgreSQL restart -m fast, -m immediate, all, listener, pool terminated",
-        "20 cycles under 500 rows/s; resumes ≤ 5 s after it accepts; the worker process never exits",
+        &format!(
+            "{cycles} cycles under {PER_SECOND} rows/s; resumes ≤ 5 s after it accepts; the worker process never exits"
+        ),
         &format!("{rows} rows; resumed after at most {:.2} s", slowest.as_secs_f64()),
     );
     assert!(slowest <= Duration::from_secs(5), "{slowest:?}");
