@@ -1,6 +1,7 @@
 //! The device of one account: it publishes its keys on the homeserver, learns about other devices, and writes in encrypted rooms.
 //! Only the worker that follows the account has it.
 
+mod asking;
 mod decrypt;
 mod exchange;
 mod late;
@@ -29,7 +30,7 @@ pub use self::{
     room::{Encrypted, EncryptedRoom},
     signature::{Secret, Signature},
 };
-use self::{late::Late, readers::Readers};
+use self::{exchange::LastClaim, late::Late, readers::Readers};
 use super::{error::CryptoError, rows::KeysError, store::KeyStore};
 use crate::{
     matrix::{DeviceNews, Homeserver},
@@ -42,7 +43,7 @@ pub struct Device {
     machine: OlmMachine,
     homeserver: Homeserver,
     /// One exchange of keys at a time: two at once would claim the same keys twice.
-    exchange: Mutex<()>,
+    exchange: Mutex<Option<LastClaim>>,
     /// In each room one message at a time, from the share of its key to its encryption.
     rooms: StdMutex<HashMap<RoomId, Arc<Mutex<Readers>>>>,
     /// Who gets the key of a room.
@@ -110,6 +111,9 @@ impl Device {
         let user =
             OwnedUserId::try_from(me.as_str()).map_err(|error| CryptoError::unusable("the account's ID", &error))?;
         let machine = OlmMachine::with_store(&user, &OwnedDeviceId::from(id), kept, None).await?;
+        // Keys are asked for only once they have been waited for, and given to nobody who asks.
+        machine.set_room_key_requests_enabled(false);
+        machine.set_room_key_forwarding_enabled(false);
         let (exchange, late) = (Mutex::default(), Mutex::default());
         let device = Self { machine, homeserver, exchange, rooms: StdMutex::default(), strategy, late };
         device.recall_late().await?;

@@ -41,10 +41,9 @@ impl Account {
                 let was_at = device.place().await.map_err(|error| halted(&error))?;
                 if !self.asking.wants_events && place.is_none() {
                     *place = was_at;
-                } else if was_at != *place {
-                    // The account was followed without the device meanwhile.
-                    device.has_missed().await.map_err(|error| halted(&error))?;
                 }
+                // A message may be sent before the device has heard what is new, or the account was followed without the device meanwhile.
+                device.has_missed().await.map_err(|error| halted(&error))?;
                 info!(fingerprint = device.fingerprint(), "The account's device can encrypt");
                 let opened = Opened::new(device, self.deadline.clone());
                 devices.set(backend, Holding::Open(opened.clone()));

@@ -13,7 +13,7 @@ use matrix_sdk_crypto::{
 };
 use odoo_matrix_worker::{
     crypto::{CryptoError, Device},
-    matrix::Homeserver,
+    matrix::{Homeserver, SigningKeys},
     message::{RoomId, TxnId, UserId},
     store::{Following, Store},
 };
@@ -85,14 +85,35 @@ impl Reader {
         reader
     }
 
-    /// Creates signing keys for the account, as a person does in a client.
+    /// Creates signing keys for the account, as a person does in a client, which then signs itself.
     pub(crate) async fn make_signing_keys(&self) {
-        let requests = self.machine.bootstrap_cross_signing(false).await.unwrap();
+        self.sign_with_new_keys(None).await;
+    }
+
+    /// Replaces the signing keys of the account, for which its password is needed.
+    pub(crate) async fn replace_signing_keys(&self, password: &str) {
+        self.sign_with_new_keys(Some(password)).await;
+    }
+
+    async fn sign_with_new_keys(&self, password: Option<&str>) {
+        let requests = self.machine.bootstrap_cross_signing(password.is_some()).await.unwrap();
         let keys = requests.upload_signing_keys_req;
         let body = json!({
             "master_key": keys.master_key, "self_signing_key": keys.self_signing_key, "user_signing_key": keys.user_signing_key,
         });
-        self.place.homeserver.upload_signing_keys(&body, None).await.unwrap();
+        let password = password.map(Into::into);
+        let user = password.as_ref().map(|password| (self.user.id(), password));
+        let answer = self.place.homeserver.upload_signing_keys(&body, user).await.unwrap();
+        assert!(matches!(answer, SigningKeys::Taken), "{answer:?}");
+        let signatures = serde_json::to_value(&requests.upload_signatures_req.signed_keys).unwrap();
+        self.place.homeserver.upload_signatures(&signatures).await.unwrap();
+    }
+
+    /// Hears what came for the device, and answers, until there is no more.
+    pub(crate) async fn keep_up(&mut self) {
+        let settings = DecryptionSettings { sender_device_trust_requirement: LENIENT };
+        self.machine.update_tracked_users([self.machine.user_id()]).await.unwrap();
+        while self.hear(&settings).await | self.answer().await {}
     }
 
     pub(crate) async fn signing_keys(&self) -> CrossSigningKeyExport {
@@ -185,8 +206,16 @@ impl Reader {
 
     /// Sends the keys of what was said.
     pub(crate) async fn give_keys(&self, requests: &[Arc<ToDeviceRequest>]) {
+        self.give_keys_except(requests, "").await;
+    }
+
+    /// Leaves out the devices with this ID.
+    pub(crate) async fn give_keys_except(&self, requests: &[Arc<ToDeviceRequest>], device: &str) {
         for request in requests {
-            let messages = serde_json::to_value(&request.messages).unwrap();
+            let mut messages = serde_json::to_value(&request.messages).unwrap();
+            for devices in messages.as_object_mut().unwrap().values_mut() {
+                devices.as_object_mut().unwrap().remove(device);
+            }
             let to = &self.place.homeserver;
             to.send_to_device(&request.event_type.to_string(), request.txn_id.as_str(), &messages).await.unwrap();
         }
@@ -209,9 +238,11 @@ impl Reader {
         }
     }
 
-    async fn answer(&self) {
+    /// Sends what the machine wants to send; false if there was nothing.
+    async fn answer(&self) -> bool {
         let to = &self.place.homeserver;
-        for request in self.machine.outgoing_requests().await.unwrap() {
+        let requests = self.machine.outgoing_requests().await.unwrap();
+        for request in &requests {
             let id = request.request_id();
             match request.request() {
                 AnyOutgoingRequest::KeysUpload(keys) => {
@@ -225,9 +256,19 @@ impl Reader {
                     let answer = to.query_keys(query.device_keys.keys().map(|user| user.as_str())).await.unwrap();
                     self.heard::<keys::get_keys::v3::Response>(id, &answer).await;
                 }
+                AnyOutgoingRequest::KeysClaim(claim) => {
+                    let body = serde_json::to_value(&claim.one_time_keys).unwrap();
+                    self.heard::<keys::claim_keys::v3::Response>(id, &to.claim_keys(&body).await.unwrap()).await;
+                }
+                AnyOutgoingRequest::ToDeviceRequest(request) => {
+                    let (kind, messages) = (request.event_type.to_string(), serde_json::to_value(&request.messages));
+                    to.send_to_device(&kind, request.txn_id.as_str(), &messages.unwrap()).await.unwrap();
+                    self.machine.mark_request_as_sent(id, &SentToDevice::new()).await.unwrap();
+                }
                 other => panic!("a reader does not send {other:?}"),
             }
         }
+        !requests.is_empty()
     }
 
     async fn heard<R: IncomingResponse>(&self, id: &ruma::TransactionId, answer: &Value)

@@ -21,7 +21,7 @@ async fn start() -> (Account, Synapse, User, Store) {
 }
 
 /// Asks in Odoo, and lets a worker open the device of `user`.
-async fn ask(
+pub(crate) async fn ask(
     account: &Account,
     store: &Store,
     synapse: &Synapse,
@@ -52,7 +52,7 @@ async fn master(synapse: &Synapse, user: &User) -> Value {
 }
 
 /// Puts the signing keys of `owner` on the homeserver as clients do, and returns the recovery key that opens them.
-async fn store_secrets(synapse: &Synapse, user: &User, owner: &Reader) -> String {
+pub(crate) async fn store_secrets(synapse: &Synapse, user: &User, owner: &Reader) -> String {
     let key = SecretStorageKey::new();
     let me = odoo_matrix_worker::message::UserId::parse(user.id()).unwrap();
     let to = homeserver(synapse, user);

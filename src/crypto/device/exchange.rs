@@ -1,8 +1,16 @@
 //! Sends the crypto machine's requests and gives it the answers.
 
-use matrix_sdk_crypto::types::requests::{AnyIncomingResponse, AnyOutgoingRequest, ToDeviceRequest};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use matrix_sdk_crypto::{
+    CollectStrategy, OlmError,
+    types::requests::{AnyIncomingResponse, AnyOutgoingRequest, ToDeviceRequest},
+};
 use ruma::{
-    TransactionId,
+    OneTimeKeyAlgorithm, OwnedDeviceId, OwnedUserId, TransactionId,
     api::{
         IncomingResponse,
         client::{
@@ -22,20 +30,40 @@ use super::{CryptoError, Device};
 /// A normal exchange takes far fewer rounds; this bounds what a homeserver can cause with its answers.
 const MOST_ROUNDS: usize = 20;
 
+/// A device may have no keys left to begin a session with, or be gone. Such devices are not asked for again for so long.
+const ASKED_AGAIN: Duration = Duration::from_secs(600);
+
+type DeviceKeys = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, OneTimeKeyAlgorithm>>;
+
+/// The devices with which new sessions were to be begun last, because the former ones were damaged. The machine asks for them until there
+/// are any.
+pub(super) struct LastClaim {
+    devices: DeviceKeys,
+    at: Instant,
+}
+
 /// Whether another call may be made.
 pub(super) type MayCall<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Device {
     /// Sends requests until there are no more: keys that are running out, queries for the devices of others, answers to them.
     pub(super) async fn exchange(&self, may_call: MayCall<'_>) -> Result<(), CryptoError> {
-        let _turn = self.exchange.lock().await;
+        let mut claimed = self.exchange.lock().await;
         for _ in 0..MOST_ROUNDS {
-            let requests = self.machine.outgoing_requests().await?;
+            let mut requests = self.machine.outgoing_requests().await?;
+            requests.retain(|request| match request.request() {
+                AnyOutgoingRequest::KeysClaim(claim) => !was_claimed(claimed.as_ref(), &claim.one_time_keys),
+                _ => true,
+            });
             if requests.is_empty() {
                 return Ok(());
             }
             for request in requests {
                 self.send(request.request_id(), request.request(), may_call).await?;
+                if let AnyOutgoingRequest::KeysClaim(claim) = request.request() {
+                    *claimed = Some(LastClaim { devices: claim.one_time_keys.clone(), at: Instant::now() });
+                    self.greet(&claim.one_time_keys, may_call).await?;
+                }
             }
         }
         Err(CryptoError::Unusable("the homeserver's answers about keys lead to ever more questions".to_owned()))
@@ -47,11 +75,29 @@ impl Device {
         users: impl Iterator<Item = &'a ruma::UserId>,
         may_call: MayCall<'_>,
     ) -> Result<(), CryptoError> {
-        let _turn = self.exchange.lock().await;
+        let claimed = self.exchange.lock().await;
         match self.machine.get_missing_sessions(users).await? {
+            Some((_, request)) if was_claimed(claimed.as_ref(), &request.one_time_keys) => Ok(()),
             Some((id, request)) => self.send(&id, &request.into(), may_call).await,
             None => Ok(()),
         }
+    }
+
+    /// Lets devices know that new sessions with them have begun. The crypto library (0.18) makes such messages and never gives them out.
+    async fn greet(&self, devices: &DeviceKeys, may_call: MayCall<'_>) -> Result<(), CryptoError> {
+        let names: Vec<_> = devices.iter().flat_map(|(user, ids)| ids.keys().map(move |id| (user, id))).collect();
+        for (user, id) in names {
+            let Some(device) = self.machine.get_device(user, id, None).await? else { continue };
+            let content = match device.encrypt_event_raw("m.dummy", &json!({}), CollectStrategy::AllDevices).await {
+                Ok(content) => content.cast_unchecked(),
+                // There is none.
+                Err(OlmError::MissingSession) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let request = ToDeviceRequest::new(user, id.clone(), "m.room.encrypted", content);
+            self.send(&request.txn_id.clone(), &AnyOutgoingRequest::ToDeviceRequest(request), may_call).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn send(
@@ -113,6 +159,10 @@ impl Device {
         })?;
         Ok(self.machine.mark_request_as_sent(id, &answer).await?)
     }
+}
+
+fn was_claimed(last: Option<&LastClaim>, devices: &DeviceKeys) -> bool {
+    last.is_some_and(|last| last.devices == *devices && last.at.elapsed() < ASKED_AGAIN)
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<Value, CryptoError> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use matrix_sdk_crypto::store::types::RoomKeyInfo;
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedTransactionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,6 +16,9 @@ const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The most events that are remembered. The oldest ones are forgotten first: anybody in a room can write what has no key.
 const MOST: usize = 100;
+
+/// For so many of them at a time the account's other devices are asked.
+const MOST_ASKED: usize = 20;
 
 /// Under which they are stored.
 const NAME: &str = "org.odoo.late";
@@ -29,6 +32,9 @@ pub(super) struct Late {
     session: String,
     #[serde(skip, default = "Instant::now")]
     since: Instant,
+    /// Identifies what the account's other devices were asked.
+    #[serde(default)]
+    request: Option<OwnedTransactionId>,
     /// The key may have come since.
     #[serde(skip)]
     may_be_readable: bool,
@@ -42,6 +48,7 @@ impl Late {
             event: text(&event["event_id"])?,
             session: text(&event["content"]["session_id"])?,
             since: Instant::now(),
+            request: None,
             may_be_readable: false,
         })
     }
@@ -65,18 +72,25 @@ impl Device {
         Ok(())
     }
 
-    /// Remembers an event whose key has not come.
+    /// Remembers an event whose key has not come, and asks for the key.
     pub async fn await_key(&self, event: &Value) -> Result<(), CryptoError> {
-        let Some(new) = Late::new(event) else { return Ok(()) };
+        let Some(mut new) = Late::new(event) else { return Ok(()) };
         let mut late = self.late.lock().await;
         if late.iter().any(|one| one.event == new.event) {
             return Ok(());
         }
-        late.retain(|one| one.since.elapsed() < KEPT_FOR);
+        let is_asked = late.iter().any(|one| one.has_key_of(&new));
+        if !is_asked && late.iter().filter(|one| one.request.is_some()).count() < MOST_ASKED {
+            new.request = self.request_key(event).await?;
+        }
+        let is_new_request = new.request.is_some();
         late.push(new);
         let beyond = late.len().saturating_sub(MOST);
-        late.drain(..beyond);
-        self.store_late(&late).await
+        let mut place = 0..;
+        let mut is_gone = |one: &Late| place.next() < Some(beyond) || one.since.elapsed() > KEPT_FOR;
+        self.drop_late(&mut late, |one| is_gone(one)).await?;
+        drop(late);
+        if is_new_request { self.send_requests().await } else { Ok(()) }
     }
 
     /// Whether the key of this event was already waited for in vain.
@@ -116,14 +130,20 @@ impl Device {
     /// Forgets an event: it was read, or is gone.
     pub async fn forget_late(&self, id: &EventId) -> Result<(), CryptoError> {
         let mut late = self.late.lock().await;
-        let before = late.len();
-        late.retain(|one| one.event != id.as_str());
-        if late.len() == before { Ok(()) } else { self.store_late(&late).await }
+        if late.iter().any(|one| one.event == id.as_str()) {
+            self.drop_late(&mut late, |one| one.event == id.as_str()).await?;
+        }
+        Ok(())
     }
 
-    /// `late` is locked meanwhile: an older list must not overwrite a newer one.
-    async fn store_late(&self, late: &[Late]) -> Result<(), CryptoError> {
+    /// Stores `late` without those that are gone. It is locked meanwhile: an older list must not overwrite a newer one.
+    async fn drop_late(&self, late: &mut Vec<Late>, mut is_gone: impl FnMut(&Late) -> bool) -> Result<(), CryptoError> {
+        let gone: Vec<_> = late.extract_if(.., |one| is_gone(one)).collect();
         let stored = serde_json::to_vec(late).expect("texts are JSON");
-        Ok(self.machine.store().set_custom_value(NAME, stored).await?)
+        self.machine.store().set_custom_value(NAME, stored).await?;
+        for request in gone.into_iter().filter_map(|one| one.request) {
+            self.machine.store().delete_outgoing_secret_requests(&request).await?;
+        }
+        Ok(())
     }
 }

@@ -173,6 +173,19 @@ impl User {
         self.post_event(room, "m.reaction", &new_txn_id(), &json!({"m.relates_to": relation})).await
     }
 
+    /// Logs this device out: the homeserver forgets it.
+    pub async fn log_out(&self) -> Result<()> {
+        self.call(Method::POST, "/_matrix/client/v3/logout", Some(&json!({}))).await.map(drop)
+    }
+
+    /// Removes the content of the event of this id; gives back the id of the redaction.
+    pub async fn redact(&self, room: &str, event_id: &str) -> Result<String> {
+        let (room, event) = (percent_encode(room), percent_encode(event_id));
+        let path = format!("/_matrix/client/v3/rooms/{room}/redact/{event}/{}", new_txn_id());
+        let redacted = self.call(Method::PUT, &path, Some(&json!({}))).await?;
+        Ok(redacted["event_id"].as_str().context("a redaction has an id")?.to_owned())
+    }
+
     async fn post_event(&self, room: &str, kind: &str, txn_id: &str, content: &Value) -> Result<String> {
         let path = format!("/_matrix/client/v3/rooms/{}/send/{kind}/{txn_id}", percent_encode(room));
         let posted = self.call(Method::PUT, &path, Some(content)).await?;

@@ -1,0 +1,150 @@
+//! Keys that are missing are asked for, and sessions with other devices that are damaged are replaced, so that they do not go missing.
+
+use odoo_matrix_worker::crypto::{CryptoError, Decrypted};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use stack::synapse::{Options, Synapse, User};
+
+use crate::{
+    account::Account,
+    people::{Bot, LENIENT, Reader},
+    setup::{ask, store_secrets},
+};
+
+/// The newest encrypted event of a room, as the worker gets it.
+async fn newest(user: &User, room: &str) -> Value {
+    let events = user.timeline(room).await.unwrap();
+    let event = events.into_iter().rfind(|event| event.kind == "m.room.encrypted").unwrap();
+    json!({
+        "type": event.kind, "event_id": event.event_id, "sender": event.sender, "room_id": room, "origin_server_ts": 1,
+        "content": event.content,
+    })
+}
+
+#[tokio::test]
+async fn a_key_that_did_not_come_is_got_from_another_device_of_the_account() -> Result<(), CryptoError> {
+    let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
+    let user = synapse.register("odoo", "let me in", false).await.unwrap();
+    let anna = synapse.register("anna", "in", false).await.unwrap();
+    let room = anna.create_room("Case", &[&user]).await.unwrap();
+    anna.encrypt(&room).await.unwrap();
+    user.join(&room).await.unwrap();
+    let mut element = Reader::new(&synapse, &synapse.log_in(&user, "let me in").await.unwrap()).await;
+    element.make_signing_keys().await;
+    let recovery_key = store_secrets(&synapse, &user, &element).await;
+    let account = Account::new().await;
+    let store = account.store("w1");
+    let mut bot = ask(&account, &store, &synapse, &user, "recovery_key", Some(&recovery_key)).await?;
+    bot.hear().await?;
+    element.keep_up().await;
+    let mut reader = Reader::new(&synapse, &anna).await;
+
+    let keys = reader.say(&room, &json!({ "msgtype": "m.text", "body": "Hello" })).await;
+    reader.give_keys_except(&keys, user.device_id()).await;
+    element.keep_up().await;
+    bot.hear().await?;
+    let event = newest(&anna, &room).await;
+    assert!(matches!(bot.device.decrypt(&event).await?, Decrypted::NoKey { may_come: true, .. }));
+    bot.device.await_key(&event).await?;
+    element.keep_up().await;
+    bot.hear().await?;
+
+    let late = bot.device.take_late().await;
+    assert_eq!(late.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), [event["event_id"].as_str().unwrap()]);
+    let read = bot.device.decrypt(&event).await?;
+    assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "Hello"), "{read:?}");
+
+    let redacted = json!({ "type": "m.room.encrypted", "room_id": room, "content": {} });
+    assert!(matches!(bot.device.decrypt(&redacted).await?, Decrypted::Nothing));
+    Ok(())
+}
+
+/// Makes the sessions with others useless, as if their clients had gone back to an earlier state. Sessions are replaced once they are an
+/// hour old.
+async fn damage_sessions(account: &Account) {
+    let client = &account.world.client;
+    let rows = client.query("SELECT id, sealed FROM matrix_crypto_item WHERE kind = 'session' ORDER BY id", &[]).await;
+    let read = |row: &tokio_postgres::Row| {
+        let text = account.keys.open("session", row.get(1)).unwrap();
+        let (kind, parts, value): (String, Value, String) = serde_json::from_str(text.expose_secret()).unwrap();
+        (row.get::<_, i64>(0), kind, parts, serde_json::from_str::<Value>(&value).unwrap())
+    };
+    let sessions: Vec<_> = rows.unwrap().iter().map(read).collect();
+    assert!(sessions.len() > 1, "each gets that of another one");
+    for (place, (id, kind, parts, value)) in sessions.iter().enumerate() {
+        let mut value = value.clone();
+        value["pickle"] = sessions[(place + 1) % sessions.len()].3["pickle"].clone();
+        value["creation_time"] = json!(value["creation_time"].as_u64().unwrap() - 2 * 3600);
+        let text = json!([kind, parts, value.to_string()]).to_string();
+        let sealed = account.keys.seal(text.as_bytes()).unwrap();
+        client.execute("UPDATE matrix_crypto_item SET sealed = $1 WHERE id = $2", &[&sealed, id]).await.unwrap();
+    }
+}
+
+/// The bot and two people, with whom it has damaged sessions, the phone of the first of them, and a room.
+struct Damaged {
+    /// It has the database.
+    _account: Account,
+    synapse: Synapse,
+    anna: User,
+    phone: Reader,
+    room: String,
+    bot: Bot,
+}
+
+async fn damaged() -> Result<Damaged, CryptoError> {
+    let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
+    let user = synapse.register("odoo", "let me in", false).await.unwrap();
+    let (anna, ben) =
+        (synapse.register("anna", "in", false).await.unwrap(), synapse.register("ben", "in", false).await.unwrap());
+    let room = anna.create_room("Case", &[&user, &ben]).await.unwrap();
+    anna.encrypt(&room).await.unwrap();
+    for other in [&user, &ben] {
+        other.join(&room).await.unwrap();
+    }
+    let mut phone = Reader::new(&synapse, &anna).await;
+    let _other = Reader::new(&synapse, &ben).await;
+    let account = Account::new().await;
+    let store = account.store("w1");
+    let open = async || Bot::open(&account, &store, &account.follow(&store).await, &synapse, &user).await;
+    open().await?.write(&room, "question", "t1").await?;
+    phone.keep_up().await;
+    damage_sessions(&account).await;
+    let bot = open().await?;
+    Ok(Damaged { _account: account, synapse, anna, phone, room, bot })
+}
+
+#[tokio::test]
+async fn a_damaged_session_is_replaced_at_once_and_the_sender_gives_the_key_again() -> Result<(), CryptoError> {
+    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot } = damaged().await?;
+
+    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "lost" })).await;
+    phone.give_keys(&keys).await;
+    bot.hear().await?;
+    assert!(matches!(bot.device.decrypt(&newest(&anna, &room).await).await?, Decrypted::NoKey { .. }));
+    phone.keep_up().await;
+    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "found" })).await;
+    phone.give_keys(&keys).await;
+    bot.hear().await?;
+
+    let read = bot.device.decrypt(&newest(&anna, &room).await).await?;
+    assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "found"), "{read:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_before_its_session_is_replaced_holds_nothing_up() -> Result<(), CryptoError> {
+    let Damaged { _account, synapse, anna, mut phone, room, mut bot } = damaged().await?;
+    let laptop = synapse.log_in(&anna, "in").await.unwrap();
+    let mut of_laptop = Reader::new(&synapse, &laptop).await;
+
+    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "lost" })).await;
+    phone.give_keys(&keys).await;
+    anna.log_out().await.unwrap();
+
+    bot.hear().await?;
+    bot.write(&room, "and on", "t2").await?;
+    bot.hear().await?;
+    assert_eq!(of_laptop.read(&room, LENIENT).await.last().unwrap().as_deref(), Ok("and on"));
+    Ok(())
+}
