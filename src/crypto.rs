@@ -11,7 +11,7 @@ mod rows;
 mod store;
 
 pub use self::{
-    device::{Decrypted, Device, Encrypted, EncryptedRoom, NoKey, Secret, Signature},
+    device::{Decrypted, Device, Encrypted, EncryptedRoom, NoKey, Secret, Signature, Unverified},
     error::CryptoError,
     rows::KeysError,
     store::KeyStore,

@@ -253,6 +253,8 @@ pub mod code {
     pub const ENCRYPTION: &str = "org.odoo.encryption";
     /// Devices of people in the room could not get the key of a message.
     pub const NO_KEY: &str = "org.odoo.no_key";
+    /// A message was delivered, also to devices that are not verified, or to people whose signing keys have changed.
+    pub const UNVERIFIED: &str = "org.odoo.unverified";
 }
 
 /// Who gave the answer that a message failed with.

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 
 pub use self::{
     decrypt::Decrypted,
-    readers::NoKey,
+    readers::{NoKey, Unverified},
     room::{Encrypted, EncryptedRoom},
     signature::{Secret, Signature},
 };

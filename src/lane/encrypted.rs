@@ -10,7 +10,7 @@ use super::{
     route::{SHORTEST_REST, Step},
 };
 use crate::{
-    crypto::{CryptoError, Device, Encrypted, EncryptedRoom, Holding, Opened},
+    crypto::{CryptoError, Device, Encrypted, EncryptedRoom, Holding, NoKey, Opened, Unverified},
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, Outcome, RoomId, code},
@@ -19,7 +19,7 @@ use crate::{
 /// The answer to an encrypted message.
 pub(super) struct Sent {
     pub(super) answer: Result<EventId, SendError>,
-    /// Who in the room cannot read it.
+    /// Who in the room cannot read it, or can without being verified.
     pub(super) note: Option<Failure>,
 }
 
@@ -62,10 +62,12 @@ pub(super) async fn send(
     };
     let content = changes::content(message, subject);
     let encrypted = match seen {
-        Ok(seen) => opened.device.encrypt(&seen, &message.matrix_type, &content, &may_call).await,
+        Ok(seen) => {
+            opened.device.encrypt(&seen, &message.matrix_type, &content, &may_call).await.map(|done| (seen, done))
+        }
         Err(error) => Err(error),
     };
-    let Encrypted { content, no_key } = match encrypted {
+    let (seen, Encrypted { content, no_key, unverified }) = match encrypted {
         Ok(encrypted) => encrypted,
         Err(error) => return Err(failed(delivery, homeserver, message, &opened.device, error).await),
     };
@@ -86,8 +88,20 @@ pub(super) async fn send(
     }
     failpoint::reach(Point::BeforePut).await;
     let answer = homeserver.send_encrypted(room, &message.txn_id, content).await;
-    let note = no_key.map(|no_key| Failure::new(code::NO_KEY, format!("delivered; not readable for {no_key}")));
-    Ok(Sent { answer, note })
+    if let (Ok(_), Some(unverified)) = (&answer, &unverified)
+        && let Err(error) = opened.device.has_named(&seen, unverified).await
+    {
+        warn!(%error, "The next delivery says again who can read without being verified");
+    }
+    Ok(Sent { answer, note: note(no_key, unverified) })
+}
+
+/// What a delivery says about who can read the message.
+fn note(no_key: Option<NoKey>, unverified: Option<Unverified>) -> Option<Failure> {
+    let code = if no_key.is_some() { code::NO_KEY } else { code::UNVERIFIED };
+    let without = no_key.map(|no_key| format!("not readable for {no_key}"));
+    let parts: Vec<_> = without.into_iter().chain(unverified.map(|unverified| unverified.to_string())).collect();
+    (!parts.is_empty()).then(|| Failure::new(code, format!("delivered; {}", parts.join("; "))))
 }
 
 /// Who should be able to read what is written in the room.

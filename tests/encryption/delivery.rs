@@ -97,7 +97,7 @@ impl Office {
         self.until_logged(id).await
     }
 
-    async fn until_logged(&self, id: i64) -> LogRow {
+    pub(crate) async fn until_logged(&self, id: i64) -> LogRow {
         self.world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {id})")).await;
         self.world.log().await.into_iter().rfind(|row| row.outbox_id == id).unwrap()
     }

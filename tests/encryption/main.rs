@@ -10,11 +10,13 @@ mod kills;
 mod others;
 mod people;
 mod receiving;
+mod relations;
 mod sending;
 mod setup;
 mod store;
 mod throughput;
 mod troubles;
+mod verified;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

@@ -93,6 +93,9 @@ ERROR_ENCRYPTION = "org.odoo.encryption"
 # Devices of people in the room could not get the key: none of them, or, if the message
 # was delivered, some of them.
 ERROR_NO_KEY = "org.odoo.no_key"
+# Delivered, also to devices that are not verified, or to people whose signing keys
+# have changed.
+ERROR_UNVERIFIED = "org.odoo.unverified"
 # The worker could not get the file from Odoo.
 ERROR_FILE = "org.odoo.file"
 # The worker does not follow to the room that replaced another one: see matrix.inbound.

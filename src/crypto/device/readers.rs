@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use matrix_sdk_crypto::types::requests::ToDeviceRequest;
+use matrix_sdk_crypto::{UserIdentity, types::requests::ToDeviceRequest};
 use ruma::{OwnedDeviceId, OwnedUserId, to_device::DeviceIdOrAllDevices};
 
 use super::{CryptoError, Device, EncryptedRoom};
@@ -11,6 +11,9 @@ use super::{CryptoError, Device, EncryptedRoom};
 const MOST_NAMED: usize = 5;
 
 type Devices = BTreeSet<(OwnedUserId, OwnedDeviceId)>;
+
+/// How many devices of how many, by user.
+type Counts = BTreeMap<String, (usize, usize)>;
 
 /// The devices that have the key of a room, and the others.
 #[derive(Debug, Default)]
@@ -23,29 +26,56 @@ pub(super) struct Readers {
     /// The state of the room for which `missing` was determined.
     read: Option<u64>,
     missing: Option<NoKey>,
+    unverified: Option<Unverified>,
+    /// Unverified devices that a delivery has named, and those that the next one has to name.
+    named: Devices,
+    unnamed: Devices,
 }
 
-/// Devices that cannot read a message: how many of how many, by user.
+/// Devices that cannot read a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoKey {
-    devices: BTreeMap<String, (usize, usize)>,
+    devices: Counts,
     /// Nobody can read it.
     pub is_nobody: bool,
 }
 
+/// Who can read a message and may not be meant to. Whoever controls the homeserver can add a device to an account, or give it other signing
+/// keys; somebody who knows the account's password can do the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// Devices that their owner, who verifies devices, has not verified.
+    devices: Counts,
+    /// People whose signing keys are not those that the device has seen first.
+    changed: Vec<OwnedUserId>,
+}
+
 impl std::fmt::Display for NoKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let people = self.devices.iter().take(MOST_NAMED);
-        let words = people.map(|(user, (without, all))| match (without, all) {
-            (_, 0) => format!("{user} (no device with keys)"),
-            (without, all) => format!("{without} of {all} devices of {user}"),
-        });
-        let mut words: Vec<_> = words.collect();
-        if self.devices.len() > MOST_NAMED {
-            words.push(format!("devices of {} more", self.devices.len() - MOST_NAMED));
-        }
-        f.write_str(&words.join(", "))
+        f.write_str(&words(&self.devices))
     }
+}
+
+impl std::fmt::Display for Unverified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let changed = self.changed.iter().map(|user| format!("the signing keys of {user} have changed"));
+        let devices = (!self.devices.is_empty())
+            .then(|| format!("readable on devices that are not verified: {}", words(&self.devices)));
+        f.write_str(&devices.into_iter().chain(changed).collect::<Vec<_>>().join("; "))
+    }
+}
+
+fn words(devices: &Counts) -> String {
+    let people = devices.iter().take(MOST_NAMED);
+    let words = people.map(|(user, (some, all))| match (some, all) {
+        (_, 0) => format!("{user} (no device with keys)"),
+        (some, all) => format!("{some} of {all} devices of {user}"),
+    });
+    let mut words: Vec<_> = words.collect();
+    if devices.len() > MOST_NAMED {
+        words.push(format!("devices of {} more", devices.len() - MOST_NAMED));
+    }
+    words.join(", ")
 }
 
 impl Readers {
@@ -65,41 +95,79 @@ impl Readers {
 }
 
 impl Device {
-    /// Who of the room cannot read what was just encrypted with the key `session`.
+    /// Who of the room cannot read what was just encrypted with the key `session`, and who can without being verified.
     pub(super) async fn readers(
         &self,
         readers: &mut Readers,
         room: &EncryptedRoom,
         session: &str,
-    ) -> Result<Option<NoKey>, CryptoError> {
+    ) -> Result<(Option<NoKey>, Option<Unverified>), CryptoError> {
         let given = std::mem::take(&mut readers.given);
         if readers.session == session && given.is_empty() && readers.read == Some(room.read) {
-            return Ok(readers.missing.clone());
+            return Ok((readers.missing.clone(), readers.unverified.clone()));
         }
         if readers.session != session {
             readers.session = session.to_owned();
             readers.have.clear();
         }
         readers.have.extend(given);
-        let (mut devices, mut can_read, mut others) = (BTreeMap::new(), 0, 0);
+        readers.unnamed.clear();
+        let (mut without, mut unverified, mut can_read, mut others) = (Counts::new(), Counts::new(), 0, 0);
+        let me = (self.machine.user_id().to_owned(), self.machine.device_id().to_owned());
+        let mut changed = Vec::new();
         for user in &room.members {
-            if user == self.machine.user_id() {
+            let identity = self.machine.get_identity(user, None).await?;
+            let verifies = identity.is_some();
+            if identity.and_then(UserIdentity::other).is_some_and(|other| other.identity_needs_user_approval()) {
+                changed.push(user.clone());
+            }
+            let (mut count, mut have, mut strange) = (0, 0, 0);
+            for device in self.machine.get_user_devices(user, None).await?.devices() {
+                let name = (user.clone(), device.device_id().to_owned());
+                if name == me {
+                    continue;
+                }
+                count += 1;
+                if readers.have.contains(&name) {
+                    have += 1;
+                    if verifies && !device.is_cross_signed_by_owner() && !readers.named.contains(&name) {
+                        strange += 1;
+                        readers.unnamed.insert(name);
+                    }
+                }
+            }
+            if strange > 0 {
+                unverified.insert(user.to_string(), (strange, count));
+            }
+            if *user == me.0 {
                 continue;
             }
             others += 1;
-            let all = self.machine.get_user_devices(user, None).await?;
-            let has = |device: &matrix_sdk_crypto::Device| {
-                readers.have.contains(&(user.clone(), device.device_id().to_owned()))
-            };
-            let (count, have) =
-                all.devices().fold((0, 0), |(count, have), device| (count + 1, have + usize::from(has(&device))));
             can_read += have;
             if have < count || count == 0 {
-                devices.insert(user.to_string(), (count - have, count));
+                without.insert(user.to_string(), (count - have, count));
             }
         }
         readers.read = Some(room.read);
-        readers.missing = (!devices.is_empty()).then_some(NoKey { devices, is_nobody: others > 0 && can_read == 0 });
-        Ok(readers.missing.clone())
+        let is_nobody = others > 0 && can_read == 0;
+        readers.missing = (!without.is_empty()).then_some(NoKey { devices: without, is_nobody });
+        let unverified = Unverified { devices: unverified, changed };
+        readers.unverified = (!unverified.devices.is_empty() || !unverified.changed.is_empty()).then_some(unverified);
+        Ok((readers.missing.clone(), readers.unverified.clone()))
+    }
+
+    /// A message was sent, and its delivery says who can read it without being verified: later ones need not.
+    pub async fn has_named(&self, room: &EncryptedRoom, unverified: &Unverified) -> Result<(), CryptoError> {
+        let lock = self.lock_of(&room.name);
+        let mut readers = lock.lock().await;
+        let unnamed = std::mem::take(&mut readers.unnamed);
+        readers.named.extend(unnamed);
+        readers.unverified = None;
+        for user in &unverified.changed {
+            if let Some(other) = self.machine.get_identity(user, None).await?.and_then(UserIdentity::other) {
+                other.pin_current_master_key().await?;
+            }
+        }
+        Ok(())
     }
 }

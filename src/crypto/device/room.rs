@@ -14,7 +14,11 @@ use ruma::{
 use serde::Deserialize as _;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{CryptoError, Device, exchange::MayCall, readers::NoKey};
+use super::{
+    CryptoError, Device,
+    exchange::MayCall,
+    readers::{NoKey, Unverified},
+};
 use crate::{crypto::error::LONGEST, message::RoomId};
 
 /// One share sends the key to all devices; a second one finds nothing left to send.
@@ -29,7 +33,7 @@ static READS: AtomicU64 = AtomicU64::new(0);
 /// A room as it was seen: who should be able to read what is written there, and for how long one key may be used.
 #[derive(Debug)]
 pub struct EncryptedRoom {
-    name: RoomId,
+    pub(super) name: RoomId,
     id: OwnedRoomId,
     pub(super) members: Vec<OwnedUserId>,
     settings: EncryptionSettings,
@@ -43,6 +47,8 @@ pub struct Encrypted {
     pub content: String,
     /// Devices of people in the room that cannot read it.
     pub no_key: Option<NoKey>,
+    /// Devices that can read it without being verified, if no delivery has named them yet.
+    pub unverified: Option<Unverified>,
 }
 
 impl Device {
@@ -121,7 +127,7 @@ impl Device {
             encrypted[MARKER] = marker.clone();
         }
         let session = encrypted["session_id"].as_str().unwrap_or_default();
-        let no_key = self.readers(&mut readers, room, session).await?;
-        Ok(Encrypted { content: encrypted.to_string(), no_key })
+        let (no_key, unverified) = self.readers(&mut readers, room, session).await?;
+        Ok(Encrypted { content: encrypted.to_string(), no_key, unverified })
     }
 }

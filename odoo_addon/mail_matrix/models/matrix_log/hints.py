@@ -33,11 +33,20 @@ class MatrixLog(models.Model):
                 "retry."
             ),
         }
-        unread = self.env._(
-            "These devices get later messages once their owners open the Matrix client "
-            "there, and verify them if the backend encrypts for verified devices only. "
-            "They cannot read this one."
-        )
+        of_deliveries = {
+            words.ERROR_NO_KEY: self.env._(
+                "These devices get later messages once their owners open the Matrix "
+                "client there, and verify them if the backend encrypts for verified "
+                "devices only. They cannot read this one."
+            ),
+            words.ERROR_UNVERIFIED: self.env._(
+                "Ask the owner whether that was them: whoever knows the password or "
+                "controls the homeserver can add a device, or replace the signing keys."
+                " The owner verifies or removes a device in the Matrix client. On the "
+                "page Encryption of the backend you can choose that only verified "
+                "devices can read."
+            ),
+        }
         of_chatter = {**hints, **self._hints_of_lost_chatter()}
         for row in self:
             own = of_actions if row.event_type == "automation" else hints
@@ -46,8 +55,8 @@ class MatrixLog(models.Model):
             if row._is_lost_chatter():
                 own = of_chatter
             row.hint = own.get(row.error_code) if row.is_final else False
-            if row.status == "ok" and row.error_code == words.ERROR_NO_KEY:
-                row.hint = unread
+            if row.status == "ok" and row.error_code in of_deliveries:
+                row.hint = of_deliveries[row.error_code]
             if row.error_code in of_accounts:
                 # Nothing is sent for the account until a person has acted.
                 then = retry if row.is_final else wait
