@@ -61,6 +61,19 @@ async fn a_device_that_is_ready_is_shown_and_one_that_is_not_asked_for_is_not() 
 }
 
 #[tokio::test]
+async fn a_feed_that_brings_encrypted_messages_past_the_worker_is_a_warning() {
+    let world = encrypting().await;
+    found(&world, "signature = 'signed'").await;
+    world.client.batch_execute("UPDATE matrix_backend SET inbound_mode = 'appservice'").await.unwrap();
+
+    let (about, code) = checked(&world).await;
+
+    assert!(about.contains("does not reach Odoo: the homeserver sends it encrypted"), "{about}");
+    assert!(about.contains("that the worker reads the messages"), "{about}");
+    assert_eq!(code, Some(0), "{about}");
+}
+
+#[tokio::test]
 async fn each_trouble_of_a_device_has_a_reason_and_what_solves_it() {
     let world = encrypting().await;
     for (assignments, state, fix) in [

@@ -172,6 +172,19 @@ class TestEncryption(EncryptionCase):
         self.assertEqual(state, "mixed")
         self.assertIn("that they get: w2.", problem)
 
+    def test_a_feed_that_nobody_can_decrypt_is_named_before_anything_comes(self):
+        self.set_up()
+        self.published()
+        self.backend.inbound_mode = "appservice"
+
+        state, problem = self.shown()
+
+        self.assertEqual(state, "ready")
+        self.assertIn("does not reach the chatter", problem)
+        self.assertIn(problem, self.warnings())
+        self.backend.inbound_mode = "follow"
+        self.assertEqual(self.shown(), ("ready", False))
+
     def test_plain_users_do_not_see_the_device(self):
         self.set_up()
         shown = self.backend.with_user(self.user)
@@ -275,6 +288,20 @@ class TestEncryption(EncryptionCase):
 
         failed = self.log_row(backend_id=self.backend.id, status="failed", **values)
         self.assertIn("Then click Retry.", failed.hint)
+
+    def test_a_delivery_names_the_devices_that_nobody_has_verified(self):
+        note = "delivered; readable on devices that are not verified: 1 of 2 devices of"
+        row = self.log_row(
+            backend_id=self.backend.id,
+            status="ok",
+            error_code="org.odoo.unverified",
+            error_message=note,
+        )
+
+        self.assertEqual(row.outcome, "ok")
+        self.assertIn("whether that was them", row.hint)
+        message = self.env["matrix.message"].search([("log_id", "=", row.id)])
+        self.assertEqual((message.outcome, message.reason), ("ok", note))
 
     def test_a_message_that_waits_for_the_keys_leads_to_the_backend(self):
         row = self.log_row(
