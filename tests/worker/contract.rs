@@ -132,11 +132,11 @@ fn odoo_has_a_hint_for_every_error_code() {
     let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let hints = read("odoo_addon/mail_matrix/models/matrix_log/hints.py");
     let words = read("odoo_addon/mail_matrix/tools/words.py");
-    let message = read("src/message.rs");
+    let codes = read("src/message/code.rs");
     let error = read("src/matrix/error.rs");
     let refusals = error.split("#[derive").next().unwrap();
     let quoted = |line: &str| Some(line.split('"').nth(1)?.to_owned());
-    let own = message.lines().filter(|line| line.contains("&str = \"org.odoo.")).filter_map(quoted);
+    let own = codes.lines().filter(|line| line.contains("&str = \"org.odoo.")).filter_map(quoted);
     let lists = refusals.split_once("ACCOUNT_REFUSED").unwrap().1;
     let foreign = lists.split('"').skip(1).step_by(2).map(str::to_owned);
     let mut codes: Vec<_> = own.chain(foreign).map(|code| (code, None)).collect();
