@@ -8,6 +8,7 @@ mod keys;
 mod media;
 mod presence;
 mod refusal;
+mod replaced;
 mod rooms;
 mod sync;
 

@@ -15,13 +15,14 @@ use super::{
     ANSWER_LIMIT, Homeserver, SendError,
     answer::{Event, Messages, RoomPart, Rooms, or_default},
     presence::written_while_in,
+    replaced,
 };
 use crate::message::{EventId, RoomId, UserId};
 
 /// The types of events that Odoo needs.
 const TYPES: [&str; 4] = ["m.room.message", "m.reaction", "m.room.redaction", TOMBSTONE];
 
-const TOMBSTONE: &str = "m.room.tombstone";
+pub(super) const TOMBSTONE: &str = "m.room.tombstone";
 
 /// What is of interest to Odoo may be in it.
 #[cfg(feature = "encryption")]
@@ -91,9 +92,7 @@ impl SyncAnswer {
         let heard = |(room, part): (String, _)| Some(heard(me?, RoomId::parse(&room).ok()?, part));
         let others = leave.keys().chain(invite.keys()).filter_map(|room| RoomId::parse(room).ok()).collect();
         // Of a room that the account has just left, there is what was written before.
-        let mut rooms: Vec<_> = join.into_iter().chain(leave).filter_map(heard).collect();
-        // What is written in a new room is for the record of the one that it replaced, which Odoo has to hear first.
-        rooms.sort_by_key(|heard| !heard.is_replaced());
+        let rooms = replaced::sorted(join.into_iter().chain(leave).filter_map(heard).collect());
         Synced {
             next_batch: self.next_batch,
             rooms,
@@ -130,12 +129,8 @@ pub struct Heard {
     pub has_gap: bool,
     /// Encryption, replacement or members of the room may have changed.
     pub is_changed: bool,
-}
-
-impl Heard {
-    fn is_replaced(&self) -> bool {
-        self.events.iter().any(|event| event.json["type"] == TOMBSTONE)
-    }
+    /// The rooms that replaced it, as it says here.
+    pub successors: Vec<RoomId>,
 }
 
 /// A page of a room's history.
@@ -284,9 +279,11 @@ pub(super) fn heard(me: &UserId, room: RoomId, part: RoomPart) -> Heard {
         || part.state.events.iter().any(|event| is_one_of(event, &LOOKED_AT[1..]));
     // The answer may begin long before the place in the stream: pages from there on are read instead.
     let may_be_old = has_gap && timeline.iter().any(|event| event.is_membership_of(me.as_str()));
+    // Its state has what came before the events of the answer.
+    let successors = replaced::successors(part.state.events.iter().chain(&timeline));
     let (written, _) = written_while_in(me, &room, timeline, None);
     let (events, unless_read) = if may_be_old { (Vec::new(), written) } else { (written, Vec::new()) };
-    Heard { events, unless_read, names: names(&part.state.events), has_gap, is_changed, room }
+    Heard { events, unless_read, names: names(&part.state.events), has_gap, is_changed, successors, room }
 }
 
 /// An event for Odoo: from somebody else, and of a type that it needs. `None` for anything else, and for what is not an
@@ -321,28 +318,5 @@ pub fn before(events: Vec<RoomEvent>, known: &HashSet<EventId>) -> (Vec<RoomEven
             (events, true)
         }
         None => (events, false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The name of a room does not say which one was there first.
-    #[test]
-    fn rooms_that_were_replaced_come_first() {
-        let event = |kind: &str| json!({ "type": kind, "event_id": "$x", "sender": "@anna:x", "content": {} });
-        let room = |kinds: &[&str]| json!({ "timeline": { "events": kinds.iter().map(|kind| event(kind)).collect::<Vec<_>>() } });
-        let answer = json!({ "next_batch": "s1", "rooms": { "join": {
-            "!a-new:x": room(&["m.room.message"]),
-            "!b-other:x": room(&["m.room.message"]),
-            "!z-old:x": room(&["m.room.message", TOMBSTONE]),
-        } } });
-
-        let answer: SyncAnswer = serde_json::from_str(&answer.to_string()).unwrap();
-        let synced = answer.synced(Some(&UserId::parse("@odoo:x").unwrap()));
-
-        let rooms: Vec<_> = synced.rooms.iter().map(|heard| heard.room.as_str()).collect();
-        assert_eq!(rooms, ["!z-old:x", "!a-new:x", "!b-other:x"]);
     }
 }

@@ -16,6 +16,7 @@ mod files;
 mod follower;
 mod follower_looks;
 mod follower_removed;
+mod follower_replaced;
 mod history;
 mod http_proxy;
 mod idle;
