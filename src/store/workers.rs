@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, int, millis, value};
+use super::{Store, StoreError, int, millis, newest, value};
 
 /// The result of a heartbeat.
 pub struct Seen {
@@ -12,12 +12,12 @@ pub struct Seen {
     pub is_clock_set_back: bool,
 }
 
-/// With what it can do beyond every other worker of its version: Odoo offers that only where a worker has it.
-const VERSION: &str = if cfg!(feature = "encryption") {
-    concat!(env!("CARGO_PKG_VERSION"), "+encryption")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
+/// With what Odoo wants to know: the newest contract of this worker, and what it can do beyond every other worker of its version.
+/// `matrix.worker` in the addon reads it.
+fn version() -> String {
+    let encryption = if cfg!(feature = "encryption") { ".encryption" } else { "" };
+    format!("{}+contract{}{encryption}", env!("CARGO_PKG_VERSION"), newest())
+}
 
 impl Store {
     /// Ends when the list of workers needs another row of this process: when it becomes known who has the name, or when that changes.
@@ -35,7 +35,7 @@ impl Store {
         let rows = self
             .query(
                 include_str!("../../sql/worker_seen.sql"),
-                &[&listed, &host, &pid, &VERSION, &sent, &failed, &self.name.owner],
+                &[&listed, &host, &pid, &version(), &sent, &failed, &self.name.owner],
             )
             .await?;
         let is_clock_set_back = rows.first().map_or(Ok(false), |row| value(row, 0))?;

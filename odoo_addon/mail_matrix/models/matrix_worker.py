@@ -1,6 +1,9 @@
+import re
 from datetime import timedelta
 
 from odoo import api, fields, models
+
+_CONTRACT = re.compile(r"contract(\d+)")
 
 
 class MatrixWorker(models.Model):
@@ -37,10 +40,19 @@ class MatrixWorker(models.Model):
 
     @api.depends("version")
     def _compute_can_encrypt(self):
-        """A version says after “+” what the worker was built with."""
         for worker in self:
-            built_with = (worker.version or "").partition("+")[2].split(".")
-            worker.can_encrypt = "encryption" in built_with
+            worker.can_encrypt = "encryption" in worker._version_says()
+
+    def _version_says(self):
+        """Return what the version says after “+”: the newest contract that the worker
+        knows, and what it was built with."""
+        return (self.version or "").partition("+")[2].split(".")
+
+    def _contract(self):
+        """Return the newest contract that this worker knows; 0 if its release did not
+        say it yet."""
+        found = map(_CONTRACT.fullmatch, self._version_says())
+        return next((int(number[1]) for number in found if number), 0)
 
     @api.model
     def _running(self):

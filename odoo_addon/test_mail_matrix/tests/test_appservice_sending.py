@@ -15,6 +15,7 @@ class TestAppServiceSending(InboundCase):
 
     def setUp(self):
         super().setUp()
+        self.env.cr.execute("DELETE FROM matrix_worker")
         self.homeserver = Homeserver()
         self.addCleanup(self.homeserver.stop)
         self.backend.write(
@@ -115,6 +116,35 @@ class TestAppServiceSending(InboundCase):
 
         self.assertEqual(self.stored(), before)
         self.assertFalse(self.office.sends_as_appservice)
+
+    def test_nothing_changes_while_a_worker_of_an_earlier_release_runs(self):
+        before = self.stored()
+        for version in (None, "0.1.0", "0.1.0+encryption", "0.1.0+contract12.debian"):
+            self.worker_runs(version)
+
+            with self.assertRaisesRegex(UserError, "stop the worker “early”"):
+                self.office.action_send_as_appservice()
+
+            self.assertEqual(self.stored(), before)
+            self.assertFalse(self.homeserver.asked("PUT", f"/devices/{self.device}"))
+
+    def test_workers_that_know_it_or_run_no_more_are_no_reason(self):
+        self.worker_runs("0.1.0", ago="3 minutes")
+        for number, version in enumerate(
+            ("0.1.0+contract13", "0.1.0+contract14.encryption", "1.0.0+deb.contract99")
+        ):
+            self.worker_runs(version, name=f"w{number}")
+
+        self.office.action_send_as_appservice()
+
+        self.assertTrue(self.office.sends_as_appservice)
+
+    def worker_runs(self, version, name="early", ago="0 seconds"):
+        self.worker_seen(ago, name)
+        self.env.cr.execute(
+            "UPDATE matrix_worker SET version = %s WHERE name = %s", [version, name]
+        )
+        self.env.invalidate_all()
 
     def test_nothing_changes_where_an_application_service_gets_no_device(self):
         before = self.stored()

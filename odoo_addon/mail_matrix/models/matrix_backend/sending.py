@@ -6,6 +6,8 @@ from ...tools.matrix_error import MatrixError
 from .connection import notification
 
 _MANAGER = "mail_matrix.group_matrix_manager"
+# The first contract whose workers send through the application service.
+_CONTRACT = 13
 
 
 class MatrixBackend(models.Model):
@@ -54,6 +56,7 @@ class MatrixBackend(models.Model):
         self.check_access("write")
         account = self._client().whoami()["user_id"]
         self._check_registered(account)
+        self._check_workers()
         token, device = self._appservice_token(), self._appservice_device()
         self._check_appservice(token, account, device)
         # With all rights: no user has access to these columns.
@@ -82,6 +85,23 @@ class MatrixBackend(models.Model):
         acting = self.sudo().filtered("appservice_user_id")
         if acting:
             acting.write({"appservice_user_id": False, "appservice_device_id": False})
+
+    def _check_workers(self):
+        """Raise UserError while a worker runs that would keep sending with the access
+        token: on another device, of which the homeserver remembers nothing."""
+        workers = self.env["matrix.worker"]._running()
+        early = workers.filtered(lambda worker: worker._contract() < _CONTRACT)
+        if early:
+            raise UserError(
+                self.env._(
+                    "Upgrade or stop the worker %(workers)s, then try again. It is of "
+                    "an earlier release, which would keep sending with the access "
+                    "token, and a message that is interrupted meanwhile could arrive "
+                    "twice. A worker that was killed counts as running for two "
+                    "minutes.",
+                    workers=", ".join(f"“{name}”" for name in early.mapped("name")),
+                )
+            )
 
     def _check_appservice(self, token, account, device):
         """Raise UserError unless the homeserver accepts this token for ``account``, on
