@@ -2,29 +2,46 @@
 
 use std::time::{Duration, Instant};
 
-use stack::process::Signal;
+use stack::{office::Office, process::Signal};
 
-use crate::common::{bodies, notes, open_office, send_to_odoo, text};
+use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text};
 
 const SPEED: u32 = 60;
 const HOUR: Duration = Duration::from_secs(60 * 60 / SPEED as u64);
 
-/// The homeserver asks after 512 s of its clock at most; Odoo takes its time to start.
+/// The homeserver asks after 512 s of its clock at most, the worker after a minute; Odoo takes its time to start.
 const SOON: Duration = Duration::from_secs(180);
 
-/// Synapse asks less and less often, and the account is removed from the room meanwhile.
+/// Synapse asks less and less often.
 #[tokio::test]
 #[ignore = "takes minutes: make soak"]
 async fn what_the_homeserver_sends_comes_in_once_and_in_order_after_an_hour_without_odoo() {
     let (mut office, case) = open_office().await;
     let odoo = office.server.url().to_owned();
     send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+
+    lose_odoo_for_an_hour(office, case).await;
+}
+
+/// The worker reads nothing more until Odoo has what it read, and then finds a gap that it closes.
+#[tokio::test]
+#[ignore = "takes minutes: make soak"]
+async fn what_the_worker_reads_comes_in_once_and_in_order_after_an_hour_without_odoo() {
+    let (office, case) = open_office().await;
+    follow(&office).await;
+
+    lose_odoo_for_an_hour(office, case).await;
+}
+
+/// At the end of which the account is removed from the room.
+async fn lose_odoo_for_an_hour(mut office: Office, case: i64) {
     let caretaker = office.synapse.register("caretaker", "let me in", true).await.unwrap();
     office.synapse.exempt(&caretaker, &office.lawyer).await.unwrap();
     office.synapse.restart_faster(SPEED).await.unwrap();
     let mut said = vec!["Before".to_owned()];
     office.lawyer.say(&office.room, &text("Before")).await.unwrap();
-    assert_eq!(notes(&office.admin, case, 1, SOON).await.len(), 1, "{}", office.synapse.process().tail());
+    let seen = notes(&office.admin, case, 1, SOON).await;
+    assert_eq!(seen.len(), 1, "{}\n{}", office.worker.process().tail(), office.synapse.process().tail());
 
     office.server.process().stop(Signal::KILL).await.unwrap();
     let gone = Instant::now();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stack::{odoo::Client, office::Office, postgres, story, synapse::Synapse};
+use stack::{odoo::Client, office::Office, postgres, report, story, synapse::Synapse};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
 
@@ -33,6 +33,23 @@ pub(crate) async fn follow(office: &Office) {
     let asks = json!({"inbound_mode": "follow", "inbound_url": url});
     office.admin.write("matrix.backend", office.backend, asks).await.unwrap();
     until(office, "SELECT count(*) = 1 FROM matrix_follower WHERE since IS NOT NULL AND state = 'following'").await;
+}
+
+/// How many texts are timed: more with SOAK=1.
+pub(crate) fn timed() -> usize {
+    report::scale(5, 25)
+}
+
+/// Records how long texts took from the room to the chatter of a case; it must be less than two seconds. `by`: who brings them.
+pub(crate) fn record_times(office: &Office, by: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+    report::record(
+        &format!("a text in the room becomes a note: {by} (Odoo {})", office.site.series()),
+        &format!("real Synapse, {} texts one after the other, nothing ended; ≤ 2 s", times.len()),
+        &format!("after {} ms (median), {} ms at most", median.as_millis(), slowest.as_millis()),
+    );
+    assert!(median < Duration::from_secs(2), "{times:?}\n{}", office.server.process().tail());
 }
 
 pub(crate) fn text(body: &str) -> Value {

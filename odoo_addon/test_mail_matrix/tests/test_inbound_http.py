@@ -66,8 +66,11 @@ class TestAppService(HttpCase, InboundCase):
 
         self.assertEqual(len(self.notes()), 2)
 
-    def test_a_hundred_events_come_in_one_transaction(self):
-        answer = self.put([self.text(f"Number {number}") for number in range(100)])
+    def test_a_hundred_events_come_in_one_transaction_of_five_megabytes(self):
+        large = {"com.example.padding": "x" * 50_000}
+        numbers = range(100)
+
+        answer = self.put([self.text(f"Number {number}", large) for number in numbers])
 
         self.assertEqual(answer.status_code, 200)
         self.assertEqual(len(self.notes()), 100)
