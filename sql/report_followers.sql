@@ -5,5 +5,5 @@ SELECT b.id, b.name, f.owner, COALESCE(f.lease_until > now() AT TIME ZONE 'UTC',
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.synced_at)::double precision AS synced_seconds,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.forwarded_at)::double precision AS forwarded_seconds
 FROM matrix_backend AS b LEFT JOIN matrix_follower AS f ON f.backend_id = b.id
-WHERE b.is_active AND b.inbound_mode = 'follow'
+WHERE b.is_active AND b.inbound_mode IN ('follow', 'appservice')
 ORDER BY b.id

@@ -7,7 +7,7 @@ SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.con
     waiting.messages, waiting.oldest_seconds,
     -- Whether the account is to be followed; NULL with the previous contract, which has no such setting.
     CASE WHEN to_regclass('matrix_follower') IS NOT NULL
-        THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'follow', false)
+        THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' IN ('follow', 'appservice'), false)
             OR $2::boolean AND COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false)
     END AS asks
 FROM (

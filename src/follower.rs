@@ -11,6 +11,7 @@ mod file_keys;
 mod forward;
 #[cfg(feature = "encryption")]
 mod keys;
+mod missing;
 mod post;
 mod trouble;
 

@@ -50,7 +50,7 @@ pub use self::{
     connect::{PLANNER, UrlError},
     error::StoreError,
     files::{FileKey, KnownFile},
-    follower::{Asking, FollowerReport, Following, Trouble},
+    follower::{Asking, FollowerReport, Following, KNOWN, Trouble},
     history::{Asked, Found, Happened},
     inspect::{DeadRows, RoleRights, ServerFacts},
     keys_report::{KeysReport, KeysWord},

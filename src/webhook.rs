@@ -4,7 +4,7 @@ mod file;
 
 use std::time::Duration;
 
-use reqwest::header;
+use reqwest::{Method, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use thiserror::Error;
@@ -15,9 +15,19 @@ use crate::{causes::causes, http, matrix};
 /// Odoo answers with next to nothing.
 const ANSWER_LIMIT: usize = 64 << 10;
 
+/// Where Odoo takes what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// From the worker.
+    Webhook,
+    /// From the homeserver, as an application service.
+    Transactions,
+}
+
 /// The webhook of one backend.
 pub(crate) struct Webhook {
     http: reqwest::Client,
+    method: Method,
     url: reqwest::Url,
     secret: SecretString,
     /// Selects the database, for an Odoo that serves several.
@@ -52,6 +62,7 @@ impl Webhook {
     /// # Errors
     /// When the address or the secret cannot be used.
     pub(crate) fn new(
+        door: Door,
         url: Option<&str>,
         secret: SecretString,
         database: &str,
@@ -59,15 +70,24 @@ impl Webhook {
     ) -> Result<Self, WebhookError> {
         let text = url.filter(|url| !url.is_empty()).ok_or(WebhookError::NoAddress)?;
         let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or(WebhookError::Address)?;
+        let mut url = url.ok_or(WebhookError::Address)?;
+        let method = match door {
+            Door::Webhook => Method::POST,
+            // Odoo does not look at the number of a transaction.
+            Door::Transactions => {
+                let path = ["_matrix", "app", "v1", "transactions", "worker"];
+                url.path_segments_mut().map_err(|()| WebhookError::Address)?.pop_if_empty().extend(path);
+                Method::PUT
+            }
+        };
         if secret.expose_secret().is_empty() || !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(WebhookError::Secret);
         }
-        Ok(Self { http: http::client(&url, true, timeout)?, url, secret, database: database.to_owned() })
+        Ok(Self { http: http::client(&url, true, timeout)?, method, url, secret, database: database.to_owned() })
     }
 
     pub(crate) async fn post(&self, body: &Value) -> Answer {
-        let request = self.http.post(self.url.clone()).bearer_auth(self.secret.expose_secret());
+        let request = self.http.request(self.method.clone(), self.url.clone()).bearer_auth(self.secret.expose_secret());
         let request =
             naming(request, &self.database).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
         let mut answer = match request.send().await {
@@ -147,7 +167,7 @@ mod tests {
     #[test]
     fn an_address_or_secret_that_cannot_be_used_is_named_without_the_secret() {
         let new = |url, secret: &str| {
-            let made = Webhook::new(url, secret.into(), "odoo", Duration::from_secs(1));
+            let made = Webhook::new(Door::Webhook, url, secret.into(), "odoo", Duration::from_secs(1));
             made.map(drop).unwrap_err().to_string()
         };
 

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Setup,
+    missing::Trail,
     post::Odoo,
     trouble::{Halt, is_forgotten},
 };
@@ -108,9 +109,10 @@ impl Account {
     /// Reads until the lease is lost, whatever else goes wrong.
     async fn read(&self) {
         let mut place = self.following.place.clone();
+        let mut trail = Trail::new(Instant::now());
         let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
         loop {
-            let Err(halt) = self.session(&mut place, &mut streak).await;
+            let Err(halt) = self.session(&mut place, &mut trail, &mut streak).await;
             self.context.rooms.of(self.asking.backend).close();
             let pause = match halt {
                 Halt::Lost => return,
@@ -142,7 +144,7 @@ impl Account {
     }
 
     /// Reads until something goes wrong.
-    async fn session(&self, place: &mut Place, streak: &mut Streak) -> Result<Infallible, Halt> {
+    async fn session(&self, place: &mut Place, trail: &mut Trail, streak: &mut Streak) -> Result<Infallible, Halt> {
         let homeserver = self.homeserver()?;
         // Before Odoo's side, which messages to Matrix do not need.
         #[cfg(feature = "encryption")]
@@ -154,11 +156,16 @@ impl Account {
             }
             webhook => webhook?,
         };
-        self.knock(webhook.as_ref()).await;
+        if self.asking.wants_events {
+            self.knock(webhook.as_ref()).await;
+        }
         let mut called = Instant::now();
         let me = homeserver.whoami().await?.user_id;
         let filter = homeserver.upload_filter(&me).await?;
-        let since = match place.take() {
+        if self.asking.wants_missing && trail.is_lost(called) {
+            *place = None;
+        }
+        let mut since = match place.take() {
             Some((account, since)) if account == me => since,
             // Odoo has not asked for what was written earlier, or to another account.
             _ => {
@@ -169,20 +176,23 @@ impl Account {
                 now.next_batch
             }
         };
-        let (_, since) = place.insert((me.clone(), since));
-        let wait = self.longest_wait();
+        *place = Some((me.clone(), since.clone()));
+        // The homeserver itself sends everything after that.
+        let mut is_missing = true;
+        let longest_wait = self.longest_wait();
         let book = self.context.rooms.of(self.asking.backend);
         loop {
-            let is_due = called.elapsed() >= KNOCK_EVERY;
+            let is_due = self.asking.wants_events && called.elapsed() >= KNOCK_EVERY;
             let knock = async {
                 if is_due {
                     self.knock(webhook.as_ref()).await;
                 }
             };
+            let wait = if self.asking.wants_missing && is_missing { Duration::ZERO } else { longest_wait };
             // Until this call ends, every change of a room is noticed.
             book.hears_until(Instant::now() + wait + self.http_timeout);
             let sync = async {
-                let synced = homeserver.sync(&me, &filter, since, wait).await;
+                let synced = homeserver.sync(&me, &filter, &since, wait).await;
                 // At once, because the other call may take longer, and lanes use the book meanwhile.
                 if let Ok(synced) = &synced {
                     self.note_changes(synced);
@@ -211,20 +221,25 @@ impl Account {
             book.hears_until(Instant::now() + ACCEPTED_WITHIN);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let mut accepted = 0;
-            if let Some(webhook) = &webhook {
+            let passes_on = self.asking.wants_events || is_missing;
+            if let Some(webhook) = webhook.as_ref().filter(|_| passes_on) {
                 let odoo = Odoo {
                     webhook,
                     #[cfg(feature = "encryption")]
                     device: device.as_ref(),
                 };
-                let forward = self.forward(&homeserver, &odoo, &me, since, synced.rooms);
+                let forward = self.forward(&homeserver, &odoo, &me, &since, synced.rooms);
                 #[cfg(feature = "encryption")]
                 let forward = self.hear_meanwhile(device.as_ref(), &homeserver, &me, &synced.next_batch, forward);
                 accepted = forward.await?;
             }
             failpoint::reach_if(accepted > 0, Point::Forwarded).await;
-            self.read_until(&me, &synced.next_batch, accepted).await?;
-            *since = synced.next_batch;
+            let has_all = passes_on || !self.asking.wants_missing;
+            if let Some(reached) = trail.reach(Instant::now(), &synced.next_batch, has_all) {
+                self.read_until(&me, &reached, accepted).await?;
+                *place = Some((me.clone(), reached));
+            }
+            (since, is_missing) = (synced.next_batch, false);
             if is_due || accepted > 0 {
                 called = Instant::now();
             }
@@ -249,7 +264,7 @@ impl Account {
     /// Stores the position up to which Odoo has accepted everything; tries again until the database accepts it.
     async fn read_until(&self, me: &UserId, since: &str, accepted: i64) -> Result<(), Halt> {
         // If Odoo begins to want what is written, it gets nothing from before.
-        let since = self.asking.wants_events.then_some(since);
+        let since = (self.asking.wants_events || self.asking.wants_missing).then_some(since);
         let mut streak = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).start();
         loop {
             match self.context.store.read_until(&self.following, me, since, accepted).await {

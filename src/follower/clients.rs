@@ -3,7 +3,12 @@
 use std::error::Error;
 
 use super::{account::Account, trouble::Halt};
-use crate::{causes::with_causes, matrix::Homeserver, store::Trouble, webhook::Webhook};
+use crate::{
+    causes::with_causes,
+    matrix::Homeserver,
+    store::Trouble,
+    webhook::{Door, Webhook},
+};
 
 impl Account {
     pub(super) fn homeserver(&self) -> Result<Homeserver, Halt> {
@@ -16,12 +21,13 @@ impl Account {
     /// `None` if Odoo does not want to have what is written.
     pub(super) fn webhook(&self) -> Result<Option<Webhook>, Halt> {
         let asking = &self.asking;
-        if !asking.wants_events {
+        if !asking.wants_events && !asking.wants_missing {
             return Ok(None);
         }
         let sealed = asking.webhook_secret_sealed.as_deref();
         let secret = self.keys.open("webhook secret", sealed).map_err(halt(Trouble::Waiting))?;
-        Webhook::new(asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
+        let door = if asking.wants_missing { Door::Transactions } else { Door::Webhook };
+        Webhook::new(door, asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
             .map(Some)
             .map_err(halt(Trouble::Waiting))
     }

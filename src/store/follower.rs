@@ -20,6 +20,8 @@ pub struct Asking {
     pub verify_ssl: bool,
     /// Odoo wants to have what is written in rooms. Otherwise the account is followed for its keys only.
     pub wants_events: bool,
+    /// The homeserver sends it to Odoo, which wants to have what is missing because the homeserver was ended.
+    pub wants_missing: bool,
     pub webhook_url: Option<String>,
     pub webhook_secret_sealed: Option<String>,
     pub database: String,
@@ -31,6 +33,9 @@ pub struct Asking {
 
 /// Whether this worker can encrypt, and so follows accounts for their keys.
 pub(super) const CAN_ENCRYPT: bool = cfg!(feature = "encryption");
+
+/// For how long Odoo certainly recognises what the homeserver has sent it: it keeps the IDs for a day at least.
+pub const KNOWN: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The right to follow an account.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +79,9 @@ impl Store {
         &self,
         for_events: bool,
     ) -> Result<(Vec<(Asking, Option<Following>)>, Option<Duration>), StoreError> {
-        let lease = int(self.lease.as_millis());
+        let (lease, known) = (int(self.lease.as_millis()), int(KNOWN.as_secs()));
         let rows = self
-            .query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease, &CAN_ENCRYPT, &for_events])
+            .query(include_str!("../../sql/follow.sql"), &[&self.name.owner, &lease, &CAN_ENCRYPT, &for_events, &known])
             .await?;
         let mut free = None;
         for row in &rows {
@@ -165,6 +170,7 @@ fn asking(row: &Row) -> Result<Asking, StoreError> {
         token_sealed: value(row, "token_sealed")?,
         verify_ssl: value(row, "verify_ssl")?,
         wants_events: value(row, "wants_events")?,
+        wants_missing: value(row, "wants_missing")?,
         webhook_url: value(row, "inbound_url")?,
         webhook_secret_sealed: value(row, "inbound_secret_sealed")?,
         database: value(row, "database")?,

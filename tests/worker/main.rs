@@ -15,6 +15,7 @@ mod endpoint;
 mod files;
 mod follower;
 mod follower_looks;
+mod follower_missing;
 mod follower_removed;
 mod follower_replaced;
 mod history;

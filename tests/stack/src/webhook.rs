@@ -51,6 +51,7 @@ struct State {
     ids: HashSet<String>,
     names: serde_json::Map<String, Value>,
     databases: HashSet<String>,
+    paths: HashSet<String>,
     repeated: usize,
     posts: usize,
     /// Calls without an event, which meet no fault.
@@ -120,6 +121,11 @@ impl Webhook {
     /// The databases that were named.
     pub fn databases(&self) -> HashSet<String> {
         self.shared.lock().databases.clone()
+    }
+
+    /// How and where it was called with events.
+    pub fn paths(&self) -> HashSet<String> {
+        self.shared.lock().paths.clone()
     }
 
     /// How many events came that had come before.
@@ -205,6 +211,7 @@ impl State {
             return (200, None);
         }
         self.posts += 1;
+        self.paths.insert(format!("{} {}", call.method, call.path.join("/")));
         let fault = self.faults.pop_front().or(self.standing_fault);
         if let Some(Fault::Status(status)) = fault {
             return (status, fault);

@@ -1,0 +1,82 @@
+//! The homeserver sends Odoo what is written, and forgets some of it when it ends: the worker makes up for that.
+
+use stack::{homeserver, process::Signal, webhook::Webhook, world::World};
+
+use crate::{
+    BINARY,
+    follower::{ROOM, say},
+};
+
+async fn served_by_the_homeserver() -> (World, Webhook) {
+    let world = World::new(BINARY).await;
+    let webhook = Webhook::start().await.unwrap();
+    world.follow(&webhook).await;
+    world.client.batch_execute("UPDATE matrix_backend SET inbound_mode = 'appservice'").await.unwrap();
+    (world, webhook)
+}
+
+/// Waits until the worker waits for news, and knows all that was said.
+async fn until_read(world: &World) {
+    let readings = world.homeserver.readings();
+    world.homeserver.until("two more readings", |double| double.readings() >= readings + 2).await;
+}
+
+#[tokio::test]
+async fn the_worker_leaves_all_to_the_homeserver_until_the_reading_breaks_off() {
+    let (world, webhook) = served_by_the_homeserver().await;
+    say(&world, ROOM, "before", 1..=2);
+    let _worker = world.worker("w1");
+    world.until_followed().await;
+    until_read(&world).await;
+    say(&world, ROOM, "text", 1..=3);
+    until_read(&world).await;
+    assert_eq!((webhook.posts(), webhook.knocks()), (0, 0));
+
+    world.homeserver.fail_reading(homeserver::Fault::Reset);
+    webhook.until_events(3).await;
+    until_read(&world).await;
+    say(&world, ROOM, "text", 4..=5);
+    until_read(&world).await;
+
+    assert_eq!(webhook.bodies(ROOM), ["text 1", "text 2", "text 3"]);
+    world.homeserver.fail_reading(homeserver::Fault::Page { status: 502 });
+    webhook.until_events(5).await;
+    assert_eq!(webhook.bodies(ROOM)[3..], ["text 4", "text 5"]);
+    assert_eq!(webhook.repeated(), 0, "Odoo has had the first ones, whichever way");
+    let path = "/mail_matrix/inbound/1/_matrix/app/v1/transactions/worker";
+    assert_eq!(webhook.paths().into_iter().collect::<Vec<_>>(), [format!("PUT {path}")]);
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_again_passes_on_what_was_written_meanwhile_unless_it_is_old() {
+    let (world, webhook) = served_by_the_homeserver().await;
+    let restarted = async |age: &str, text: &str| {
+        let worker = world.worker("w1");
+        world.until_followed().await;
+        until_read(&world).await;
+        worker.stop(Signal::KILL).await.unwrap();
+        say(&world, ROOM, text, [1]);
+        let older = format!("UPDATE matrix_follower SET synced_at = synced_at - interval '{age}', lease_until = NULL");
+        world.client.batch_execute(&older).await.unwrap();
+    };
+
+    restarted("13 hours", "old").await;
+    restarted("11 hours", "young").await;
+    let _worker = world.worker("w1");
+
+    webhook.until_events(1).await;
+    assert_eq!(webhook.bodies(ROOM), ["young 1"]);
+}
+
+/// What is encrypted comes from the homeserver as it is.
+#[tokio::test]
+async fn an_account_that_encrypts_is_not_read_for_the_homeserver() {
+    let (world, _webhook) = served_by_the_homeserver().await;
+    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
+    let _worker = world.worker("w1");
+    world.until("SELECT EXISTS (SELECT FROM matrix_worker WHERE name = 'w1')").await;
+    let id = world.enqueue(ROOM, "one").await;
+    world.assert_settled(&[id]).await;
+
+    assert_eq!(world.homeserver.readings(), 0);
+}
