@@ -104,7 +104,7 @@ fn at(world: &World, body: &str) -> Instant {
 
 #[tokio::test]
 async fn a_poisonous_message_with_a_4xx_holds_up_its_room_for_less_than_a_second() {
-    let _turn = schedule::alone().await;
+    let _turn = schedule::quiet().await;
     let world = World::new(BINARY).await;
     world.homeserver.poison("message 3", Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
     let _worker = world.worker("w1");

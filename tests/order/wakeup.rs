@@ -39,7 +39,7 @@ async fn rests(world: &World) {
 
 #[tokio::test]
 async fn without_notifications_a_message_waits_for_the_poll_and_no_longer() {
-    let _turn = schedule::alone().await;
+    let _turn = schedule::quiet().await;
     let mut worlds = Vec::new();
     for _ in 0..2 {
         let world = World::new(BINARY).await;
