@@ -59,7 +59,7 @@ reliability: build
 	rm -rf $(RELIABILITY)
 	$(CARGO) test --locked --no-fail-fast --test crash --test order
 	$(CARGO) test --locked --no-fail-fast --test worker -- a_403_has_six_causes everything_that_the_worker_does_not_need a_refusal_of_the_account
-	$(CARGO) test --locked --no-fail-fast --test inbound -- restarts --include-ignored
+	$(CARGO) test --locked --no-fail-fast --test inbound -- restarts soon --include-ignored
 	@$(STACK) reliability-table
 
 bench:
