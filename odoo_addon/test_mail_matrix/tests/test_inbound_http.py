@@ -148,6 +148,8 @@ class TestAppService(HttpCase, InboundCase):
             {"homeserver_url": homeserver.url, "personal_access_token": TOKEN}
         )
         homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
+        # Another homeserver gets other secrets.
+        self.secret = self.backend._inbound_secret()
         action = self.backend.with_user(self.manager).action_download_registration()
         return action["url"]
 
