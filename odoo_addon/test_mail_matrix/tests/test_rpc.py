@@ -18,6 +18,7 @@ class TestRpc(HttpCase, TicketCase):
     def setUpClass(cls):
         super().setUpClass()
         branch = cls.env["res.company"].create({"name": "Branch"})
+        cls.manager.company_ids = cls.env["res.company"].search([])
         theirs = {"company_id": branch.id, "company_ids": [Command.set(branch.ids)]}
         cls.make_user("employee", "base.group_user")
         cls.make_user("matrix-portal", "base.group_portal")
