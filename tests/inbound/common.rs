@@ -40,13 +40,13 @@ pub(crate) fn timed() -> usize {
     report::scale(5, 25)
 }
 
-/// Records how long texts took from the room to the chatter of a case; it must be less than two seconds. `by`: who brings them.
+/// Records how long texts took from the room to the chatter of a case; the median must be less than two seconds. `by`: who brings them.
 pub(crate) fn record_times(office: &Office, by: &str, mut times: Vec<Duration>) {
     times.sort();
     let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
     report::record(
         &format!("a text in the room becomes a note: {by} (Odoo {})", office.site.series()),
-        &format!("real Synapse, {} texts one after the other, nothing ended; ≤ 2 s", times.len()),
+        &format!("real Synapse, {} texts one after the other, nothing ended; median ≤ 2 s", times.len()),
         &format!("after {} ms (median), {} ms at most", median.as_millis(), slowest.as_millis()),
     );
     assert!(median < Duration::from_secs(2), "{times:?}\n{}", office.server.process().tail());
