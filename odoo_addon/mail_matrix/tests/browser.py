@@ -46,6 +46,7 @@ class BrowserCase(HttpCase, MatrixCase):
         ``enter(field, text)`` types into a field of the form. ``press(selector)``
         clicks a button whose answer opens the form anew, and waits for the new one:
         what is typed before is lost. ``seen(model, id)`` is for send_once_seen.
+        ``stops(selector)`` names where Tab stops in an element, in this order.
         """
         script = """
             async function until(find, wanted = find) {
@@ -73,6 +74,18 @@ class BrowserCase(HttpCase, MatrixCase):
                     model, method: "get_matrix_deliveries", args: [[id]],
                     kwargs: {context: {matrix_seen: true}}}}),
             });
+            const reads = (element) =>
+                element.closest("button[name], .o_field_widget")?.getAttribute("name")
+                || element.id || element.textContent.trim();
+            const isStop = (element) => element.tabIndex >= 0 && !element.disabled &&
+                element.checkVisibility({visibilityProperty: true}) &&
+                (element.type !== "radio" || element.checked);
+            const stops = (selector) =>
+                [...one(selector).querySelectorAll(
+                    "a[href], button, input, select, textarea, summary, [tabindex]")]
+                    .filter(isStop)
+                    .sort((one, other) => (other.tabIndex > 0) - (one.tabIndex > 0))
+                    .map(reads);
             const shows = (selector, text) => until(() =>
                 [...document.querySelectorAll(selector)].find(
                     (element) => element.textContent.includes(text)), text);

@@ -130,3 +130,25 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
                 throw new Error("Offered, but no worker can do it");
             """
         )
+
+    def test_tab_leads_through_the_form_and_the_dialog_as_they_are_read(self):
+        self.run_script(
+            """
+            const leads = (selector, wanted) => {
+                const found = stops(selector);
+                if (found.join() !== wanted.join())
+                    throw new Error(`Tab leads to ${found.join()}`);
+            };
+            const groups = [...document.querySelectorAll(".o_form_sheet .o_group")];
+            groups[0].id = "first_groups";
+            leads("#first_groups", ["homeserver_url", "personal_access_token",
+                "action_log_in", "action_forget_token", "default_sender_display",
+                "sign_messages", "verify_ssl", "is_active", "default_room_id",
+                "create_rooms", "hold_on_outage", "expire_hours", "use_threads",
+                "send_files"]);
+            await click("button[name=action_set_up_encryption]");
+            await type("o_matrix_device_user", "odoo");
+            leads(".modal-content", ["o_matrix_device_password",
+                "o_matrix_device_user", "o_matrix_device_secret", "Set Up", "Cancel"]);
+            """
+        )
