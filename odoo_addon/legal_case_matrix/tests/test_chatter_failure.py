@@ -57,7 +57,10 @@ class TestChatterFailure(BrowserCase, LegalMatrixCase):
         self.browse(
             self.case_form,
             """
-            (await shows("button.text-danger", "Matrix: not sent")).click();
+            const text = await shows("button .text-danger", "Matrix: not sent");
+            const red = getComputedStyle(one(".o-mail-Message-notification")).color;
+            if (getComputedStyle(text).color !== red) throw new Error("It is not red");
+            text.click();
             await shows(".modal .o_data_row", "Not in this room");
             await click(".modal footer .btn-secondary");
             await until(() => !one(".modal"), "the dialog to close");
