@@ -59,6 +59,22 @@ class TestFit(FitCase):
 
 
 @tagged("post_install", "-at_install")
+class TestFitSmall(FitCase):
+    browser_size = "1024x768"
+
+    def test_the_list_of_what_waits_is_as_wide_as_the_window(self):
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_message_waiting_action",
+            FITS
+            + """
+            await shows(".o_data_row", "It waits");
+            fits(".o_list_renderer, .o_data_cell[name=record_ref]");
+            """,
+            "matrix-lawyer",
+        )
+
+
+@tagged("post_install", "-at_install")
 class TestFitPhone(FitCase):
     browser_size = "390x844"
     touch_enabled = True
