@@ -150,8 +150,6 @@ class TestAppService(HttpCase, InboundCase):
         # A registration belongs to one homeserver.
         self.secret = self.backend._inbound_secret()
         homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
-        # Another homeserver gets other secrets.
-        self.secret = self.backend._inbound_secret()
         action = self.backend.with_user(self.manager).action_download_registration()
         return action["url"]
 
