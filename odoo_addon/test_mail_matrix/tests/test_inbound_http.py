@@ -147,8 +147,6 @@ class TestAppService(HttpCase, InboundCase):
         self.backend.write(
             {"homeserver_url": homeserver.url, "personal_access_token": TOKEN}
         )
-        # A registration belongs to one homeserver.
-        self.secret = self.backend._inbound_secret()
         homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
         action = self.backend.with_user(self.manager).action_download_registration()
         return action["url"]
