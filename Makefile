@@ -15,6 +15,9 @@ CARGO ?= cargo
 HAS_POSTGRES = $(TEST_DATABASE_URL)$(wildcard /usr/lib/postgresql/*/bin/initdb)$(shell command -v initdb || { [ "$$(id -u)" = 0 ] && command -v apt-get; })
 CONTAINERS ?= $(if $(strip $(HAS_POSTGRES)),,1)
 FEATURES = $(if $(filter-out 0,$(CONTAINERS)),--features odoo-matrix-stack/containers)
+# The worker that people run encrypts, as in the package. The checks build what they need themselves.
+ENCRYPTION = --features odoo-matrix-worker/encryption
+test test-fast test-addons test-systemd deb setup soak reliability: ENCRYPTION =
 
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 # What the tests of faults have measured: rows of an earlier tree must not be mixed with those of this one.
@@ -23,7 +26,7 @@ RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 .PHONY: build deb demo setup test test-fast test-addons test-systemd soak reliability bench
 
 build:
-	$(CARGO) build --locked $(FEATURES) -p odoo-matrix-worker -p odoo-matrix-stack --bin odoo-matrix-worker --bin stack
+	$(CARGO) build --locked $(ENCRYPTION) $(FEATURES) -p odoo-matrix-worker -p odoo-matrix-stack --bin odoo-matrix-worker --bin stack
 
 demo: build
 	@$(STACK) demo $(if $(filter-out 0,$(DEMO_EXIT)),--exit)

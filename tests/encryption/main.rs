@@ -7,6 +7,7 @@ mod delivery;
 mod dialog;
 mod faults;
 mod kills;
+mod not_set_up;
 mod others;
 mod people;
 mod receiving;

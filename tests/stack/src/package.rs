@@ -30,7 +30,7 @@ impl Package {
     pub async fn build() -> Result<Self> {
         let manual = scratch("manual")?;
         let log = manual.path().join("build.log");
-        let arguments = ["build", "--release", "--locked", "--bin", NAME];
+        let arguments = ["build", "--release", "--locked", "--features", "encryption", "--bin", NAME];
         process::run("cargo build --release", cargo(&arguments), &log, BUILD_WITHIN).await?;
         let mut generate = cargo(&["run", "--locked", "--example", "manual", "--"]);
         generate.arg(manual.path());
