@@ -16,7 +16,7 @@ pub(super) struct Look {
     /// The room was replaced.
     pub(super) tombstone: Option<Tombstone>,
     /// Whether the homeserver let us read the room.
-    is_seen: bool,
+    pub(super) is_seen: bool,
 }
 
 impl Look {

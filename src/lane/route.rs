@@ -58,6 +58,8 @@ pub(super) struct Route {
     unusable: Option<RoomId>,
     /// The person's account exists.
     exists: bool,
+    /// The room could not be read before the message was sent. Odoo joins rooms too, when it checks them.
+    was_outside: bool,
     /// The events of the messages that this claim has sent.
     made: Made,
     /// What the log says about messages that were sent.
@@ -262,6 +264,7 @@ impl Route {
                     let diagnosis = diagnosis::replaced(homeserver, &me, room, &tombstone, secrecy, &may_call).await?;
                     return self.treat(delivery, homeserver, message, diagnosis).await.map(Seen::Replaced);
                 }
+                self.was_outside = !look.is_seen;
                 self.looked_at = Some((room.clone(), look.is_encrypted));
                 look.is_encrypted
             }
@@ -307,7 +310,12 @@ impl Route {
                 self.room = Some(new);
                 Ok(Tried::Repaired)
             }
-            Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
+            Diagnosis::Inside(_) if self.was_outside => {
+                info!("Somebody else has joined the room for the account meanwhile");
+                self.looked_at = None;
+                Ok(Tried::Repaired)
+            }
+            Diagnosis::Inside(failure) | Diagnosis::Unknown(failure) => Ok(Tried::Answered(Outcome::Rejected(failure))),
             Diagnosis::Late => Err(Step::Fenced),
             // The room was usable a moment ago and is not any more: another one is needed.
             Diagnosis::Closed(_) | Diagnosis::Awaited(_) if matches!(message.target, Target::Person(_)) => {

@@ -19,7 +19,9 @@ pub(crate) enum Diagnosis {
     Awaited(Failure),
     /// No message can be sent to the room, for this reason.
     Closed(Failure),
-    /// Nothing about the room explains it, or we may not read the room: this message is refused, others may be accepted.
+    /// We are in the room, and nothing about it explains the refusal: this message is refused, others may be accepted.
+    Inside(Failure),
+    /// We may not read the room: this message is refused, others may be accepted.
     Unknown(Failure),
     /// It is too late to do anything about it: another worker may have the lane.
     Late,
@@ -76,9 +78,8 @@ async fn look(
             return match homeserver.join(room).await {
                 Ok(()) => Ok(Diagnosis::Joined),
                 Err(error) if error.is_refusal() => {
-                    let text = format!(
-                        "{me} is invited to this room but is not let in; invite it again, then send the message again: {error}"
-                    );
+                    let text =
+                        format!("{me} is invited to this room but is not let in; invite it again, then retry: {error}");
                     Ok(closed(refusal, text))
                 }
                 Err(error) => Err(error),
@@ -86,7 +87,7 @@ async fn look(
         }
         Membership::Banned => return Ok(closed(refusal, format!("{me} is banned from this room"))),
         Membership::Outside => {
-            return Ok(closed(refusal, format!("{me} is not in this room; invite it, then send the message again")));
+            return Ok(closed(refusal, format!("{me} is not in this room; invite it there, then retry")));
         }
         Membership::Joined => {}
     }
@@ -99,7 +100,7 @@ async fn look(
         let text = format!("{me} may not post in this room: it has power level {has}, messages need {needs}");
         return Ok(closed(refusal, text));
     }
-    Ok(Diagnosis::Unknown(refusal.clone()))
+    Ok(Diagnosis::Inside(refusal.clone()))
 }
 
 /// Follows a room that was replaced, if that is safe. Whoever controls the old room must not be able to redirect messages: the new one

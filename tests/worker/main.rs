@@ -25,6 +25,7 @@ mod invitations;
 mod keys;
 mod lanes;
 mod limits;
+mod linked;
 mod memory;
 mod metrics;
 mod migrations;
