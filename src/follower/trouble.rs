@@ -38,7 +38,7 @@ impl From<SendError> for Halt {
 
 /// Whether the homeserver no longer knows the position from which it was asked to go on.
 pub(super) fn is_forgotten(error: &SendError) -> bool {
-    let is_forgotten = matches!(error.outcome(), Outcome::Rejected(_));
+    let is_forgotten = error.is_bad_request();
     if is_forgotten {
         error!(
             failure = %error.failure(),

@@ -132,6 +132,12 @@ impl SendError {
         matches!(self.outcome(), Outcome::Forbidden(_) | Outcome::Rejected(_))
     }
 
+    /// Whether the homeserver itself finds that a value in the request is wrong. A proxy's page, or something that was not found, may be
+    /// different the next time.
+    pub fn is_bad_request(&self) -> bool {
+        matches!((self, self.outcome()), (Self::Refused { status: 400, .. }, Outcome::Rejected(_)))
+    }
+
     pub fn failure(&self) -> Failure {
         let code = match self {
             Self::Timeout => code::TIMEOUT.to_owned(),

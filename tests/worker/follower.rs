@@ -212,6 +212,9 @@ async fn a_homeserver_that_fails_or_limits_is_asked_again_from_the_same_place() 
         homeserver::Fault::Page { status: 502 },
         homeserver::Fault::Refuse { status: 500, errcode: "M_UNKNOWN" },
         homeserver::Fault::CutAccepted,
+        // Only a homeserver that does not know the position makes the worker begin anew.
+        homeserver::Fault::Page { status: 413 },
+        homeserver::Fault::Refuse { status: 404, errcode: "M_NOT_FOUND" },
     ] {
         let before = webhook.events().len();
         world.homeserver.fail_reading(fault);
@@ -219,7 +222,7 @@ async fn a_homeserver_that_fails_or_limits_is_asked_again_from_the_same_place() 
         webhook.until_events(before + 1).await;
     }
 
-    assert_eq!(webhook.bodies(ROOM), numbered("text", 5));
+    assert_eq!(webhook.bodies(ROOM), numbered("text", 7));
     assert_eq!(webhook.repeated(), 0);
 }
 
