@@ -1,3 +1,5 @@
+from lxml import etree
+
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import Form
 
@@ -157,3 +159,4 @@ class TestUsers(MatrixCase):
         arch = people.get_view(view.id, "list")["arch"]
 
         self.assertIn("matrix_user_id", arch)
+        self.assertEqual(etree.fromstring(arch).get("edit"), "1")

@@ -184,7 +184,7 @@ class Reasons:
             if status < 500:
                 return self.not_matrix(errcode, status)
             message = self.env._(
-                "%(host)s is not able to answer at the moment (HTTP %(status)s "
+                "%(host)s cannot answer at the moment (HTTP %(status)s "
                 "%(said)s). Try again later.",
                 host=self.host,
                 status=status,

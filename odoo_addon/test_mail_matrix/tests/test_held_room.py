@@ -156,7 +156,7 @@ class TestHeldRoom(TicketCase):
 
         (note,) = contact.with_user(self.user).get_matrix_deliveries()["troubles"]
 
-        self.assertIn("No message has got through to this person since", note)
+        self.assertIn("No message has reached this person since", note)
 
     def test_many_held_rooms_cost_no_more_queries_than_few(self):
         self.clear_outbox()

@@ -59,7 +59,7 @@ class MatrixBackend(models.Model):
                 self.env._(
                     "“%(backend)s” was set up in another database, and this one is a "
                     "copy of it: nothing is sent from here. If the database was moved "
-                    "and the other one is no longer in use, a Matrix Manager presses "
+                    "and the other one is no longer in use, a Matrix Manager can click "
                     "“Use It Here” on the backend.",
                     backend=self.name,
                 )

@@ -93,7 +93,7 @@ class MatrixLane(models.Model):
         since = date_time_text(self.env, row["first_failed_at"])
         waiting, retry_at = row["waiting"], row["retry_at"]
         parts = [
-            self.env._("No message has got through to this person since %s", since)
+            self.env._("No message has reached this person since %s", since)
             if row["matrix_user_id"]
             else self.env._("This room has not answered since %s", since),
             self.env._("one message waits")

@@ -66,7 +66,10 @@ class MatrixLog(models.Model):
     def _hints(self):
         """Return by error code what a manager can do about it."""
         return {
-            "M_FORBIDDEN": self.env._("Retry once the account can post in the room."),
+            "M_FORBIDDEN": self.env._(
+                "Correct this in Matrix. “Check Room” on the record shows whether the "
+                "account can post. Then click Retry."
+            ),
             "M_TOO_LARGE": self.env._(
                 "Write a new, shorter message: this one cannot be changed."
             ),

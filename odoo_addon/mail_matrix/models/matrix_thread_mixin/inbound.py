@@ -10,7 +10,7 @@ class MatrixThreadMixin(models.AbstractModel):
     _inherit = "matrix.thread.mixin"
 
     matrix_receives_replies = fields.Boolean(
-        string="Receives Replies",
+        string="Shared Room: Replies Here",
         copy=False,
         tracking=True,
         groups=USER,
@@ -32,7 +32,7 @@ class MatrixThreadMixin(models.AbstractModel):
                     raise ValidationError(
                         self.env._(
                             "Another record receives the replies of this room. Turn "
-                            "“Receives Replies” off there first."
+                            "“Shared Room: Replies Here” off there first."
                         )
                     )
 
