@@ -67,7 +67,7 @@ impl Shard {
 
 #[tokio::test]
 async fn a_shard_that_is_away_for_seconds_makes_nothing_fail_and_disturbs_no_other_room() {
-    let _turn = schedule::quiet().await;
+    let _turn = schedule::alone().await;
     let lasts = Duration::from_secs(20);
     let mut shard = Shard::new().await;
     let rooms = shard.all();
@@ -104,7 +104,7 @@ async fn a_shard_that_is_away_for_seconds_makes_nothing_fail_and_disturbs_no_oth
 /// The time for which messages have failed is moved on, minute by minute; what is tried is tried for real.
 #[tokio::test]
 async fn a_shard_that_is_away_for_a_quarter_of_an_hour_makes_nothing_fail() {
-    let _turn = schedule::quiet().await;
+    let _turn = schedule::alone().await;
     let mut shard = Shard::new().await;
     let rooms = shard.all();
     shard.world.homeserver.fail_shard(&rooms[..AWAY], Fault::Page { status: 502 });

@@ -16,7 +16,8 @@ async fn a_room_that_odoo_joins_for_the_account_meanwhile_gets_the_message() {
     world.homeserver.fail_room(ROOM, 1, Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
     world.homeserver.hold_answers();
     let id = world.enqueue(ROOM, "message").await;
-    let _worker = world.worker("w1");
+    // Longer than the test holds the answer.
+    let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")]);
     world.homeserver.until("the message", |double| double.requests().iter().any(Request::is_send)).await;
 
     // Odoo checks a room that was just linked.
