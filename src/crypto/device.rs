@@ -42,7 +42,7 @@ use crate::{
 pub struct Device {
     machine: OlmMachine,
     homeserver: Homeserver,
-    /// One exchange of keys at a time: two at once would claim the same keys twice.
+    /// One exchange of keys at a time: two at once would claim the same keys twice. Who is to be asked about changes in between only.
     exchange: Mutex<Option<LastClaim>>,
     /// In each room one message at a time, from the share of its key to its encryption.
     rooms: StdMutex<HashMap<RoomId, Arc<Mutex<Readers>>>>,
@@ -135,6 +135,7 @@ impl Device {
 
     /// Updates may have been missed: the devices of everybody are asked for before the next message.
     pub async fn has_missed(&self) -> Result<(), CryptoError> {
+        let _turn = self.exchange.lock().await;
         Ok(self.machine.mark_all_tracked_users_as_dirty().await?)
     }
 
@@ -157,9 +158,10 @@ impl Device {
             next_batch_token: Some(next_batch.to_owned()),
         };
         let settings = DecryptionSettings { sender_device_trust_requirement: TrustRequirement::Untrusted };
+        let mut claimed = self.exchange.lock().await;
         let (_, keys) = self.machine.receive_sync_changes(changes, &settings).await?;
         self.keys_came(&keys).await;
-        self.exchange(&|| true).await
+        self.exchange_in(&mut claimed, &|| true).await
     }
 
     fn lock_of(&self, room: &RoomId) -> Arc<Mutex<Readers>> {

@@ -1,10 +1,18 @@
 //! A device of the worker on a real homeserver, and people who read what it writes with their own clients.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use odoo_matrix_worker::{
     crypto::{CryptoError, KeysError, Secret, Signature},
+    matrix::DeviceNews,
     store::KeysState,
 };
+use serde_json::json;
 use stack::synapse::{Options, Synapse, User};
+use tokio::task::JoinSet;
 
 use crate::{
     account::Account,
@@ -212,4 +220,46 @@ async fn a_strict_client_reads_from_the_first_message_on_because_the_device_is_s
     let signature = bot.device.sign(&Secret::None).await.unwrap();
     assert!(matches!(&signature, Signature::Missing(why) if why.contains("recovery key")), "{signature:?}");
     assert!(before.is_object() && master().await == before);
+}
+
+/// The crypto machine waits for the devices of somebody who is to be asked about, and has none: such as the account itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_change_all_the_time_do_not_hold_up_the_rooms() {
+    const ROOMS: usize = 10;
+    let (account, synapse, user) = start().await;
+    let anna = synapse.register("anna", "in", false).await.unwrap();
+    let mut rooms = Vec::new();
+    for _ in 0..ROOMS {
+        let room = anna.create_room("Case", &[&user]).await.unwrap();
+        anna.encrypt(&room).await.unwrap();
+        user.join(&room).await.unwrap();
+        rooms.push(room);
+    }
+    let mut reader = Reader::new(&synapse, &anna).await;
+    let store = account.store("w1");
+    let following = account.follow(&store).await;
+    let bot = Arc::new(Bot::open(&account, &store, &following, &synapse, &user).await.unwrap());
+    let changed = DeviceNews { device_lists: json!({ "changed": [user.id()], "left": [] }), ..DeviceNews::default() };
+    let hearing = async {
+        loop {
+            bot.device.hear(&changed, "s1").await.unwrap();
+        }
+    };
+
+    let began = Instant::now();
+    let mut writing = JoinSet::new();
+    for room in rooms.clone() {
+        let bot = bot.clone();
+        writing.spawn(async move { bot.write(&room, "hello", &room).await.unwrap() });
+    }
+    tokio::select! {
+        () = hearing => {}
+        written = writing.join_all() => assert_eq!(written.len(), ROOMS),
+    }
+
+    // It waits for five seconds, here in each of the rooms after the other.
+    assert!(began.elapsed() < Duration::from_secs(5) * ROOMS as u32 / 2, "{:?}", began.elapsed());
+    for room in &rooms {
+        assert_eq!(texts(&mut reader, room).await, all(&["hello"]));
+    }
 }

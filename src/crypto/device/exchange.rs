@@ -48,7 +48,15 @@ pub(super) type MayCall<'a> = &'a (dyn Fn() -> bool + Sync);
 impl Device {
     /// Sends requests until there are no more: keys that are running out, queries for the devices of others, answers to them.
     pub(super) async fn exchange(&self, may_call: MayCall<'_>) -> Result<(), CryptoError> {
-        let mut claimed = self.exchange.lock().await;
+        self.exchange_in(&mut *self.exchange.lock().await, may_call).await
+    }
+
+    /// The caller has the turn.
+    pub(super) async fn exchange_in(
+        &self,
+        claimed: &mut Option<LastClaim>,
+        may_call: MayCall<'_>,
+    ) -> Result<(), CryptoError> {
         for _ in 0..MOST_ROUNDS {
             let mut requests = self.machine.outgoing_requests().await?;
             requests.retain(|request| match request.request() {
@@ -69,13 +77,15 @@ impl Device {
         Err(CryptoError::Unusable("the homeserver's answers about keys lead to ever more questions".to_owned()))
     }
 
-    /// Begins sessions with those devices of `users` that have none with ours yet.
+    /// Begins sessions with those devices of `users` that have none with ours yet. Asks first about everybody who is to be asked about: for
+    /// a user without known devices the machine would wait five seconds for the answer, and nobody else can ask meanwhile.
     pub(super) async fn begin_sessions<'a>(
         &self,
         users: impl Iterator<Item = &'a ruma::UserId>,
         may_call: MayCall<'_>,
     ) -> Result<(), CryptoError> {
-        let claimed = self.exchange.lock().await;
+        let mut claimed = self.exchange.lock().await;
+        self.exchange_in(&mut claimed, may_call).await.map_err(CryptoError::of_account)?;
         match self.machine.get_missing_sessions(users).await? {
             Some((_, request)) if was_claimed(claimed.as_ref(), &request.one_time_keys) => Ok(()),
             Some((id, request)) => self.send(&id, &request.into(), may_call).await,

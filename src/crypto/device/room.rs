@@ -73,7 +73,11 @@ impl Device {
         let visibility = HistoryVisibility::from(visibility.unwrap_or("shared"));
         // A user without a valid ID cannot have a device.
         let members: Vec<_> = members.iter().filter_map(|member| OwnedUserId::try_from(member.as_str()).ok()).collect();
-        self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await?;
+        {
+            // Not between the questions about devices and what is done with their answers.
+            let _turn = self.exchange.lock().await;
+            self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await?;
+        }
         let settings = EncryptionSettings::new(encryption, visibility, self.strategy.clone());
         let read = READS.fetch_add(1, Ordering::Relaxed);
         Ok(EncryptedRoom { name: room.clone(), id, members, settings, read })
@@ -94,8 +98,7 @@ impl Device {
         let mut readers = lock.lock().await;
         let unusable = |error: serde_json::Error| CryptoError::unusable("the message's content", &error);
         let text = RawValue::from_string(content.to_owned()).map_err(unusable)?;
-        // Devices that were added since the room was read.
-        self.exchange(may_call).await.map_err(CryptoError::of_account)?;
+        // Also with devices that were added since the room was read.
         self.begin_sessions(room.members.iter().map(AsRef::as_ref), may_call).await?;
         let mut is_shared = false;
         for _ in 0..MOST_SHARES {
