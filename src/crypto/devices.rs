@@ -29,12 +29,14 @@ pub(crate) enum Holding {
 pub(crate) struct Opened {
     pub(crate) device: Arc<Device>,
     pub(crate) deadline: Deadline,
+    /// Of the configuration with which it was opened: with another one, the token may be of another device.
+    pub(crate) config_version: i32,
     given_up: Arc<Notify>,
 }
 
 impl Opened {
-    pub(crate) fn new(device: Device, deadline: Deadline) -> Self {
-        Self { device: Arc::new(device), deadline, given_up: Arc::default() }
+    pub(crate) fn new(device: Device, deadline: Deadline, config_version: i32) -> Self {
+        Self { device: Arc::new(device), deadline, config_version, given_up: Arc::default() }
     }
 
     /// Waits until somebody gives the device up.

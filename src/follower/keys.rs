@@ -45,7 +45,7 @@ impl Account {
                 // A message may be sent before the device has heard what is new, or the account was followed without the device meanwhile.
                 device.has_missed().await.map_err(|error| halted(&error))?;
                 info!(fingerprint = device.fingerprint(), "The account's device can encrypt");
-                let opened = Opened::new(device, self.deadline.clone());
+                let opened = Opened::new(device, self.deadline.clone(), self.asking.config_version);
                 devices.set(backend, Holding::Open(opened.clone()));
                 return Ok(Some(opened));
             }

@@ -42,7 +42,9 @@ pub(super) async fn send(
     nobody_reads: &mut bool,
 ) -> Result<Sent, Step> {
     let opened = match delivery.context.devices.of(delivery.backend.id) {
-        Some(Holding::Open(opened)) => opened,
+        Some(Holding::Open(opened)) if opened.config_version == delivery.backend.config_version => opened,
+        // What is encrypted with one device is not sent with the token of another one: it is opened anew within seconds.
+        Some(Holding::Open(_)) => return Err(Step::LaneLimited(SHORTEST_REST)),
         Some(Holding::Refused(reason)) => return Err(Step::Unreachable(Failure::new(code::ENCRYPTION, reason))),
         Some(Holding::Away(error)) => return Err(of_account(error)),
         // Another worker has the keys, or the device is being opened.

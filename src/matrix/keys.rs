@@ -65,23 +65,23 @@ enum Upload {
 impl Homeserver {
     /// `POST /keys/upload`: our device's own keys. It replaces those that the device had.
     pub async fn upload_keys(&self, keys: &Value) -> Result<Value, SendError> {
-        self.post_keys(&["keys", "upload"], keys).await
+        self.post_keys(&["keys", "upload"], &[], keys).await
     }
 
     /// `POST /keys/query`: the devices of these users, and their keys.
     pub async fn query_keys(&self, users: impl IntoIterator<Item = &str>) -> Result<Value, SendError> {
         let users: serde_json::Map<_, _> = users.into_iter().map(|user| (user.to_owned(), json!([]))).collect();
-        self.post_keys(&["keys", "query"], &json!({ "device_keys": users, "timeout": self.of_others() })).await
+        self.ask_others(&["keys", "query"], json!({ "device_keys": users })).await
     }
 
     /// `POST /keys/claim`: a key of each of these devices to begin a session with, which nobody else gets.
     pub async fn claim_keys(&self, devices: &Value) -> Result<Value, SendError> {
-        self.post_keys(&["keys", "claim"], &json!({ "one_time_keys": devices, "timeout": self.of_others() })).await
+        self.ask_others(&["keys", "claim"], json!({ "one_time_keys": devices })).await
     }
 
     /// `POST /keys/signatures/upload`.
     pub async fn upload_signatures(&self, signed: &Value) -> Result<Value, SendError> {
-        self.post_keys(&["keys", "signatures", "upload"], signed).await
+        self.post_keys(&["keys", "signatures", "upload"], &[], signed).await
     }
 
     /// `POST /keys/device_signing/upload`: the keys by which an account vouches for its devices. The homeserver asks for a password, or
@@ -165,12 +165,15 @@ impl Homeserver {
         self.call::<Value>(Method::PUT, &path, &[], Some(content.to_string())).await.map(drop)
     }
 
-    /// For how many milliseconds our homeserver may ask others. What it does not learn by then it leaves out.
-    fn of_others(&self) -> u64 {
-        u64::try_from((self.timeout / 2).as_millis()).unwrap_or(u64::MAX)
+    /// A question that our homeserver may have to pass on to others. What it does not learn in half of our time it leaves out.
+    async fn ask_others(&self, path: &[&str], mut question: Value) -> Result<Value, SendError> {
+        let timeout = u64::try_from((self.timeout / 2).as_millis()).unwrap_or(u64::MAX);
+        question["timeout"] = timeout.into();
+        // Synapse looks for it here only.
+        self.post_keys(path, &[("timeout", &timeout.to_string())], &question).await
     }
 
-    async fn post_keys(&self, path: &[&str], body: &Value) -> Result<Value, SendError> {
-        self.call_patiently(Method::POST, path, &[], Some(body.to_string()), (self.timeout, LARGE_ANSWER)).await
+    async fn post_keys(&self, path: &[&str], query: &[(&str, &str)], body: &Value) -> Result<Value, SendError> {
+        self.call_patiently(Method::POST, path, query, Some(body.to_string()), (self.timeout, LARGE_ANSWER)).await
     }
 }

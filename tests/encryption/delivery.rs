@@ -45,7 +45,7 @@ impl Office {
         office
     }
 
-    async fn use_token(&self, user: &User) {
+    pub(crate) async fn use_token(&self, user: &User) {
         let sql = "UPDATE matrix_backend SET homeserver_url = $1, token_sealed = $2";
         let sealed = self.seal(user.token());
         self.world.client.execute(sql, &[&self.synapse.url(), &sealed]).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod account;
 mod asking;
+mod bad_input;
 mod delivery;
 mod dialog;
 mod faults;
