@@ -26,11 +26,13 @@ use ruma::{
     serde::Raw,
 };
 use serde_json::{Value, json};
-use stack::synapse::{Synapse, User};
+use stack::synapse::{Event, Synapse, User};
 
 use crate::account::Account;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Patient, because tests keep the homeserver busy.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How clients have behaved for years: they show everything.
 pub(crate) const LENIENT: TrustRequirement = TrustRequirement::Untrusted;
 
@@ -122,12 +124,31 @@ impl Reader {
 
     /// What this client can read in a room: the text of each message event, or why it cannot be read.
     pub(crate) async fn read(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<String, String>> {
+        self.read_after(room, 0, trust).await
+    }
+
+    /// The same without the first message events, which were read before.
+    pub(crate) async fn read_after(
+        &mut self,
+        room: &str,
+        known: usize,
+        trust: TrustRequirement,
+    ) -> Vec<Result<String, String>> {
         let text = |content: Value| content["body"].as_str().unwrap().to_owned();
-        self.contents(room, trust).await.into_iter().map(|content| content.map(text)).collect()
+        self.contents_after(room, known, trust).await.into_iter().map(|content| content.map(text)).collect()
     }
 
     /// The content of each message event, or why it cannot be read.
     pub(crate) async fn contents(&mut self, room: &str, trust: TrustRequirement) -> Vec<Result<Value, String>> {
+        self.contents_after(room, 0, trust).await
+    }
+
+    async fn contents_after(
+        &mut self,
+        room: &str,
+        known: usize,
+        trust: TrustRequirement,
+    ) -> Vec<Result<Value, String>> {
         let settings = DecryptionSettings { sender_device_trust_requirement: trust };
         // The homeserver returns a hundred messages for the device at a time.
         while self.hear(&settings).await {}
@@ -136,7 +157,8 @@ impl Reader {
         self.machine.update_tracked_users(members.iter().map(AsRef::as_ref)).await.unwrap();
         self.answer().await;
         let mut texts = Vec::new();
-        for event in self.user.timeline(room).await.unwrap() {
+        let is_message = |event: &Event| ["m.room.message", "m.room.encrypted"].contains(&event.kind.as_str());
+        for event in self.user.timeline(room).await.unwrap().into_iter().filter(is_message).skip(known) {
             match event.kind.as_str() {
                 "m.room.message" => texts.push(Err(format!("in clear: {}", event.body()))),
                 "m.room.encrypted" => {
@@ -335,7 +357,10 @@ pub(crate) async fn assert_no_index_twice(user: &User, room: &str) -> usize {
         let session = event.content["session_id"].as_str().unwrap().to_owned();
         let ciphertext = event.content["ciphertext"].as_str().unwrap();
         let message = matrix_sdk_crypto::vodozemac::megolm::MegolmMessage::from_base64(ciphertext).unwrap();
-        assert!(seen.insert((session.clone(), message.message_index())), "an index was used twice");
+        assert!(
+            seen.insert((session.clone(), message.message_index())),
+            "an index of {session} was used twice: {room}"
+        );
         sessions.insert(session);
     }
     sessions.len()
