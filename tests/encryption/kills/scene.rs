@@ -31,7 +31,7 @@ pub(super) const LEASE: Duration = Duration::from_secs(12);
 const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "5"), ("WORKER_LEASE_SECONDS", "12")];
 
 /// Many times what any step takes, also beside others.
-const STUCK_AFTER: Duration = Duration::from_secs(240);
+const STUCK_AFTER: Duration = Duration::from_secs(600);
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
