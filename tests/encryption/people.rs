@@ -1,5 +1,7 @@
 //! The people in the rooms, each with their own client, and the bot whose messages they read.
 
+mod bot;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -12,10 +14,8 @@ use matrix_sdk_crypto::{
     types::requests::{AnyIncomingResponse, AnyOutgoingRequest, ToDeviceRequest},
 };
 use odoo_matrix_worker::{
-    crypto::{CryptoError, Device},
     matrix::{Homeserver, SigningKeys},
     message::{RoomId, TxnId, UserId},
-    store::{Following, Store},
 };
 use ruma::{
     OwnedDeviceId, OwnedUserId,
@@ -28,7 +28,7 @@ use ruma::{
 use serde_json::{Value, json};
 use stack::synapse::{Event, Synapse, User};
 
-use crate::account::Account;
+pub(crate) use self::bot::Bot;
 
 /// Patient, because tests keep the homeserver busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -305,48 +305,6 @@ impl Reader {
 
 fn or_empty(value: Value) -> Value {
     if value.is_null() { json!({}) } else { value }
-}
-
-/// The worker's account, on one device whose keys are in a database.
-pub(crate) struct Bot {
-    pub(crate) device: Device,
-    place: Place,
-}
-
-impl Bot {
-    /// Opened as by a worker that has just begun to follow the account.
-    pub(crate) async fn open(
-        account: &Account,
-        store: &Store,
-        following: &Following,
-        synapse: &Synapse,
-        user: &User,
-    ) -> Result<Self, CryptoError> {
-        let homeserver = homeserver(synapse, user);
-        let device = Device::open(store, &account.keys, following, homeserver.clone(), false).await?;
-        let mut place = Place::new(homeserver, user).await;
-        if let Some(since) = device.since().await? {
-            place.since = since;
-        }
-        let mut bot = Self { device, place };
-        bot.hear().await?;
-        Ok(bot)
-    }
-
-    pub(crate) async fn hear(&mut self) -> Result<(), CryptoError> {
-        let synced = self.place.next().await;
-        self.device.hear(&synced.device, &synced.next_batch).await
-    }
-
-    /// Writes a text under a transaction id; returns the id of the event.
-    pub(crate) async fn write(&self, room: &str, body: &str, txn_id: &str) -> Result<String, CryptoError> {
-        let name = RoomId::parse(room).unwrap();
-        let seen = self.device.room(&name, &|| true).await?;
-        let content = json!({ "msgtype": "m.text", "body": body, "org.odoo.outbox": txn_id }).to_string();
-        let encrypted = self.device.encrypt(&seen, "m.room.message", &content, &|| true).await?;
-        let sent = self.place.homeserver.send_encrypted(&name, &TxnId::new(txn_id), encrypted.content).await?;
-        Ok(sent.as_str().to_owned())
-    }
 }
 
 /// No key stream is used for two texts: each event of a room has its own position in its session. Returns the number of sessions.

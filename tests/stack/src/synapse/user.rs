@@ -223,11 +223,6 @@ impl User {
         }
     }
 
-    /// Ends this device: its token is not valid any more.
-    pub async fn log_out(&self) -> Result<()> {
-        self.post("/_matrix/client/v3/logout", &json!({})).await.map(drop)
-    }
-
     /// The messages of a room that this user sees, oldest first.
     pub async fn messages(&self, room: &str) -> Result<Vec<Event>> {
         let mut events = self.timeline(room).await?;
