@@ -26,7 +26,7 @@ pub(crate) async fn on_the_case(page: &Page<'_>, office: &Office, case: i64) {
 
     page.press(Key::Enter).await.unwrap();
     page.see(".modal [name=body] textarea", "").await.unwrap();
-    leads_to(page, &["action_send", "Discard"]).await;
+    leads_to(page, &["action_send", "Cancel"]).await;
     page.press(Key::Escape).await.unwrap();
     page.see_count(".modal", 0).await.unwrap();
 }

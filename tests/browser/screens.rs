@@ -117,7 +117,7 @@ async fn of_the_case(page: &Page<'_>, office: &Office, case: i64) {
     page.see(".modal [name=body] textarea", "").await.unwrap();
     nothing_keeps_anybody_out(page, DIALOG).await.unwrap();
     // Left open, its empty message would hold back the page.
-    page.click(".modal-footer button", "Discard").await.unwrap();
+    page.click(".modal-footer button", "Cancel").await.unwrap();
     page.see_count(".modal", 0).await.unwrap();
 }
 

@@ -107,7 +107,7 @@ class TestRoomUnused(RoomRequestCase):
         self.assertFalse(self.requests.search([]))
         [manual] = self.env["matrix.log"].search([("event_type", "=", "manual")])
         self.assertEqual(manual.outcome, "failed")
-        self.assertIn("tried it 24 times", manual.error_message)
+        self.assertIn("Odoo tried 24 times", manual.error_message)
         self.assertIn("the room !new0 for this record", self.notes_of(case))
         case.matrix_room_id = ROOM
         self.commit()

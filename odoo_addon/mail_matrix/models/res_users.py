@@ -130,7 +130,9 @@ class ResUsers(models.Model):
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_matrix_bot(self):
-        if self.env.ref("mail_matrix.user_matrix_bot", False) in self:
+        # Without the bot, or its XML ID, any other user can still be deleted.
+        bot = self.env.ref("mail_matrix.user_matrix_bot", False)
+        if bot and bot in self:
             raise UserError(
                 self.env._(
                     "The Matrix Bot cannot be deleted: it is the author of what people "

@@ -1,4 +1,7 @@
 from datetime import datetime
+from unittest.mock import patch
+
+from babel import Locale
 
 from odoo.release import version_info
 
@@ -39,6 +42,12 @@ class TestTimes(MatrixCase):
         _time, date_time = self.shown("de_DE", now)
 
         self.assertEqual(str(now.year) in date_time, version_info[0] < 19)
+
+    @patch.object(Locale, "datetime_skeletons", {})
+    def test_a_language_may_have_no_short_date(self):
+        _time, date_time = self.shown("de_DE")
+
+        self.assertEqual(date_time.replace(",", ""), "04.03.2031 14:05")
 
     def test_a_zone_can_be_given(self):
         self.env["res.lang"]._activate_lang("de_DE")

@@ -1,6 +1,6 @@
 from lxml import etree
 
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form
 
 from .common import MatrixCase
@@ -151,6 +151,19 @@ class TestUsers(MatrixCase):
             form.save()
 
             self.assertEqual(user.email, "new@example.org")
+
+    def test_only_the_bot_cannot_be_deleted(self):
+        bot = self.env.ref("mail_matrix.user_matrix_bot")
+        with self.assertRaisesRegex(UserError, "Matrix Bot"):
+            bot.unlink()
+
+        self.make_user("leaver", "base.group_user").unlink()
+
+        # Without its XML ID nobody knows which user it is.
+        self.env["ir.model.data"].search(
+            [("module", "=", "mail_matrix"), ("name", "=", "user_matrix_bot")]
+        ).unlink()
+        self.make_user("leaver", "base.group_user").unlink()
 
     def test_a_manager_sees_people_in_one_list(self):
         people = self.env["res.users"].with_user(self.manager)

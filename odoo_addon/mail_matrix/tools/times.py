@@ -39,4 +39,5 @@ def _short_date(env, lang, value):
     """Odoo 19 leaves out the year if it is this one."""
     is_this_year = value.year == env.cr.now().year
     skeletons = babel_locale_parse(lang.code).datetime_skeletons
-    return skeletons["MMMd" if is_this_year else "yMMMd"].pattern
+    found = skeletons.get("MMMd" if is_this_year else "yMMMd")
+    return found.pattern if found else _date(lang)

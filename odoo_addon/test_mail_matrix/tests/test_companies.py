@@ -88,6 +88,10 @@ class TestCompanies(TicketCase):
         theirs.with_user(self.branch_manager).action_discard()
         self.assertEqual(self.bodies(), ["Ours", "matrix-manager"])
 
+        self.env["res.company"].create({"name": "Third"})
+        for model in ("matrix.outbox", "matrix.lane"):
+            self.assertFalse(self.found(model, self.chief))
+
     def test_who_has_access_to_two_companies_sees_those_that_are_active(self):
         self.backend.company_id = self.main
         theirs = self.backend.copy({"company_id": self.branch.id, "is_active": True})

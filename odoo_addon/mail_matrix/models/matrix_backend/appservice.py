@@ -32,9 +32,9 @@ class MatrixBackend(models.Model):
                 "type": "notification",
                 "title": self.env._("A new registration file is needed"),
                 "message": self.env._(
-                    "Another server could read the secrets of the present one, so they "
-                    "are replaced when you save. Then click “Download Registration "
-                    "File”, and give the file to the homeserver's administrator."
+                    "Another server could read the secrets of the current server, so "
+                    "they are replaced when you save. Then click “Download "
+                    "Registration File”, and give the file to the homeserver's administrator."
                 ),
             }
         }

@@ -94,12 +94,12 @@ class MatrixBackend(models.Model):
         if early:
             raise UserError(
                 self.env._(
-                    "Upgrade or stop the worker %(workers)s, then try again. It is of "
-                    "an earlier release, which would keep sending with the access "
-                    "token, and a message that is interrupted meanwhile could arrive "
-                    "twice. A worker that was killed counts as running for two "
+                    "Upgrade or stop these workers, then try again: %(workers)s. They "
+                    "are from an earlier release, which would keep sending with the "
+                    "access token, and a message that is interrupted meanwhile could "
+                    "arrive twice. A worker that was killed counts as running for two "
                     "minutes.",
-                    workers=", ".join(f"“{name}”" for name in early.mapped("name")),
+                    workers=", ".join(early.mapped("name")),
                 )
             )
 

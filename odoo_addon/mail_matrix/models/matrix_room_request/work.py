@@ -182,7 +182,8 @@ class MatrixRoomRequest(models.Model):
 
     def _matrix_postpone_unexpected(self, pause):
         """Try again after a pause, which grows up to ``pause``. What goes wrong again
-        and again is given up: people find it in Logs, and can send it again there."""
+        and again is given up: people find it in Logs, and can send it again there,
+        except what was written in the chatter: that has to be written again."""
         request = self[0]
         record = request._matrix_record()
         if record:
@@ -196,7 +197,7 @@ class MatrixRoomRequest(models.Model):
             return
         room = request.room_id
         reason = request.env._(
-            "Odoo tried it %(count)s times, and something unexpected went wrong each "
+            "Odoo tried %(count)s times, and something unexpected went wrong each "
             "time; see Odoo's log.",
             count=_MOST_UNEXPECTED,
         )

@@ -42,8 +42,17 @@ export class MatrixMessageCount extends StatInfoField {
     }
 
     async read(resModel, resId) {
+        if (!resId) {
+            return;
+        }
         const {name} = this.props;
-        const [found] = await this.orm.silent.read(resModel, [resId], [name]);
+        let found = null;
+        try {
+            [found] = await this.orm.silent.read(resModel, [resId], [name]);
+        } catch {
+            // Nobody asked for this: the number stays as it is.
+            return;
+        }
         if (found && this.props.record.resId === resId) {
             this.state.count = found[name];
         }
