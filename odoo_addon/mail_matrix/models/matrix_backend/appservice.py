@@ -34,7 +34,8 @@ class MatrixBackend(models.Model):
                 "message": self.env._(
                     "Another server could read the secrets of the current server, so "
                     "they are replaced when you save. Then click “Download "
-                    "Registration File”, and give the file to the homeserver's administrator."
+                    "Registration File”, and give the file to the homeserver's "
+                    "administrator."
                 ),
             }
         }
