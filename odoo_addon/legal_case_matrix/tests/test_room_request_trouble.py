@@ -77,6 +77,26 @@ class TestRoomRequestTrouble(RoomRequestCase):
         self.assertTrue(case.matrix_room_id)
         self.assertEqual(len(self.created), 2)
 
+    def test_an_unexpected_error_puts_off_all_that_was_written_for_the_case(self):
+        case, tried = self.open_case(), []
+        case._matrix_enqueue("manual", "B")
+        self.commit()
+        self.assertGreater(self.requests.search_count([]), 1)
+
+        def fail(record):
+            tried.append(record.id)
+            raise ValueError("Another addon does not like this")
+
+        failing = patch.object(type(case), "_matrix_create_in_background", fail)
+        with failing, self.assertLogs(LOGGER):
+            self.work()
+
+        self.assertEqual(tried, case.ids)
+        self.assertEqual(self.requests.search_count(self.requests._due()), 0)
+        self.due_now()
+        self.work()
+        self.assertIn((case.matrix_room_id, "manual"), self.waiting())
+
     def test_a_model_without_rooms_holds_up_no_case(self):
         """As after another addon was uninstalled."""
         self.requests._insert(self.env["res.country"].search([], limit=1))

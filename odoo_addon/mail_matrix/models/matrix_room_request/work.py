@@ -185,6 +185,8 @@ class MatrixRoomRequest(models.Model):
         and again is given up: people find it in Logs, and can send it again there,
         except what was written in the chatter: that has to be written again."""
         request = self[0]
+        # They have come back with what failed, and must not be due before this one.
+        (self - request).unlink()
         record = request._matrix_record()
         if record:
             record = request._in_language(record)
@@ -202,7 +204,6 @@ class MatrixRoomRequest(models.Model):
             count=_MOST_UNEXPECTED,
         )
         request._give_up(words.ERROR_ROOM_NOT_CREATED, reason)
-        (self - request).unlink()
         if record:
             self._mention_unused_room(record, room)
 
