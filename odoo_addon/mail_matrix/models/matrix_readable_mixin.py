@@ -47,12 +47,25 @@ class MatrixReadableMixin(models.AbstractModel):
                 )
             else:
                 terms.append([("backend_id.company_id", "!=", False)])
+                query.add_where(self._without_company())
                 return self._join(terms + self._managed_terms(query))
         for model, res_ids in self._records_of(query).items():
             readable = self._readable_ids(model, res_ids)
             if readable:
                 terms.append([("res_model", "=", model), ("res_id", "in", readable)])
         return self._join(terms)
+
+    @api.model
+    def _without_company(self):
+        """Return the condition that finds the rows whose backend has no company, or is
+        gone."""
+        return SQL(
+            "%s IS NOT TRUE",
+            SQL(
+                "%s IN (SELECT id FROM matrix_backend WHERE company_id IS NOT NULL)",
+                SQL.identifier(self._table, "backend_id"),
+            ),
+        )
 
     @api.model
     def _join(self, terms):

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from odoo import Command
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
@@ -74,6 +76,22 @@ class TestLogAccess(TicketCase):
         self.assertEqual(self.readable(self.manager), self.own | self.dm)
         # The ticket belongs to no company; the direct message is of another one's user.
         self.assertEqual(self.readable(self.branch_manager), self.own | self.branchs)
+
+    def test_records_are_not_read_where_the_company_of_the_backend_decides(self):
+        """A company's whole log may be about many records."""
+        logs = self.env["matrix.log"].with_user(self.branch_manager)
+        looked_at = []
+        judge = type(logs)._managed_ids
+
+        def watch(rows, model, res_ids):
+            looked_at.extend(res_ids)
+            return judge(rows, model, res_ids)
+
+        with patch.object(type(logs), "_managed_ids", watch):
+            found = logs.search([("id", "in", self.rows.ids)])
+
+        self.assertEqual(found.sudo(), self.own | self.branchs)
+        self.assertEqual(looked_at, self.ticket.ids)
 
     def test_others_read_nothing(self):
         portal = self.make_user("matrix-portal", "base.group_portal")
