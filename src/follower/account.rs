@@ -217,11 +217,13 @@ impl Account {
                 Ok(synced) => synced,
             };
             streak.reset();
+            let answered = Instant::now();
             // While Odoo processes the events nothing is read, so changes are not noticed.
-            book.hears_until(Instant::now() + ACCEPTED_WITHIN);
+            book.hears_until(answered + ACCEPTED_WITHIN);
             failpoint::reach_if(!synced.rooms.is_empty(), Point::Synced).await;
             let mut accepted = 0;
             let passes_on = self.asking.wants_events || is_missing;
+            let has_news = synced.rooms.iter().any(|heard| heard.has_gap || !heard.events.is_empty());
             if let Some(webhook) = webhook.as_ref().filter(|_| passes_on) {
                 let odoo = Odoo {
                     webhook,
@@ -239,7 +241,9 @@ impl Account {
                 self.read_until(&me, &reached, accepted).await?;
                 *place = Some((me.clone(), reached));
             }
-            (since, is_missing) = (synced.next_batch, false);
+            // Whoever waits for Odoo or the database does not notice that the homeserver is restarted meanwhile.
+            is_missing = is_missing && has_news || answered.elapsed() > ACCEPTED_WITHIN;
+            since = synced.next_batch;
             if is_due || accepted > 0 {
                 called = Instant::now();
             }

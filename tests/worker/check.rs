@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::BINARY;
 
 /// The findings of one run, and its exit code.
-async fn check(world: &World, variables: &[(&str, &str)]) -> (Vec<Value>, Option<i32>) {
+pub(crate) async fn check(world: &World, variables: &[(&str, &str)]) -> (Vec<Value>, Option<i32>) {
     let mut command = world.launch.command(&["check", "--json"]);
     command.envs(variables.iter().copied());
     let output = tokio::process::Command::from(command).output().await.unwrap();

@@ -1,7 +1,14 @@
 //! The homeserver sends Odoo what is written, and forgets some of it when it ends: the worker makes up for that.
 
-use stack::{homeserver, process::Signal, webhook::Webhook, world::World};
+use stack::{
+    homeserver,
+    process::Signal,
+    webhook::{self, Webhook},
+    world::World,
+};
 
+#[cfg(not(feature = "encryption"))]
+use crate::check::check;
 use crate::{
     BINARY,
     follower::{ROOM, say},
@@ -15,17 +22,19 @@ async fn served_by_the_homeserver() -> (World, Webhook) {
     (world, webhook)
 }
 
+/// A stall of this machine must not break the reading off.
+const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
+
 /// Waits until the worker waits for news, and knows all that was said.
 async fn until_read(world: &World) {
-    let readings = world.homeserver.readings();
-    world.homeserver.until("two more readings", |double| double.readings() >= readings + 2).await;
+    world.homeserver.until("a worker that has read everything", homeserver::Homeserver::is_read).await;
 }
 
 #[tokio::test]
 async fn the_worker_leaves_all_to_the_homeserver_until_the_reading_breaks_off() {
     let (world, webhook) = served_by_the_homeserver().await;
     say(&world, ROOM, "before", 1..=2);
-    let _worker = world.worker("w1");
+    let _worker = world.worker_with("w1", &PATIENT);
     world.until_followed().await;
     until_read(&world).await;
     say(&world, ROOM, "text", 1..=3);
@@ -51,7 +60,7 @@ async fn the_worker_leaves_all_to_the_homeserver_until_the_reading_breaks_off() 
 async fn a_worker_that_starts_again_passes_on_what_was_written_meanwhile_unless_it_is_old() {
     let (world, webhook) = served_by_the_homeserver().await;
     let restarted = async |age: &str, text: &str| {
-        let worker = world.worker("w1");
+        let worker = world.worker_with("w1", &PATIENT);
         world.until_followed().await;
         until_read(&world).await;
         worker.stop(Signal::KILL).await.unwrap();
@@ -62,21 +71,48 @@ async fn a_worker_that_starts_again_passes_on_what_was_written_meanwhile_unless_
 
     restarted("13 hours", "old").await;
     restarted("11 hours", "young").await;
-    let _worker = world.worker("w1");
+    let _worker = world.worker_with("w1", &PATIENT);
 
     webhook.until_events(1).await;
     assert_eq!(webhook.bodies(ROOM), ["young 1"]);
 }
 
-/// What is encrypted comes from the homeserver as it is.
+#[tokio::test]
+async fn what_is_written_while_odoo_does_not_answer_is_passed_on_too() {
+    let (world, webhook) = served_by_the_homeserver().await;
+    let _worker = world.worker_with("w1", &PATIENT);
+    world.until_followed().await;
+    until_read(&world).await;
+    say(&world, ROOM, "text", [1]);
+    until_read(&world).await;
+    webhook.fail_always(webhook::Fault::Status(500));
+    world.homeserver.fail_reading(homeserver::Fault::Reset);
+    webhook.until("a call that fails", |webhook| webhook.posts() >= 1).await;
+
+    // The homeserver may have been restarted after this: the worker, which waits for Odoo, would not notice.
+    say(&world, ROOM, "text", [2]);
+    webhook.heal();
+
+    webhook.until_events(2).await;
+    assert_eq!(webhook.bodies(ROOM), ["text 1", "text 2"]);
+}
+
+/// What is encrypted comes from the homeserver as it is. A worker that can encrypt follows the account for its keys.
+#[cfg(not(feature = "encryption"))]
 #[tokio::test]
 async fn an_account_that_encrypts_is_not_read_for_the_homeserver() {
-    let (world, _webhook) = served_by_the_homeserver().await;
+    let (mut world, webhook) = served_by_the_homeserver().await;
+    let encrypts = world.backend;
     world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
-    let _worker = world.worker("w1");
-    world.until("SELECT EXISTS (SELECT FROM matrix_worker WHERE name = 'w1')").await;
-    let id = world.enqueue(ROOM, "one").await;
-    world.assert_settled(&[id]).await;
+    world.backend = world.add_backend(&world.homeserver.url(), &format!("plain:{}", homeserver::TOKEN)).await;
+    world.follow(&webhook).await;
+    let _worker = world.worker_with("w1", &PATIENT);
+    world.until_followed().await;
 
-    assert_eq!(world.homeserver.readings(), 0);
+    let leased = "SELECT EXISTS (SELECT FROM matrix_follower WHERE backend_id = $1)";
+    assert!(!world.client.query_one(leased, &[&encrypts]).await.unwrap().get::<_, bool>(0));
+    let (findings, _) = check(&world, &[]).await;
+    let subjects: Vec<_> = findings.iter().filter_map(|finding| finding["subject"].as_str()).collect();
+    let of = |backend| subjects.contains(&&*format!("backend {backend} «test», from Matrix"));
+    assert!(of(world.backend) && !of(encrypts), "{subjects:?}");
 }

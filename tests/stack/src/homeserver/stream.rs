@@ -19,11 +19,20 @@ pub(super) struct Stream {
     events_of_room: usize,
     /// Places before this one are not known any more.
     forgotten: usize,
+    /// From where on a client waits for what is said next.
+    waiting: Option<usize>,
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { said: Vec::new(), faults: VecDeque::new(), membership_fault: None, events_of_room: 50, forgotten: 0 }
+        Self {
+            said: Vec::new(),
+            faults: VecDeque::new(),
+            membership_fault: None,
+            events_of_room: 50,
+            forgotten: 0,
+            waiting: None,
+        }
     }
 }
 
@@ -91,6 +100,12 @@ impl Homeserver {
     pub fn readings(&self) -> usize {
         self.requests().iter().filter(|request| request.path == ["sync"]).count()
     }
+
+    /// Whether the client that follows the account knows all that was said, and waits for more.
+    pub fn is_read(&self) -> bool {
+        let stream = &self.shared.world().stream;
+        stream.waiting == Some(stream.said.len())
+    }
 }
 
 /// Whether a call follows the account, from which place on.
@@ -122,6 +137,8 @@ impl World {
 pub(super) async fn wait(shared: &Shared, path: &[String], query: &str) {
     let (true, Some(since)) = (path == ["sync"], since(query)) else { return };
     let limit = parameter(query, "timeout").and_then(|time| time.parse().ok()).unwrap_or(0);
+    shared.world().stream.waiting = (limit > 0).then_some(since);
+    shared.changed.notify_waiters();
     let news = async {
         loop {
             let changed = shared.changed.notified();
