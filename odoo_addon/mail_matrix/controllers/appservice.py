@@ -6,6 +6,9 @@ from .inbound import BACKEND, PUBLIC, InboundController, Refusal
 # A transaction has at most 100 events of 64 KiB. The homeserver repeats a refused one
 # for ever, and everything after it waits.
 _MAX_BYTES = 8 * 1024 * 1024
+# The worker calls here too, and a homeserver that is refused takes Odoo to be down: it
+# pauses for longer each time.
+_PATIENCE = 5
 _ROOT = f"/mail_matrix/appservice/{BACKEND}"
 _API = f"{_ROOT}/_matrix/app/v1"
 
@@ -20,7 +23,7 @@ class AppServiceController(InboundController):
         Its number is not stored, because a homeserver that was set up again starts to
         count from the beginning. Each event is recognised by its own id.
         """
-        return self._answer("appservice", backend_id, _MAX_BYTES)
+        return self._answer("appservice", backend_id, _MAX_BYTES, _PATIENCE)
 
     @http.route(f"{_API}/ping", methods=["POST"], **PUBLIC)
     def matrix_ping(self, backend_id, **_ignored):

@@ -1,4 +1,5 @@
 import json
+from time import sleep
 
 from odoo import http
 from odoo.http import request
@@ -19,6 +20,10 @@ PUBLIC = {
 }
 
 
+# Seconds between two looks whether the request before is done.
+_PAUSE = 0.05
+
+
 class Refusal(Exception):
     """A refusal. Its text is for the log of the program that called."""
 
@@ -32,12 +37,15 @@ class Refusal(Exception):
 class InboundController(http.Controller):
     """Receives events from rooms."""
 
-    def _answer(self, mode, backend_id, max_bytes):
-        """Process the body of this request and return the answer."""
+    def _answer(self, mode, backend_id, max_bytes, patience=0):
+        """Process the body of this request and return the answer.
+
+        :param patience: how many seconds to wait for the request before
+        """
         try:
             backend = self._backend(mode, backend_id)
             events, names = self._read_batch(max_bytes)
-            self._lock(backend)
+            self._lock(backend, patience)
             request.env["matrix.inbound"]._ingest(backend, events, names)
         except Refusal as refusal:
             return self._refuse(refusal)
@@ -69,28 +77,56 @@ class InboundController(http.Controller):
                 413, "M_TOO_LARGE", f"At most {max_bytes} bytes are accepted."
             )
         try:
-            return read_batch(request.httprequest.get_data(cache=False))
+            # Kept, because Odoo calls the route again after a conflict of transactions.
+            return read_batch(request.httprequest.get_data())
         except BadBatch as error:
             errcode = "M_TOO_LARGE" if error.status == 413 else "M_NOT_JSON"
             raise Refusal(error.status, errcode, str(error)) from None
 
-    def _lock(self, backend):
-        """Allow one request per backend at a time; refuse others instead of
-        queueing."""
-        [(is_free,)] = request.env.execute_query(
-            SQL(
-                "SELECT pg_try_advisory_xact_lock(%s, %s)",
-                words.LOCK_INBOUND,
-                backend.id,
-            )
-        )
-        if not is_free:
+    def _lock(self, backend, patience):
+        """Allow one request per backend at a time. Raises Refusal."""
+        if not self._try_lock(backend) and not self._wait(backend, patience):
             raise Refusal(
                 429,
                 "M_LIMIT_EXCEEDED",
                 "The previous events are still being processed.",
                 **{"Retry-After": "1"},
             )
+
+    def _wait(self, backend, patience):
+        """Return whether the backend became free for this request within ``patience``.
+
+        Only one request per backend waits: each occupies a process of Odoo, which has
+        few.
+        """
+        turn = words.LOCK_INBOUND_TURN, backend.id
+        # It belongs to the session, because each try ends the transaction.
+        if not patience or not self._ask("pg_try_advisory_lock", *turn):
+            return False
+        try:
+            for _look in range(round(patience / _PAUSE)):
+                sleep(_PAUSE)
+                if self._try_lock(backend):
+                    return True
+            return False
+        except Exception:
+            # Otherwise the next statement would fail, and the turn would stay taken.
+            request.env.cr.rollback()
+            raise
+        finally:
+            self._ask("pg_advisory_unlock", *turn)
+
+    def _try_lock(self, backend):
+        """Take the backend if it is free, in a transaction that begins now: it sees
+        what the request before has stored."""
+        request.env.cr.rollback()
+        return self._ask("pg_try_advisory_xact_lock", words.LOCK_INBOUND, backend.id)
+
+    def _ask(self, function, *key):
+        """Return what this function of PostgreSQL says about an advisory lock."""
+        query = SQL("SELECT %s(%s, %s)", SQL.identifier(function), *key)
+        [(result,)] = request.env.execute_query(query)
+        return result
 
     def _refuse(self, refusal):
         answer = {"errcode": refusal.errcode, "error": str(refusal)}

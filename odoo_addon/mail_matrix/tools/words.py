@@ -78,6 +78,8 @@ STATE_COUNTS = "s.state = 'paused' OR s.config_version = b.config_version"
 LOCK_CONTACT_SYNC = 1836348027
 # With a backend's id: one request with events from rooms at a time.
 LOCK_INBOUND = 1836348028
+# With a backend's id: one request at a time waits for LOCK_INBOUND.
+LOCK_INBOUND_TURN = 1836348029
 
 MESSAGE_TYPES = [("m.text", "Text (notifies people)"), ("m.notice", "Notice (silent)")]
 

@@ -1,13 +1,11 @@
 import json
 from urllib.parse import urlsplit
 
-from odoo import sql_db
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
-from odoo.addons.mail_matrix.tools.words import LOCK_INBOUND
 
 from .inbound import ANNA, BOT, InboundCase
 
@@ -112,17 +110,6 @@ class TestAppService(HttpCase, InboundCase):
 
         self.assertEqual(answer.status_code, 403)
 
-    def test_a_request_while_another_one_is_processed_is_sent_again(self):
-        with sql_db.db_connect(self.env.cr.dbname).cursor() as other:
-            other.execute(
-                "SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_INBOUND, self.backend.id]
-            )
-            answer = self.put([self.text()])
-
-        self.assertEqual(answer.status_code, 429)
-        self.assertEqual(answer.headers["Retry-After"], "1")
-        self.assertFalse(self.notes())
-
     def test_odoo_creates_no_users_and_no_rooms(self):
         headers = {"Authorization": f"Bearer {self.secret}"}
         for what in ("users/@x:example.org", "rooms/%23x:example.org"):
@@ -147,6 +134,8 @@ class TestAppService(HttpCase, InboundCase):
         self.backend.write(
             {"homeserver_url": homeserver.url, "personal_access_token": TOKEN}
         )
+        # A registration belongs to one homeserver.
+        self.secret = self.backend._inbound_secret()
         homeserver.answers["GET", "/account/whoami"] = (200, {"user_id": BOT})
         action = self.backend.with_user(self.manager).action_download_registration()
         return action["url"]
