@@ -22,7 +22,16 @@ class MatrixLane(models.Model):
 
         Reads the outbox only for the lanes that it returns.
         """
-        rows = self._read_held(SQL("o.backend_id = ANY(%s)", backends.ids), limit)
+        return self._longest_held(SQL("o.backend_id = ANY(%s)", backends.ids), limit)
+
+    @api.model
+    def _held_of(self, lanes, limit):
+        """Return the same as _held_in, of ``lanes``."""
+        return self._longest_held(SQL("l.lane = ANY(%s)", list(lanes)), limit)
+
+    @api.model
+    def _longest_held(self, condition, limit):
+        rows = self._read_held(condition, limit)
         return [self._held_trouble(row) for row in rows], rows and rows[0]["total"] or 0
 
     @api.model

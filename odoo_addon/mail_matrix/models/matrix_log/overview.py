@@ -59,7 +59,10 @@ class MatrixLog(models.Model):
     def _overview_of_backends(self):
         backends = self.env["matrix.backend"].search([], limit=100)
         managed = backends._in_charge()
-        queues = self._queues_of(managed)
+        # Of a backend that they share with other companies, managers see what is
+        # theirs.
+        is_all = managed == backends
+        queues = self._queues_of(managed) if is_all else self._readable_queue()
         waiting = sum(
             queue.search_count(domain, limit=COUNT_AT_MOST + 1)
             for queue, domain in queues
@@ -67,9 +70,14 @@ class MatrixLog(models.Model):
         oldest = [
             message.queued_at
             for queue, domain in queues
-            for message in queue.search(domain, limit=1)
+            for message in queue.search(domain, limit=1, order="id")
         ]
-        held, count = self.env["matrix.lane"]._held_in(managed, _HELD_SHOWN)
+        lanes = self.env["matrix.lane"]
+        held, count = (
+            lanes._held_in(managed, _HELD_SHOWN)
+            if is_all
+            else lanes._held_of(self._lanes_in(queues), _HELD_SHOWN)
+        )
         return {
             "held": [self._overview_of_lane(trouble) for trouble in held],
             "held_beyond": max(0, count - len(held)),
@@ -119,6 +127,19 @@ class MatrixLog(models.Model):
         return [
             (self.env["matrix.outbox"], []),
             (early, [("backend_id", "in", backends.ids)]),
+        ]
+
+    @api.model
+    def _readable_queue(self):
+        """Return the same as _queues_of, but only with what this manager may read."""
+        return [(self.env["matrix.message"], [("waiting_id", ">", 0)])]
+
+    @api.model
+    def _lanes_in(self, queues):
+        return [
+            lane
+            for queue, domain in queues
+            for (lane,) in queue._read_group(domain, ["lane"])
         ]
 
     @api.model
