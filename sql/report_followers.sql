@@ -1,7 +1,8 @@
 -- What `status` and `check` show about each account that is to be followed for what is written there: the same accounts as in
 -- sql/follow.sql, without those that are followed only for their keys.
-SELECT b.id, b.name, f.owner, COALESCE(f.lease_until > now() AT TIME ZONE 'UTC', false) AS is_followed, COALESCE(f.state, 'stopped') AS state,
-    f.reason, f.forwarded_total,
+SELECT b.id, b.name, b.inbound_mode = 'appservice' AS is_pushed, f.owner,
+    COALESCE(f.lease_until > now() AT TIME ZONE 'UTC', false) AS is_followed, COALESCE(f.state, 'stopped') AS state, f.reason,
+    f.forwarded_total,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.changed_at)::double precision AS state_seconds,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.synced_at)::double precision AS synced_seconds,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.forwarded_at)::double precision AS forwarded_seconds

@@ -186,7 +186,7 @@ impl Metrics {
     fn register_inbound(&self, all: &mut Registry) {
         all.register(
             "inbound_following",
-            "1 while this worker reads what is written in Matrix and Odoo accepts it, 0 while it tries to",
+            "1 while this worker reads what is written in Matrix and Odoo accepts it, 0 while it tries to; not where the homeserver sends it",
             self.following.clone(),
         );
         all.register("inbound_events", "Events from Matrix that Odoo has accepted", self.inbound_events.clone());

@@ -54,6 +54,8 @@ pub(crate) enum Answer {
     Accepted,
     /// Odoo does not accept so much at once, or not this event.
     TooMuch { status: u16, reason: String },
+    /// Odoo still processes another call: the same again.
+    Busy { pause: Option<Duration>, reason: String },
     /// The same again, after the pause if there is one.
     Later { pause: Option<Duration>, reason: String },
 }
@@ -131,7 +133,7 @@ fn judge(status: u16, pause: Option<Duration>) -> Answer {
              its --db-filter"
         }
         300..=399 => "the address of Odoo's webhook redirects elsewhere; set the address that it redirects to",
-        429 => "Odoo asks for a pause",
+        429 => return Answer::Busy { pause, reason: format!("Odoo asks for a pause (HTTP {status})") },
         500.. => "Odoo failed, or is being restarted; its log says more",
         _ => "what answers at the address of the webhook is not Odoo's",
     };
@@ -159,6 +161,7 @@ mod tests {
             match status {
                 200 => assert_eq!(answer, Answer::Accepted),
                 400 | 413 | 422 => assert!(matches!(answer, Answer::TooMuch { .. }), "{status}"),
+                429 => assert!(matches!(answer, Answer::Busy { .. })),
                 _ => assert!(matches!(answer, Answer::Later { .. }), "{status}"),
             }
         }

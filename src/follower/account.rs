@@ -4,12 +4,12 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     Setup,
@@ -57,7 +57,8 @@ pub(super) struct Account {
     pub(super) trouble: Mutex<Option<(Trouble, String)>>,
 }
 
-/// The account, and its position in the homeserver's stream: Odoo has accepted everything before it.
+/// The account, and its position in the homeserver's stream: Odoo has accepted everything before it. If the homeserver itself sends
+/// everything to Odoo, it had two minutes to do so instead.
 pub(super) type Place = Option<(UserId, String)>;
 
 impl Account {
@@ -281,10 +282,7 @@ impl Account {
                 }
             }
         }
-        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(1);
-        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            info!("Messages from Matrix reach Odoo again");
-        }
+        self.report_well();
         Ok(())
     }
 }

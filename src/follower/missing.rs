@@ -1,4 +1,4 @@
-//! What is missing at Odoo although the homeserver sends it itself. Synapse (1.163) counts an event as sent before it stores that it has to
+//! Finds what is missing at Odoo although the homeserver itself sends everything there. Synapse (1.163) counts an event as sent before it stores that it has to
 //! be sent: what it had in memory when it ended is never sent, and what was on its way much later. So the worker reads along, and when the
 //! reading breaks off it passes on everything again that Odoo might not have. Odoo recognises what it has.
 
@@ -12,7 +12,7 @@ const UNDER_WAY: Duration = Duration::from_secs(2 * 60);
 /// How far an account was read.
 pub(super) struct Trail {
     heard: Instant,
-    /// The next position that will do, and since when it is known.
+    /// The next position to store, and when it was reached.
     next: Option<(Instant, String)>,
 }
 

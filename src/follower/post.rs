@@ -70,7 +70,12 @@ impl Account {
                 }
                 Answer::TooMuch { status, .. } if events.len() > 1 || status == 422 => return false,
                 Answer::TooMuch { reason, .. } => (None, reason),
-                Answer::Later { pause, reason } => (pause, reason),
+                // The homeserver is just calling it, too.
+                Answer::Busy { pause, .. } if self.asking.wants_missing => {
+                    sleep(streak.next_pause().max(pause.unwrap_or_default())).await;
+                    continue;
+                }
+                Answer::Busy { pause, reason } | Answer::Later { pause, reason } => (pause, reason),
             };
             metrics.inbound_failures.get_or_create(&Side { side: "odoo" }).inc();
             self.report(Trouble::Waiting, &reason).await;

@@ -2,7 +2,7 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::account::Account;
 use crate::{
@@ -55,14 +55,37 @@ impl Account {
         self.context.rooms.of(self.asking.backend).close();
         let now = Some((trouble, reason.to_owned()));
         let before = std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
-        self.context.metrics.following.get_or_create(&OfBackend { backend: self.asking.backend }).set(0);
-        if before.is_none() {
+        self.set_following(0);
+        if before.is_none() && self.asking.wants_missing {
+            warn!(reason, "What the homeserver forgets cannot be passed on to Odoo; trying again until it can");
+        } else if before.is_none() {
             warn!(reason, "Messages from Matrix do not reach Odoo; trying again until they do");
         }
         if before != now
             && let Err(error) = self.context.store.not_following(&self.following, trouble, reason).await
         {
             debug!(%error, "Could not store why the account is not followed");
+        }
+    }
+
+    /// Reports that everything goes well again.
+    pub(super) fn report_well(&self) {
+        self.set_following(1);
+        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_none() {
+            return;
+        }
+        if self.asking.wants_missing {
+            info!("What the homeserver forgets can be passed on to Odoo again");
+        } else {
+            info!("Messages from Matrix reach Odoo again");
+        }
+    }
+
+    /// Sets whether messages reach Odoo, unless that does not depend on the worker.
+    fn set_following(&self, is_following: i64) {
+        if !self.asking.wants_missing {
+            let of_backend = OfBackend { backend: self.asking.backend };
+            self.context.metrics.following.get_or_create(&of_backend).set(is_following);
         }
     }
 

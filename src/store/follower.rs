@@ -60,6 +60,8 @@ pub enum Trouble {
 pub struct FollowerReport {
     pub id: BackendId,
     pub name: String,
+    /// The homeserver itself sends everything to Odoo; the worker passes on what it forgets.
+    pub is_pushed: bool,
     /// Whether a worker holds its lease.
     pub is_followed: bool,
     pub owner: Option<String>,
@@ -144,12 +146,17 @@ impl FollowerReport {
         if self.is_followed { &self.state } else { "not followed" }
     }
 
-    /// If messages from Matrix do not reach Odoo, the reason.
+    /// If messages from Matrix do not reach Odoo, or not those that the homeserver forgets, the reason.
     pub fn trouble(&self) -> Option<String> {
-        if !self.is_followed {
-            return Some("no worker follows the account at present".to_owned());
-        }
-        (self.state != "following").then(|| self.reason.clone().unwrap_or_else(|| "no reason was given".to_owned()))
+        let reason = if !self.is_followed {
+            "no worker follows the account at present"
+        } else if self.state != "following" {
+            self.reason.as_deref().unwrap_or("no reason was given")
+        } else {
+            return None;
+        };
+        let what = if self.is_pushed { "what the homeserver forgets cannot be passed on to Odoo: " } else { "" };
+        Some(format!("{what}{reason}"))
     }
 }
 
@@ -191,6 +198,7 @@ fn report(row: &Row) -> Result<FollowerReport, StoreError> {
     Ok(FollowerReport {
         id: value(row, "id")?,
         name: value(row, "name")?,
+        is_pushed: value(row, "is_pushed")?,
         is_followed: value(row, "is_followed")?,
         owner: value(row, "owner")?,
         state: value(row, "state")?,

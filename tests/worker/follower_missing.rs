@@ -7,10 +7,9 @@ use stack::{
     world::World,
 };
 
-#[cfg(not(feature = "encryption"))]
-use crate::check::check;
 use crate::{
     BINARY,
+    check::check,
     follower::{ROOM, say},
 };
 
@@ -89,12 +88,37 @@ async fn what_is_written_while_odoo_does_not_answer_is_passed_on_too() {
     world.homeserver.fail_reading(homeserver::Fault::Reset);
     webhook.until("a call that fails", |webhook| webhook.posts() >= 1).await;
 
+    world.until("SELECT state = 'waiting' FROM matrix_follower").await;
+    let (findings, code) = check(&world, &[]).await;
+    let texts: Vec<_> = findings.iter().filter_map(|finding| finding["text"].as_str()).collect();
+    assert!(texts.iter().any(|text| text.starts_with("what the homeserver forgets cannot be passed on")), "{texts:?}");
+    assert_eq!(code, Some(0), "messages reach Odoo: {texts:?}");
+
     // The homeserver may have been restarted after this: the worker, which waits for Odoo, would not notice.
     say(&world, ROOM, "text", [2]);
     webhook.heal();
 
     webhook.until_events(2).await;
     assert_eq!(webhook.bodies(ROOM), ["text 1", "text 2"]);
+}
+
+/// Odoo takes one call at a time, and the homeserver may be calling it.
+#[tokio::test]
+async fn that_odoo_is_busy_is_not_reported() {
+    let (world, webhook) = served_by_the_homeserver().await;
+    let _worker = world.worker_with("w1", &PATIENT);
+    world.until_followed().await;
+    until_read(&world).await;
+    webhook.fail_next(1, webhook::Fault::Status(429));
+    say(&world, ROOM, "text", [1]);
+    until_read(&world).await;
+    world.homeserver.fail_reading(homeserver::Fault::Page { status: 502 });
+
+    webhook.until_events(1).await;
+
+    assert_eq!(webhook.posts(), 2);
+    let logs = world.worker_logs();
+    assert!(!logs.contains("HTTP 429"), "{logs}");
 }
 
 /// What is encrypted comes from the homeserver as it is. A worker that can encrypt follows the account for its keys.

@@ -200,6 +200,11 @@ fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
     let subject = format!("backend {} «{}», from Matrix", account.id, account.name);
     match account.trouble() {
         None => findings.ok(subject, format!("{} events passed on to Odoo", account.forwarded_total)),
+        Some(trouble) if account.is_followed && account.is_pushed => findings.warning(
+            subject,
+            trouble,
+            "let the worker reach the homeserver and the address of Odoo on the page From Rooms of the backend",
+        ),
         Some(trouble) if account.is_followed => findings.problem(
             subject,
             format!("messages from Matrix do not reach Odoo: {trouble}"),
