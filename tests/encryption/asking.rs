@@ -1,6 +1,9 @@
 //! Keys that are missing are asked for, and sessions with other devices that are damaged are replaced, so that they do not go missing.
 
-use odoo_matrix_worker::crypto::{CryptoError, Decrypted};
+use odoo_matrix_worker::{
+    crypto::{CryptoError, Decrypted},
+    message::EventId,
+};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use stack::synapse::{Options, Synapse, User};
@@ -21,41 +24,92 @@ async fn newest(user: &User, room: &str) -> Value {
     })
 }
 
-#[tokio::test]
-async fn a_key_that_did_not_come_is_got_from_another_device_of_the_account() -> Result<(), CryptoError> {
+/// The account with signing keys, which Element has made, and anna in a room with it.
+struct Signed {
+    account: Account,
+    synapse: Synapse,
+    user: User,
+    element: Reader,
+    recovery_key: String,
+    anna: User,
+    room: String,
+}
+
+async fn signed() -> Signed {
     let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
     let user = synapse.register("odoo", "let me in", false).await.unwrap();
     let anna = synapse.register("anna", "in", false).await.unwrap();
     let room = anna.create_room("Case", &[&user]).await.unwrap();
     anna.encrypt(&room).await.unwrap();
     user.join(&room).await.unwrap();
-    let mut element = Reader::new(&synapse, &synapse.log_in(&user, "let me in").await.unwrap()).await;
+    let element = Reader::new(&synapse, &synapse.log_in(&user, "let me in").await.unwrap()).await;
     element.make_signing_keys().await;
     let recovery_key = store_secrets(&synapse, &user, &element).await;
-    let account = Account::new().await;
-    let store = account.store("w1");
-    let mut bot = ask(&account, &store, &synapse, &user, "recovery_key", Some(&recovery_key)).await?;
-    bot.hear().await?;
-    element.keep_up().await;
-    let mut reader = Reader::new(&synapse, &anna).await;
+    Signed { account: Account::new().await, synapse, user, element, recovery_key, anna, room }
+}
 
-    let keys = reader.say(&room, &json!({ "msgtype": "m.text", "body": "Hello" })).await;
-    reader.give_keys_except(&keys, user.device_id()).await;
-    element.keep_up().await;
+/// Says a text in the room, whose key the account's Element gets, and the worker does not.
+async fn say_without_key(reader: &mut Reader, signed: &Signed, body: &str) -> Value {
+    let keys = reader.say(&signed.room, &json!({ "msgtype": "m.text", "body": body })).await;
+    reader.give_keys_except(&keys, signed.user.device_id()).await;
+    newest(&signed.anna, &signed.room).await
+}
+
+#[tokio::test]
+async fn a_key_that_did_not_come_is_got_from_another_device_of_the_account() -> Result<(), CryptoError> {
+    let mut signed = signed().await;
+    let store = signed.account.store("w1");
+    let Signed { account, synapse, user, recovery_key, anna, room, .. } = &signed;
+    let mut bot = ask(account, &store, synapse, user, "recovery_key", Some(recovery_key)).await?;
     bot.hear().await?;
-    let event = newest(&anna, &room).await;
+    let mut reader = Reader::new(synapse, anna).await;
+    let redacted = json!({ "type": "m.room.encrypted", "room_id": room, "content": {} });
+    signed.element.keep_up().await;
+
+    let event = say_without_key(&mut reader, &signed, "Hello").await;
+    signed.element.keep_up().await;
+    bot.hear().await?;
     assert!(matches!(bot.device.decrypt(&event).await?, Decrypted::NoKey { may_come: true, .. }));
     bot.device.await_key(&event).await?;
-    element.keep_up().await;
+    signed.element.keep_up().await;
     bot.hear().await?;
 
-    let late = bot.device.take_late().await;
-    assert_eq!(late.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), [event["event_id"].as_str().unwrap()]);
+    assert_eq!(late(&bot).await, [event["event_id"].as_str().unwrap()]);
     let read = bot.device.decrypt(&event).await?;
     assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "Hello"), "{read:?}");
-
-    let redacted = json!({ "type": "m.room.encrypted", "room_id": room, "content": {} });
     assert!(matches!(bot.device.decrypt(&redacted).await?, Decrypted::Nothing));
+    Ok(())
+}
+
+async fn late(bot: &Bot) -> Vec<String> {
+    bot.device.take_late().await.iter().map(|(_, id)| id.as_str().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_as_soon_as_somebody_can_give_it_and_as_long_as_an_event_needs_it() -> Result<(), CryptoError>
+{
+    let mut signed = signed().await;
+    let store = signed.account.store("w1");
+    let Signed { account, synapse, user, recovery_key, anna, .. } = &signed;
+    let mut reader = Reader::new(synapse, anna).await;
+
+    // As long as the worker's device is not signed, it trusts no other one.
+    let bot = Bot::open(account, &store, &account.follow(&store).await, synapse, user).await?;
+    let first = say_without_key(&mut reader, &signed, "first").await;
+    bot.device.await_key(&first).await?;
+    drop(bot);
+    let mut bot = ask(account, &store, synapse, user, "recovery_key", Some(recovery_key)).await?;
+    bot.hear().await?;
+    // The same key is asked for with the second event, which is gone before the answer.
+    let second = say_without_key(&mut reader, &signed, "second").await;
+    assert_eq!(first["content"]["session_id"], second["content"]["session_id"]);
+    signed.element.keep_up().await;
+    bot.device.await_key(&second).await?;
+    bot.device.forget_late(&EventId::new(second["event_id"].as_str().unwrap())).await?;
+    signed.element.keep_up().await;
+    bot.hear().await?;
+
+    assert_eq!(late(&bot).await, [first["event_id"].as_str().unwrap()]);
     Ok(())
 }
 

@@ -22,7 +22,7 @@ async fn what_waits_for_the_keys_of_one_account_makes_no_walk_over_another_ones_
     let encrypts = world.backend;
     world.backend = world.add_backend(&world.homeserver.url(), &format!("plain:{TOKEN}")).await;
     world.enqueue_many(&rooms, "open", 1).await;
-    // The places are taken as long as the test lasts, but for those that are reserved for the first backend.
+    // The places are taken as long as the test lasts, except those that are reserved for the first backend.
     world.homeserver.hold_answers();
 
     let _worker = world.worker_with("w1", &[("HTTP_TIMEOUT_SECONDS", "30"), ("WORKER_LEASE_SECONDS", "90")]);

@@ -86,7 +86,10 @@ async fn a_device_that_somebody_adds_to_an_account_is_named_once_and_can_be_kept
     assert!(is_plain_ok(&again), "it is named once: {again:?}");
     assert_eq!(spy.read(&room, LENIENT).await.last().unwrap().as_deref(), Ok(&*again.body));
 
+    // The worker notices the change within seconds, and follows the account anew with it.
+    let followed: i64 = office.world.client.query_one("SELECT epoch FROM matrix_follower", &[]).await.unwrap().get(0);
     only_verified(&office).await;
+    office.world.until(&format!("SELECT epoch > {followed} FROM matrix_follower")).await;
     let last = loop {
         let sent = next().await;
         if !is_plain_ok(&sent) {

@@ -87,7 +87,6 @@ impl Device {
         let mut claimed = self.exchange.lock().await;
         self.exchange_in(&mut claimed, may_call).await.map_err(CryptoError::of_account)?;
         match self.machine.get_missing_sessions(users).await? {
-            Some((_, request)) if was_claimed(claimed.as_ref(), &request.one_time_keys) => Ok(()),
             Some((id, request)) => self.send(&id, &request.into(), may_call).await,
             None => Ok(()),
         }

@@ -79,7 +79,7 @@ impl Device {
         if late.iter().any(|one| one.event == new.event) {
             return Ok(());
         }
-        let is_asked = late.iter().any(|one| one.has_key_of(&new));
+        let is_asked = late.iter().any(|one| one.has_key_of(&new) && one.request.is_some());
         if !is_asked && late.iter().filter(|one| one.request.is_some()).count() < MOST_ASKED {
             new.request = self.request_key(event).await?;
         }
@@ -136,12 +136,21 @@ impl Device {
         Ok(())
     }
 
-    /// Stores `late` without those that are gone. It is locked meanwhile: an older list must not overwrite a newer one.
+    /// Stores `late` without those that are gone; what was asked stays asked as long as an event waits for the same key. It is locked
+    /// meanwhile: an older list must not overwrite a newer one.
     async fn drop_late(&self, late: &mut Vec<Late>, mut is_gone: impl FnMut(&Late) -> bool) -> Result<(), CryptoError> {
         let gone: Vec<_> = late.extract_if(.., |one| is_gone(one)).collect();
+        let mut over = Vec::new();
+        for mut one in gone {
+            let Some(request) = one.request.take() else { continue };
+            match late.iter_mut().find(|other| other.has_key_of(&one)) {
+                Some(other) => other.request = Some(request),
+                None => over.push(request),
+            }
+        }
         let stored = serde_json::to_vec(late).expect("texts are JSON");
         self.machine.store().set_custom_value(NAME, stored).await?;
-        for request in gone.into_iter().filter_map(|one| one.request) {
+        for request in over {
             self.machine.store().delete_outgoing_secret_requests(&request).await?;
         }
         Ok(())
