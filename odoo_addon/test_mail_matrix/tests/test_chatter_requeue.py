@@ -34,7 +34,17 @@ class TestChatterRequeue(ChatterChangesCase):
             self.commit()
             self.env.cr.execute("DELETE FROM matrix_outbox")
 
-            self.assert_refused(log, "deleted in Odoo")
+            self.assert_refused(log, "deleted in Odoo or made internal")
+
+    def test_what_was_merged_into_another_record_is_not_sent_again(self):
+        other = self.ticket.create({"name": "Other", "matrix_room_id": "!other:m.org"})
+        self.post()
+        log = self.lose()
+        self.ticket.message_change_thread(other)
+        self.commit()
+        self.env.cr.execute("DELETE FROM matrix_outbox")
+
+        self.assert_refused(log, "merged into that of another record")
 
     def test_what_is_not_known_any_more_is_not_sent_again(self):
         """As in a database in which it failed before Odoo remembered its posts."""
@@ -127,6 +137,30 @@ class TestChatterRequeue(ChatterChangesCase):
         [row] = self.outbox()
         self.assertEqual(row["room_id"], "!another:example.org")
         self.assertEqual(row["content"]["body"], "Ann: First")
+
+    def test_an_edit_is_not_sent_again_to_a_room_without_its_message(self):
+        message = self.post()
+        self.log_all()
+        self.edit(message, "First")
+        log = self.lose()
+        self.ticket.matrix_room_id = "!another:example.org"
+
+        self.assert_refused(log, "a room that the record no longer has")
+
+    def test_what_failed_in_the_default_room_is_retried_there_before_there_is_another(
+        self,
+    ):
+        self.backend.default_room_id = "!default:example.org"
+        self.ticket.matrix_room_id = False
+        self.post()
+        log = self.lose()
+        self.env["matrix.room.request"]._insert(self.ticket)
+        self.commit()
+
+        log.action_retry()
+
+        [row] = self.outbox()
+        self.assertEqual(row["room_id"], "!default:example.org")
 
     def test_posts_are_forgotten_once_they_are_neither_waiting_nor_in_the_log(self):
         mirrors = self.env["matrix.mirror"]

@@ -37,11 +37,15 @@ class MatrixLog(models.Model):
 
     def _for_previous_room(self):
         """Return those chatter messages that failed in a room that their record does
-        not have now: there they would not follow what was edited since."""
+        not have now: there they would not follow what was edited since.
+
+        Until its own room is there, a record still has the backend's default room.
+        """
         return self.filtered(
             lambda row: (
                 row._says_chatter()
                 and (record := row._room_record())
+                and not record._matrix_awaits_room()
                 and row.room_id != record._matrix_room_for(row.backend_id)
             )
         )

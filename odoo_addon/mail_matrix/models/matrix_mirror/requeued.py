@@ -27,7 +27,13 @@ class MatrixMirror(models.Model):
             )
         if mirror.is_retracted or mirror._is_to_retract():
             return self.env._(
-                "The message was deleted in Odoo, so there is nothing to send."
+                "The message was deleted in Odoo or made internal, so there is nothing "
+                "to send."
+            )
+        if mirror.is_moved:
+            return self.env._(
+                "The chatter of this record was merged into that of another record, so "
+                "this is not sent to its room any more."
             )
         if not mirror._is_posted_now():
             return self.env._(
@@ -37,6 +43,13 @@ class MatrixMirror(models.Model):
         if target and self._digest_of_edit(failed.content) != mirror.digest:
             return self.env._(
                 "The message was edited again since, so there is nothing to send."
+            )
+        # None while the record's own room is being created.
+        room = mirror._record()._matrix_room_for(failed.backend_id)
+        if target and room and room != mirror.room_id:
+            return self.env._(
+                "This edit is for a message in a room that the record no longer has, "
+                "so it is not sent any more."
             )
         return None
 
@@ -49,7 +62,6 @@ class MatrixMirror(models.Model):
         record = self._record()
         return (
             bool(record)
-            and not self.is_moved
             and record.matrix_enabled
             and record._matrix_posts_chatter(self._message())
         )
