@@ -125,7 +125,7 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
         self.worker("1.0.0")
         self.run_script(
             """
-            await shows(".tab-pane.active", "no running worker was built");
+            await shows(".tab-pane.active", "no running worker can");
             if (one("button[name=action_set_up_encryption]"))
                 throw new Error("Offered, but no worker can do it");
             """
