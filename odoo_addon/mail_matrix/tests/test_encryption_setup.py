@@ -157,6 +157,22 @@ class TestEncryptionSetup(SetupCase):
         self.assertIn("built without encryption", self.refused())
         self.assertFalse(self.homeserver.requests)
 
+    def test_while_a_worker_runs_that_cannot_encrypt_nothing_is_asked(self):
+        self.worker("1.0.0", name="w2")
+
+        text = self.refused()
+
+        self.assertIn("Upgrade or stop these workers, then try again: w2.", text)
+        self.assertFalse(self.homeserver.requests)
+
+    def test_a_worker_without_encryption_does_not_hold_up_a_new_device(self):
+        self.set_up(state="lost")
+        self.worker("1.0.0", name="w2")
+
+        self.ask()
+
+        self.assertEqual(self.request(), ("password", PASSWORD))
+
     def test_only_managers_set_it_up(self):
         with self.assertRaises(AccessError):
             self.backend.with_user(self.user)._set_up_encryption("new_device")

@@ -80,6 +80,7 @@ class TestInboundEncrypted(InboundCase):
         self.assertFalse(self.ingest(readable))
 
     def test_an_application_service_gets_it_encrypted_and_the_line_says_so(self):
+        self.backend.inbound_mode = "appservice"
         encrypted = {"type": "m.room.encrypted"}
 
         self.ingest(
@@ -88,7 +89,11 @@ class TestInboundEncrypted(InboundCase):
             self.event({}, **encrypted),
         )
 
-        self.assertIn("choose that the worker reads", self.logs().error_message)
+        line = self.logs()
+        self.assertIn("choose that the worker reads", line.error_message)
+        self.assertIn("that the worker reads them; then ask the sender", line.hint)
+        self.backend.inbound_mode = "follow"
+        self.assertTrue(self.logs().hint.startswith("Ask the sender"))
 
     def test_a_reason_is_one_short_line(self):
         self.ingest(self.unreadable("a\nb\u202e" + "ü" * 5000))

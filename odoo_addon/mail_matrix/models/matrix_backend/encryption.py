@@ -147,8 +147,8 @@ class MatrixBackend(models.Model):
         if state == "mixed":
             return self.env._(
                 "Workers that were built without encryption are running too, and refuse"
-                " the messages for encrypted rooms that they get: %(names)s. Replace "
-                "them.",
+                " the messages for encrypted rooms that they get: %(names)s. Upgrade "
+                "or stop them, then send again from Logs what has failed.",
                 names=", ".join(self._without_encryption().mapped("name")),
             )
         reason = row.get("reason")

@@ -129,6 +129,18 @@ class MatrixBackend(models.Model):
     def _check_can_encrypt(self):
         if not self.env["matrix.worker"]._can_encrypt():
             raise UserError(self._no_encrypting_worker())
+        without = self._without_encryption()
+        # While encryption is on, a device that lost its keys may be replaced.
+        if without and not self._encrypts():
+            raise UserError(
+                self.env._(
+                    "Upgrade or stop these workers, then try again: %(workers)s. They "
+                    "were built without encryption, and messages for encrypted rooms "
+                    "that they get would fail. A worker that was killed counts as "
+                    "running for two minutes.",
+                    workers=", ".join(without.mapped("name")),
+                )
+            )
         if not tokens.has_key():
             raise UserError(
                 self.env._(
