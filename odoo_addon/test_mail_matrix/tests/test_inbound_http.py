@@ -42,6 +42,29 @@ class TestAppService(HttpCase, InboundCase):
         self.assertEqual(answers[0].json(), {})
         self.assertEqual(len(self.notes()), 1)
 
+    def test_the_worker_does_not_go_on_from_an_old_position(self):
+        """The homeserver has sent what was written since."""
+        for age, kept in (("13 hours", None), ("11 hours", "s1")):
+            self.backend.inbound_mode = "appservice"
+            self.env.cr.execute(
+                """
+                INSERT INTO matrix_follower (backend_id, since, synced_at)
+                VALUES (%s, 's1', now() AT TIME ZONE 'UTC' - %s::interval)
+                ON CONFLICT (backend_id) DO UPDATE
+                SET since = excluded.since, synced_at = excluded.synced_at
+                RETURNING id
+                """,
+                [self.backend.id, age],
+            )
+            [row] = self.env.cr.fetchone()
+
+            self.backend.inbound_mode = "follow"
+
+            self.env.cr.execute(
+                "SELECT since FROM matrix_follower WHERE id = %s", [row]
+            )
+            self.assertEqual(self.env.cr.fetchone(), (kept,), age)
+
     def test_changes_come_in_as_well(self):
         """Odoo asks who writes, and nobody is logged in."""
         self.user.sudo().matrix_user_id = ANNA

@@ -112,6 +112,7 @@ class MatrixBackend(models.Model):
         if any(name in vals and not vals[name] for name in _ADDRESSES):
             self._fill_addresses()
         changed._renew_inbound_secret()
+        changed._forget_old_position()
         return result
 
     def _fill_addresses(self):
@@ -130,6 +131,22 @@ class MatrixBackend(models.Model):
             is_on = backend.inbound_mode in _PATHS
             secret = is_on and self._seal(secrets.token_urlsafe(32))
             backend.inbound_secret_sealed = secret
+
+    def _forget_old_position(self):
+        """Let the worker begin anew if it has not read the account for long.
+
+        What was written meanwhile may have come in the other way; after a day it
+        is not recognised any more.
+        """
+        if self.ids:
+            self.env.cr.execute(
+                """
+                UPDATE matrix_follower SET since = NULL
+                WHERE backend_id = ANY(%s) AND since IS NOT NULL
+                    AND synced_at < now() AT TIME ZONE 'UTC' - interval '12 hours'
+                """,
+                [self.ids],
+            )
 
     def _inbound_secret(self):
         """Return the secret that the feed must send, or None if there is none."""
