@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "encryption")]
+use tokio::sync::oneshot;
 use tokio::{
     sync::{Notify, mpsc},
     time::sleep,
@@ -35,6 +37,9 @@ const REFUSED_REST: Duration = Duration::from_secs(60);
 enum Entry {
     Completion(Completion),
     Settle(Settle),
+    /// A lane asks whether everything that it has put before is written.
+    #[cfg(feature = "encryption")]
+    Asked(Lease, oneshot::Sender<bool>),
 }
 
 /// Where lanes put their results.
@@ -48,6 +53,16 @@ impl Completions {
 
     pub(crate) async fn settle(&self, settle: Settle) {
         self.put(Entry::Settle(settle)).await;
+    }
+
+    /// The same; waits for the database, and returns whether it has the result.
+    #[cfg(feature = "encryption")]
+    pub(crate) async fn commit(&self, completion: Completion) -> bool {
+        let (answer, is_written) = oneshot::channel();
+        let lease = completion.lease.clone();
+        self.complete(completion).await;
+        self.put(Entry::Asked(lease, answer)).await;
+        is_written.await.unwrap_or(false)
     }
 
     async fn put(&self, entry: Entry) {
@@ -77,14 +92,25 @@ impl Flusher {
         let mut entries = Vec::with_capacity(BATCH);
         while self.pulse.beat_while(self.queue.recv_many(&mut entries, BATCH)).await > 0 {
             let mut batch = Batch::default();
+            #[cfg(feature = "encryption")]
+            let mut asked = Vec::new();
             for entry in entries.drain(..) {
                 match entry {
                     Entry::Completion(completion) => batch.completions.push(completion),
                     Entry::Settle(settle) => batch.settles.push(settle),
+                    #[cfg(feature = "encryption")]
+                    Entry::Asked(lease, answer) => asked.push((lease, answer)),
                 }
             }
-            failpoint::reach(Point::BeforeFlush).await;
-            self.write(store, leases, batch).await;
+            if !batch.is_empty() {
+                failpoint::reach(Point::BeforeFlush).await;
+                self.write(store, leases, batch).await;
+            }
+            #[cfg(feature = "encryption")]
+            for (lease, answer) in asked {
+                // Whoever asked may have been stopped.
+                let _ = answer.send(leases.has(&lease) && !self.refused.contains_key(&lease));
+            }
         }
     }
 

@@ -190,7 +190,13 @@ impl Delivery<'_> {
             warn!(%error, "The pace of a limited backend could not be eased");
         }
         let sent = self.completion(message, tries, Verdict::Sent(event_id), duration, route.known());
-        self.completions.complete(Completion { note: route.note(message.id).cloned(), ..sent }).await;
+        let sent = Completion { note: route.note(message.id).cloned(), ..sent };
+        #[cfg(feature = "encryption")]
+        if let Some(naming) = route.naming(message.id) {
+            encrypted::name(self, sent, naming).await;
+            return Next::Done(1);
+        }
+        self.completions.complete(sent).await;
         Next::Done(1)
     }
 

@@ -103,6 +103,12 @@ impl Leases {
         Sending { leases: self, claim }
     }
 
+    /// It was not lost to another worker or claim.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn has(&self, lease: &Lease) -> bool {
+        self.lock().get(&lease.lane).is_some_and(|ours| ours.epoch == lease.epoch)
+    }
+
     pub(crate) fn holds(&self, lane: &Lane) -> bool {
         self.lock().contains_key(lane)
     }

@@ -14,6 +14,7 @@ use crate::{
     failpoint::{self, Point},
     matrix::{Homeserver, SendError},
     message::{EventId, Failure, Message, Outcome, RoomId, code},
+    store::Completion,
 };
 
 /// The answer to an encrypted message.
@@ -21,6 +22,24 @@ pub(super) struct Sent {
     pub(super) answer: Result<EventId, SendError>,
     /// Who in the room cannot read it, or can without being verified.
     pub(super) note: Option<Failure>,
+    pub(super) naming: Option<Naming>,
+}
+
+/// Who can read a sent message without being verified.
+pub(super) struct Naming {
+    device: Arc<Device>,
+    room: Arc<EncryptedRoom>,
+    unverified: Unverified,
+}
+
+/// Writes the result of a message. Only once the database has it, the same is not named again: a worker that takes over from one that died
+/// before names it.
+pub(super) async fn name(delivery: &Delivery<'_>, sent: Completion, naming: &Naming) {
+    if delivery.completions.commit(sent).await
+        && let Err(error) = naming.device.has_named(&naming.room, &naming.unverified).await
+    {
+        warn!(%error, "The next delivery says again who can read without being verified");
+    }
 }
 
 /// Remembers that a room is encrypted, before anything is sent there: from now on only the worker that has the keys gets its lane.
@@ -52,13 +71,13 @@ pub(super) async fn send(
     };
     if let Some(subject) = subject.filter(|_| changes::is_redaction(message)) {
         // The homeserver itself removes the text, so it has to see what is to be removed.
-        return Ok(Sent { answer: homeserver.redact(room, subject, message).await, note: None });
+        return Ok(Sent { answer: homeserver.redact(room, subject, message).await, note: None, naming: None });
     }
     let may_call = || delivery.may_call() && opened.deadline.leaves(delivery.context.call_needs);
     let seen = match seen(delivery, &opened, room, &may_call).await {
         // A room that we are not in: the cause is diagnosed as for other messages.
         Err(CryptoError::Homeserver(error)) if matches!(error.outcome(), Outcome::Forbidden(_)) => {
-            return Ok(Sent { answer: Err(error), note: None });
+            return Ok(Sent { answer: Err(error), note: None, naming: None });
         }
         seen => seen,
     };
@@ -90,12 +109,9 @@ pub(super) async fn send(
     }
     failpoint::reach(Point::BeforePut).await;
     let answer = homeserver.send_encrypted(room, &message.txn_id, content).await;
-    if let (Ok(_), Some(unverified)) = (&answer, &unverified)
-        && let Err(error) = opened.device.has_named(&seen, unverified).await
-    {
-        warn!(%error, "The next delivery says again who can read without being verified");
-    }
-    Ok(Sent { answer, note: note(no_key, unverified) })
+    let naming = unverified.clone().filter(|_| answer.is_ok());
+    let naming = naming.map(|unverified| Naming { device: opened.device.clone(), room: seen, unverified });
+    Ok(Sent { answer, note: note(no_key, unverified), naming })
 }
 
 /// What a delivery says about who can read the message.

@@ -67,6 +67,9 @@ pub(super) struct Route {
     /// It has given up messages because nobody in the room can read them.
     #[cfg(feature = "encryption")]
     nobody_reads: bool,
+    /// Whom the delivery of the last message has to name.
+    #[cfg(feature = "encryption")]
+    naming: Option<(MessageId, super::encrypted::Naming)>,
     /// The encrypted room that this claim has sent to, which is stored as encrypted.
     remembered: Option<RoomId>,
     /// The threads that this claim has looked at.
@@ -126,6 +129,11 @@ impl Route {
     /// What the log says about a message that was sent.
     pub(super) fn note(&self, id: MessageId) -> Option<&Failure> {
         self.notes.get(&id)
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(super) fn naming(&self, id: MessageId) -> Option<&super::encrypted::Naming> {
+        self.naming.as_ref().filter(|(message, _)| *message == id).map(|(_, naming)| naming)
     }
 
     /// Why no message of this claim can be sent.
@@ -235,6 +243,7 @@ impl Route {
             let nobody_reads = &mut self.nobody_reads;
             let sent = super::encrypted::send(delivery, homeserver, room, message, subject, nobody_reads).await?;
             self.notes.extend(sent.note.map(|note| (message.id, note)));
+            self.naming = sent.naming.map(|naming| (message.id, naming));
             return Ok(sent.answer);
         }
         assert!(!encrypts, "a worker without encryption sends nothing that was to be encrypted");

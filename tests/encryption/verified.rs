@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stack::process::Signal;
+use stack::{process::Signal, world::kill};
 
 use crate::{
     delivery::{Office, all, is_plain_ok},
@@ -117,9 +117,19 @@ async fn signing_keys_that_were_replaced_are_named_once() {
     // Her former device is not signed any more, and another one is.
     let mut spy = Reader::new(&office.synapse, &office.synapse.log_in(&anna, "in").await.unwrap()).await;
     spy.replace_signing_keys("in").await;
-    // It is known before the first message.
-    let _worker = office.worker("w2");
-    let named = office.deliver(&room, "after").await;
+    // It is known before the first message, even if the worker that sends it dies before it has written that.
+    let after = office.world.enqueue(&room, "after").await;
+    let client = &office.world.client;
+    client.batch_execute("BEGIN; LOCK TABLE matrix_log IN EXCLUSIVE MODE").await.unwrap();
+    let victim = office.worker("w2");
+    let waiting = "FROM pg_locks WHERE NOT granted AND relation = 'matrix_log'::regclass";
+    office.world.until(&format!("SELECT EXISTS (SELECT {waiting})")).await;
+    kill(&victim).await;
+    client.query_one(&format!("SELECT bool_and(pg_terminate_backend(pid, 10000)) {waiting}"), &[]).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(office.world.log().await.len(), 1, "it is sent, and no line says so");
+    let _worker = office.worker("w3");
+    let named = office.until_logged(after).await;
 
     let text = format!("the signing keys of {} have changed", anna.id());
     assert!(named.status == "ok" && named.error_message.as_ref().unwrap().ends_with(&text), "{named:?}");

@@ -156,7 +156,7 @@ impl Device {
         Ok((readers.missing.clone(), readers.unverified.clone()))
     }
 
-    /// A message was sent, and its delivery says who can read it without being verified: later ones need not.
+    /// A message was sent, and its stored delivery says who can read it without being verified: later ones need not.
     pub async fn has_named(&self, room: &EncryptedRoom, unverified: &Unverified) -> Result<(), CryptoError> {
         let lock = self.lock_of(&room.name);
         let mut readers = lock.lock().await;
