@@ -51,7 +51,7 @@ async fn of_the_overview_and_lists(page: &Page<'_>, office: &Office) {
     }
     let failed = newest(office, "matrix.log", json!([["status", "=", "failed"], ["error_code", "=", "M_FORBIDDEN"]]));
     visit(page, office, &format!("mail_matrix.matrix_log_action/{}", failed.await)).await;
-    page.see(".o_form_view button[name=action_send_again]", "").await.unwrap();
+    page.see(".o_form_view button[name=action_view_retried]", "Queued Again").await.unwrap();
     nothing_keeps_anybody_out(page, VIEW).await.unwrap();
 }
 

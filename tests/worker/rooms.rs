@@ -160,27 +160,6 @@ async fn an_invitation_that_follows_a_refusal_is_accepted() {
     assert_eq!(log.iter().map(|row| row.status.as_str()).collect::<Vec<_>>(), ["failed", "ok"], "{log:?}");
 }
 
-#[tokio::test]
-async fn a_limit_on_joining_holds_up_that_room_and_no_other() {
-    let world = World::new(BINARY).await;
-    let invited = Room { membership: Membership::Invited, join_limit_ms: Some(600_000), ..Room::default() };
-    world.homeserver.room(ROOM, invited);
-    let _worker = world.worker("w1");
-
-    let held = world.enqueue(ROOM, "after the join").await;
-    world.until("SELECT EXISTS (SELECT FROM matrix_lane WHERE retry_at IS NOT NULL)").await;
-    let other = world.enqueue("!other:double.test", "at once").await;
-    world.homeserver.until_events(1).await;
-    assert_eq!(world.homeserver.events()[0].body(), "at once");
-
-    let due =
-        "UPDATE matrix_lane SET retry_at = now() AT TIME ZONE 'UTC' WHERE retry_at IS NOT NULL; NOTIFY matrix_outbox";
-    world.client.batch_execute(due).await.unwrap();
-    world.assert_settled(&[held, other]).await;
-    assert!(world.log().await.iter().all(|row| row.status == "ok"));
-    assert_ne!(world.state().await.as_deref(), Some("rate_limited"));
-}
-
 fn replaced() -> Room {
     let members = vec!["@lawyer:double.test".to_owned()];
     Room { tombstone: Some(NEW.to_owned()), members, ..Room::default() }

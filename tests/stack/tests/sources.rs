@@ -246,14 +246,3 @@ fn words_are_those_of_a_native_engineer() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
-
-#[test]
-fn a_file_has_at_most_350_lines() {
-    let mut sources = files("src", &["rs"]);
-    sources.extend(files("tests", &["rs"]));
-    sources.extend(files("odoo_addon", &["py"]).into_iter().filter(|(path, _)| !path.contains("/tests/")));
-    for (path, source) in sources {
-        let lines = source.lines().count();
-        assert!(lines <= 350, "{path} has {lines} lines");
-    }
-}
