@@ -122,7 +122,7 @@ class TestAppServiceSending(InboundCase):
         for version in (None, "0.1.0", "0.1.0+encryption", "0.1.0+contract12.debian"):
             self.worker_runs(version)
 
-            with self.assertRaisesRegex(UserError, "stop the worker “early”"):
+            with self.assertRaisesRegex(UserError, r"stop these workers.*: early\."):
                 self.office.action_send_as_appservice()
 
             self.assertEqual(self.stored(), before)
