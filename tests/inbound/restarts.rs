@@ -9,7 +9,7 @@ use fastrand::Rng;
 use serde_json::Value;
 use stack::{office::Office, process::Signal, report, synapse::User};
 
-use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text};
+use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text, until};
 
 /// A homeserver asks an Odoo that was away after 2, 4, 8 … seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(180);
@@ -41,6 +41,8 @@ async fn what_the_homeserver_sends_comes_in_once_whoever_is_restarted() {
     let (mut office, case) = open_office().await;
     let odoo = office.server.url().to_owned();
     send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+    // What the homeserver forgets before the worker reads along is not found.
+    until(&office, "SELECT EXISTS (SELECT FROM matrix_follower WHERE since IS NOT NULL)").await;
 
     play(office, case, Feed::AppService).await;
 }
