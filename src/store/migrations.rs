@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "0011_threads",
     "0012_appservice",
     "0013_appservice_token",
+    "0014_reset_without_secret",
 ];
 
 /// The contract that a database has after the last migration.

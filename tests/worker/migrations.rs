@@ -97,6 +97,10 @@ const REFUSING: &str = "
 /// No statement of the worker reads the number of a line in the log.
 const WIDENED: &str = "column matrix_log.id integer";
 
+/// Takes the place of a constraint that refused more.
+const WIDER: &str = "CHECK ( CASE WHEN ((kind)::text = 'new_device'::text) THEN (secret_sealed IS NULL) WHEN (secret_sealed IS NULL) \
+    THEN ((kind)::text = 'reset'::text) ELSE ((secret_sealed)::text ~~ 'fernet:%'::text) END)";
+
 /// A worker of the release before keeps running while Odoo is upgraded: whatever its statements name is still there, and nothing new
 /// refuses what it writes.
 #[tokio::test]
@@ -124,8 +128,9 @@ async fn a_migration_takes_nothing_away_that_statements_of_earlier_releases_name
         let refuses_now: Vec<_> = refusing()
             .await
             .difference(&refused_before)
-            .filter(|(table, _, columns)| {
-                was_there(table, "")
+            .filter(|(table, refuses, columns)| {
+                refuses.split_whitespace().ne(WIDER.split_whitespace())
+                    && was_there(table, "")
                     && (columns.is_empty() || columns.iter().any(|column| was_there(table, &format!("{column} "))))
             })
             .cloned()
