@@ -58,7 +58,8 @@ impl Delivery<'_> {
         if let Some(next) = self.try_past(homeserver, message, behind, tries, &trouble, route).await {
             return next;
         }
-        if self.is_poison_alone(homeserver, message, tries, &trouble).await {
+        // If it is given up in a later claim, none of those that were tried past it comes next in this one.
+        if behind.is_empty() && self.is_poison_alone(homeserver, message, tries, &trouble).await {
             return self.failed(message, tries, trouble.failure).await;
         }
         if self.others_pass(tries).await {
