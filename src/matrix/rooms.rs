@@ -90,6 +90,11 @@ impl JoinRules {
         self.join_rule.as_deref() == Some("public")
     }
 
+    /// Whether nobody may join without an invitation.
+    pub fn need_invitation(&self) -> bool {
+        matches!(self.join_rule.as_deref(), None | Some("invite" | "knock" | "private"))
+    }
+
     /// Whether the members of `room`, and nobody else, may join without an invitation.
     pub fn admit_members_of(&self, room: &RoomId) -> bool {
         let allowed = self.allow.as_deref().unwrap_or_default();

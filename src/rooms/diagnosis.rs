@@ -224,7 +224,11 @@ async fn unsafe_to_follow(
         return Ok(None);
     }
     if trust == Trust::OpenToMembers && !rules.admit_members_of(old) {
-        return Ok(Some("it lets in others than the members of the old one"));
+        return Ok(Some(if rules.need_invitation() {
+            "it lets in only those who are invited, and nobody has invited this account"
+        } else {
+            "it lets in others than the members of the old one"
+        }));
     }
     let is_of_member = match creation.sender {
         Some(maker) => homeserver.has_member(old, &maker).await?,

@@ -52,26 +52,37 @@ async fn a_room_that_becomes_encrypted_gets_nothing_unencrypted_from_the_next_cl
     assert_eq!(failed.count(), 2);
 }
 
-/// A worker was killed after it had come in by the room's rule and before it had looked at that rule: the room also lets in others, which only
-/// an invitation would make up for. Another record may use the room, so the account stays.
+/// A worker was killed after it had come in by the room's rule and before it had looked at that rule: the room also lets in others, or is by
+/// invitation only meanwhile. Another record may use the room, so the account stays.
 #[tokio::test]
-async fn a_successor_that_the_account_came_into_by_its_rule_must_let_in_nobody_else() {
-    let world = World::new(BINARY).await;
-    let lawyer = "@lawyer:double.test".to_owned();
-    let old = Room { tombstone: Some(NEW.to_owned()), members: vec![lawyer.clone()], ..Room::default() };
-    let new =
-        Room { predecessor: Some(ROOM.to_owned()), creator: Some(lawyer), was_joined_by_rule: true, ..Room::default() };
-    world.homeserver.room(ROOM, old);
-    world.homeserver.room(NEW, new);
-    let _worker = world.worker("w1");
+async fn a_successor_that_the_account_came_into_by_its_rule_must_let_in_the_members_of_the_old_one_and_nobody_else() {
+    for (is_open_to_others, reason) in [
+        (true, "it lets in others than the members of the old one"),
+        (false, "it lets in only those who are invited, and nobody has invited this account"),
+    ] {
+        let world = World::new(BINARY).await;
+        let lawyer = "@lawyer:double.test".to_owned();
+        let old = Room { tombstone: Some(NEW.to_owned()), members: vec![lawyer.clone()], ..Room::default() };
+        let new = Room {
+            predecessor: Some(ROOM.to_owned()),
+            creator: Some(lawyer),
+            was_joined_by_rule: true,
+            is_open_to_others,
+            ..Room::default()
+        };
+        world.homeserver.room(ROOM, old);
+        world.homeserver.room(NEW, new);
+        let _worker = world.worker("w1");
 
-    let id = world.enqueue(ROOM, "secret").await;
+        let id = world.enqueue(ROOM, "secret").await;
 
-    world.assert_settled(&[id]).await;
-    let row = world.log().await.remove(0);
-    assert_eq!(row.error_code.as_deref(), Some("org.odoo.room_replaced"), "{row:?}");
-    assert!(row.error_message.unwrap().contains("it lets in others"));
-    assert_eq!(world.homeserver.room_now(NEW).unwrap().membership, Membership::Joined);
+        world.assert_settled(&[id]).await;
+        let row = world.log().await.remove(0);
+        assert_eq!(row.error_code.as_deref(), Some("org.odoo.room_replaced"), "{row:?}");
+        let text = row.error_message.unwrap();
+        assert!(text.contains(reason) && text.contains("confirm the new room on the record"), "{text}");
+        assert_eq!(world.homeserver.room_now(NEW).unwrap().membership, Membership::Joined);
+    }
 }
 
 #[tokio::test]

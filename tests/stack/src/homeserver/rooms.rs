@@ -29,6 +29,8 @@ pub struct Room {
     pub is_public: bool,
     /// Whoever is in the room that this one replaced may join.
     pub is_open_to_members: bool,
+    /// Whoever is in a certain other room may join.
+    pub is_open_to_others: bool,
     /// The account came in without an invitation, because the room was open to members.
     pub was_joined_by_rule: bool,
     pub is_encrypted: bool,
@@ -106,9 +108,13 @@ impl Room {
                 let needed = if self.is_muted { 50 } else { 0 };
                 Some(json!({ "events_default": needed, "users_default": 0, "users": {}, "events": {} }))
             }
-            "m.room.join_rules" if self.is_open_to_members => {
-                let members = json!({ "type": "m.room_membership", "room_id": self.predecessor });
-                Some(json!({ "join_rule": "restricted", "allow": [members] }))
+            "m.room.join_rules" if self.is_open_to_members || self.is_open_to_others => {
+                let members = |room: &str| json!({ "type": "m.room_membership", "room_id": room });
+                let of_old = self.predecessor.as_deref().filter(|_| self.is_open_to_members).map(members);
+                let of_other = self.is_open_to_others.then(|| members("!another:double.test"));
+                Some(
+                    json!({ "join_rule": "restricted", "allow": of_old.into_iter().chain(of_other).collect::<Vec<_>>() }),
+                )
             }
             "m.room.join_rules" => Some(json!({ "join_rule": if self.is_public { "public" } else { "invite" } })),
             "m.room.encryption" => self.is_encrypted.then(|| json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
