@@ -39,9 +39,9 @@ class MatrixSubject(models.Model):
     @api.model
     def _follow_requeued(self, requeued):
         """See matrix.mirror."""
-        for failed, row in requeued:
-            subject = self.sudo().search([("txn_id", "=", failed.txn_id)], limit=1)
-            subject.txn_id = row["txn_id"]
+        new = {failed.txn_id: row["txn_id"] for failed, row in requeued}
+        for subject in self.sudo().search([("txn_id", "in", list(new))]):
+            subject.txn_id = new[subject.txn_id]
 
     @api.model
     def _activity_of(self, txn_id, user):

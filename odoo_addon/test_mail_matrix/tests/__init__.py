@@ -10,6 +10,7 @@ from . import test_chatter_changes_before
 from . import test_chatter_deliveries
 from . import test_chatter_html
 from . import test_chatter_requeue
+from . import test_chatter_requeue_many
 from . import test_companies
 from . import test_deliveries
 from . import test_discard

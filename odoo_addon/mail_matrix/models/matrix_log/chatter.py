@@ -25,15 +25,10 @@ class MatrixLog(models.Model):
 
         :param Counter left: counts those, by the reason in plain words
         """
-        sendable = self.browse()
-        for row in self:
-            mirrors = self.env["matrix.mirror"]
-            reason = row._says_chatter() and mirrors._refusal_to_requeue(row)
-            if reason:
-                self._leave(left, row, reason)
-            else:
-                sendable |= row
-        return sendable
+        said = self.filtered(lambda row: row._says_chatter())
+        refusals = self.env["matrix.mirror"]._refusals_to_requeue(said)
+        left.update(refusals.values())
+        return self.filtered(lambda row: row.id not in refusals)
 
     def _for_previous_room(self):
         """Return those chatter messages that failed in a room that their record does

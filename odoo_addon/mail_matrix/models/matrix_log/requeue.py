@@ -22,6 +22,10 @@ class MatrixLog(models.Model):
         return self._retry()
 
     def _retry(self):
+        with self.env["matrix.outbox"]._reading_once():
+            return self._retry_reading_once()
+
+    def _retry_reading_once(self):
         left = Counter()
         messages = self._messages_to_requeue(left)
         awaiting = messages._awaiting_room()
@@ -89,7 +93,7 @@ class MatrixLog(models.Model):
     def _split_by_consent(self):
         """Return which of these may be sent unencrypted to an encrypted room, and which
         must not be sent, because their room is known to be encrypted."""
-        readable = refused = self.browse()
+        readable, refused = [], []
         for message in self:
             record = None if message.matrix_user_id else message._room_record()
             if message.backend_id._encrypts():
@@ -97,17 +101,23 @@ class MatrixLog(models.Model):
                 continue
             if record and record.matrix_room_id == message.room_id:
                 if record.matrix_send_unencrypted:
-                    readable |= message
+                    readable.append(message.id)
                 elif record.matrix_room_health == "encrypted":
-                    refused |= message
-        return readable, refused
+                    refused.append(message.id)
+        return self.browse(readable), self.browse(refused)
 
     def _room_record(self):
         """Return the record whose room this is about, or None."""
         model = self.env.get(self.res_model)
         if model is None or "matrix_room_id" not in model._fields:
             return None
-        return model.browse(self.res_id).exists()
+        return self.env["matrix.outbox"]._existing(self.res_model, [self.res_id])
+
+    def _read_records_together(self):
+        """Look up at once what _room_record returns."""
+        for model, rows in self.grouped("res_model").items():
+            if model in self.env:
+                self.env["matrix.outbox"]._existing(model, rows.mapped("res_id"))
 
     def _awaiting_room(self):
         """Return those of these whose room is being created: there they would come
@@ -137,6 +147,7 @@ class MatrixLog(models.Model):
         )
         # With all rights: managers may only read what the worker writes.
         rows = readable.sudo().sorted("id")
+        rows._read_records_together()
         requeued = rows._requeued_ids()
         for is_left, reason in (
             (

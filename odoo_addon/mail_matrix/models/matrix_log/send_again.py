@@ -20,6 +20,10 @@ class MatrixLog(models.Model):
         that room are left out.
         """
         self._check_manager()
+        with self.env["matrix.outbox"]._reading_once():
+            return self._send_again_reading_once()
+
+    def _send_again_reading_once(self):
         left = Counter()
         rows = []
         messages = self._messages_to_requeue(left)

@@ -16,7 +16,7 @@ class MatrixMirror(models.Model):
     def _follow_change(self):
         """Update the room, if its copy of the message is out of date."""
         self.ensure_one()
-        backend = self.env["matrix.backend"].browse(self.backend_id).exists()
+        backend = self._existing("matrix.backend", self.backend_id)
         if self.is_retracted or not backend.is_active:
             return
         self._follow_to_new_room()
@@ -36,15 +36,18 @@ class MatrixMirror(models.Model):
             self.known_files = row["known_files"]
         self.env["matrix.outbox"]._insert_rows(files)
 
+    def _existing(self, model, res_id):
+        return self.env["matrix.outbox"]._existing(model, [res_id])
+
     def _message(self):
-        return self.env["mail.message"].browse(self.message_id).exists()
+        return self._existing("mail.message", self.message_id)
 
     def _record(self):
         """Return the record in whose room the message was posted, or nothing."""
         model = self.env.get(self.res_model)
         if model is None or "matrix_mirror_chatter" not in model._fields:
             return None
-        record = model.browse(self.res_id).exists()
+        record = self._existing(self.res_model, self.res_id)
         return record.with_context(matrix_message_id=self.message_id)
 
     def _follow_to_new_room(self):
@@ -108,12 +111,30 @@ class MatrixMirror(models.Model):
         place = self._target()
         if {key: values[key] for key in place} != place:
             return None, []
-        domain = [("message_id", "=", self.message_id), ("attachment_id", "!=", False)]
-        sent = self.search(domain).mapped("attachment_id")
         row = record._matrix_row("chatter", backend, values)
         known = self.known_files or row["known_files"]
-        queued = {*sent, *known["ids"]}
+        queued = {*self._posted_files(), *known["ids"]}
         return row, record._matrix_file_rows(backend, values, queued)
+
+    def _posted_files(self):
+        """Return the ids of the files of this message that were posted after its
+        text."""
+        files = self.env["matrix.outbox"]._once(
+            "posted files", lambda: self._read_posted_files()
+        )
+        return files.get(self.message_id, ())
+
+    def _read_posted_files(self):
+        """Return the ids of the posted files by message, of all that are read together
+        with this."""
+        messages = self.browse(self._prefetch_ids).mapped("message_id")
+        posts = self.search(
+            [("message_id", "in", messages), ("attachment_id", "!=", False)]
+        )
+        return {
+            message_id: files.mapped("attachment_id")
+            for message_id, files in posts.grouped("message_id").items()
+        }
 
     def _retract(self, backend):
         """Remove the message and its edits from the outbox, or from their room.

@@ -94,16 +94,43 @@ class MatrixMirror(models.Model):
         if not noted:
             return
         self.env.flush_all()
+        try:
+            self._follow_noted(noted)
+        except Exception as error:
+            outbox._raise_if_to_run_again(error)
+            self._follow_one_by_one(noted)
+
+    @api.model
+    def _follow_noted(self, noted):
+        """Follow the changes of all these, or of none."""
+        outbox = self.env["matrix.outbox"]
+        with self.env.cr.savepoint(flush=False), outbox._reading_once():
+            mirrors = self.sudo().browse(noted)
+            mirrors._read_together()
+            for mirror in mirrors:
+                mirror.with_user(noted[mirror.id]).sudo()._follow_change()
+            self.env.flush_all()
+
+    @api.model
+    def _follow_one_by_one(self, noted):
+        """Log the changes that cannot be followed."""
         for mirror_id, uid in noted.items():
-            mirror = self.with_user(uid).sudo().browse(mirror_id)
+            # The cache still holds what was rolled back.
+            self.env.transaction.clear()
             try:
-                with self.env.cr.savepoint(flush=False):
-                    mirror._follow_change()
-                    self.env.flush_all()
+                self._follow_noted({mirror_id: uid})
             except Exception as error:
-                outbox._raise_if_to_run_again(error)
+                self.env["matrix.outbox"]._raise_if_to_run_again(error)
                 self.env.transaction.clear()
-                mirror._log_not_followed(error)
+                self.browse(mirror_id).with_user(uid).sudo()._log_not_followed(error)
+
+    def _read_together(self):
+        """Look up at once what these are about; see _reading_once of matrix.outbox."""
+        outbox = self.env["matrix.outbox"]
+        outbox._existing("mail.message", self.mapped("message_id"))
+        for model, mirrors in self.grouped("res_model").items():
+            if model in self.env:
+                outbox._existing(model, mirrors.mapped("res_id"))
 
     def _log_not_followed(self, error):
         try:

@@ -13,13 +13,19 @@ class MatrixMirror(models.Model):
     _inherit = "matrix.mirror"
 
     @api.model
-    def _refusal_to_requeue(self, failed):
-        """Return why the text of ``failed`` must not be sent, or nothing.
+    def _refusals_to_requeue(self, failed):
+        """Return why texts must not be sent, by the id of the row in the log.
 
-        :param failed: a row of the log with the text or a file of a chatter message
+        :param failed: rows of the log with the text or a file of a chatter message
         """
+        posts = self._posts_of(failed)
+        self.concat(*posts.values())._read_together()
+        refusals = {row.id: self._refusal(row, posts[row.id]) for row in failed}
+        return {row_id: reason for row_id, reason in refusals.items() if reason}
+
+    @api.model
+    def _refusal(self, failed, mirror):
         target = failed.content.get(changes.CHANGES)
-        mirror = self._posted_as(target or failed.txn_id)
         if not mirror:
             return self.env._(
                 "It is not known whether this message was edited or deleted in Odoo "
@@ -54,8 +60,20 @@ class MatrixMirror(models.Model):
         return None
 
     @api.model
-    def _posted_as(self, txn_id):
-        return self.sudo().search([("txn_id", "=", txn_id)], limit=1)
+    def _posts_of(self, logs):
+        """Return, with all rights, the post that each row of the log is about, by the
+        id of the row: for an edit, the post that it changes."""
+        posted_as = {
+            row.id: (row.content or {}).get(changes.CHANGES) or row.txn_id
+            for row in logs
+        }
+        posts = self.sudo().search([("txn_id", "in", list(posted_as.values()))])
+        by_txn_id = posts.grouped("txn_id")
+        none = posts.browse()
+        return {
+            row_id: by_txn_id.get(txn_id, none)[:1]
+            for row_id, txn_id in posted_as.items()
+        }
 
     def _is_posted_now(self):
         """Whether this would be posted if it was written now."""
@@ -73,9 +91,13 @@ class MatrixMirror(models.Model):
         :param requeued: pairs of a row of the log and the values of its new row in the
             outbox, as far as they differ
         """
+        requeued = list(requeued)
+        posts = self._posts_of(
+            self.env["matrix.log"].concat(*(log for log, _row in requeued))
+        )
         for failed, row in requeued:
             target = failed.content.get(changes.CHANGES)
-            mirror = self._posted_as(target or failed.txn_id)
+            mirror = posts[failed.id]
             if not mirror:
                 continue
             if target:

@@ -1,5 +1,6 @@
 import logging
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg2
@@ -15,6 +16,7 @@ _logger = logging.getLogger(__name__)
 
 _NOTES = "mail_matrix.notes"
 _TURNING = "mail_matrix.turning"
+_ONCE = "mail_matrix.once"
 
 # Odoo runs the whole request again on these.
 _RUN_AGAIN = {
@@ -80,27 +82,60 @@ class MatrixOutbox(models.Model):
         if not notes:
             return
         # A text whose expressions write records could cause its own event for ever.
-        data[_TURNING] = {}
+        data[_TURNING] = True
         try:
-            self._insert_for(notes)
+            with self._reading_once():
+                self._insert_for(notes)
         except Exception as error:
             self._raise_if_to_run_again(error)
-            self._insert_one_by_one(notes)
+            with self._reading_once():
+                self._insert_one_by_one(notes)
         finally:
             data.pop(_TURNING, None)
 
+    @contextmanager
+    def _reading_once(self):
+        """Let ``_once`` and ``_existing`` read what many messages share only once.
+
+        For code that does not change what they read.
+        """
+        data = self.env.cr.precommit.data
+        if _ONCE in data:
+            yield
+            return
+        data[_ONCE] = {}
+        try:
+            yield
+        finally:
+            data.pop(_ONCE, None)
+
     @api.model
     def _once(self, key, compute):
-        """Return ``compute()``, which is called once for each commit.
+        """Return ``compute()``, which is called once within ``_reading_once``.
 
         For what many records share; plain values only, since the cache may be cleared.
         """
-        known = self.env.cr.precommit.data.get(_TURNING)
+        known = self.env.cr.precommit.data.get(_ONCE)
         if known is None:
             return compute()
         if key not in known:
             known[key] = compute()
         return known[key]
+
+    @api.model
+    def _existing(self, model, ids):
+        """Return those of these records that exist.
+
+        Within ``_reading_once`` nothing is looked up again, and all records of a model
+        are read together, however few each call names.
+        """
+        asked, found = self._once(("existing", model), lambda: (set(), {}))
+        records = self.env[model]
+        new = [id_ for id_ in dict.fromkeys(ids) if id_ and id_ not in asked]
+        if new:
+            asked.update(new)
+            found.update(dict.fromkeys(records.browse(new).exists()._ids))
+        return records.browse([id_ for id_ in ids if id_ in found]).with_prefetch(found)
 
     @api.model
     def _insert_for(self, notes):
@@ -178,6 +213,8 @@ class MatrixOutbox(models.Model):
             for model, res_ids in ids.items()
             if model in self.env
         }
+        chatter = [note.cause_id for note in notes if note.event_type == "chatter"]
+        self._existing("mail.message", chatter)
         rows, failures = [], []
         for note in self._opening_first(notes, existing):
             uid = notes[note]

@@ -73,7 +73,7 @@ class MatrixThreadMixin(models.AbstractModel):
     def _matrix_chatter_message(self):
         """Return the message that is being posted, or none if it was deleted since."""
         message_id = self.env.context.get("matrix_message_id", 0)
-        return self.env["mail.message"].browse(message_id).exists()
+        return self.env["matrix.outbox"]._existing("mail.message", [message_id])
 
     def _matrix_target(self, event_type):
         if event_type == "chatter":
