@@ -7,18 +7,22 @@
 -- when it may be.
 WITH asks AS MATERIALIZED (
     SELECT b.id, b.homeserver_url, b.token_sealed, COALESCE(b.verify_ssl, true) AS verify_ssl, b.config_version, b.inbound_url,
-        b.inbound_secret_sealed, COALESCE(b.inbound_mode = 'follow', false) AS wants_events, keys.wants_missing, keys.encrypts, keys.only_verified
+        b.inbound_secret_sealed,
+        -- As in sql/backends.sql: messages are sent as the device that hears about the devices of others.
+        to_jsonb(b) ->> 'appservice_user_id' AS acting_user, to_jsonb(b) ->> 'appservice_device_id' AS acting_device,
+        COALESCE(to_jsonb(b) ->> 'appservice_token_sealed', b.token_sealed) AS acting_token,
+        mode.is_pushed, mode.follows OR mode.is_pushed AND mode.is_secret AS wants_events,
+        mode.is_pushed AND NOT mode.is_secret AS wants_missing, $3::boolean AND mode.is_secret AS encrypts,
+        COALESCE(to_jsonb(b) ->> 'encryption_devices' = 'verified', false) AS only_verified
     FROM matrix_backend AS b
-    -- A device that encrypts has to follow its account: only /sync tells it about the devices of others. The previous contract has no such
-    -- settings.
+    -- A device that encrypts has to follow its account: only /sync tells it about the devices of others. What is encrypted comes from the
+    -- homeserver as it is, so then the worker passes on everything. The previous contract has no such settings.
     CROSS JOIN LATERAL (
-        SELECT $3::boolean AND COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false) AS encrypts,
-            COALESCE(to_jsonb(b) ->> 'encryption_devices' = 'verified', false) AS only_verified,
-            -- What is encrypted comes from the homeserver as it is.
-            COALESCE(b.inbound_mode = 'appservice' AND to_jsonb(b) ->> 'encryption_mode' IS DISTINCT FROM 'encrypt', false) AS wants_missing
-    ) AS keys
+        SELECT COALESCE(b.inbound_mode = 'follow', false) AS follows, COALESCE(b.inbound_mode = 'appservice', false) AS is_pushed,
+            COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false) AS is_secret
+    ) AS mode
     -- A copy of the database would receive the original's messages.
-    WHERE b.is_active AND ((b.inbound_mode = 'follow' OR keys.wants_missing) AND $4::boolean OR keys.encrypts)
+    WHERE b.is_active AND ((mode.follows OR mode.is_pushed) AND $4::boolean OR $3::boolean AND mode.is_secret)
         AND b.database_identity IS NOT DISTINCT FROM matrix_database_identity()
 ), forgotten AS (
     -- What is written in rooms while following is turned off is not meant for Odoo. An account that is only inactive keeps its position.
@@ -46,7 +50,8 @@ WITH asks AS MATERIALIZED (
     RETURNING f.backend_id, f.epoch, f.since, f.matrix_user_id
 )
 SELECT asks.id AS backend_id, asks.homeserver_url, asks.token_sealed, asks.verify_ssl, asks.config_version, asks.inbound_url,
-    asks.inbound_secret_sealed, asks.wants_events, asks.wants_missing, asks.encrypts, asks.only_verified, current_database()::text AS database,
+    asks.inbound_secret_sealed, asks.acting_user, asks.acting_device, asks.acting_token, asks.is_pushed, asks.wants_events, asks.wants_missing,
+    asks.encrypts, asks.only_verified, current_database()::text AS database,
     leased.epoch, leased.since, leased.matrix_user_id,
     EXTRACT(EPOCH FROM held.lease_until - now() AT TIME ZONE 'UTC')::double precision AS free_seconds
 FROM asks

@@ -5,7 +5,6 @@ SELECT b.id, b.name, c.device_id, c.fingerprint, c.state, c.signature,
     COALESCE(c.setup_state, '') = 'failed' AS is_failed,
     COALESCE(c.setup_state, '') = 'running' OR EXISTS (SELECT FROM matrix_crypto_request AS r WHERE r.backend_id = b.id) AS is_asked,
     COALESCE(f.lease_until > now() AT TIME ZONE 'UTC', false) AS is_held,
-    COALESCE(b.inbound_mode = 'appservice', false) AS is_pushed,
     EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - f.synced_at)::double precision AS synced_seconds
 FROM matrix_backend AS b
 LEFT JOIN matrix_crypto AS c ON c.backend_id = b.id

@@ -7,10 +7,8 @@ SELECT b.id AS backend, CASE WHEN s.state = 'paused' OR s.config_version = b.con
     waiting.messages, waiting.oldest_seconds,
     -- Whether the account is to be followed, as in sql/follow.sql; NULL with the previous contract, which has no such setting.
     CASE WHEN to_regclass('matrix_follower') IS NOT NULL
-        THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'follow', false)
-            OR CASE WHEN to_jsonb(b) ->> 'encryption_mode' = 'encrypt' THEN $2::boolean
-                ELSE COALESCE(to_jsonb(b) ->> 'inbound_mode' = 'appservice', false)
-            END
+        THEN COALESCE(to_jsonb(b) ->> 'inbound_mode' IN ('follow', 'appservice'), false)
+            OR $2::boolean AND COALESCE(to_jsonb(b) ->> 'encryption_mode' = 'encrypt', false)
     END AS asks
 FROM (
     SELECT count(*) AS messages, EXTRACT(EPOCH FROM now() AT TIME ZONE 'UTC' - min(o.queued_at))::double precision AS oldest_seconds

@@ -15,7 +15,7 @@ use crate::{
     message::{BackendId, Failure, Lane, UserId, code},
     rooms::direct_book::DirectBook,
     seal::Keys,
-    store::{ActingRow, BackendRow, Store, StoreError},
+    store::{Access, ActingRow, BackendRow, Store, StoreError},
 };
 
 /// For older messages we do not rely on the homeserver's 24 h of memory for transaction ids.
@@ -133,8 +133,11 @@ impl Gate {
 impl Backend {
     /// A copied database, an unusable URL or token is kept as the reason why nothing can be sent.
     pub(crate) fn new(row: &BackendRow, keys: &Keys, timeout: Duration) -> Self {
-        let homeserver =
-            if row.is_at_home { reach(row, keys, timeout) } else { Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE)) };
+        let homeserver = if row.is_at_home {
+            reach(&row.access, keys, timeout)
+        } else {
+            Err(Failure::new(code::OTHER_DATABASE, ELSEWHERE))
+        };
         Self {
             id: row.id,
             config_version: row.config_version,
@@ -204,15 +207,15 @@ impl Backend {
     }
 }
 
-/// The homeserver of `row`, or why its configuration leads to none.
-fn reach(row: &BackendRow, keys: &Keys, timeout: Duration) -> Result<Homeserver, Failure> {
+/// The homeserver of an account, or why its configuration leads to none.
+pub(crate) fn reach(access: &Access, keys: &Keys, timeout: Duration) -> Result<Homeserver, Failure> {
     let open = |what, sealed: &Option<String>| {
         keys.open(what, sealed.as_deref()).map_err(|error| Failure::new(code::TOKEN, error.to_string()))
     };
     let unusable = |error: SetupError| Failure::new(code::URL, with_causes(&error));
-    let token = open("access token", &row.token_sealed)?;
-    let homeserver = Homeserver::new(&row.homeserver_url, token, row.verify_ssl, timeout).map_err(unusable)?;
-    let Some(ActingRow { token_sealed, user, device }) = &row.acting else { return Ok(homeserver) };
+    let token = open("access token", &access.token_sealed)?;
+    let homeserver = Homeserver::new(&access.homeserver_url, token, access.verify_ssl, timeout).map_err(unusable)?;
+    let Some(ActingRow { token_sealed, user, device }) = &access.acting else { return Ok(homeserver) };
     let token = open("token of its registration file", token_sealed)?;
     homeserver.acting(Acting { token, user: user.clone(), device: device.clone() }).map_err(unusable)
 }

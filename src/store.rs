@@ -1,5 +1,6 @@
 //! Every statement that the worker runs, from `sql/`, with the types of its parameters and results.
 
+mod access;
 mod account;
 mod asked;
 mod attempts;
@@ -42,6 +43,7 @@ use tokio_postgres::{
 #[cfg(feature = "encryption")]
 pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken, SetupEnd, SetupRequest};
 pub use self::{
+    access::{Access, ActingRow},
     account::AccountLock,
     asked::Waiting,
     backlog::{Backlog, Count},
@@ -92,11 +94,7 @@ pub struct Store {
 pub struct BackendRow {
     pub id: BackendId,
     pub name: String,
-    pub homeserver_url: String,
-    pub token_sealed: Option<String>,
-    /// Messages are sent through this application service.
-    pub acting: Option<ActingRow>,
-    pub verify_ssl: bool,
+    pub access: Access,
     pub hold_on_outage: bool,
     pub config_version: i32,
     /// How long ago the address or the token was last set, if that is known.
@@ -107,14 +105,6 @@ pub struct BackendRow {
     pub encrypts: bool,
     /// New direct rooms are encrypted.
     pub encrypts_new_rooms: bool,
-}
-
-/// An application service, and the account and device as which it acts.
-#[derive(Clone, Debug)]
-pub struct ActingRow {
-    pub token_sealed: Option<String>,
-    pub user: String,
-    pub device: String,
 }
 
 /// Whether `url` can be a `DATABASE_URL`; connects to nothing.
@@ -196,10 +186,7 @@ impl Store {
                 Ok(BackendRow {
                     id: value(row, "id")?,
                     name: value(row, "name")?,
-                    homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
-                    token_sealed: value(row, "token_sealed")?,
-                    acting: acting(row)?,
-                    verify_ssl: value(row, "verify_ssl")?,
+                    access: access::access(row)?,
                     hold_on_outage: value(row, "hold_on_outage")?,
                     config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
                     configured_ago: backlog::seconds(value(row, "configured_seconds")?),
@@ -291,12 +278,6 @@ fn failpoint_of(sql: &str) -> Option<Point> {
         follower::SINCE => Some(Point::InSince),
         _ => None,
     }
-}
-
-fn acting(row: &Row) -> Result<Option<ActingRow>, StoreError> {
-    let account = value::<Option<String>>(row, "acting_user")?.zip(value(row, "acting_device")?);
-    let token_sealed = value(row, "acting_token")?;
-    Ok(account.map(|(user, device)| ActingRow { token_sealed, user, device }))
 }
 
 fn value<'a, T: FromSql<'a>>(

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use super::{account::Account, trouble::Halt};
 use crate::{
+    backend::reach,
     causes::with_causes,
     matrix::Homeserver,
     store::Trouble,
@@ -12,10 +13,8 @@ use crate::{
 
 impl Account {
     pub(super) fn homeserver(&self) -> Result<Homeserver, Halt> {
-        let asking = &self.asking;
-        let token = self.keys.open("access token", asking.token_sealed.as_deref()).map_err(halt(Trouble::Stopped))?;
-        Homeserver::new(&asking.homeserver_url, token, asking.verify_ssl, self.http_timeout)
-            .map_err(halt(Trouble::Stopped))
+        reach(&self.asking.access, &self.keys, self.http_timeout)
+            .map_err(|failure| Halt::Trouble { trouble: Trouble::Stopped, reason: failure.text })
     }
 
     /// `None` if Odoo does not want to have what is written.
@@ -25,15 +24,15 @@ impl Account {
             return Ok(None);
         }
         let sealed = asking.webhook_secret_sealed.as_deref();
-        let secret = self.keys.open("webhook secret", sealed).map_err(halt(Trouble::Waiting))?;
-        let door = if asking.wants_missing { Door::Transactions } else { Door::Webhook };
+        let secret = self.keys.open("webhook secret", sealed).map_err(halt)?;
+        let door = if asking.is_pushed { Door::Transactions } else { Door::Webhook };
         Webhook::new(door, asking.webhook_url.as_deref(), secret, &asking.database, self.http_timeout)
             .map(Some)
-            .map_err(halt(Trouble::Waiting))
+            .map_err(halt)
     }
 }
 
-/// Turns an error into the reason why reading stopped.
-fn halt<E: Error>(trouble: Trouble) -> impl FnOnce(E) -> Halt {
-    move |error| Halt::Trouble { trouble, reason: with_causes(&error) }
+/// Turns an error into the reason why nothing can be passed on.
+fn halt<E: Error>(error: E) -> Halt {
+    Halt::Trouble { trouble: Trouble::Waiting, reason: with_causes(&error) }
 }

@@ -71,7 +71,7 @@ impl Account {
                 Answer::TooMuch { status, .. } if events.len() > 1 || status == 422 => return false,
                 Answer::TooMuch { reason, .. } => (None, reason),
                 // The homeserver is just calling it, too.
-                Answer::Busy { pause, .. } if self.asking.wants_missing => {
+                Answer::Busy { pause, .. } if self.asking.is_pushed => {
                     sleep(streak.next_pause().max(pause.unwrap_or_default())).await;
                     continue;
                 }

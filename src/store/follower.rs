@@ -5,7 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{Store, StoreError, backlog::seconds, complete::bounded, int, value};
+use super::{
+    Store, StoreError,
+    access::{Access, access},
+    backlog::seconds,
+    complete::bounded,
+    int, value,
+};
 use crate::message::{BackendId, UserId};
 
 pub(super) const SINCE: &str = include_str!("../../sql/follower_since.sql");
@@ -15,13 +21,13 @@ pub(super) const SINCE: &str = include_str!("../../sql/follower_since.sql");
 pub struct Asking {
     pub backend: BackendId,
     pub config_version: i32,
-    pub homeserver_url: String,
-    pub token_sealed: Option<String>,
-    pub verify_ssl: bool,
+    pub access: Access,
     /// Odoo wants to have what is written in rooms. Otherwise the account is followed for its keys only.
     pub wants_events: bool,
     /// The homeserver sends it to Odoo, which wants to have what is missing because the homeserver was ended.
     pub wants_missing: bool,
+    /// The homeserver calls Odoo, too, and at the same address. If Odoo wants to have the events from the worker, it ignores the homeserver's.
+    pub is_pushed: bool,
     pub webhook_url: Option<String>,
     pub webhook_secret_sealed: Option<String>,
     pub database: String,
@@ -173,11 +179,10 @@ fn asking(row: &Row) -> Result<Asking, StoreError> {
     Ok(Asking {
         backend: value(row, "backend_id")?,
         config_version: value::<Option<i32>>(row, "config_version")?.unwrap_or_default(),
-        homeserver_url: value::<Option<String>>(row, "homeserver_url")?.unwrap_or_default(),
-        token_sealed: value(row, "token_sealed")?,
-        verify_ssl: value(row, "verify_ssl")?,
+        access: access(row)?,
         wants_events: value(row, "wants_events")?,
         wants_missing: value(row, "wants_missing")?,
+        is_pushed: value(row, "is_pushed")?,
         webhook_url: value(row, "inbound_url")?,
         webhook_secret_sealed: value(row, "inbound_secret_sealed")?,
         database: value(row, "database")?,

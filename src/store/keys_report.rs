@@ -16,8 +16,6 @@ pub struct KeysReport {
     pub state: KeysWord,
     pub reason: Option<String>,
     pub synced_seconds: Option<f64>,
-    /// The homeserver itself sends Odoo what is written in rooms, encrypted as it is.
-    pub is_pushed: bool,
 }
 
 /// How things stand with the keys of a device, in one word.
@@ -116,6 +114,5 @@ fn report(row: &Row) -> Result<KeysReport, StoreError> {
         state: KeysWord::of(row)?,
         reason: value(row, "reason")?,
         synced_seconds: seconds(value(row, "synced_seconds")?).map(|time| time.as_secs_f64()),
-        is_pushed: value(row, "is_pushed")?,
     })
 }

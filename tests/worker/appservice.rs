@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
 use odoo_matrix_worker::{
-    matrix::{Acting, Homeserver},
+    matrix::{self, Acting},
     store::{newest, schema},
 };
 use serde_json::json;
 use sha2::Sha256;
 use stack::{
-    homeserver::{BOT, SERVICE_TOKEN, TOKEN},
+    homeserver::{BOT, Homeserver, SERVICE_TOKEN, TOKEN},
     postgres::shared,
     webhook::Webhook,
     world::World,
 };
 
-use crate::BINARY;
+use crate::{
+    BINARY,
+    follower::{followed, say},
+};
 
 const ROOM: &str = "!case:double.test";
 
@@ -62,6 +65,44 @@ async fn a_running_worker_notices_at_once_through_what_it_is_to_send() {
     assert!(world.client.query_one(is_noted, &[&version, &at]).await.unwrap().get::<_, bool>(0));
 }
 
+/// Whether the application service has read the account last.
+fn reads_as_service(homeserver: &Homeserver) -> Option<bool> {
+    let requests = homeserver.requests();
+    requests.iter().rev().find(|request| request.path == ["sync"]).map(|request| request.is_of_service)
+}
+
+/// Only the device that messages are sent as hears what others have for it.
+#[tokio::test]
+async fn the_account_is_read_through_it_too_and_nothing_is_missing_after_a_switch() {
+    let (world, webhook) = followed().await;
+    let _worker = world.worker("w1");
+    world.until_followed().await;
+    let reads_as = async |is_service| {
+        let what = format!("a reading with is_of_service = {is_service}");
+        world.homeserver.until(&what, |homeserver| reads_as_service(homeserver) == Some(is_service)).await;
+    };
+    let heard = async |numbers: std::ops::RangeInclusive<usize>| {
+        let count = *numbers.end();
+        say(&world, ROOM, "text", numbers);
+        webhook.until_events(count).await;
+    };
+    heard(1..=2).await;
+    reads_as(false).await;
+
+    switch(&world).await;
+    heard(3..=4).await;
+    reads_as(true).await;
+    heard(5..=6).await;
+    let back = "UPDATE matrix_backend SET appservice_user_id = NULL, appservice_device_id = NULL";
+    world.client.batch_execute(back).await.unwrap();
+    heard(7..=8).await;
+    reads_as(false).await;
+
+    heard(9..=10).await;
+    let wanted: Vec<_> = (1..=10).map(|number| format!("text {number}")).collect();
+    assert_eq!(webhook.bodies(ROOM), wanted);
+}
+
 /// Odoo and workers of every release have that token.
 #[tokio::test]
 async fn a_file_is_asked_for_with_the_accounts_own_token() {
@@ -102,7 +143,7 @@ async fn a_worker_of_an_earlier_contract_sends_with_the_accounts_own_token() {
         let row = world.client.query_one(sql, &[]).await.unwrap();
         let token = row.get::<_, String>("token_sealed").replace("plain:", "");
         let url: String = row.get("homeserver_url");
-        let mut asked = Homeserver::new(&url, token.clone().into(), true, Duration::from_secs(10)).unwrap();
+        let mut asked = matrix::Homeserver::new(&url, token.clone().into(), true, Duration::from_secs(10)).unwrap();
         if contract == "12" {
             // It names an account and a device in each request, and the homeserver goes by the token.
             let (user, device) = (row.get("acting_user"), row.get("acting_device"));
@@ -127,6 +168,12 @@ async fn a_backend_that_sent_through_it_before_the_upgrade_still_does() {
     world.client.batch_execute(&switched).await.unwrap();
     let mut ids = vec![world.enqueue(ROOM, "before").await];
     drain(&world).await;
+    let webhook = Webhook::start().await.unwrap();
+    world.follow(&webhook).await;
+    let worker = world.worker("w1");
+    world.until_followed().await;
+    assert_eq!(reads_as_service(&world.homeserver), Some(true));
+    drop(worker);
 
     // Twice, as over a dump that was restored without its comments.
     world.client.batch_execute(&schema(newest())).await.unwrap();

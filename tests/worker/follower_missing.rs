@@ -24,6 +24,11 @@ async fn served_by_the_homeserver() -> (World, Webhook) {
 /// A stall of this machine must not break the reading off.
 const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
 
+const ENCRYPT: &str = "UPDATE matrix_backend SET encryption_mode = 'encrypt'";
+
+/// Such a worker needs a homeserver that knows about keys, and the double does not.
+const CAN_ENCRYPT: bool = cfg!(feature = "encryption");
+
 /// Waits until the worker waits for news, and knows all that was said.
 async fn until_read(world: &World) {
     world.homeserver.until("a worker that has read everything", homeserver::Homeserver::is_read).await;
@@ -105,38 +110,66 @@ async fn what_is_written_while_odoo_does_not_answer_is_passed_on_too() {
 /// Odoo takes one call at a time, and the homeserver may be calling it.
 #[tokio::test]
 async fn that_odoo_is_busy_is_not_reported() {
+    for is_secret in [false, true].into_iter().filter(|is_secret| !is_secret || !CAN_ENCRYPT) {
+        let (world, webhook) = served_by_the_homeserver().await;
+        if is_secret {
+            world.client.batch_execute(ENCRYPT).await.unwrap();
+        }
+        let _worker = world.worker_with("w1", &PATIENT);
+        world.until_followed().await;
+        until_read(&world).await;
+        webhook.fail_next(1, webhook::Fault::Status(429));
+        say(&world, ROOM, "text", [1]);
+        if !is_secret {
+            until_read(&world).await;
+            world.homeserver.fail_reading(homeserver::Fault::Page { status: 502 });
+        }
+
+        webhook.until_events(1).await;
+
+        assert_eq!(webhook.posts(), 2);
+        let logs = world.worker_logs();
+        assert!(!logs.contains("HTTP 429"), "{logs}");
+    }
+}
+
+/// What is encrypted comes from the homeserver as it is, so the worker passes on everything. A worker that can encrypt needs a homeserver that knows
+/// about keys: `tests/encryption/service.rs`.
+#[cfg(not(feature = "encryption"))]
+#[tokio::test]
+async fn the_worker_passes_on_everything_while_encryption_is_on_and_nothing_is_missing_after_a_change() {
     let (world, webhook) = served_by_the_homeserver().await;
     let _worker = world.worker_with("w1", &PATIENT);
     world.until_followed().await;
     until_read(&world).await;
-    webhook.fail_next(1, webhook::Fault::Status(429));
-    say(&world, ROOM, "text", [1]);
+    say(&world, ROOM, "text", 1..=2);
     until_read(&world).await;
-    world.homeserver.fail_reading(homeserver::Fault::Page { status: 502 });
+    assert_eq!(webhook.posts(), 0);
 
-    webhook.until_events(1).await;
+    // What the homeserver may not have sent yet, too.
+    world.client.batch_execute(ENCRYPT).await.unwrap();
+    webhook.until_events(2).await;
+    say(&world, ROOM, "text", 3..=4);
+    webhook.until_events(4).await;
 
-    assert_eq!(webhook.posts(), 2);
-    let logs = world.worker_logs();
-    assert!(!logs.contains("HTTP 429"), "{logs}");
-}
-
-/// What is encrypted comes from the homeserver as it is. A worker that can encrypt follows the account for its keys.
-#[cfg(not(feature = "encryption"))]
-#[tokio::test]
-async fn an_account_that_encrypts_is_not_read_for_the_homeserver() {
-    let (mut world, webhook) = served_by_the_homeserver().await;
-    let encrypts = world.backend;
-    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
-    world.backend = world.add_backend(&world.homeserver.url(), &format!("plain:{}", homeserver::TOKEN)).await;
-    world.follow(&webhook).await;
-    let _worker = world.worker_with("w1", &PATIENT);
-    world.until_followed().await;
-
-    let leased = "SELECT EXISTS (SELECT FROM matrix_follower WHERE backend_id = $1)";
-    assert!(!world.client.query_one(leased, &[&encrypts]).await.unwrap().get::<_, bool>(0));
+    webhook.fail_always(webhook::Fault::Status(500));
+    say(&world, ROOM, "text", [5]);
+    world.until("SELECT state = 'waiting' FROM matrix_follower").await;
     let (findings, _) = check(&world, &[]).await;
-    let subjects: Vec<_> = findings.iter().filter_map(|finding| finding["subject"].as_str()).collect();
-    let of = |backend| subjects.contains(&&*format!("backend {backend} «test», from Matrix"));
-    assert!(of(world.backend) && !of(encrypts), "{subjects:?}");
+    let texts: Vec<_> = findings.iter().filter_map(|finding| finding["text"].as_str()).collect();
+    assert!(texts.iter().any(|text| text.starts_with("messages from Matrix do not reach Odoo")), "{texts:?}");
+    let epoch = world.client.query_one("SELECT epoch FROM matrix_follower", &[]).await.unwrap().get::<_, i64>(0);
+    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'refuse'").await.unwrap();
+    world.until(&format!("SELECT epoch > {epoch} FROM matrix_follower")).await;
+    webhook.heal();
+    webhook.until_events(5).await;
+
+    until_read(&world).await;
+    let posts = webhook.posts();
+    say(&world, ROOM, "text", [6]);
+    until_read(&world).await;
+    assert_eq!(webhook.posts(), posts, "the homeserver sends it");
+    let wanted: Vec<_> = (1..=5).map(|number| format!("text {number}")).collect();
+    assert_eq!(webhook.bodies(ROOM), wanted);
+    assert_eq!(webhook.paths().len(), 1, "{:?}", webhook.paths());
 }

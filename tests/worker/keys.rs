@@ -60,17 +60,21 @@ async fn a_device_that_is_ready_is_shown_and_one_that_is_not_asked_for_is_not() 
     assert_eq!(code, Some(0));
 }
 
+/// What the homeserver sends of them cannot be read.
 #[tokio::test]
-async fn a_feed_that_brings_encrypted_messages_past_the_worker_is_a_warning() {
+async fn the_messages_of_an_account_that_encrypts_reach_odoo_by_the_worker_only() {
     let world = encrypting().await;
     found(&world, "signature = 'signed'").await;
-    world.client.batch_execute("UPDATE matrix_backend SET inbound_mode = 'appservice'").await.unwrap();
+    let waits = "UPDATE matrix_backend SET inbound_mode = 'appservice';
+        UPDATE matrix_follower SET state = 'waiting', reason = 'why'";
+    world.client.batch_execute(waits).await.unwrap();
 
-    let (about, code) = checked(&world).await;
+    let output = world.command(&["check"]).await;
 
-    assert!(about.contains("does not reach Odoo: the homeserver sends it encrypted"), "{about}");
-    assert!(about.contains("that the worker reads the messages"), "{about}");
-    assert_eq!(code, Some(0), "{about}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("messages from Matrix do not reach Odoo: why"), "{text}");
+    assert!(!text.contains("the homeserver"), "{text}");
+    assert_eq!(output.status.code(), Some(1), "{text}");
 }
 
 #[tokio::test]

@@ -218,13 +218,6 @@ fn from_matrix(account: &FollowerReport, findings: &mut Findings) {
 fn encryption(device: &KeysReport, findings: &mut Findings) {
     let subject = format!("backend {} «{}», encryption", device.id, device.name);
     let known = device.device.as_deref().map_or_else(String::new, |id| format!("device {id}, "));
-    if device.is_pushed {
-        findings.warning(
-            &subject,
-            "what people write in encrypted rooms does not reach Odoo: the homeserver sends it encrypted, past the worker",
-            "choose on the backend in Odoo that the worker reads the messages from rooms",
-        );
-    }
     let Some(trouble) = device.state.trouble() else {
         return findings.ok(subject, format!("{known}{}", device.state.as_str()));
     };
