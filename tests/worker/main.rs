@@ -18,6 +18,7 @@ mod follower_looks;
 mod follower_missing;
 mod follower_removed;
 mod follower_replaced;
+mod given_up;
 mod history;
 mod http_proxy;
 mod idle;

@@ -1,0 +1,87 @@
+//! A message that is the only one of its room, or whose room accepts nothing else, is given up only when nothing but the message can be at fault.
+
+use stack::{homeserver::Fault, world::World};
+
+use crate::BINARY;
+
+const ROOM: &str = "!case:double.test";
+
+/// Nobody else writes, so only time can show that the message is at fault and not the homeserver.
+#[tokio::test]
+async fn a_message_that_the_homeserver_itself_fails_at_for_ten_minutes_is_given_up() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    let _worker = world.worker("w1");
+    let id = world.enqueue(ROOM, "poison").await;
+    let held = "SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)";
+    world.until(held).await;
+
+    world.later(11 * 60).await;
+
+    world.assert_settled(&[id]).await;
+    let log = world.log().await;
+    let outcomes: Vec<_> = log.iter().map(|row| (row.status.as_str(), row.is_final)).collect();
+    assert_eq!(outcomes, [("failed", false), ("failed", true)], "{log:?}");
+}
+
+/// The message behind one that has failed for ten minutes is tried past it and refused for its own fault. Until that is in the database it still
+/// waits behind the head, so whether the head is the last one there depends on when that is asked: here the question meets a slow database.
+#[tokio::test]
+async fn a_message_that_was_refused_past_the_head_is_not_tried_again_when_the_head_is_given_up() {
+    let world = World::new(BINARY).await;
+    world.homeserver.fail_sends(Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    world.homeserver.poison("refused", Fault::Refuse { status: 400, errcode: "M_BAD_JSON" });
+    let _worker = world.worker("w1");
+    let head = world.enqueue(ROOM, "head").await;
+    let held = "SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)";
+    world.until(held).await;
+    let slow = "CREATE FUNCTION is_seen(message bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            WHILE current_query() LIKE '%waits behind another one%' AND EXISTS (SELECT FROM matrix_outbox WHERE id = message) LOOP
+                PERFORM pg_sleep(0.01);
+            END LOOP;
+            RETURN EXISTS (SELECT FROM matrix_outbox WHERE id = message);
+        END $$;
+        CREATE POLICY slow ON matrix_outbox USING (is_seen(id));
+        ALTER TABLE matrix_outbox ENABLE ROW LEVEL SECURITY";
+    world.client.batch_execute(slow).await.unwrap();
+    let refused = world.enqueue(ROOM, "refused").await;
+    let txn_id = "SELECT txn_id FROM matrix_outbox WHERE id = $1";
+    let txn_id: String = world.client.query_one(txn_id, &[&refused]).await.unwrap().get(0);
+
+    world.later(11 * 60).await;
+    world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {refused})")).await;
+    world.until("SELECT lease_until IS NULL FROM matrix_lane").await;
+    world.later(0).await;
+
+    world.assert_settled(&[head, refused]).await;
+    let tries = world.homeserver.requests().into_iter().filter(|request| request.path.contains(&txn_id));
+    assert_eq!(tries.count(), 1);
+}
+
+/// What is not the homeserver's own answer may come from a proxy that has lost a part of it.
+#[tokio::test]
+async fn a_message_that_meets_silence_or_a_page_for_ten_minutes_is_not_given_up() {
+    for fault in [Fault::Silence, Fault::Page { status: 502 }, Fault::Page { status: 403 }] {
+        let world = World::new(BINARY).await;
+        world.homeserver.fail_sends(fault.clone());
+        let _worker = world.worker("w1");
+        let id = world.enqueue(ROOM, "patient").await;
+        let attempts = async |count| {
+            let tried =
+                format!("SELECT EXISTS (SELECT FROM matrix_lane WHERE attempts >= {count} AND lease_until IS NULL)");
+            world.until(&tried).await;
+        };
+        attempts(1).await;
+        world.later(11 * 60).await;
+        attempts(3).await;
+
+        world.homeserver.heal();
+        world.later(1).await;
+
+        world.assert_settled(&[id]).await;
+        let log = world.log().await;
+        let outcomes: Vec<_> = log.iter().map(|row| (row.status.as_str(), row.is_final)).collect();
+        assert_eq!(outcomes, [("failed", false), ("ok", true)], "{fault:?}: {log:?}");
+    }
+}
