@@ -32,6 +32,7 @@ use crate::{
     leases::Deadline,
     message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
     metrics::Metrics,
+    reached::Reached,
     rooms::book::{RoomBook, RoomBooks},
     shutdown::Shutdown,
     store::{Claim, Completion, Held, Settle, Store, Verdict},
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub files: FileRoom,
     /// What this process knows about rooms while it follows their changes.
     pub rooms: RoomBooks,
+    /// When each homeserver has last done what it was asked.
+    pub reached: Reached,
     /// The devices with the keys of the accounts that it follows.
     #[cfg(feature = "encryption")]
     pub devices: crate::crypto::Devices,
@@ -182,6 +185,7 @@ impl Delivery<'_> {
 
     async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route) -> Next {
         self.backend.passed(tries.began);
+        self.context.reached.succeeded(self.backend.id, tries.began);
         let duration = tries.began.elapsed();
         debug!(message.id, attempt = tries.attempts, duration_ms = duration.as_millis(), "Sent");
         if self.is_paced

@@ -30,6 +30,7 @@ pub mod matrix;
 pub mod message;
 pub mod metrics;
 mod privileges;
+mod reached;
 mod rooms;
 mod runner;
 pub mod seal;

@@ -24,6 +24,7 @@ use crate::{
     lane::{Context, Delivery, FileRoom},
     leases::Leases,
     metrics::Metrics,
+    reached::Reached,
     rooms::book::RoomBooks,
     shutdown::{self, Shutdown},
     store::{Store, StoreError, Wakeups},
@@ -88,6 +89,7 @@ pub(crate) async fn run(
             http_timeout: config.http_timeout,
             files: FileRoom::default(),
             rooms: RoomBooks::default(),
+            reached: Reached::default(),
             #[cfg(feature = "encryption")]
             devices: crate::crypto::Devices::default(),
             #[cfg(feature = "encryption")]

@@ -114,6 +114,7 @@ impl Account {
         let mut streak = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).start();
         loop {
             let Err(halt) = self.session(&mut place, &mut trail, &mut streak).await;
+            let failed = Instant::now();
             self.context.rooms.of(self.asking.backend).close();
             let pause = match halt {
                 Halt::Lost => return,
@@ -136,7 +137,13 @@ impl Account {
                     if self.asking.encrypts {
                         self.context.devices.away(self.asking.backend, &error);
                     }
-                    self.refused(&error).await
+                    let pause = self.refused(&error).await;
+                    if pause.is_none() {
+                        // A message or a probe may show before the end of the pause that the homeserver is back.
+                        self.context.reached.rest(self.asking.backend, failed, streak.next_pause()).await;
+                        continue;
+                    }
+                    pause
                 }
             };
             // The homeserver may have set the pause. Waits for nothing else.

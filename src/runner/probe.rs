@@ -1,5 +1,7 @@
 //! Whether the homeserver of a stopped backend is back.
 
+use std::time::Instant;
+
 use tracing::{info, warn};
 
 use super::Shared;
@@ -19,11 +21,13 @@ pub(super) async fn ask(shared: &Shared, backend: &Backend) -> bool {
             return false;
         }
     }
+    let began = Instant::now();
     let failure = match &backend.homeserver {
         Err(failure) => (State::Misconfigured, failure.clone()),
         Ok(homeserver) => match homeserver.whoami().await {
             Ok(whoami) => {
                 info!("The homeserver is back");
+                shared.context.reached.succeeded(backend.id, began);
                 if let Err(error) =
                     store.back(backend.id, backend.config_version, &whoami.user_id, whoami.device_id.as_deref()).await
                 {

@@ -14,6 +14,7 @@ mod encrypted_before;
 mod endpoint;
 mod files;
 mod follower;
+mod follower_back;
 mod follower_looks;
 mod follower_missing;
 mod follower_removed;

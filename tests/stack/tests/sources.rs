@@ -125,7 +125,7 @@ const FLOORS: [&[&str]; 11] = [
         "terminal",
     ],
     &["endpoint", "environment", "matrix", "store", "systemd"],
-    &["config", "leases", "privileges", "survey", "telemetry", "webhook"],
+    &["config", "leases", "privileges", "reached", "survey", "telemetry", "webhook"],
     &["crypto"],
     &["rooms"],
     &["backend", "flush"],
