@@ -14,6 +14,16 @@ class MatrixBackend(models.Model):
         return len(self.env.user.company_ids) == companies
 
     @api.model
+    def _reads_some_only(self):
+        """Whether this user is a manager who may read only a part of what waits.
+
+        The same with all rights: what is counted is kept for the user, and Odoo reads
+        records with all rights to check the access to them.
+        """
+        is_manager = self.env.user.has_group("mail_matrix.group_matrix_manager")
+        return is_manager and not self._is_for_all_companies()
+
+    @api.model
     def _in_charge(self):
         """Return the backends of which this manager may read all messages."""
         own = [] if self._is_for_all_companies() else [("company_id", "!=", False)]

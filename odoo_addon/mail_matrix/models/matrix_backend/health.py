@@ -28,7 +28,7 @@ class MatrixBackend(models.Model):
         string="Waiting",
         compute="_compute_state",
         groups=_MANAGER,
-        help="Messages that have not been sent yet.",
+        help="Messages that have not been sent yet, as far as you may read them.",
     )
     oldest_queued_at = fields.Datetime(
         string="Oldest Waiting", compute="_compute_state", groups=_MANAGER
@@ -45,10 +45,11 @@ class MatrixBackend(models.Model):
     worker_last_seen = fields.Datetime(compute="_compute_worker", groups=_MANAGER)
     worker_missing = fields.Boolean(compute="_compute_worker", groups=_MANAGER)
 
-    @api.depends_context("lang", "tz")
+    @api.depends_context("uid", "allowed_company_ids", "lang", "tz")
     @api.depends("is_active", "homeserver_url", "token_sealed", "appservice_user_id")
     def _compute_state(self):
         found = self._read_state()
+        self._count_readable(found)
         for backend in self:
             row = found.get(backend._origin.id, {})
             backend.state = row.get("state")
@@ -64,6 +65,19 @@ class MatrixBackend(models.Model):
                     "active backend, or discard them.",
                     count=backend.waiting_count,
                 )
+
+    def _count_readable(self, found):
+        """Count in ``found`` only what waits for the companies of this manager."""
+        if not self._reads_some_only():
+            return
+        outbox = self.env["matrix.outbox"].sudo(False)
+        for backend in self.filtered(lambda backend: not backend.company_id):
+            row = found.get(backend._origin.id)
+            if row and row["waiting"]:
+                waiting = [("backend_id", "=", backend._origin.id)]
+                oldest = outbox.search(waiting, order="id", limit=1)
+                row["oldest_queued_at"] = oldest.queued_at
+                row["waiting"] = outbox.search_count(waiting, limit=COUNT_AT_MOST + 1)
 
     @api.model
     def _age_of(self, time):

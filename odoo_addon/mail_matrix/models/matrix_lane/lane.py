@@ -30,7 +30,15 @@ class MatrixLane(models.Model):
     @property
     def _table_query(self):
         """The id and the record are those of the oldest message. An expired lease does
-        not count."""
+        not count.
+
+        Only messages that this user may read are counted: records of several companies
+        may share a room.
+        """
+        readable = SQL("true")
+        if self.env["matrix.backend"]._reads_some_only():
+            outbox = self.env["matrix.outbox"].sudo(False)
+            readable = SQL("id IN %s", outbox._search([]).subselect())
         return SQL(
             """
             SELECT waits.*, oldest.res_model, oldest.res_id, lane.owner,
@@ -41,11 +49,13 @@ class MatrixLane(models.Model):
                     min(COALESCE(room_id, matrix_user_id)) AS target,
                     count(*) AS waiting, min(queued_at) AS oldest_queued_at
                 FROM matrix_outbox
+                WHERE %(readable)s
                 GROUP BY lane
             ) AS waits
             LEFT JOIN matrix_outbox AS oldest ON oldest.id = waits.id
             LEFT JOIN matrix_lane AS lane ON lane.lane = waits.lane
-            """
+            """,
+            readable=readable,
         )
 
     @api.depends_context("lang")

@@ -82,7 +82,7 @@ class MatrixLog(models.Model):
             "held": [self._overview_of_lane(trouble) for trouble in held],
             "held_beyond": max(0, count - len(held)),
             "waiting": count_text(self.env, waiting),
-            "roomless": self._overview_of_roomless(managed),
+            "roomless": self._overview_of_roomless(backends, is_all),
             "oldest_queued_at": bool(oldest) and fields.Datetime.to_string(min(oldest)),
             "waiting_by": self._waiting_by_day_and_event(queues),
             "troubles": [
@@ -143,10 +143,18 @@ class MatrixLog(models.Model):
         ]
 
     @api.model
-    def _overview_of_roomless(self, backends):
+    def _overview_of_roomless(self, backends, is_all):
         """Name the records whose messages wait because no room can be created, and
-        those among them that this user may read."""
-        troubles = self.env["matrix.room.request"]._troubles_of(backends)
+        those among them that this user may read.
+
+        :param bool is_all: count also the records of other companies
+        """
+        troubles = self.env["matrix.room.request"]._troubles_of(
+            backends,
+            lambda model, res_ids: (
+                res_ids if is_all else self._managed_ids(model, res_ids)[0]
+            ),
+        )
         return [
             {
                 "text": text,

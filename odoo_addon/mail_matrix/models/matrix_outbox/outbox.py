@@ -14,7 +14,7 @@ class MatrixOutbox(models.Model):
     """Messages that wait for the worker. Odoo inserts; the worker sends and deletes."""
 
     _name = "matrix.outbox"
-    _inherit = "matrix.message.mixin"
+    _inherit = "matrix.readable.mixin"
     _description = "Matrix Outbox"
     _auto = False
     _log_access = False
@@ -42,6 +42,13 @@ class MatrixOutbox(models.Model):
         "user_id",
         "queued_at",
     )
+
+    @api.model
+    def _readable_domain(self, query):
+        # Every message has a backend, so there is nothing else to look for.
+        if self.env["matrix.backend"]._is_for_all_companies():
+            return []
+        return super()._readable_domain(query)
 
     @api.depends("content")
     def _compute_body(self):

@@ -1,3 +1,5 @@
+from collections import Counter, defaultdict
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -117,38 +119,42 @@ class MatrixRoomRequest(models.Model):
         }
 
     @api.model
-    def _troubles_of(self, backends):
+    def _troubles_of(self, backends, readable):
         """Return (model, ids, text) of the records for which messages wait because
         their room could not be created.
 
         The text has the reason that most of them share.
+
+        :param readable: returns for a model and ids those that the user may know of
         """
         rows = self.env.execute_query(
             SQL(
                 """
-                SELECT waits.res_model, array_agg(waits.res_id ORDER BY waits.res_id),
-                    mode() WITHIN GROUP (ORDER BY waits.note)
-                FROM (
-                    SELECT r.res_model, r.res_id, max(r.note) AS note
-                    FROM matrix_room_request AS r
-                    WHERE r.note <> '' AND EXISTS (
-                        SELECT FROM matrix_early_message AS e
-                        WHERE e.res_model = r.res_model AND e.res_id = r.res_id
-                            AND e.backend_id = ANY(%s)
-                    )
-                    GROUP BY r.res_model, r.res_id
-                    LIMIT %s
-                ) AS waits
-                GROUP BY waits.res_model ORDER BY waits.res_model
+                SELECT r.res_model, r.res_id, max(r.note)
+                FROM matrix_room_request AS r
+                WHERE r.note <> '' AND EXISTS (
+                    SELECT FROM matrix_early_message AS e
+                    WHERE e.res_model = r.res_model AND e.res_id = r.res_id
+                        AND e.backend_id = ANY(%s)
+                )
+                GROUP BY r.res_model, r.res_id
+                ORDER BY r.res_model, r.res_id
+                LIMIT %s
                 """,
                 backends.ids,
                 COUNT_AT_MOST + 1,
             )
         )
-        return [
-            (model, res_ids, self._trouble(len(res_ids), note.strip()))
-            for model, res_ids, note in rows
-        ]
+        notes = defaultdict(dict)
+        for model, res_id, note in rows:
+            notes[model][res_id] = note.strip()
+        troubles = []
+        for model, by_id in notes.items():
+            res_ids = sorted(readable(model, list(by_id)))
+            if res_ids:
+                [(note, _count)] = Counter(map(by_id.get, res_ids)).most_common(1)
+                troubles.append((model, res_ids, self._trouble(len(res_ids), note)))
+        return troubles
 
     @api.model
     def _trouble(self, count, note):
