@@ -110,6 +110,58 @@ class TestFollowPeople(FollowCase):
         case.sudo().action_matrix_remove_people()
         self.assertEqual(self.members, {BOT})
 
+    def test_an_account_that_somebody_no_longer_has_is_offered_for_removal(self):
+        """At once, and still after the room was checked."""
+        new, case = "@amy:other.example", self.case.with_user(self.lawyer).sudo()
+        note = f"an account that they no longer have: amy ({AMY})."
+
+        self.amy.matrix_user_id = new
+        self.assertIn(note, case.matrix_people_left)
+        self.follow()
+
+        self.assertEqual(self.asked("invite"), [new])
+        self.assertIn(note, case.matrix_people_left)
+        self.assertNotIn("No longer on this record", case.matrix_people_left)
+        report = case.action_matrix_remove_people()
+        self.assertEqual(self.members, {BOT, new})
+        self.assertIn(f"amy ({AMY})", report["params"]["message"])
+        self.assertFalse(case.matrix_people_left)
+
+    def test_an_account_that_another_person_of_the_case_has_now_is_not_offered(self):
+        self.amy.matrix_user_id = False
+        self.bea.matrix_user_id = AMY
+        self.case.lawyer_ids = self.amy | self.bea
+        self.follow()
+
+        self.assertFalse(self.case.sudo().matrix_people_left)
+
+    def test_a_former_account_may_stay_in_the_room(self):
+        self.amy.matrix_user_id = "@amy:other.example"
+        self.follow()
+
+        self.case.with_user(self.lawyer).action_matrix_keep_people()
+        self.look()
+
+        self.assertFalse(self.case.sudo().matrix_people_left)
+        self.assertIn(AMY, self.members)
+
+    def test_who_changes_an_account_is_told_that_the_former_one_stays_in_rooms(self):
+        for reader, named in (
+            (self.lawyer, True),
+            (self.amy, True),
+            (self.user, False),
+        ):
+            form = self.amy.with_user(reader).sudo(False)
+            edited = form.new({"matrix_user_id": "@amy:other.example"}, origin=form)
+            message = edited._matrix_warning_of_former()["warning"]["message"]
+            self.assertIn(AMY, message)
+            self.assertEqual(self.case.name in message, named, reader.name)
+
+        self.assertFalse(self.amy.with_user(self.amy).matrix_former_note)
+        self.amy.with_user(self.amy).matrix_user_id = False
+        self.amy.invalidate_recordset()
+        self.assertIn(AMY, self.amy.with_user(self.amy).matrix_former_note)
+
     def test_a_click_and_the_background_store_the_same_people_at_once(self):
         """Neither transaction sees what the other one has stored."""
         people = self.env["matrix.room.person"].sudo()

@@ -23,6 +23,7 @@ from . import matrix_early_message
 from . import matrix_room_request
 from . import ir_cron
 from . import res_users
+from . import res_users_former
 from . import matrix_contact
 from . import res_partner
 from . import ir_attachment

@@ -1,12 +1,16 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
-from odoo.tools.sql import index_exists
+from odoo.tools.sql import drop_index, index_exists
 
-_ONCE = "matrix_room_person_once"
+_ONCE = "matrix_room_person_account_once"
+# Allowed one row for each user.
+_FORMER_ONCE = "matrix_room_person_once"
 
 
 class MatrixRoomPerson(models.Model):
     """Whether a person of a record is in its room, as it was last seen.
+
+    Somebody who got another Matrix ID has a row for each account that is in the room.
 
     Written by code that calls the homeserver, never by a business transaction.
     """
@@ -23,7 +27,7 @@ class MatrixRoomPerson(models.Model):
     user_id = fields.Many2one(
         "res.users", required=True, ondelete="cascade", index=True, readonly=True
     )
-    # The account that was invited: the user may have another one by now.
+    # Seen in the room, or invited: the user may have another one by now.
     account = fields.Char(readonly=True)
     state = fields.Selection(
         [
@@ -31,7 +35,7 @@ class MatrixRoomPerson(models.Model):
             ("refused", "Refused"),
             ("waiting", "Not Invited Yet"),
             ("unmapped", "Without Matrix Account"),
-            ("left", "No Longer on the Record"),
+            ("left", "Does Not Belong There Any More"),
         ],
         required=True,
         readonly=True,
@@ -39,12 +43,15 @@ class MatrixRoomPerson(models.Model):
     note = fields.Text(readonly=True)
 
     def init(self):
+        if index_exists(self.env.cr, _FORMER_ONCE):
+            drop_index(self.env.cr, _FORMER_ONCE, self._table)
         # Even if it exists, CREATE INDEX IF NOT EXISTS would lock the table.
         if not index_exists(self.env.cr, _ONCE):
             self.env.cr.execute(
                 SQL(
                     "CREATE UNIQUE INDEX %s "
-                    "ON matrix_room_person (res_model, res_id, user_id)",
+                    "ON matrix_room_person "
+                    "(res_model, res_id, user_id, COALESCE(account, ''))",
                     SQL.identifier(_ONCE),
                 )
             )
@@ -61,13 +68,30 @@ class MatrixRoomPerson(models.Model):
     def _is_in(self, record, room, user):
         """Whether the account of ``user`` was seen in the room of ``record``, or was
         invited there."""
-        known = self._of(record).filtered(lambda person: person.user_id == user)
-        return (
-            known.state == "in"
-            and known.room_id == room
-            and bool(known.account)
-            and known.account == user.sudo().matrix_user_id
+        account = user.sudo().matrix_user_id
+        known = self._of(record).filtered(
+            lambda person: person.user_id == user and person.account == account
         )
+        return bool(account) and known.state == "in" and known.room_id == room
+
+    def _is_former(self):
+        """Whether the user has another account by now, or none, and this one was last
+        seen in the room."""
+        self.ensure_one()
+        return (
+            self.state in ("in", "left")
+            and bool(self.account)
+            and self.account != self.user_id.sudo().matrix_user_id
+        )
+
+    def _names(self):
+        """Return the names of these people, with accounts that they no longer have."""
+        return [
+            f"{person.user_id.name} ({person.account})"
+            if person._is_former()
+            else person.user_id.name
+            for person in self
+        ]
 
     @api.model
     def _remember(self, record, room, result):
@@ -80,7 +104,12 @@ class MatrixRoomPerson(models.Model):
         states |= dict.fromkeys(result.left_over, ("waiting",))
         states |= dict.fromkeys(result.unmapped, ("unmapped",))
         self._upsert(record, room, states)
-        others = known.filtered(lambda person: person.user_id not in states)
+        others = known.filtered(
+            lambda person: (
+                person.user_id not in states
+                or (person.account or "") != (person.user_id.matrix_user_id or "")
+            )
+        )
         stay = others.filtered(
             lambda person: (
                 person.state in ("in", "left")
@@ -118,9 +147,9 @@ class MatrixRoomPerson(models.Model):
                 INSERT INTO matrix_room_person
                     (res_model, res_id, room_id, user_id, account, state, note)
                 VALUES %s
-                ON CONFLICT (res_model, res_id, user_id) DO UPDATE
-                SET room_id = excluded.room_id, account = excluded.account,
-                    state = excluded.state, note = excluded.note
+                ON CONFLICT (res_model, res_id, user_id, COALESCE(account, ''))
+                DO UPDATE SET room_id = excluded.room_id, state = excluded.state,
+                    note = excluded.note
                 """,
                 SQL(", ").join(SQL("%s", row) for row in rows),
             )

@@ -77,12 +77,17 @@ class ResUsers(models.Model):
 
     @api.onchange("matrix_user_id")
     def _onchange_matrix_user_id(self):
-        """Warn at once if our own homeserver has no such account.
+        """Warn at once if the former account stays in rooms, or if our own homeserver
+        has no such account.
 
         Asked while a person types: the time limit is short, and a failure is ignored.
         """
         vals = self._matrix_tidy({"matrix_user_id": self.matrix_user_id})
         account = self.matrix_user_id = vals.get("matrix_user_id", False)
+        return self._matrix_warning_of_former() or self._matrix_warning_of(account)
+
+    def _matrix_warning_of(self, account):
+        """Return a warning if our own homeserver does not know ``account``."""
         if not account or not contents.is_user_id(account) or self.env.user.share:
             return None
         backend = self.env["matrix.backend"]._active_for(self.env.company)

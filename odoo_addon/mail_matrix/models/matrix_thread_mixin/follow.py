@@ -54,11 +54,24 @@ class MatrixThreadMixin(models.AbstractModel):
             )
             record.matrix_people_note = "\n".join(problems) or False
             left = record._matrix_people_to_remove(known)
-            names = format_list(record.env, left.user_id.mapped("name"))
-            record.matrix_people_left = bool(left) and record.env._(
-                "No longer on this record, but still in the room: %(users)s.",
-                users=names,
-            )
+            former = left.filtered(lambda person: person._is_former())
+            notes = []
+            if left - former:
+                notes.append(
+                    record.env._(
+                        "No longer on this record, but still in the room: %(users)s.",
+                        users=format_list(record.env, (left - former)._names()),
+                    )
+                )
+            if former:
+                notes.append(
+                    record.env._(
+                        "Still in the room with an account that they no longer have: "
+                        "%(users)s.",
+                        users=format_list(record.env, former._names()),
+                    )
+                )
+            record.matrix_people_left = "\n".join(notes) or False
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -136,10 +149,15 @@ class MatrixThreadMixin(models.AbstractModel):
     # Who has left
 
     def _matrix_people_to_remove(self, known):
-        """Return those of ``known`` who belong in the room for no record any more."""
-        left = known.filtered(lambda person: person.state == "left")
-        people = left and self._matrix_people_of_room()
-        return left.filtered(lambda person: person.user_id not in people)
+        """Return those of ``known`` whose accounts belong in the room for no record any
+        more."""
+        left = known.filtered(
+            lambda person: person.state == "left" or person._is_former()
+        )
+        # With all rights: a plain user may not read the accounts of others.
+        people = left and self._matrix_people_of_room().sudo()
+        accounts = set(people.mapped("matrix_user_id")) if left else set()
+        return left.filtered(lambda person: person.account not in accounts)
 
     def _matrix_people_of_room(self):
         """Return the people of all records that share this record's room."""
@@ -165,7 +183,7 @@ class MatrixThreadMixin(models.AbstractModel):
         self._matrix_wait_for_other_clicks()
         left = self._matrix_people_to_remove(self.env["matrix.room.person"]._of(self))
         members = {*client.joined_members(room), *client.invited_members(room)}
-        removed, problems = left.user_id.browse(), []
+        removed, problems = [], []
         for person in left:
             try:
                 if person.account in members:
@@ -180,12 +198,12 @@ class MatrixThreadMixin(models.AbstractModel):
                     )
                 )
                 continue
-            removed |= person.user_id
+            removed += person._names()
             person.unlink()
         report = removed and [
             self.env._(
                 "No longer in the room: %(users)s.",
-                users=format_list(self.env, removed.mapped("name")),
+                users=format_list(self.env, list(dict.fromkeys(removed))),
             )
         ]
         title = self.env._("Remove people")
@@ -196,4 +214,6 @@ class MatrixThreadMixin(models.AbstractModel):
         self.ensure_one()
         self._matrix_check_person()
         people = self.env["matrix.room.person"]._of(self)
-        people.filtered(lambda person: person.state == "left").unlink()
+        people.filtered(
+            lambda person: person.state == "left" or person._is_former()
+        ).unlink()

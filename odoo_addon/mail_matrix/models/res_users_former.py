@@ -1,0 +1,87 @@
+from odoo import api, fields, models
+from odoo.tools import format_list
+
+_NAMED = 10
+
+
+class ResUsers(models.Model):
+    """Rooms in which an account is that the user no longer has.
+
+    It can read what is posted there. A person decides whether it is removed: on the
+    page Matrix of the record.
+    """
+
+    _inherit = "res.users"
+
+    matrix_former_note = fields.Text(
+        string="Former Matrix Accounts",
+        compute="_compute_matrix_former_note",
+        groups="mail_matrix.group_matrix_user",
+    )
+
+    @property
+    def SELF_READABLE_FIELDS(self):
+        return [*super().SELF_READABLE_FIELDS, "matrix_former_note"]
+
+    @api.depends("matrix_user_id")
+    @api.depends_context("uid", "lang", "allowed_company_ids")
+    def _compute_matrix_former_note(self):
+        for user in self:
+            former = user._matrix_rooms_of().filtered(lambda seen: seen._is_former())
+            user.matrix_former_note = user._matrix_former_text(former)
+
+    def _matrix_rooms_of(self):
+        """Return where this user was last seen in a room, with all rights."""
+        return (
+            self.env["matrix.room.person"]
+            .sudo()
+            .search(
+                [("user_id", "in", self._origin.ids), ("state", "in", ("in", "left"))]
+            )
+        )
+
+    @api.model
+    def _matrix_former_text(self, people):
+        """Return in which rooms these accounts are, or False.
+
+        Only records that this reader may read are named.
+        """
+        if not people:
+            return False
+        names = []
+        for model, group in people.grouped("res_model").items():
+            readable = self.env["matrix.log"]._readable_ids(
+                model, group.mapped("res_id")
+            )
+            if readable:
+                names += self.env[model].browse(readable).mapped("display_name")
+        accounts = format_list(self.env, sorted(set(people.mapped("account"))))
+        note = self.env._(
+            "Still in Matrix rooms, where they can read what is posted: %(accounts)s.",
+            accounts=accounts,
+        )
+        if names:
+            note += " " + self.env._(
+                "They can be removed on the page Matrix of: %(records)s.",
+                records=format_list(self.env, names[:_NAMED]),
+            )
+        beyond = len(people) - len(names[:_NAMED])
+        if beyond:
+            note += " " + self.env._("Further rooms: %(count)s.", count=beyond)
+        return note
+
+    def _matrix_warning_of_former(self):
+        """Return a warning if the stored account is replaced and stays in rooms."""
+        stored = self._origin.matrix_user_id
+        if not stored or stored == self.matrix_user_id:
+            return None
+        seen = self._matrix_rooms_of().filtered(lambda seen: seen.account == stored)
+        if not seen:
+            return None
+        return {
+            "warning": {
+                "type": "notification",
+                "title": self.env._("The former account stays in rooms"),
+                "message": self._matrix_former_text(seen),
+            }
+        }
