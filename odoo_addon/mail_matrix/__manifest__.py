@@ -28,6 +28,7 @@
         "views/matrix_backend_encryption_views.xml",
         "data/ir_config_parameter.xml",
         "data/matrix_bot.xml",
+        "views/matrix_card_views.xml",
         "views/matrix_log_search_views.xml",
         "views/matrix_log_views.xml",
         "views/matrix_message_views.xml",

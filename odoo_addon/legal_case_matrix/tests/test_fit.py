@@ -1,3 +1,4 @@
+from odoo import Command
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.browser import BrowserCase
@@ -73,6 +74,64 @@ class TestFitSmall(FitCase):
             "matrix-lawyer",
         )
 
+    def test_what_a_list_is_about_has_room_in_it(self):
+        """A column of the least width, 80 pixels, breaks each name in pieces."""
+        self.manager.write(
+            {
+                self.groups_field(): [
+                    Command.link(self.env.ref("legal_case.legal_case_group_user").id)
+                ]
+            }
+        )
+        self.create_hearing(judge="The presiding judge, Dr. von der Heydte")
+        self.env["matrix.contact"].create(
+            {
+                "matrix_user_id": "@wilhelmina.hartmann:matrix.example.org",
+                "name": NAME,
+                "backend_id": self.backend.id,
+            }
+        )
+        self.env["matrix.inbound"].create(
+            {
+                "backend_id": self.backend.id,
+                "event_id": "$broken",
+                "kind": "message",
+                "room_id": self.case.matrix_room_id,
+                "sender": "@wilhelmina.hartmann:matrix.example.org",
+                "received_at": "2030-05-01 07:00:00",
+                "error": "ValidationError",
+            }
+        )
+        self.commit()
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_message_action",
+            """
+            const {action} = odoo.__WOWL_DEBUG__.root.env.services;
+            const list = async (name, columns) => {
+                await action.doAction(name,
+                    {clearBreadcrumbs: true, viewType: "list"});
+                const names = columns.map((column) => `th[data-name=${column}]`);
+                await until(() => one(names[0]) && one(".o_data_row"), name);
+                const table = one(".o_list_renderer");
+                const beyond = table.scrollWidth - table.clientWidth;
+                if (beyond > 1) throw new Error(`${name} is wider by ${beyond}`);
+                for (const column of names) {
+                    const width = one(column).clientWidth;
+                    if (width < 110) throw new Error(`${name} ${column}: ${width}`);
+                }
+            };
+            await list("mail_matrix.matrix_message_action", ["payload", "reason"]);
+            await list("mail_matrix.matrix_contact_action",
+                ["matrix_user_id", "name"]);
+            await list("mail_matrix.matrix_inbound_action", ["sender", "record_ref"]);
+            await list("mail_matrix.matrix_worker_action", ["hostname", "name"]);
+            await list("legal_case.legal_case_action", ["partner_id", "name"]);
+            await list("legal_case.legal_hearing_action",
+                ["location", "judge", "case_id", "name"]);
+            """,
+            "matrix-manager",
+        )
+
 
 @tagged("post_install", "-at_install")
 class TestFitPhone(FitCase):
@@ -101,6 +160,24 @@ class TestFitPhone(FitCase):
             await click("button[name=action_matrix_send_message]");
             await click(".nav-link[name=matrix]");
             await shows(".o_matrix_deliveries li", "From the phone");
+            """,
+            "matrix-lawyer",
+        )
+
+    def test_messages_and_logs_are_cards_on_a_phone(self):
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_message_action",
+            FITS
+            + """
+            const {action} = odoo.__WOWL_DEBUG__.root.env.services;
+            const cards = async (...texts) => {
+                for (const text of texts) await shows(".o_kanban_record", text);
+                fits(".o_kanban_record:not(.o_kanban_ghost)");
+            };
+            await cards("It was sent", "It failed", "nobody has invited it", "It waits");
+            await action.doAction("mail_matrix.matrix_log_action");
+            await until(() => !one(".o_kanban_record [name=reason]"), "Logs");
+            await cards("It was sent", "nobody has invited it");
             """,
             "matrix-lawyer",
         )

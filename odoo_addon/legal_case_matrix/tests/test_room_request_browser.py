@@ -31,6 +31,8 @@ class TestRoomRequestBrowser(RoomRequestCase, BrowserCase):
             const named = (stage) => stage.textContent.trim() === "Court";
             (await until(() => stages().find(named), "the stage")).click();
             await shows(".alert-info", "The room of this case is being created");
+            const now = await shows(".tab-pane.active button", "Create Now");
+            if (!now.classList.contains("btn-secondary")) throw new Error("Not needed");
             await shows(".o_matrix_deliveries li", "Case Comet v. Star");
             """,
             "matrix-lawyer",

@@ -43,6 +43,26 @@ class TestTextEditor(LegalMatrixCase):
 
         self.assertLessEqual({"{{ author }}", "{{ text }}"}, entries)
 
+    def test_a_chatter_text_is_shown_with_a_case_that_has_a_message(self):
+        self.case.message_post(body="The files are complete", message_type="comment")
+        self.create_case(name="Newer, and nobody wrote anything")
+        self.settle()
+
+        found = self.editor.check_matrix_text("template_chatter", "Read: {{ text }}")
+
+        self.assertFalse(found["problem"])
+        self.assertEqual(found["record"], self.case.display_name)
+        self.assertIn("Read: The files are complete", found["body"])
+
+    def test_a_chatter_text_without_any_message_is_no_error(self):
+        messages = self.env["mail.message"].search([("model", "=", "legal.case")])
+        messages.message_type = "notification"
+        self.commit()
+
+        found = self.editor.check_matrix_text("template_chatter", "Read: {{ text }}")
+
+        self.assertFalse(found["problem"] or found["body"])
+
     def test_a_hearing_offers_formats_for_its_time(self):
         entries = self.entries(self.editor, "template_hearing_created")
 

@@ -42,9 +42,11 @@ class MatrixPreview(models.TransientModel):
 
     @api.model
     def _default_event_type(self):
-        """Return the first event of a record itself, else the test."""
+        """Return the first event of a record itself that can be shown, else the
+        test."""
         keys = [key for key, _name in self._selection_event_type()]
-        return next((key for key in keys if key not in ("chatter", "test")), "test")
+        own = (key for key in keys if key not in ("chatter", "test"))
+        return next((key for key in own if self._first_record(key)), "test")
 
     @api.model
     def _selection_record_ref(self):
@@ -63,10 +65,16 @@ class MatrixPreview(models.TransientModel):
             if event_type in records._matrix_event_types() and records.has_access(
                 "read"
             ):
-                record = records.search([], limit=1)
+                record = records.search(self._has_message(event_type), limit=1)
                 if record:
                     return f"{model},{record.id}"
         return False
+
+    @api.model
+    def _has_message(self, event_type):
+        """Return the domain of the records that have what this event sends."""
+        is_chatter = event_type == "chatter"
+        return [("message_ids.message_type", "=", "comment")] if is_chatter else []
 
     @api.onchange("event_type")
     def _onchange_event_type(self):

@@ -104,6 +104,28 @@ class TestBrowser(BrowserCase):
         )
         self.assertEqual(self.bodies(), ["Please retry me"])
 
+    def test_the_graph_of_logs_has_the_colours_of_the_outcomes(self):
+        for text, outcome in (
+            ("It failed", {"error_message": "Not in this room"}),
+            ("It was sent", {"status": "ok"}),
+        ):
+            self.ticket._matrix_enqueue("manual", text)
+            self.log(self.outbox()[0], **outcome)
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_log_action",
+            """
+            await shows(".o_data_row", "It failed");
+            await click(".o_switch_view.o_graph");
+            const canvas = await until(() => one(".o_graph_renderer canvas"));
+            const {data} = await until(() => window.Chart?.getChart(canvas), "bars");
+            const colours = Object.fromEntries(
+                data.datasets.map((bar) => [bar.label, bar.backgroundColor]));
+            if (colours.Sent !== "#28a745" || colours.Failed !== "#dc3545")
+                throw new Error(JSON.stringify(colours));
+            """,
+            "matrix-manager",
+        )
+
     def test_what_waits_names_its_record_and_the_reason_and_opens(self):
         self.ticket._matrix_enqueue("manual", "Please wait")
         (row,) = self.outbox()

@@ -26,6 +26,15 @@ class TestPreview(TicketCase):
         reference = f"{record._name},{record.id}"
         return self.previews.create({"event_type": event_type, "record_ref": reference})
 
+    def test_it_opens_with_something_to_see(self):
+        self.env["mail.activity"].search([]).unlink()
+
+        form = Form(self.previews)
+
+        self.assertTrue(form.record_ref)
+        self.assertTrue(form.body)
+        self.assertFalse(form.problem)
+
     def test_an_event_brings_a_record_that_it_can_happen_to(self):
         form = Form(self.previews)
         form.event_type = "visit_created"

@@ -140,6 +140,10 @@ function belowOverview(renderer) {
     };
 }
 
+registry.category("views").add("matrix_log_graph", {
+    ...graphView,
+    Renderer: MatrixGraphRenderer,
+});
 registry.category("views").add("matrix_overview_graph", {
     ...graphView,
     Renderer: belowOverview(MatrixGraphRenderer),
