@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The newest encrypted event of a room, as the worker gets it.
-async fn newest(user: &User, room: &str) -> Value {
+pub(crate) async fn newest(user: &User, room: &str) -> Value {
     let events = user.timeline(room).await.unwrap();
     let event = events.into_iter().rfind(|event| event.kind == "m.room.encrypted").unwrap();
     json!({

@@ -19,6 +19,7 @@ mod store;
 mod throughput;
 mod troubles;
 mod verified;
+mod withheld;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

@@ -77,9 +77,7 @@ fn no_key(withheld: Option<&WithheldCode>) -> Decrypted {
             ("the sender's Matrix client gives keys only to devices that it considers verified", false)
         }
         Some(WithheldCode::Unauthorised) => ("the sender's device says that the account may not have the key", false),
-        Some(WithheldCode::NoOlm) => {
-            ("the sender's device could not begin an encrypted session with the account's", true)
-        }
+        // Others say only that the device that was asked does not have it. That a device could begin no session is not said of a certain key.
         _ => ("the sender's device has not sent the key", true),
     };
     Decrypted::NoKey { reason, may_come }
