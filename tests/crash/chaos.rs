@@ -57,7 +57,7 @@ async fn killed_and_frozen_workers_lose_nothing_and_keep_the_order() {
     producer.more(&world, portion()).await;
     producer.assert_delivered(&world).await;
 
-    report::record(
+    report::record_form(
         "random kill -9 and SIGSTOP zombies",
         &format!(
             "3 workers, {ROOMS} rooms, {rows} rows, {kills} kills, {zombies} zombies of 1.5 to 3 leases; 0 lost, doubled, out of order"

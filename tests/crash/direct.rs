@@ -25,7 +25,7 @@ async fn a_kill_between_the_steps_of_a_direct_room_leaves_one_room_in_use() {
     let unused = side_by_side(8, cases(&POINTS, seeds), play).await;
 
     let behind: usize = unused.iter().sum();
-    report::record(
+    report::record_form(
         "kill -9 between the steps of a direct room",
         &format!(
             "{} points, {seeds} seeds each: one room in use, all messages in order, the list of direct rooms complete",

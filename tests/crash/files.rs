@@ -25,7 +25,7 @@ async fn a_kill_between_the_steps_of_a_file_uploads_and_sends_it_once() {
 
     let files: usize = side_by_side(8, cases(&POINTS, seeds), play).await.iter().sum();
 
-    report::record(
+    report::record_form(
         "kill -9 between the steps of a file",
         &format!("{} points, {seeds} seeds each: each file uploaded once, sent once, in its place", POINTS.len()),
         &format!("{} kills, {files} files", seeds * POINTS.len() as u64),

@@ -73,7 +73,7 @@ async fn a_follower_that_is_killed_at_any_point_loses_nothing_and_doubles_nothin
 
     let taken_over = side_by_side(8, cases.collect(), play).await;
 
-    report::record(
+    report::record_form(
         "kill -9 of the worker that follows an account, at each of 5 points",
         &format!("{seeds} seeds each, lease 3 s: 0 lost, doubled or out of order at Odoo"),
         &format!(

@@ -83,7 +83,7 @@ async fn a_homeserver_that_is_down_costs_no_memory_and_no_message() {
     assert!(!probes.is_empty(), "nobody asked whether the homeserver is back");
     assert!(pace >= Duration::from_millis(4_900), "{pace:?} between probes");
     assert!(tried <= 1, "{tried} failed rows for one message");
-    report::record(
+    report::record_form(
         "homeserver down while rows arrive",
         &format!(
             "{} s, {rows} rows, 3 workers; memory < 60 MB, no row lost, probes ≤ 1 per 5 s over all workers, at most one failed \

@@ -74,7 +74,7 @@ async fn a_kill_at_any_point_loses_nothing_and_doubles_nothing() {
 
     let by = |wanted| longest(taken_over.iter().filter(|(by, _)| *by == wanted).map(|(_, time)| *time));
     let (other, restarted) = (by(Successor::Other), by(Successor::Restarted));
-    report::record(
+    report::record_form(
         "kill -9 at each of 8 points",
         &format!(
             "{seeds} seeds each, lease 3 s, HTTP timeout 0.5 s; 0 lost, doubled, out of order; take-over ≤ 4 s by another \

@@ -22,7 +22,7 @@ async fn a_completion_of_unknown_outcome_leaves_exactly_one_log_row() {
 
     let rows = side_by_side(WORLDS as usize, (0..WORLDS).map(seeds_of).collect(), play).await;
 
-    report::record(
+    report::record_form(
         "COMMIT outcome unknown",
         &format!("{seeds} seeds; exactly one log row"),
         &format!("{} messages, one log row each", rows.into_iter().sum::<usize>()),

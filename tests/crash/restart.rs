@@ -108,7 +108,7 @@ async fn delivery_resumes_after_each_restart_and_no_worker_exits() {
     }
 
     let slowest = longest(resumed);
-    report::record(
+    report::record_form(
         "PostgreSQL restart -m fast, -m immediate, all, listener, pool terminated",
         &format!(
             "{cycles} cycles under {PER_SECOND} rows/s; resumes ≤ 5 s after it accepts; the worker process never exits"

@@ -111,7 +111,7 @@ async fn a_kill_at_any_step_loses_nothing_doubles_nothing_and_everything_can_be_
         say(format!("{done} seeds are judged: nothing lost, doubled, out of order or unreadable"));
         let Judged { messages, keys, another, restarted } = Judged::of(judged);
         // Each time, so that a run that is ended early has a figure, too.
-        report::record(
+        report::record_form(
             "encrypted rooms: kill -9 at each of 9 points",
             &format!(
                 "real Synapse, {ROOMS} encrypted rooms at once, {done} seeds each, lease {} s; another worker or the next process goes on; 0 lost, \
@@ -162,7 +162,7 @@ async fn a_worker_that_was_frozen_until_another_one_had_taken_over_does_no_harm(
     let (one, two, three) =
         tokio::join!(zombies(&mut one, &numbers), zombies(&mut two, &numbers), zombies(&mut three, &numbers));
     let Judged { messages, keys, .. } = Judged::of([one, two, three]);
-    report::record(
+    report::record_form(
         "encrypted rooms: SIGSTOP zombies",
         &format!(
             "real Synapse, {ROOMS} encrypted rooms at once, {count} workers frozen for 0.8 to 1.6 leases while another one takes over under load; \
@@ -198,7 +198,7 @@ async fn restarts_of_the_database_and_of_the_homeserver_do_no_harm() {
         say(format!("restart {number}: judged"));
     }
     let (messages, keys) = scene.judge().await;
-    report::record(
+    report::record_form(
         "encrypted rooms: restarts of PostgreSQL and Synapse",
         &format!(
             "{ROOMS} encrypted rooms at once, two workers, {restarts} restarts under load: PostgreSQL fast and immediate, Synapse by TERM and by \

@@ -44,7 +44,7 @@ pub(crate) fn timed() -> usize {
 pub(crate) fn record_times(office: &Office, by: &str, mut times: Vec<Duration>) {
     times.sort();
     let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
-    report::record(
+    report::record_form(
         &format!("a text in the room becomes a note: {by} (Odoo {})", office.site.series()),
         &format!("real Synapse, {} texts one after the other, nothing ended; median ≤ 2 s", times.len()),
         &format!("after {} ms (median), {} ms at most", median.as_millis(), slowest.as_millis()),

@@ -81,7 +81,8 @@ async fn deb() -> Result<ExitCode> {
 fn reliability_table() -> Result<ExitCode> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
     std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))?;
-    std::fs::write(path, stack::report::table()?)?;
+    let before = std::fs::read_to_string(path).unwrap_or_default();
+    std::fs::write(path, stack::report::table(&before)?)?;
     println!("docs/reliability.md is written");
     Ok(ExitCode::SUCCESS)
 }
