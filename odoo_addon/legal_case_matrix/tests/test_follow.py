@@ -145,7 +145,7 @@ class TestFollowPeople(FollowCase):
         self.assertFalse(self.case.sudo().matrix_people_left)
         self.assertIn(AMY, self.members)
 
-    def test_who_changes_an_account_is_told_that_the_former_one_stays_in_rooms(self):
+    def test_who_changes_an_account_reads_that_the_former_one_stays_in_rooms(self):
         for reader, named in (
             (self.lawyer, True),
             (self.amy, True),

@@ -54,7 +54,7 @@ class TestTextEditor(LegalMatrixCase):
         self.assertEqual(found["record"], self.case.display_name)
         self.assertIn("Read: The files are complete", found["body"])
 
-    def test_a_chatter_text_without_any_message_is_no_error(self):
+    def test_a_chatter_text_without_any_message_raises_no_error(self):
         messages = self.env["mail.message"].search([("model", "=", "legal.case")])
         messages.message_type = "notification"
         self.commit()

@@ -160,7 +160,7 @@ class TestCompanies(TicketCase):
         self.assertNotIn("Theirs", [row.content["body"] for row in found])
         self.assertEqual(self.counted(self.chief), "3")
 
-    def test_managers_are_told_of_rooms_that_cannot_be_created_for_their_companies(
+    def test_managers_hear_of_rooms_that_cannot_be_created_for_their_companies(
         self,
     ):
         self.ticket.matrix_room_id = False
