@@ -59,6 +59,9 @@ class TestCheckRoom(RoomCase):
         states = case.fields_get(["matrix_room_health"])["matrix_room_health"]
 
         self.assertEqual(dict(states["selection"])["not_joined"], "Nicht im Raum")
+        self.check()
+        self.assertIn("is in the room and can post", self.case.matrix_room_health_note)
+        self.assertIn("ist im Raum", case.matrix_room_health_note)
 
     def test_an_invited_account_joins(self):
         self.answers["GET", "/joined_rooms"] = (200, {"joined_rooms": []})

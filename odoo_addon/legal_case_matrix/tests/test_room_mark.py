@@ -53,6 +53,87 @@ class TestRoomMark(RoomMarkCase):
         self.backend.is_active = False
         self.assertFalse(self.mark(matrix_enabled=True))
 
+    def refuse(self, code="M_FORBIDDEN", **values):
+        """Let the worker write that the room of the case refused a message."""
+        text = "@bot:example.org is not in this room; invite it there, then retry"
+        return self.log_row(
+            backend_id=self.backend.id,
+            event_type="manual",
+            res_model=self.case._name,
+            res_id=self.case.id,
+            **{
+                "room_id": self.case.matrix_room_id,
+                "status": "failed",
+                "error_code": code,
+                "error_message": text,
+                **values,
+            },
+        )
+
+    def known(self):
+        self.env.invalidate_all()
+        case = self.case.with_user(self.lawyer)
+        return case.matrix_room_state, case.matrix_room_health_note
+
+    def test_a_room_that_has_refused_a_message_since_it_was_checked_is_marked(self):
+        found = {"code": "ok", "account": "@bot:example.org"}
+        checked = {"matrix_room_found": found, "matrix_room_checked_at": "2020-01-01"}
+        self.assertFalse(self.mark(matrix_room_health="ok", **checked))
+
+        self.refuse()
+
+        self.assertEqual(self.mark(), "failed")
+        state, note = self.known()
+        self.assertEqual(state, "refused")
+        self.assertIn("@bot:example.org is not in this room", note)
+        self.refuse("org.odoo.room_replaced")
+        self.assertEqual(self.known()[0], "replaced")
+        # What says nothing about the room.
+        self.refuse("M_TOO_LARGE")
+        self.refuse("org.odoo.off")
+        self.refuse(room_id="!another:example.org", status="ok", error_code=None)
+        self.assertEqual(self.known()[0], "replaced")
+
+        self.refuse(status="ok", error_code=None, error_message=None)
+        ready = ("ok", "@bot:example.org is in the room and can post.")
+        self.assertEqual(self.known(), ready)
+        self.refuse(matrix_type="m.room.redaction")
+        self.refuse(attachment_id=1)
+        self.assertEqual(self.known(), ready)
+
+        self.refuse()
+        self.assertEqual(self.known()[0], "refused")
+        self.assertFalse(self.mark(matrix_room_checked_at="2100-01-01"))
+        self.assertEqual(self.known(), ready)
+
+    def test_the_refusal_of_another_room_does_not_count(self):
+        self.refuse()
+        self.case.matrix_room_id = "!new:example.org"
+
+        self.assertFalse(self.mark())
+        self.assertEqual(self.known(), (False, False))
+
+    def test_many_cards_cost_no_more_queries_than_few(self):
+        def queries(count):
+            cases = self.env["legal.case"].create(
+                [
+                    {
+                        "name": "Many",
+                        "partner_id": self.partner.id,
+                        "matrix_room_id": f"!{count}-{number}:example.org",
+                    }
+                    for number in range(count)
+                ]
+            )
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            cases.with_user(self.lawyer).mapped("matrix_room_mark")
+            return self.env.cr.sql_log_count - before
+
+        queries(2)
+        self.assertEqual(queries(3), queries(30))
+
     def test_a_room_that_does_not_answer_is_marked(self):
         self.let_room_not_answer()
 
@@ -100,7 +181,7 @@ class TestRoomMarkScreen(BrowserCase, RoomMarkCase):
             f"/odoo/action-legal_case.legal_case_action/{self.case.id}",
             f"""
             await click(".nav-link[name=matrix]");
-            await shows("[name=matrix_room_health] .{color}", "Ready");
+            await shows("[name=matrix_room_state] .{color}", "Ready");
             """,
             "matrix-lawyer",
         )

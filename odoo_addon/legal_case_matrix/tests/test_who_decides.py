@@ -20,7 +20,8 @@ DECIDING = {
 DRAFT = {"matrix_message": "Pay to this account"}
 FOUND = {
     "matrix_room_health": "ok",
-    "matrix_room_health_note": "All is well",
+    "matrix_room_found": {"code": "ok"},
+    "matrix_room_checked_at": "2026-01-01 00:00:00",
     "matrix_resolved_alias": "#theirs:evil.example",
     "matrix_was_linked": True,
 }

@@ -18,22 +18,8 @@ class MatrixInbound(models.Model):
         for linked in self._records_of_room(self.backend_id, event.room_id):
             if not is_news and linked.matrix_room_health == "replaced":
                 continue
-            linked = self.env["matrix.outbox"]._in_language_of(linked, linked)
-            note = (
-                linked.env._(
-                    "This room was replaced by another one. Odoo follows to it as "
-                    "soon as its account is invited there."
-                )
-                if follows
-                else linked.env._(
-                    "This room was replaced by another one, and Odoo does not follow "
-                    "by itself, because nothing may be sent to the encrypted room. "
-                    "Enter the new room's ID if you trust the person who replaced it."
-                )
-            )
-            linked.write(
-                {"matrix_room_health": "replaced", "matrix_room_health_note": note}
-            )
+            code = "replaced_follows" if follows else "replaced_stays"
+            linked.write(linked._matrix_found_values("replaced", {"code": code}))
         if is_news and follows:
             self.env["matrix.lane"]._follow_replaced_soon()
 

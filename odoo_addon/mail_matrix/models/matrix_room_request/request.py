@@ -39,7 +39,7 @@ class MatrixRoomRequest(models.Model):
     room_id = fields.Char(readonly=True)
     room_alias = fields.Char(readonly=True)
     health = fields.Char(readonly=True)
-    health_note = fields.Char(readonly=True)
+    found = fields.Json(readonly=True)
 
     # What business transactions do
 

@@ -98,7 +98,7 @@ class MatrixRoomRequest(models.Model):
         try:
             with self.env.cr.savepoint():
                 record.with_context(matrix_room_is_new=True)._matrix_link(
-                    self.room_id, self.health, self.health_note, self.room_alias
+                    self.room_id, self.health, self.found, self.room_alias
                 )
                 then(record)
         except Exception as error:

@@ -4,6 +4,7 @@ from . import opening
 from . import create
 from . import request
 from . import health
+from . import found
 from . import trouble
 from . import mention
 from . import people

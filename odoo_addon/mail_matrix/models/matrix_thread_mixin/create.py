@@ -33,9 +33,9 @@ class MatrixThreadMixin(models.AbstractModel):
         self._matrix_wait_for_other_clicks()
         account = client.whoami()["user_id"]
         room, alias, problems = self._matrix_create_or_find(client, account)
-        health, note = self._matrix_look_at(client, room)
+        health, found = self._matrix_look_at(client, room)
         record = self.with_context(matrix_room_is_new=True)
-        record._matrix_link(room, health, note, alias)
+        record._matrix_link(room, health, found, alias)
         notes, refused = self._matrix_invite_to_new_room(client, room, account, health)
         if not self._matrix_is_ready(health):
             problems = [*problems, self._matrix_nobody_invited(health)]
@@ -52,7 +52,7 @@ class MatrixThreadMixin(models.AbstractModel):
         client = self._matrix_client()
         account = client.whoami()["user_id"]
         room, alias, problems = self._matrix_create_or_find(client, account)
-        health, note = self._matrix_look_at(client, room)
+        health, found = self._matrix_look_at(client, room)
         self._matrix_invite_to_new_room(client, room, account, health)
         if not self._matrix_is_ready(health):
             problems = [*problems, self._matrix_nobody_invited(health)]
@@ -60,7 +60,7 @@ class MatrixThreadMixin(models.AbstractModel):
             "room_id": room,
             "room_alias": alias,
             "health": health,
-            "health_note": " ".join([note, *problems]),
+            "found": {**found, "report": " ".join(problems)},
         }
 
     def _matrix_invite_to_new_room(self, client, room, account, health):

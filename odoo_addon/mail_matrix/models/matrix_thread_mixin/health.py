@@ -15,14 +15,11 @@ class MatrixThreadMixin(models.AbstractModel):
 
     matrix_room_health = fields.Selection(
         selection="_matrix_room_states",
-        string="Room State",
+        string="Room State When Checked",
         readonly=True,
         copy=False,
         groups=USER,
         help="Result of the last Check Room.",
-    )
-    matrix_room_health_note = fields.Char(
-        string="Room State Explained", readonly=True, copy=False, groups=USER
     )
 
     @api.model
@@ -43,8 +40,8 @@ class MatrixThreadMixin(models.AbstractModel):
         """Check whether the account can post in the room; join it if possible."""
         client = self._matrix_client()
         room = self._matrix_room_or_raise()
-        health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note)
+        health, found = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, found)
         if not self._matrix_invites_nobody(health):
             # Nobody could be invited as long as the room was not usable.
             self._matrix_look_later()
@@ -57,7 +54,7 @@ class MatrixThreadMixin(models.AbstractModel):
 
     def _matrix_room_kind(self):
         """Return the kind of notification for what was found."""
-        health = self.matrix_room_health
+        health = self.matrix_room_state
         if health in ("ok", False):
             return "success"
         if health == "encrypted" and self.matrix_encrypts:
@@ -66,72 +63,40 @@ class MatrixThreadMixin(models.AbstractModel):
         return "warning" if agreed or health == "public" else "danger"
 
     def _matrix_look_at(self, client, room):
-        """Return (health, explanation) of ``room``; join it if that is possible."""
+        """Return the health of ``room`` and what was found, as in matrix_room_found;
+        join the room if that is possible."""
         account = client.whoami()["user_id"]
+
+        def found(health, code=None, **values):
+            return health, {"code": code or health, "account": account, **values}
+
         is_new = room not in client.joined_rooms()
-        if is_new and (refusal := self._matrix_join(client, room, account)):
-            return refusal
+        if is_new and (refusal := self._matrix_join(client, room)):
+            return found(refusal)
         tombstone = client.state_event(room, "m.room.tombstone")
         if tombstone:
-            return "replaced", self.env._(
-                "This room was replaced by %(room)s. Enter the new room's ID if "
-                "you trust the person who replaced it.",
-                room=contents.clean(str(tombstone["content"].get("replacement_room")))[
-                    :255
-                ],
-            )
+            new = contents.clean(str(tombstone["content"].get("replacement_room")))
+            return found("replaced", room=new[:255])
         if not self._matrix_may_post(client, room, account):
-            return "no_power", self.env._(
-                "%(account)s can read this room, but cannot post in it. Give the "
-                "account a higher role in the room's settings.",
-                account=account,
-            )
-        # What this means for messages is said by matrix_room_advice.
-        encrypted = self.env._(
-            "%(account)s is in the room, which is encrypted, and can post.",
-            account=account,
-        )
+            return found("no_power")
         is_encrypted = client.state_event(room, "m.room.encryption") is not None
         if is_encrypted and not self.matrix_encrypts:
-            return "encrypted", encrypted
+            return found("encrypted")
         if self._matrix_is_public(client, room):
-            if is_new:
-                return "public", self.env._(
-                    "%(account)s has joined this room without an invitation, "
-                    "because the room is public: anyone who finds it can read what"
-                    " Odoo writes.",
-                    account=account,
-                )
-            return "public", self.env._(
-                "%(account)s can post here. The room is public: anyone who finds "
-                "it can read what Odoo writes.",
-                account=account,
-            )
-        if is_encrypted:
-            return "encrypted", encrypted
-        return "ok", self.env._(
-            "%(account)s is in the room and can post.", account=account
-        )
+            return found("public", "public_joined" if is_new else "public")
+        return found("encrypted" if is_encrypted else "ok")
 
-    def _matrix_join(self, client, room, account):
-        """Join ``room``; return (health, explanation) if that is refused."""
+    def _matrix_join(self, client, room):
+        """Join ``room``; return the health of the room if that is refused."""
         try:
             client.join(room)
         except MatrixError as error:
             # Synapse answers M_BAD_STATE if the account is banned, M_FORBIDDEN if it
             # was not invited, and M_UNKNOWN or 404 for rooms that it does not know.
             if error.errcode == "M_BAD_STATE":
-                return "banned", self.env._(
-                    "%(account)s is banned from this room. An administrator of the"
-                    " room must lift the ban.",
-                    account=account,
-                )
+                return "banned"
             if error.status in (403, 404):
-                return "not_joined", self.env._(
-                    "%(account)s is not in this room. Invite the account there, "
-                    "then check again.",
-                    account=account,
-                )
+                return "not_joined"
             raise
         return None
 

@@ -35,8 +35,8 @@ class MatrixThreadMixin(models.AbstractModel):
         """Invite the record's people who are not in the linked room."""
         client = self._matrix_client()
         room = self._matrix_room_or_raise()
-        health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note)
+        health, found = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, found)
         title = self.env._("Invite people")
         if self._matrix_invites_nobody(health):
             nobody = [self.env._("Nobody was invited.")]

@@ -13,7 +13,12 @@ MATRIX_TO = "https://matrix.to/"
 
 
 # Fields with what the homeserver said about the linked room.
-FOUND = ("matrix_resolved_alias", "matrix_room_health", "matrix_room_health_note")
+FOUND = (
+    "matrix_resolved_alias",
+    "matrix_room_health",
+    "matrix_room_found",
+    "matrix_room_checked_at",
+)
 
 
 class EncryptedRoom(ExplainedError):
@@ -207,8 +212,8 @@ class MatrixThreadMixin(models.AbstractModel):
                 )
             ) from None
         self._matrix_check_own_alias(client, alias, room)
-        health, note = self._matrix_look_at(client, room)
-        self._matrix_link(room, health, note, alias)
+        health, found = self._matrix_look_at(client, room)
+        self._matrix_link(room, health, found, alias)
         notes = self._matrix_whose_room(client, room, health)
         return self._matrix_room_notification(self.env._("Room found"), notes)
 
@@ -241,8 +246,8 @@ class MatrixThreadMixin(models.AbstractModel):
             )
         return self.matrix_room_id
 
-    def _matrix_link(self, room, health, note, alias=None):
-        values = {"matrix_room_health": health, "matrix_room_health_note": note}
+    def _matrix_link(self, room, health, found, alias=None):
+        values = self._matrix_found_values(health, found)
         if room != self.matrix_room_id:
             values["matrix_room_id"] = room
         if alias:
@@ -278,8 +283,10 @@ class MatrixThreadMixin(models.AbstractModel):
         text = " ".join([note, *notes, *problems])
         if notes or problems:
             # The text is longer than one can read while a notification is shown.
+            report = " ".join([*notes, *problems])
+            found = {**(self.matrix_room_found or {}), "report": report}
             # With all rights: nobody may write what was found.
-            self.sudo().matrix_room_health_note = text
+            self.sudo().matrix_room_found = found
         advice = [self.matrix_room_advice] if self.matrix_room_advice else []
         return notification(kind, title, " ".join([text, *advice, *unstored]))
 
