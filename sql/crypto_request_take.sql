@@ -1,10 +1,11 @@
 -- Take the request to set up encryption: it is deleted before its secret is used.
 --
--- $1 backend, $2 owner, $3 epoch of the keys, $4 for how many seconds a request is valid
+-- $1 backend, $2 owner, $3 epoch of the keys, $4 for how many seconds a request is valid, $5 version of the configuration, as in
+-- sql/crypto_request.sql
 WITH gone AS (
     DELETE FROM matrix_crypto_request AS r
-    USING matrix_crypto AS c
-    WHERE r.backend_id = $1 AND c.backend_id = r.backend_id AND c.owner = $2 AND c.epoch = $3
+    USING matrix_crypto AS c, matrix_backend AS b
+    WHERE r.backend_id = $1 AND b.id = r.backend_id AND COALESCE(b.config_version, 0) = $5 AND c.backend_id = r.backend_id AND c.owner = $2 AND c.epoch = $3
     RETURNING r.backend_id, r.kind, r.secret_sealed, r.requested_at
 ), noted AS (
     UPDATE matrix_crypto AS c

@@ -113,6 +113,12 @@ impl Homeserver {
         Ok(Self { acting: Some(Arc::new(acting)), ..self })
     }
 
+    /// The account and the device as which an application service acts.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn acts_as(&self) -> Option<(&str, &str)> {
+        self.acting.as_deref().map(|acting| (&*acting.user, &*acting.device))
+    }
+
     /// The token of every call.
     fn bearer(&self) -> &str {
         self.acting.as_deref().map_or(&self.token, |acting| &acting.token).expose_secret()

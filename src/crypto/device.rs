@@ -64,9 +64,14 @@ impl Device {
         homeserver: Homeserver,
         only_verified: bool,
     ) -> Result<Self, CryptoError> {
-        let whoami = homeserver.whoami().await?;
+        let whoami = match homeserver.whoami().await {
+            Err(error) if error.is_unknown_device() => {
+                return Err(preflight::forgotten(store, following, &homeserver, error).await);
+            }
+            whoami => whoami?,
+        };
         let (me, id) = (whoami.user_id, whoami.device_id.ok_or_else(preflight::no_device)?);
-        let is_asked = store.is_setup_asked(following.backend).await?;
+        let is_asked = store.is_setup_asked(following).await?;
         let mut found = store.take_keys(following, &me, &id).await?.ok_or(KeysError::Fenced)?;
         if is_asked && preflight::is_other_device(&found, &me, &id) {
             if !store.start_again(found.taken, &me, &id).await? {
@@ -91,11 +96,11 @@ impl Device {
         store.keys_are(found.taken, state, reason).await?;
         match opened {
             Ok(device) => {
-                device.set_up(store, keys, found.taken, is_asked).await?;
+                device.set_up(store, keys, following, found.taken, is_asked).await?;
                 Ok(device)
             }
             Err(error) => {
-                setup::refused(store, found.taken, is_asked, &error).await?;
+                setup::refused(store, following, found.taken, is_asked, &error).await?;
                 Err(error)
             }
         }

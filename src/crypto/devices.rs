@@ -55,10 +55,10 @@ impl Devices {
         self.lock().insert(backend, holding);
     }
 
-    /// The homeserver does not answer. A device that is open stays open.
+    /// The homeserver does not answer. A device that is open stays open, unless the homeserver does not have it any more.
     pub(crate) fn away(&self, backend: BackendId, error: &SendError) {
         let mut devices = self.lock();
-        if !matches!(devices.get(&backend), Some(Holding::Open(_))) {
+        if error.is_unknown_device() || !matches!(devices.get(&backend), Some(Holding::Open(_))) {
             devices.insert(backend, Holding::Away(error.clone()));
         }
     }

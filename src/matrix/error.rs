@@ -138,6 +138,12 @@ impl SendError {
         matches!((self, self.outcome()), (Self::Refused { status: 400, .. }, Outcome::Rejected(_)))
     }
 
+    /// Whether an application service acts on a device that the account does not have.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn is_unknown_device(&self) -> bool {
+        matches!(self, Self::Refused { errcode, .. } if errcode == "M_UNKNOWN_DEVICE")
+    }
+
     pub fn failure(&self) -> Failure {
         let code = match self {
             Self::Timeout => code::TIMEOUT.to_owned(),

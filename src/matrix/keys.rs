@@ -21,6 +21,9 @@ const REST_OF_AUTH: usize = 2048;
 
 const PASSWORD: &str = "the homeserver asks for the account's password before it accepts signing keys: set up encryption with the password";
 
+const SERVICE: &str = "the homeserver asks for the account's password before it accepts new signing keys, also from the application service, which has \
+    none: click «New Device» in Odoo and enter the password there; then messages are sent with an access token";
+
 const WRONG_PASSWORD: &str = "the homeserver did not accept the password for new signing keys: enter it again";
 
 const ELSEWHERE: &str = "the homeserver wants a person to approve new signing keys on its own web page: create or reset them in another client \
@@ -96,7 +99,10 @@ impl Homeserver {
             Upload::Asks { by_password: false, .. } => return Ok(SigningKeys::Refused(ELSEWHERE.to_owned())),
             Upload::Asks { session, .. } => session,
         };
-        let Some((user, password)) = password else { return Ok(SigningKeys::Refused(PASSWORD.to_owned())) };
+        let Some((user, password)) = password else {
+            let reason = if self.acting.is_some() { SERVICE } else { PASSWORD };
+            return Ok(SigningKeys::Refused(reason.to_owned()));
+        };
         let identifier = json!({ "type": "m.id.user", "user": user });
         let auth = Auth { kind: "m.login.password", identifier, password: password.expose_secret(), session };
         Ok(match self.signing_keys(keys, Some(auth)).await? {

@@ -105,16 +105,23 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// Whether somebody has asked in Odoo to set up encryption.
-    pub async fn is_setup_asked(&self, backend: BackendId) -> Result<bool, StoreError> {
-        let rows = self.query(include_str!("../../sql/crypto_request.sql"), &[&backend]).await?;
+    /// Whether somebody has asked in Odoo to set up encryption, for the configuration with which the account is followed. A newer one may be of
+    /// another device.
+    pub async fn is_setup_asked(&self, following: &Following) -> Result<bool, StoreError> {
+        let sql = include_str!("../../sql/crypto_request.sql");
+        let rows = self.query(sql, &[&following.backend, &following.config_version]).await?;
         rows.first().map_or(Ok(false), |row| value(row, "is_asked"))
     }
 
     /// The request to set up encryption, which is gone from the database afterwards.
-    pub async fn take_setup_request(&self, taken: KeysTaken) -> Result<Option<SetupRequest>, StoreError> {
+    pub async fn take_setup_request(
+        &self,
+        following: &Following,
+        taken: KeysTaken,
+    ) -> Result<Option<SetupRequest>, StoreError> {
         let sql = include_str!("../../sql/crypto_request_take.sql");
-        let rows = self.query(sql, &[&taken.backend, &self.name.owner, &taken.epoch, &REQUEST_LASTS]).await?;
+        let (owner, version) = (&self.name.owner, following.config_version);
+        let rows = self.query(sql, &[&taken.backend, owner, &taken.epoch, &REQUEST_LASTS, &version]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(SetupRequest {
             kind: value(row, "kind")?,

@@ -48,6 +48,8 @@ pub const KNOWN: Duration = Duration::from_secs(12 * 60 * 60);
 pub struct Following {
     pub backend: BackendId,
     pub epoch: i64,
+    /// Of the configuration with which it is followed.
+    pub config_version: i32,
     /// The account that was followed so far, and the position up to which Odoo has accepted everything.
     pub place: Option<(UserId, String)>,
 }
@@ -195,7 +197,9 @@ fn following(row: &Row) -> Result<Option<Following>, StoreError> {
     let Some(epoch) = value(row, "epoch")? else { return Ok(None) };
     // One that cannot exist is not the account that is followed now, as after a change of the account.
     let account = value::<Option<&str>>(row, "matrix_user_id")?.and_then(|account| UserId::parse(account).ok());
-    Ok(Some(Following { backend: value(row, "backend_id")?, epoch, place: account.zip(value(row, "since")?) }))
+    let config_version = value::<Option<i32>>(row, "config_version")?.unwrap_or_default();
+    let place = account.zip(value(row, "since")?);
+    Ok(Some(Following { backend: value(row, "backend_id")?, epoch, config_version, place }))
 }
 
 fn report(row: &Row) -> Result<FollowerReport, StoreError> {

@@ -37,7 +37,11 @@ impl Office {
 
     /// With a database, and a worker, of its own.
     pub(crate) async fn on(world: World) -> Self {
-        let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
+        Self::with(world, Options::default()).await
+    }
+
+    pub(crate) async fn with(world: World, options: Options) -> Self {
+        let synapse = Synapse::start(Options { unlimited: true, ..options }).await.unwrap();
         let bot = synapse.register("odoo", "let me in", false).await.unwrap();
         let office = Self { world, synapse, bot, key: Fernet::generate_key() };
         office.use_token(&office.bot).await;
@@ -51,7 +55,7 @@ impl Office {
         self.world.client.execute(sql, &[&self.synapse.url(), &sealed]).await.unwrap();
     }
 
-    fn seal(&self, secret: &str) -> String {
+    pub(crate) fn seal(&self, secret: &str) -> String {
         format!("fernet:{}", Fernet::new(&self.key).unwrap().encrypt(secret.as_bytes()))
     }
 
@@ -69,6 +73,14 @@ impl Office {
         let patient =
             [("MATRIX_TOKEN_KEY", &*self.key), ("HTTP_TIMEOUT_SECONDS", "2"), ("WORKER_LEASE_SECONDS", &lease)];
         self.world.worker_with(name, &[&patient, variables].concat())
+    }
+
+    /// What a command of the program that has the key writes.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        let mut command = self.world.launch.command(arguments);
+        command.env("MATRIX_TOKEN_KEY", &self.key);
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) async fn person(&self, name: &str) -> User {

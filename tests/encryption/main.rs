@@ -14,6 +14,7 @@ mod people;
 mod receiving;
 mod relations;
 mod sending;
+mod service;
 mod setup;
 mod store;
 mod throughput;

@@ -40,13 +40,13 @@ pub(crate) async fn ask(
 }
 
 /// State of the set-up and its reason, signature and its reason.
-async fn seen(account: &Account) -> [Option<String>; 4] {
+pub(crate) async fn seen(account: &Account) -> [Option<String>; 4] {
     let sql = "SELECT setup_state, setup_reason, signature, signature_reason FROM matrix_crypto";
     let row = account.world.client.query_one(sql, &[]).await.unwrap();
     std::array::from_fn(|column| row.get(column))
 }
 
-async fn master(synapse: &Synapse, user: &User) -> Value {
+pub(crate) async fn master(synapse: &Synapse, user: &User) -> Value {
     let answer = homeserver(synapse, user).query_keys([user.id()]).await.unwrap();
     answer["master_keys"][user.id()]["keys"].clone()
 }
@@ -166,6 +166,28 @@ async fn a_new_device_continues_with_the_accounts_signing_keys_after_the_old_one
     let row = client.query_one("SELECT state, device_id, fingerprint FROM matrix_crypto", &[]).await.unwrap();
     let row: (String, String, String) = (row.get(0), row.get(1), row.get(2));
     assert_eq!(row, ("ok".to_owned(), again.device_id().to_owned(), second.device.fingerprint()));
+}
+
+/// Odoo asks for a new device and stores its token at the same time; a worker that has read the configuration before still has the former device.
+#[tokio::test]
+async fn a_request_is_carried_out_only_by_a_worker_that_has_read_the_configuration_that_came_with_it() {
+    let (account, synapse, user, store) = start().await;
+    let following = account.follow(&store).await;
+    let first = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
+    let again = synapse.log_in(&user, "let me in").await.unwrap();
+    let asked = "WITH asked AS (INSERT INTO matrix_crypto_request (backend_id, kind) SELECT id, 'new_device' FROM matrix_backend)
+        UPDATE matrix_backend SET token_sealed = $1";
+    let sealed = account.keys.seal(again.token().as_bytes()).unwrap();
+    account.world.client.execute(asked, &[&sealed]).await.unwrap();
+
+    let same = Bot::open(&account, &store, &following, &synapse, &user).await.unwrap();
+
+    assert_eq!(same.device.fingerprint(), first.device.fingerprint());
+    assert_eq!(seen(&account).await[0], None, "the request waits");
+    let following = account.follow(&store).await;
+    let second = Bot::open(&account, &store, &following, &synapse, &again).await.unwrap();
+    assert_eq!(seen(&account).await, [Some("done".to_owned()), None, Some("signed".to_owned()), None]);
+    assert_ne!(second.device.fingerprint(), first.device.fingerprint());
 }
 
 /// What only another key opens is reported, and is gone.

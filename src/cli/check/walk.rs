@@ -189,7 +189,7 @@ async fn backends(
                 ),
                 "log the account in with a device (POST /_matrix/client/v3/login) and set that token in Odoo",
             ),
-            Err(failure) => findings.problem(subject, failure.to_string(), fix(&failure)),
+            Err(failure) => findings.problem(subject, failure.to_string(), fix(&failure, row.encrypts)),
         }
     }
     Ok(())
@@ -231,8 +231,9 @@ async fn account(backend: &Backend) -> Result<(String, Option<String>), Failure>
     Ok((whoami.user_id.to_string(), whoami.device_id))
 }
 
-fn fix(failure: &Failure) -> &'static str {
+fn fix(failure: &Failure, encrypts: bool) -> &'static str {
     match failure.code.as_str() {
+        "M_UNKNOWN_DEVICE" if encrypts => "press «New Device» on the page Encryption of the backend in Odoo",
         code::TOKEN => {
             "give the worker the matrix_token_key of odoo.conf (the credential token-key), or set the token again in Odoo"
         }

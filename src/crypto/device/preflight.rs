@@ -4,11 +4,11 @@
 use matrix_sdk_crypto::store::CryptoStore as _;
 use serde_json::json;
 
-use super::{CryptoError, KeyStore};
+use super::{CryptoError, KeyStore, KeysError};
 use crate::{
-    matrix::Homeserver,
+    matrix::{Homeserver, SendError},
     message::UserId,
-    store::{KeysFound, KeysState},
+    store::{Following, KeysFound, KeysState, Store},
 };
 
 const AGAIN: &str = "set up encryption again";
@@ -19,6 +19,24 @@ pub(super) fn no_device() -> CryptoError {
 
 fn refused(state: KeysState, reason: String) -> CryptoError {
     CryptoError::Refused { state, reason }
+}
+
+/// The homeserver does not have the device any more as which an application service acts. Somebody who asks for a new one makes that first.
+pub(super) async fn forgotten(
+    store: &Store,
+    following: &Following,
+    homeserver: &Homeserver,
+    error: SendError,
+) -> CryptoError {
+    let Some((user, device)) = homeserver.acts_as() else { return error.into() };
+    let Ok(me) = UserId::parse(user) else { return error.into() };
+    let reason = format!("the homeserver does not have the device {device} of {user} any more; {AGAIN}");
+    let stored = async {
+        let found = store.take_keys(following, &me, device).await?.ok_or(KeysError::Fenced)?;
+        store.keys_are(found.taken, KeysState::Lost, Some(&reason)).await?;
+        Ok::<_, CryptoError>(())
+    };
+    stored.await.err().unwrap_or_else(|| refused(KeysState::Lost, reason.clone()))
 }
 
 /// Whether the token is of another device than the keys that were taken.

@@ -22,14 +22,14 @@ use crate::message::UserId;
 pub(super) enum Unrecovered {
     #[error(
         "the account has no signing keys that a recovery key could open: set it up in a client first (Secure Backup), or replace the signing \
-         keys with the account's password"
+         keys"
     )]
     NotStored,
     #[error("this is not the recovery key or passphrase of the account; copy it again")]
     OtherKey,
     #[error(
-        "the signing keys that the recovery key opens are not the present ones of the account; replace them with the account's password, or \
-         correct it in another client"
+        "the signing keys that the recovery key opens are not the present ones of the account; replace them, or correct it in \
+         another client"
     )]
     Outdated,
 }

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::{CryptoError, Device, Secret, Signature};
 use crate::{
     seal::{Keys, OpenError},
-    store::{KeysTaken, SetupEnd, SetupRequest, Store, StoreError},
+    store::{Following, KeysTaken, SetupEnd, SetupRequest, Store, StoreError},
 };
 
 /// Why the secret of a request cannot be used.
@@ -26,11 +26,12 @@ impl Device {
         &self,
         store: &Store,
         keys: &Keys,
+        following: &Following,
         taken: KeysTaken,
         is_asked: bool,
     ) -> Result<(), CryptoError> {
         // It is gone from the database before its secret is used.
-        let request = if is_asked { store.take_setup_request(taken).await? } else { None };
+        let request = if is_asked { store.take_setup_request(following, taken).await? } else { None };
         let secret = request.as_ref().map_or(Ok(Secret::None), |request| secret_of(request, keys));
         let signed = match &secret {
             Ok(secret) => self.sign(secret).await,
@@ -65,11 +66,12 @@ impl Device {
 /// The device could not be opened, and so the request has failed. The secret is deleted all the same.
 pub(super) async fn refused(
     store: &Store,
+    following: &Following,
     taken: KeysTaken,
     is_asked: bool,
     error: &CryptoError,
 ) -> Result<(), StoreError> {
-    if is_asked && store.take_setup_request(taken).await?.is_some() {
+    if is_asked && store.take_setup_request(following, taken).await?.is_some() {
         store.device_is(taken, None, None, Some(&Err(error.to_string()))).await?;
     }
     Ok(())
@@ -84,7 +86,7 @@ fn secret_of(request: &SetupRequest, keys: &Keys) -> Result<Secret, SecretError>
         "new_device" => Secret::None,
         "password" => Secret::Password(open()?),
         "recovery_key" => Secret::RecoveryKey(open()?),
-        "reset" => Secret::Reset(open()?),
+        "reset" => Secret::Reset(request.secret_sealed.is_some().then(open).transpose()?),
         kind => return Err(SecretError::UnknownRequest(kind.to_owned())),
     })
 }

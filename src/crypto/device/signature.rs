@@ -25,12 +25,12 @@ pub enum Secret {
     Password(SecretString),
     /// Opens the signing keys that another client has stored on the homeserver.
     RecoveryKey(SecretString),
-    /// The account's password, to replace its signing keys.
-    Reset(SecretString),
+    /// Replaces the account's signing keys: with its password, or without one through an application service.
+    Reset(Option<SecretString>),
 }
 
-const OTHERS: &str = "the account has signing keys already, which the worker does not have: enter their recovery key, or replace them \
-    with the account's password";
+const OTHERS: &str =
+    "the account has signing keys already, which the worker does not have: enter their recovery key, or replace them";
 
 impl Device {
     /// Signs the device if that is possible. If the account has no signing keys, they are created; those that somebody else created are
@@ -61,8 +61,8 @@ impl Device {
         let requests = self.machine.bootstrap_cross_signing(is_replaced).await?;
         if !is_there || is_replaced {
             let password = match with {
-                Secret::Password(password) | Secret::Reset(password) => Some((me.as_str(), password)),
-                Secret::None | Secret::RecoveryKey(_) => None,
+                Secret::Password(password) | Secret::Reset(Some(password)) => Some((me.as_str(), password)),
+                Secret::None | Secret::RecoveryKey(_) | Secret::Reset(None) => None,
             };
             match self.homeserver.upload_signing_keys(&body(&requests.upload_signing_keys_req)?, password).await? {
                 SigningKeys::Taken => {}

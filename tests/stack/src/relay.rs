@@ -75,9 +75,14 @@ impl Relay {
 
     /// From now on, requests with `part` in their first line do not reach the server: the relay answers 200 with this `body`.
     pub fn answer(&self, part: &str, body: &str) {
+        self.answer_with("200 OK", part, body);
+    }
+
+    /// The same with another status.
+    pub fn answer_with(&self, status: &str, part: &str, body: &str) {
         let length = body.len();
         let answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
         lock(&self.faults).own_answer = Some((part.to_owned(), answer));
     }
 

@@ -42,6 +42,8 @@ pub struct Options {
     pub unlimited: bool,
     /// Encrypt every new room.
     pub encrypts_new_rooms: bool,
+    /// The registration file of an application service.
+    pub app_service: Option<&'static str>,
     /// Another server that may be asked; without one nothing leaves this machine.
     pub neighbour: Option<&'static str>,
 }
@@ -127,6 +129,17 @@ impl Synapse {
         let identifier = json!({"type": "m.id.user", "user": user.id()});
         let body = json!({"type": "m.login.password", "identifier": identifier, "password": password});
         User::from_login(self.http.clone(), &self.url, &user.post("/_matrix/client/v3/login", &body).await?)
+    }
+
+    /// Makes a device of `user` as an application service with this token, or removes it.
+    pub async fn service_device(&self, token: &str, user: &User, device: &str, exists: bool) -> Result<()> {
+        let (device, user) = (percent_encode(device), percent_encode(user.id()));
+        let url = format!("{}/_matrix/client/v3/devices/{device}?user_id={user}", self.url);
+        let request = if exists { self.http.put(url) } else { self.http.delete(url) };
+        let answer = request.bearer_auth(token).json(&json!({})).send().await?;
+        let (status, answer) = (answer.status(), answer.json::<Value>().await?);
+        ensure!(status.is_success(), "Synapse does not change the device: {status} {answer}");
+        Ok(())
     }
 
     /// Closes an account and takes its profile away, as an administrator does.

@@ -29,6 +29,11 @@ pub(super) fn write(folder: &Path, port: u16, server_name: &str, options: Option
     let (registration, macaroon, form) = (secret(48), secret(48), secret(48));
     let limits = if options.unlimited { UNLIMITED } else { "" };
     let encryption = if options.encrypts_new_rooms { "encryption_enabled_by_default_for_room_type: all\n" } else { "" };
+    let mut app_service = "";
+    if let Some(registration) = options.app_service {
+        write_private(&folder.join("appservice.yaml"), registration)?;
+        app_service = "app_service_config_files: [appservice.yaml]\n";
+    }
     let neighbours: Vec<_> = options.neighbour.into_iter().collect();
     // Nothing leaves this machine, and no key of another server is ever asked for.
     let text = format!(
@@ -56,7 +61,7 @@ ip_range_blacklist: []
 send_federation: false
 enable_metrics: false
 presence: {{enabled: false}}
-{encryption}{limits}"
+{encryption}{app_service}{limits}"
     );
     write_private(&folder.join("homeserver.yaml"), &text)?;
     // Thirty-two bytes in unpadded base64; the last character carries four bits only, so it must be one of sixteen.
