@@ -23,6 +23,7 @@ from . import test_held_room
 from . import test_inbound
 from . import test_inbound_answers
 from . import test_inbound_batch
+from . import test_inbound_early
 from . import test_inbound_encrypted
 from . import test_inbound_encrypted_files
 from . import test_inbound_files

@@ -2,6 +2,7 @@ from . import inbound
 from . import record
 from . import successor
 from . import note
+from . import early_edit
 from . import files
 from . import reaction
 from . import replaced

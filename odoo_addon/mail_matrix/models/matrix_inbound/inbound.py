@@ -69,7 +69,7 @@ class MatrixInbound(models.Model):
     # It could not be decrypted when it came first.
     is_late = fields.Boolean(string="Read Later", readonly=True)
     error = fields.Char(readonly=True)
-    # Kept for failed events only, to try them again.
+    # Kept for failed events, to try them again, and for edits that wait.
     event = fields.Json(readonly=True, groups=fields.NO_ACCESS)
 
     @api.depends("res_model", "res_id")
@@ -135,6 +135,8 @@ class MatrixInbound(models.Model):
         try:
             with self.env.cr.savepoint():
                 row._follow(record, event)
+                if row.kept_at:
+                    row.event = _storable(raw)
         except Exception as error:
             self.env["matrix.outbox"]._raise_if_to_run_again(error)
             row._log_failure(error, raw)
@@ -192,7 +194,7 @@ class MatrixInbound(models.Model):
             record = event and self._record_of(row.backend_id, event)
             if record is not None:
                 row._follow(record, event)
-                row.write({"error": False, "event": False})
+                row.write({"error": False, "event": row.kept_at and row.event})
 
     @api.autovacuum
     def _gc_inbound(self):
