@@ -116,16 +116,23 @@ impl Delivery<'_> {
             return Next::Done(1);
         }
         let mut tries = Tries::of(message.id, self.claim.held);
-        if message.is_expired {
-            return self.expired(message, &tries).await;
-        }
-        if let Some(failure) = route.closed() {
-            return self.failed(message, &tries, failure.clone()).await;
-        }
         let homeserver = match &self.backend.homeserver {
             Ok(homeserver) => homeserver,
             Err(failure) => return self.stop(message, &tries, State::Misconfigured, failure.clone()).await,
         };
+        if message.is_expired {
+            if !self.may_call() {
+                return self.untouched(message, &tries);
+            }
+            // An earlier attempt may have brought it into the room, with the answer lost.
+            return match route.arrived(homeserver, message).await {
+                Some(event_id) => self.sent(message, &tries, event_id, route).await,
+                None => self.expired(message, &tries).await,
+            };
+        }
+        if let Some(failure) = route.closed() {
+            return self.failed(message, &tries, failure.clone()).await;
+        }
         let mut is_retry = false;
         loop {
             if !self.may_call() {

@@ -98,6 +98,9 @@ impl Delivery<'_> {
             }
             let mut of_this = Tries::new();
             if message.is_expired {
+                if let Some(event_id) = route.arrived(homeserver, message).await {
+                    return Past::Sent { place, tries: of_this, event_id, passed_over };
+                }
                 self.expired(message, &of_this).await;
                 continue;
             }

@@ -85,3 +85,28 @@ async fn a_message_that_meets_silence_or_a_page_for_ten_minutes_is_not_given_up(
         assert_eq!(outcomes, [("failed", false), ("ok", true)], "{fault:?}: {log:?}");
     }
 }
+
+/// Whoever reads in Logs that it has failed would send it once more.
+#[tokio::test]
+async fn a_message_that_arrived_without_an_answer_before_it_expired_is_logged_as_sent() {
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("reminder", Fault::SilenceAccepted);
+    let ids = [world.enqueue(ROOM, "reminder").await, world.enqueue(ROOM, "too late").await];
+    let mark = "UPDATE matrix_outbox SET content = content || jsonb_build_object('org.odoo.outbox', txn_id)";
+    world.client.execute(mark, &[]).await.unwrap();
+    let _worker = world.worker("w1");
+    world.until_resting(ROOM).await;
+
+    let expire = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s'";
+    world.client.execute(expire, &[]).await.unwrap();
+    world.later(0).await;
+
+    world.assert_settled(&ids).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["reminder"]);
+    let finals: Vec<_> =
+        world.log().await.into_iter().filter(|row| row.is_final).map(|row| (row.body, row.status)).collect();
+    assert_eq!(
+        finals,
+        [("reminder", "ok"), ("too late", "failed")].map(|(body, status)| (body.to_owned(), status.to_owned()))
+    );
+}

@@ -79,16 +79,28 @@ impl Route {
         Ok(self.overtaken.as_deref().unwrap_or_default())
     }
 
+    /// The event of a message that is in the room already. If that cannot be found out, it is taken not to be there.
+    pub(in crate::lane) async fn arrived(&mut self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
+        if self.markers.is_none() {
+            self.markers = self.look_for_markers(homeserver, message).await;
+        }
+        self.markers.as_ref()?.get(message.txn_id.as_str()).cloned()
+    }
+
     /// What is in the room, looked up again.
     pub(in crate::lane) async fn markers_now(
         &self,
         homeserver: &Homeserver,
         message: &Message,
     ) -> BTreeMap<String, EventId> {
+        self.look_for_markers(homeserver, message).await.unwrap_or_default()
+    }
+
+    async fn look_for_markers(&self, homeserver: &Homeserver, message: &Message) -> Option<BTreeMap<String, EventId>> {
         let room = match (&self.room, &message.target) {
             (Some(room), _) | (None, Target::Room(room)) => room,
-            (None, Target::Person(_) | Target::Nowhere(_)) => return BTreeMap::new(),
+            (None, Target::Person(_) | Target::Nowhere(_)) => return None,
         };
-        homeserver.recent_markers(room).await.unwrap_or_default()
+        homeserver.recent_markers(room).await.ok()
     }
 }
