@@ -17,6 +17,7 @@ mod sending;
 mod service;
 mod setup;
 mod store;
+mod through_service;
 mod throughput;
 mod troubles;
 mod verified;

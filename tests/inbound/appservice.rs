@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stack::{files, relay::Relay};
+use stack::{files, office::send_to_odoo, relay::Relay};
 
-use crate::common::{bodies, notes, open_office, record_times, send_to_odoo, text, timed, until};
+use crate::common::{bodies, notes, open_office, record_times, text, timed, until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(60);
 async fn what_is_written_in_the_room_appears_in_the_chatter_once_and_soon() {
     let (mut office, case) = open_office().await;
     let relay = Relay::start(office.server.url()).await.unwrap();
-    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &relay.url()).await;
+    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &relay.url()).await.unwrap();
     let caretaker = office.synapse.register("caretaker", "let me in", true).await.unwrap();
     office.synapse.exempt(&caretaker, &office.lawyer).await.unwrap();
     let lawyer = json!([["login", "=", "admin"]]);

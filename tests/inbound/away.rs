@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use stack::{office::Office, process::Signal};
+use stack::{
+    office::{Office, send_to_odoo},
+    process::Signal,
+};
 
-use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text};
+use crate::common::{bodies, follow, notes, open_office, text};
 
 const SPEED: u32 = 60;
 const HOUR: Duration = Duration::from_secs(60 * 60 / SPEED as u64);
@@ -18,7 +21,7 @@ const SOON: Duration = Duration::from_secs(180);
 async fn what_the_homeserver_sends_comes_in_once_and_in_order_after_an_hour_without_odoo() {
     let (mut office, case) = open_office().await;
     let odoo = office.server.url().to_owned();
-    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await.unwrap();
 
     lose_odoo_for_an_hour(office, case).await;
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stack::{odoo::Client, office::Office, postgres, report, story, synapse::Synapse};
+use stack::{odoo::Client, office::Office, postgres, report, story};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");
 
@@ -15,16 +15,6 @@ pub(crate) async fn open_office() -> (Office, i64) {
     let office = Office::open(postgres::shared().await, Path::new(BINARY)).await.unwrap();
     let case = office.open_case("Doe against Acme", "Jane Doe", &office.room).await.unwrap();
     (office, case)
-}
-
-/// Lets the homeserver send messages to an Odoo, which it reaches at `odoo`.
-pub(crate) async fn send_to_odoo(synapse: &mut Synapse, admin: &Client, backend: i64, odoo: &str) {
-    admin.write("matrix.backend", backend, json!({"inbound_mode": "appservice"})).await.unwrap();
-    let url = format!("{odoo}/mail_matrix/appservice/{backend}");
-    admin.write("matrix.backend", backend, json!({"inbound_url": url})).await.unwrap();
-    let action = admin.press("matrix.backend", backend, "action_download_registration").await.unwrap();
-    let registration = admin.download("admin", action["url"].as_str().unwrap()).await.unwrap();
-    synapse.load_app_service(&registration).await.unwrap();
 }
 
 /// Lets the worker read messages, and waits until it does.

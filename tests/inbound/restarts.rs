@@ -7,9 +7,14 @@ use std::{
 
 use fastrand::Rng;
 use serde_json::Value;
-use stack::{office::Office, process::Signal, report, synapse::User};
+use stack::{
+    office::{Office, send_to_odoo},
+    process::Signal,
+    report,
+    synapse::User,
+};
 
-use crate::common::{bodies, follow, notes, open_office, send_to_odoo, text, until};
+use crate::common::{bodies, follow, notes, open_office, text, until};
 
 /// A homeserver asks an Odoo that was away after 2, 4, 8 … seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(180);
@@ -40,7 +45,7 @@ async fn what_the_worker_reads_comes_in_once_and_in_order_whoever_is_restarted()
 async fn what_the_homeserver_sends_comes_in_once_whoever_is_restarted() {
     let (mut office, case) = open_office().await;
     let odoo = office.server.url().to_owned();
-    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await.unwrap();
     // What the homeserver forgets before the worker reads along is not found.
     until(&office, "SELECT EXISTS (SELECT FROM matrix_follower WHERE since IS NOT NULL)").await;
 

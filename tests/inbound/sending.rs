@@ -3,9 +3,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stack::{office::Office, process::Signal, relay::Relay, story};
+use stack::{
+    office::{Office, send_to_odoo},
+    process::Signal,
+    relay::Relay,
+    story,
+};
 
-use crate::common::{open_office, send_to_odoo};
+use crate::common::open_office;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -27,7 +32,7 @@ async fn what_is_sent_through_the_application_service_is_not_limited_and_arrives
     let odoo = office.server.url().to_owned();
     let early = press(&office, "action_send_as_appservice").await.expect_err("the homeserver has no file yet");
     assert!(format!("{early:#}").contains("Download Registration File"), "{early:#}");
-    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await;
+    send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await.unwrap();
 
     press(&office, "action_send_as_appservice").await.unwrap();
 

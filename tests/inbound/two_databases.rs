@@ -3,9 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::json;
-use stack::{odoo::Client, office::Branch, postgres, story};
+use stack::{
+    odoo::Client,
+    office::{Branch, send_to_odoo},
+    postgres, story,
+};
 
-use crate::common::{BINARY, bodies, follow, notes, open_office, send_to_odoo, text};
+use crate::common::{BINARY, bodies, follow, notes, open_office, text};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -28,7 +32,7 @@ async fn two_databases_in_one_room_do_not_answer_each_other() {
     }
     follow(&office).await;
     let theirs_at = branch.server.url().to_owned();
-    send_to_odoo(&mut office.synapse, &branch.admin, branch.backend, &theirs_at).await;
+    send_to_odoo(&mut office.synapse, &branch.admin, branch.backend, &theirs_at).await.unwrap();
 
     comment(&office.admin, case, "From one").await;
     comment(&branch.admin, theirs, "From the other").await;

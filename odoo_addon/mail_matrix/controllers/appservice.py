@@ -9,6 +9,8 @@ _MAX_BYTES = 8 * 1024 * 1024
 # The worker calls here too, and a homeserver that is refused takes Odoo to be down: it
 # pauses for longer each time.
 _PATIENCE = 5
+# What the worker calls its transactions. A homeserver numbers them.
+_OF_WORKER = "worker"
 _ROOT = f"/mail_matrix/appservice/{BACKEND}"
 _API = f"{_ROOT}/_matrix/app/v1"
 
@@ -23,7 +25,8 @@ class AppServiceController(InboundController):
         Its number is not stored, because a homeserver that was set up again starts to
         count from the beginning. Each event is recognised by its own id.
         """
-        return self._answer("appservice", backend_id, _MAX_BYTES, _PATIENCE)
+        is_worker = txn_id == _OF_WORKER
+        return self._answer("appservice", backend_id, _MAX_BYTES, _PATIENCE, is_worker)
 
     @http.route(f"{_API}/ping", methods=["POST"], **PUBLIC)
     def matrix_ping(self, backend_id, **_ignored):

@@ -37,14 +37,19 @@ class Refusal(Exception):
 class InboundController(http.Controller):
     """Receives events from rooms."""
 
-    def _answer(self, mode, backend_id, max_bytes, patience=0):
+    def _answer(self, mode, backend_id, max_bytes, patience=0, is_worker=True):
         """Process the body of this request and return the answer.
 
         :param patience: how many seconds to wait for the request before
+        :param is_worker: the worker calls, and not the homeserver
         """
         try:
             backend = self._backend(mode, backend_id)
             events, names = self._read_batch(max_bytes)
+            if not is_worker and backend._gets_all_from_worker():
+                # A reaction must not come before the message that it is about, which
+                # only the worker can decrypt.
+                return self._json({})
             self._lock(backend, patience)
             request.env["matrix.inbound"]._ingest(backend, events, names)
         except Refusal as refusal:

@@ -7,6 +7,7 @@ from . import test_contact_sync
 from . import test_contact_sync_background
 from . import test_content
 from . import test_encryption
+from . import test_encryption_appservice
 from . import test_encryption_request
 from . import test_encryption_setup
 from . import test_health

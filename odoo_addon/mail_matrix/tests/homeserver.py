@@ -23,8 +23,9 @@ class Homeserver:
     """Answers by ``(method, path)``: a status, a JSON body and perhaps headers.
 
     Or by a function of the request's parsed body that returns these, or None to stay
-    silent. Requests are recorded in ``requests``, as ``(method, path, body)``; paths
-    are unquoted and begin after ``/_matrix/client/v3`` where they begin with it.
+    silent. A path that ends with ``*`` has any last segment. Requests are recorded in
+    ``requests``, as ``(method, path, body)``; paths are unquoted and begin after
+    ``/_matrix/client/v3`` where they begin with it.
 
     :param certificate: serve TLS with a certificate of its own.
     """
@@ -84,6 +85,13 @@ class Homeserver:
         flows = [{"type": "m.login.token"}, {"type": "m.login.password"}]
         self.answers["GET", "/login"] = (200, {"flows": flows})
         self.answers["POST", "/login"] = answer
+
+    def answer_to(self, method, path):
+        """Return what is to be answered."""
+        unknown = (404, {"errcode": "M_NOT_FOUND", "error": "No such thing"})
+        any_last = f"{path.rpartition('/')[0]}/*"
+        known = self.answers.get((method, any_last), unknown)
+        return self.answers.get((method, path), known)
 
     def asked(self, method, path):
         """Return the bodies of the requests to this endpoint."""
@@ -166,10 +174,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         is_public = path.startswith(("/_matrix/", "/.well-known/", "/login"))
         signed = is_public or token in homeserver.accepted
         if signed:
-            answer = homeserver.answers.get(
-                (self.command, path),
-                (404, {"errcode": "M_NOT_FOUND", "error": "No such thing"}),
-            )
+            answer = homeserver.answer_to(self.command, path)
         else:
             said = {"errcode": "M_UNKNOWN_TOKEN", "error": f"Unknown token {token}"}
             answer = (401, said)

@@ -172,19 +172,6 @@ class TestEncryption(EncryptionCase):
         self.assertEqual(state, "mixed")
         self.assertIn("that they get: w2.", problem)
 
-    def test_a_feed_that_nobody_can_decrypt_is_named_before_anything_comes(self):
-        self.set_up()
-        self.published()
-        self.backend.inbound_mode = "appservice"
-
-        state, problem = self.shown()
-
-        self.assertEqual(state, "ready")
-        self.assertIn("does not reach the chatter", problem)
-        self.assertIn(problem, self.warnings())
-        self.backend.inbound_mode = "follow"
-        self.assertEqual(self.shown(), ("ready", False))
-
     def test_plain_users_do_not_see_the_device(self):
         self.set_up()
         shown = self.backend.with_user(self.user)
@@ -245,7 +232,7 @@ class TestEncryption(EncryptionCase):
         self.set_up(device_id="OTHER")
         self.published()
 
-        self.assertIn("belongs to the device ODOO", self.warnings())
+        self.assertIn("are sent from the device ODOO", self.warnings())
 
     # The key
 

@@ -79,7 +79,7 @@ class Event(NamedTuple):
     room_id: str
     sender: str
     sent_at_ms: int
-    # Of an unreadable one: why, or nothing if nobody has tried.
+    # Of an unreadable one: why.
     text: str = ""
     html: str | None = None
     # The event that it edits, redacts or reacts to; for a message, the one it answers.
@@ -204,13 +204,13 @@ def _read_tombstone(event, content):
     return "replaced", {"replacement": room if is_other else None}
 
 
-def _read_encrypted(event, content):
+def _read_encrypted(event, _content):
     reason = event.get(_UNREADABLE)
-    if isinstance(reason, str):
-        reason = " ".join(_UNPRINTABLE.sub(" ", contents.clean(reason)).split())
-        return "unreadable", {"text": reason[:_MAX_REASON]}
-    # Without a content, it was redacted.
-    return ("unreadable", {}) if content else None
+    if not isinstance(reason, str):
+        # From the homeserver: the worker passes it on when it has decrypted it.
+        return None
+    reason = " ".join(_UNPRINTABLE.sub(" ", contents.clean(reason)).split())
+    return "unreadable", {"text": reason[:_MAX_REASON]}
 
 
 _READERS = {

@@ -28,6 +28,7 @@ from . import test_inbound_encrypted
 from . import test_inbound_encrypted_files
 from . import test_inbound_files
 from . import test_inbound_http
+from . import test_inbound_secret
 from . import test_inbound_turn
 from . import test_log_access
 from . import test_log_outcomes

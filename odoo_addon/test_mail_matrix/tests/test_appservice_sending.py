@@ -1,6 +1,6 @@
 import hmac
 
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
@@ -249,17 +249,6 @@ class TestAppServiceSending(InboundCase):
             )
             said = form._onchange_registered_homeserver()
             self.assertEqual(bool(said), is_other)
-
-    def test_an_account_that_encrypts_sends_with_its_own_device(self):
-        self.backend.encryption_mode = "encrypt"
-        with self.assertRaisesRegex(ValidationError, "cannot encrypt and send"):
-            self.office.action_send_as_appservice()
-        self.backend.encryption_mode = False
-
-        self.office.action_send_as_appservice()
-
-        with self.assertRaisesRegex(ValidationError, "cannot encrypt and send"):
-            self.backend.encryption_mode = "encrypt"
 
     def test_users_neither_choose_nor_read_it(self):
         theirs = self.backend.with_user(self.user)

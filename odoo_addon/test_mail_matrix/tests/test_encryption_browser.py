@@ -3,6 +3,7 @@ from odoo.tests import tagged
 
 from odoo.addons.mail_matrix.tests.browser import BrowserCase
 from odoo.addons.mail_matrix.tests.homeserver import BOT
+from odoo.addons.mail_matrix.tests.test_encryption_appservice import AppServiceCase
 from odoo.addons.mail_matrix.tests.test_encryption_setup import (
     PASSWORD,
     RECOVERY_KEY,
@@ -10,8 +11,8 @@ from odoo.addons.mail_matrix.tests.test_encryption_setup import (
     SetupCase,
 )
 
-# ``worker()`` lets the worker answer, and says whether it was asked; ``type(field,
-# text)`` types in the dialog.
+# ``answered()`` waits until the worker is asked, and lets it answer; ``type(field,
+# text)`` types in the dialog; ``leads(selector, stops)`` says where Tab must lead.
 _SCRIPT = """
     const worker = async () => {
         const answer = await fetch("/web/dataset/call_kw", {
@@ -23,19 +24,30 @@ _SCRIPT = """
         });
         return (await answer.json()).result;
     };
+    // The request is stored when Odoo has answered.
+    const answered = async () => {
+        const end = Date.now() + 30000;
+        while (!(await worker())) {
+            if (Date.now() > end) throw new Error("The worker is not asked");
+        }
+    };
     const type = async (id, text) => {
         const input = await until(() => one(`.modal #${id}`), id);
         input.value = text;
         input.dispatchEvent(new Event("input", {bubbles: true}));
     };
     const submit = ".modal footer .btn-primary";
+    const leads = (selector, wanted) => {
+        const found = stops(selector);
+        if (found.join() !== wanted.join())
+            throw new Error(`Tab leads to ${found.join()}`);
+    };
     await click(".nav-link[name=encryption]");
 """
 
 
-@tagged("post_install", "-at_install")
-class TestEncryptionBrowser(BrowserCase, SetupCase):
-    """A manager sets up encryption, and what the form says afterwards."""
+class EncryptionBrowserCase(BrowserCase, SetupCase):
+    """A manager's browser, and a worker that answers when the script asks it to."""
 
     def setUp(self):
         super().setUp()
@@ -67,6 +79,11 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
     def run_script(self, code):
         self.browse(self.form, _SCRIPT + code, "matrix-manager")
 
+
+@tagged("post_install", "-at_install")
+class TestEncryptionBrowser(EncryptionBrowserCase):
+    """A manager sets up encryption, and what the form says afterwards."""
+
     def test_an_account_that_is_used_already_is_set_up_with_its_recovery_key(self):
         self.answers["POST", "/keys/query"] = (200, SIGNED)
         self.run_script(
@@ -81,11 +98,7 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
             await type("o_matrix_recovery_key", "{RECOVERY_KEY}");
             await click(submit);
             await shows(submit, "Waiting for the worker");
-            // The request is stored when Odoo has answered.
-            const end = Date.now() + 30000;
-            while (!(await worker())) {{
-                if (Date.now() > end) throw new Error("The worker is not asked");
-            }}
+            await answered();
             await shows(".o_notification", "Encryption is set up");
             await click(".nav-link[name=encryption]");
             await shows("[name=encryption_state] .text-bg-success", "Ready");
@@ -134,11 +147,6 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
     def test_tab_leads_through_the_form_and_the_dialog_as_they_are_read(self):
         self.run_script(
             """
-            const leads = (selector, wanted) => {
-                const found = stops(selector);
-                if (found.join() !== wanted.join())
-                    throw new Error(`Tab leads to ${found.join()}`);
-            };
             const groups = [...document.querySelectorAll(".o_form_sheet .o_group")];
             groups[0].id = "first_groups";
             leads("#first_groups", ["homeserver_url", "personal_access_token",
@@ -152,3 +160,72 @@ class TestEncryptionBrowser(BrowserCase, SetupCase):
                 "o_matrix_device_user", "o_matrix_device_secret", "Set Up", "Cancel"]);
             """
         )
+
+
+@tagged("post_install", "-at_install")
+class TestAppServiceEncryptionBrowser(EncryptionBrowserCase, AppServiceCase):
+    """The dialog where messages are sent through the application service."""
+
+    def setUp(self):
+        super().setUp()
+        self.device = self.sends()
+
+    def test_it_is_set_up_without_a_password(self):
+        self.run_script(
+            """
+            await click("button[name=action_set_up_encryption]");
+            await until(() => one(".modal #o_matrix_device_service:checked"));
+            leads(".modal-content", ["o_matrix_device_service", "Set Up", "Cancel"]);
+            await click(".modal #o_matrix_device_password");
+            await shows(".modal", "no longer sent through the application service");
+            await until(() => one(".modal #o_matrix_device_secret"));
+            await click(".modal #o_matrix_device_service");
+            await until(() => !one(".modal #o_matrix_device_secret"));
+            await click(submit);
+            await answered();
+            await shows(".o_notification", "Encryption is set up");
+            await click(".nav-link[name=encryption]");
+            await shows("[name=encryption_state] .text-bg-success", "Ready");
+            """
+        )
+        self.assertEqual(self.asked, ("new_device", None))
+        self.assertNotEqual(self.backend.appservice_device_id, self.device)
+
+    def test_signing_keys_are_replaced_without_a_password(self):
+        self.answers["POST", "/keys/query"] = (200, SIGNED)
+        self.set_up(signature="missing", device_id=self.device)
+        self.run_script(
+            """
+            await click("button[name=action_verify_device]");
+            await click(".modal #o_matrix_signing_replace");
+            await until(() => !one(".modal #o_matrix_recovery_key"));
+            leads(".modal-content",
+                ["o_matrix_signing_replace", "Verify Device", "Cancel"]);
+            await click(submit);
+            await answered();
+            await shows(".o_notification", "Encryption is set up");
+            """
+        )
+        self.assertEqual(self.asked, ("reset", None))
+        self.assertEqual(self.backend.appservice_device_id, self.device)
+
+    def test_back_to_the_access_token_means_a_login(self):
+        self.set_up(device_id=self.device)
+        self.run_script(
+            f"""
+            await click(".nav-link[name=inbound]");
+            await shows(".tab-pane.active", "the worker passes on to Odoo");
+            await click("button[name=action_send_with_own_token]");
+            await type("o_matrix_device_user", "{BOT}");
+            await type("o_matrix_device_secret", "{PASSWORD}");
+            if (one(".modal #o_matrix_device_service"))
+                throw new Error("Offers what is to end");
+            await click(submit);
+            await answered();
+            await shows(".o_notification", "Encryption is set up");
+            await click(".nav-link[name=inbound]");
+            await until(() => one("button[name=action_send_as_appservice]"));
+            """
+        )
+        self.assertEqual(self.asked, ("password", PASSWORD))
+        self.assertFalse(self.office.sends_as_appservice)

@@ -1,7 +1,7 @@
 import json
 from urllib.parse import urlsplit
 
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
@@ -64,6 +64,46 @@ class TestAppService(HttpCase, InboundCase):
                 "SELECT since FROM matrix_follower WHERE id = %s", [row]
             )
             self.assertEqual(self.env.cr.fetchone(), (kept,), age)
+
+    def test_where_messages_are_encrypted_only_the_worker_passes_on_what_is_written(
+        self,
+    ):
+        """A reaction must not overtake the message that it is about."""
+        self.backend.write({"encryption_mode": "encrypt", "inbound_account": BOT})
+        other = "@other:example.org"
+        for number, (account, since, is_taken) in enumerate(
+            ((None, None, True), (BOT, None, True), (other, "s1", True))
+            + ((BOT, "s1", False),)
+        ):
+            self.position(account, since)
+            event = self.text(f"Number {number}")
+
+            self.assertEqual(self.put([event]).status_code, 200)
+            self.assertEqual(bool(self.found(event)), is_taken, (account, since))
+
+            self.assertEqual(self.put([event], txn_id="worker").status_code, 200)
+            self.assertEqual(len(self.found(event)), 1)
+
+        self.assertEqual(self.put([], body=b"{").status_code, 400)
+        self.backend.encryption_mode = "refuse"
+        event = self.text("Not encrypted")
+        self.put([event])
+        self.assertEqual(len(self.found(event)), 1)
+
+    def found(self, event):
+        self.env.invalidate_all()
+        return self.env["matrix.inbound"].search([("event_id", "=", event["event_id"])])
+
+    def position(self, account, since):
+        """Write up to where a worker has read the account."""
+        self.env.cr.execute(
+            """
+            INSERT INTO matrix_follower (backend_id, matrix_user_id, since)
+            VALUES (%s, %s, %s) ON CONFLICT (backend_id) DO UPDATE
+            SET matrix_user_id = excluded.matrix_user_id, since = excluded.since
+            """,
+            [self.backend.id, account, since],
+        )
 
     def test_changes_come_in_as_well(self):
         """Odoo asks who writes, and nobody is logged in."""
@@ -245,75 +285,3 @@ class TestWebhook(HttpCase, InboundCase):
             headers={"Authorization": f"Bearer {self.backend._inbound_secret()}"},
         )
         self.assertEqual(answer.status_code, 404)
-
-
-@tagged("post_install", "-at_install")
-class TestInboundSecret(InboundCase):
-    """The secret of the feed belongs to it alone."""
-
-    def test_each_change_of_the_feed_makes_another_secret(self):
-        self.assertFalse(self.backend._inbound_secret())
-        self.backend.inbound_mode = "appservice"
-        first = self.backend._inbound_secret()
-        self.backend.with_user(self.manager).action_renew_inbound_secret()
-        second = self.backend._inbound_secret()
-        self.backend.inbound_mode = "none"
-
-        self.assertEqual(len({first, second}), 2)
-        self.assertGreater(len(first), 40)
-        self.assertFalse(self.backend._inbound_secret())
-
-    def test_a_new_backend_has_one_and_its_address(self):
-        values = {"name": "New", "homeserver_url": "https://m.example.org"}
-        values |= {"inbound_mode": "appservice", "is_active": False}
-        backend = self.env["matrix.backend"].create(values)
-
-        self.assertTrue(backend._inbound_secret())
-        self.assertTrue(backend.inbound_url.endswith(f"/appservice/{backend.id}"))
-
-    def test_it_is_stored_sealed_and_read_by_nobody(self):
-        self.backend.inbound_mode = "appservice"
-        secret = self.backend._inbound_secret()
-        self.env.flush_all()
-        self.env.cr.execute("SELECT inbound_secret_sealed FROM matrix_backend")
-        stored = [sealed for (sealed,) in self.env.cr.fetchall() if sealed]
-
-        self.assertEqual(len(stored), 1)
-        if not stored[0].startswith("plain:"):
-            self.assertNotIn(secret, stored[0])
-        for user in (self.user, self.manager):
-            with self.assertRaises(AccessError):
-                self.backend.with_user(user).read(["inbound_secret_sealed"])
-
-    def test_a_user_neither_chooses_nor_renews(self):
-        theirs = self.backend.with_user(self.user)
-        for act in (
-            lambda: theirs.write({"inbound_mode": "appservice"}),
-            theirs.action_renew_inbound_secret,
-        ):
-            with self.assertRaises(AccessError):
-                act()
-
-    def test_a_copy_of_a_backend_accepts_no_events(self):
-        self.backend.inbound_mode = "appservice"
-
-        copy = self.backend.copy()
-
-        self.assertEqual(copy.inbound_mode, "none")
-        self.assertFalse(copy._inbound_secret())
-
-    def test_what_is_not_an_address_is_refused(self):
-        for url in (
-            "odoo",
-            "ftp://a",
-            "https://",
-            "https://a/?b",
-            "https://a:b@c",
-            "h t",
-        ):
-            with self.assertRaisesRegex(ValidationError, "not a valid address"):
-                self.backend.inbound_url = url
-
-    def test_there_is_no_file_before_the_account_is_known(self):
-        with self.assertRaisesRegex(UserError, "Download Registration"):
-            self.backend._appservice_registration()

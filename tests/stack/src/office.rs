@@ -109,6 +109,17 @@ impl Office {
     }
 }
 
+/// Lets the homeserver send messages to an Odoo, which it reaches at `odoo`.
+pub async fn send_to_odoo(synapse: &mut Synapse, admin: &Client, backend: i64, odoo: &str) -> Result<()> {
+    admin.write("matrix.backend", backend, json!({"inbound_mode": "appservice"})).await?;
+    let url = format!("{odoo}/mail_matrix/appservice/{backend}");
+    admin.write("matrix.backend", backend, json!({"inbound_url": url})).await?;
+    let action = admin.press("matrix.backend", backend, "action_download_registration").await?;
+    let url = action["url"].as_str().context("a registration file is at an address")?;
+    let registration = admin.download("admin", url).await?;
+    synapse.load_app_service(&registration).await
+}
+
 struct Matrix {
     synapse: Synapse,
     bot: User,

@@ -72,7 +72,7 @@ class MatrixBackend(models.Model):
     )
 
     @api.depends_context("lang")
-    @api.depends("encryption_mode", "token_sealed", "inbound_mode")
+    @api.depends("encryption_mode", "token_sealed", "appservice_device_id")
     def _compute_encryption(self):
         can_encrypt = self.env["matrix.worker"]._can_encrypt()
         found = self._read_encryption()
@@ -133,9 +133,7 @@ class MatrixBackend(models.Model):
 
     def _encryption_problem(self, state, row):
         """Return in plain words what is wrong, and what solves it, or nothing."""
-        if state == "ready":
-            return self._encrypted_feed_problem()
-        if state in (False, "setup"):
+        if state in (False, "ready", "setup"):
             return False
         untaken = row.get("is_untaken") and self.env._(
             "No worker took the request to set up encryption within 15 minutes, so "
@@ -175,31 +173,20 @@ class MatrixBackend(models.Model):
         ]
         return " ".join(part for part in parts if part)
 
-    def _encrypted_feed_problem(self):
-        """Return in plain words why messages from encrypted rooms do not reach the
-        chatter, or False."""
-        if self.inbound_mode != "appservice":
-            return False
-        return self.env._(
-            "What people write in encrypted rooms does not reach the chatter, because "
-            "the homeserver sends it to Odoo encrypted. To get it, choose for “Messages"
-            " from Rooms” that the worker reads them."
-        )
-
     def _warning_about_keys(self, client, account, device_id):
         """Return, for Test Connection, what is wrong with the device's keys, if
         anything."""
         if not self._encrypts() or not device_id:
             return None
         state, problem = self.encryption_state, self.encryption_problem
-        if state != "ready" and problem:
+        if problem:
             return self.env._("Encryption: %(problem)s", problem=problem)
         if state != "ready":
             return self.env._("Encryption is being set up. Test again in a minute.")
         if device_id != self.encryption_device:
             return self.env._(
-                "The token belongs to the device %(device)s, and the keys of encryption"
-                " to %(other)s. Set up encryption again.",
+                "Messages are sent from the device %(device)s, and the keys of "
+                "encryption belong to %(other)s. Click “New Device”.",
                 device=device_id,
                 other=self.encryption_device,
             )
@@ -217,7 +204,7 @@ class MatrixBackend(models.Model):
                 "of its account. Click “Verify Device”.",
                 device=device_id,
             )
-        return problem or None
+        return None
 
     @api.model
     def _no_encrypting_worker(self):

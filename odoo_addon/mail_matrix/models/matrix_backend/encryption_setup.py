@@ -36,13 +36,18 @@ class MatrixBackend(models.Model):
         """Open the dialog that signs the device that there is."""
         return self._encryption_dialog("sign")
 
-    def _encryption_dialog(self, purpose):
+    def _encryption_dialog(self, purpose, as_appservice=True):
+        """Return the action of the dialog.
+
+        :param as_appservice: offer the application service, if messages are sent so
+        """
         self.ensure_one()
         self.check_access("write")
         params = {
             "backendId": self.id,
             "purpose": purpose,
             "account": self.test_account or self.account or "",
+            "asAppservice": as_appservice and self.sends_as_appservice,
         }
         return {
             "type": "ir.actions.client",
@@ -65,60 +70,79 @@ class MatrixBackend(models.Model):
         token=None,
         recovery_key=None,
         replace=False,
+        as_appservice=False,
     ):
         """Ask the worker to give a device keys, or to sign the one that has them.
 
-        :param purpose: ``new_device`` or ``sign``. A new device is that of a login with
-            ``user`` and ``password``, else that of ``token``, else that of the stored
-            token.
+        :param purpose: ``new_device`` or ``sign``. A new device is one of the
+            application service, else that of a login with ``user`` and ``password``,
+            else that of ``token``, else that of the stored token.
         :param recovery_key: signs with the signing keys that the account has
-        :param replace: replace these, for which ``password`` is needed
+        :param replace: replace these, for which only the application service needs no
+            ``password``
+        :param as_appservice: whether messages are sent through the application service,
+            now and afterwards
         Raises UserError, before anything is stored, if that cannot be done:
         SigningKeysExist if the account has signing keys that nothing given here opens.
         """
         self.ensure_one()
         self.check_access("write")
         self._check_can_encrypt()
+        if as_appservice:
+            self._check_encrypts_as_appservice()
         password, recovery_key = password or "", (recovery_key or "").strip()
-        if replace and not password:
+        if replace and not (password or as_appservice):
             raise UserError(
                 self.env._("Enter the password: the homeserver asks for it.")
             )
         if purpose == "sign" and not (recovery_key or replace):
             raise UserError(self.env._("Enter the recovery key."))
         is_signed = bool(recovery_key or replace)
-        is_login = purpose == "new_device" and bool(user)
-        if is_login:
-            if not is_signed:
-                self._check_stored_account()
+        is_made = purpose == "new_device" and bool(as_appservice or user)
+        if is_made and not is_signed:
+            self._check_stored_account()
+        if purpose == "sign":
+            client, device = self._client(), {}
+        elif as_appservice:
+            account = self.sudo().appservice_user_id
+            client, device = self._make_acting_device(account, is_new=True)
+        else:
+            client, device = self._token_device(user, password, token)
+        try:
+            values = self._encryption_vals(client, is_signed)
+            # With all rights: no user has access to the columns of the device. Write
+            # access was checked.
+            self.sudo().write({**device, **values})
+            self._request_encryption(password, recovery_key, replace)
+        except Exception:
+            if is_made:
+                # Nobody else uses this device: it would stay for ever.
+                with contextlib.suppress(MatrixError):
+                    client.logout()
+            raise
+
+    def _token_device(self, user, password, token):
+        """Return a client on the device of a token, and what stores that device."""
+        if user:
             client = MatrixClient(
                 self.env, self.homeserver_url, verify_ssl=self.verify_ssl
             )
             token = self._log_in(client, user, password)
-        try:
-            self.write(self._encryption_vals(token, is_signed))
-            self._request_encryption(password, recovery_key, replace)
-        except Exception:
-            if is_login:
-                # Nobody else has this token: its device would stay for ever.
-                with contextlib.suppress(MatrixError):
-                    self._client_of(token).logout()
-            raise
+        if token:
+            return self._client_of(token), {"personal_access_token": token}
+        ended = {"appservice_user_id": False, "appservice_device_id": False}
+        return self._client_of(self._token()), ended
 
-    def _encryption_vals(self, token, is_signed):
-        """Return what to write on the backend. Raises UserError if the account cannot
-        be used.
+    def _encryption_vals(self, client, is_signed):
+        """Return how the backend encrypts. Raises UserError if the account of
+        ``client`` cannot be used.
 
-        :param token: that of the new device, or None
         :param is_signed: what signs the device was given
         """
-        client = self._client_of(token) if token else self._client()
         account = client.whoami()["user_id"]
         if not is_signed:
             self._check_can_sign(client, account)
         vals = {"encryption_mode": "encrypt"}
-        if token:
-            vals["personal_access_token"] = token
         if not self._encrypts():
             vals["encrypt_new_rooms"] = self._clients_encrypt_new_rooms(account)
         return vals
@@ -151,14 +175,15 @@ class MatrixBackend(models.Model):
             )
 
     def _check_stored_account(self):
-        """Like _check_can_sign, before a login: homeservers allow only a few."""
+        """Like _check_can_sign, before a device is made: homeservers allow only a few
+        logins."""
         try:
             client = self._client()
             self._check_can_sign(client, client.whoami()["user_id"])
         except SigningKeysExist:
             raise
         except UserError:
-            # A login may be what makes the account usable again.
+            # Another device may be what makes the account usable again.
             return
 
     def _check_can_sign(self, client, account):
@@ -176,7 +201,27 @@ class MatrixBackend(models.Model):
                 )
             )
 
-    def _request_encryption(self, password, recovery_key, replace):
+    def _check_signs_another_device(self, account):
+        """Like _check_can_sign, where no recovery key can be entered."""
+        try:
+            self._check_can_sign(self._client(), account)
+        except SigningKeysExist:
+            buttons = {
+                "unsigned": self.env._("Verify Device"),
+                "failed": self.env._("Set Up Again"),
+            }
+            button = buttons.get(self.encryption_state, self.env._("New Device"))
+            raise UserError(
+                self.env._(
+                    "The worker does not have the signing keys of %(account)s, so it "
+                    "could not sign another device. Click “%(button)s” on the page "
+                    "Encryption first.",
+                    account=account,
+                    button=button,
+                )
+            ) from None
+
+    def _request_encryption(self, password="", recovery_key="", replace=False):
         """Write the request that the worker takes, and deletes before it uses it."""
         self.flush_recordset()
         secret = recovery_key or password

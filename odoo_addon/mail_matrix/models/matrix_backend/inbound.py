@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
 
 from ...tools import token as tokens
 
@@ -147,6 +148,23 @@ class MatrixBackend(models.Model):
                 """,
                 [self.ids],
             )
+
+    def _gets_all_from_worker(self):
+        """Whether a worker passes on everything that is written in rooms, in its order.
+
+        Where messages are encrypted it does so, also if the homeserver sends what it
+        can, from the position at which it has begun to read.
+        """
+        if not self._encrypts():
+            return False
+        query = SQL(
+            "SELECT EXISTS (SELECT FROM matrix_follower WHERE backend_id = %s "
+            "AND matrix_user_id = %s AND since IS NOT NULL)",
+            self.id,
+            self.sudo().inbound_account or None,
+        )
+        [(has_position,)] = self.env.execute_query(query)
+        return has_position
 
     def _inbound_secret(self):
         """Return the secret that the feed must send, or None if there is none."""

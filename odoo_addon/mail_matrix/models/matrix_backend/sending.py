@@ -1,13 +1,17 @@
+import secrets
+
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import UserError
 
 from ...tools.matrix_client import MatrixClient
 from ...tools.matrix_error import MatrixError
 from .connection import notification
 
 _MANAGER = "mail_matrix.group_matrix_manager"
-# The first contract whose workers send through the application service.
-_CONTRACT = 13
+# The first contracts whose workers send through the application service, and whose
+# workers encrypt on its device.
+_SENDS = 13
+_ENCRYPTS = 14
 
 
 class MatrixBackend(models.Model):
@@ -37,19 +41,6 @@ class MatrixBackend(models.Model):
         for backend in self:
             backend.sends_as_appservice = bool(backend.sudo().appservice_user_id)
 
-    @api.constrains("encryption_mode", "appservice_user_id")
-    def _check_not_both(self):
-        for backend in self.sudo():
-            if backend.appservice_user_id and backend._encrypts():
-                raise ValidationError(
-                    self.env._(
-                        "“%(backend)s” cannot encrypt and send through the application "
-                        "service: the keys belong to the device of its access token. "
-                        "Choose one of the two.",
-                        backend=backend.name,
-                    )
-                )
-
     def action_send_as_appservice(self):
         """Send through the application service, if the homeserver has its file."""
         self.ensure_one()
@@ -57,16 +48,17 @@ class MatrixBackend(models.Model):
         account = self._client().whoami()["user_id"]
         self._check_registered(account)
         self._check_workers()
-        token, device = self._appservice_token(), self._appservice_device()
-        self._check_appservice(token, account, device)
+        encrypts = self._encrypts()
+        if encrypts:
+            self._check_can_encrypt()
+            self._check_workers_encrypt_there()
+            self._check_signs_another_device(account)
+        _client, device = self._make_acting_device(account, is_new=encrypts)
+        sealed = self._seal(self._appservice_token())
         # With all rights: no user has access to these columns.
-        self.sudo().write(
-            {
-                "appservice_token_sealed": self._seal(token),
-                "appservice_user_id": account,
-                "appservice_device_id": device,
-            }
-        )
+        self.sudo().write({**device, "appservice_token_sealed": sealed})
+        if encrypts:
+            self._request_encryption()
         self._test_and_note()
         return notification(
             "success",
@@ -75,10 +67,16 @@ class MatrixBackend(models.Model):
         )
 
     def action_send_with_own_token(self):
-        """Send with the account's access token again."""
+        """Send with the account's access token again.
+
+        Where messages are encrypted, the keys are on the other device: it takes a new
+        one.
+        """
         self.ensure_one()
         self.check_access("write")
-        self._end_sending_as_appservice()
+        if self._encrypts():
+            return self._encryption_dialog("new_device", as_appservice=False)
+        return self._end_sending_as_appservice()
 
     def _end_sending_as_appservice(self):
         # With all rights: no user has access to these columns.
@@ -89,8 +87,7 @@ class MatrixBackend(models.Model):
     def _check_workers(self):
         """Raise UserError while a worker runs that would keep sending with the access
         token: on another device, of which the homeserver remembers nothing."""
-        workers = self.env["matrix.worker"]._running()
-        early = workers.filtered(lambda worker: worker._contract() < _CONTRACT)
+        early = self._workers_before(_SENDS)
         if early:
             raise UserError(
                 self.env._(
@@ -103,11 +100,47 @@ class MatrixBackend(models.Model):
                 )
             )
 
-    def _check_appservice(self, token, account, device):
-        """Raise UserError unless the homeserver accepts this token for ``account``, on
-        ``device``, which is created."""
-        values = (self.env, self.homeserver_url, token, self.verify_ssl)
-        client = MatrixClient(*values, user_id=account)
+    def _check_workers_encrypt_there(self):
+        """Raise UserError while a worker runs that would look for the keys on the
+        device of the access token."""
+        early = self._workers_before(_ENCRYPTS)
+        if early:
+            raise UserError(
+                self.env._(
+                    "Upgrade or stop these workers, then try again: %(workers)s. They "
+                    "are from an earlier release, which cannot encrypt through the "
+                    "application service. A worker that was killed counts as running "
+                    "for two minutes.",
+                    workers=", ".join(early.mapped("name")),
+                )
+            )
+
+    def _check_encrypts_as_appservice(self):
+        """Raise UserError unless messages are sent through the application service, and
+        can be encrypted there."""
+        if not self.sudo().appservice_user_id:
+            raise UserError(
+                self.env._(
+                    "Messages are no longer sent through the application service. "
+                    "Reload the page."
+                )
+            )
+        self._check_workers_encrypt_there()
+
+    @api.model
+    def _workers_before(self, contract):
+        """Return the running workers that do not know this contract."""
+        workers = self.env["matrix.worker"]._running()
+        return workers.filtered(lambda worker: worker._contract() < contract)
+
+    def _make_acting_device(self, account, is_new):
+        """Make a device of ``account``, as the application service; return a client on
+        it, and what stores it on the backend.
+
+        :param is_new: a device that was never used, and so has no keys
+        Raises UserError if the homeserver does not let us use one.
+        """
+        client = self._acting_client(account)
         try:
             client.whoami()
         except MatrixError as error:
@@ -122,8 +155,10 @@ class MatrixBackend(models.Model):
                     reason=error,
                 )
             ) from None
+        device = self._appservice_device(is_new)
         client.make_device(account, device, self._device_name())
-        found = MatrixClient(*values, user_id=account, device_id=device).whoami()
+        acting = self._acting_client(account, device)
+        found = acting.whoami()
         if (found["user_id"], found.get("device_id")) != (account, device):
             raise UserError(
                 self.env._(
@@ -133,9 +168,21 @@ class MatrixBackend(models.Model):
                     host=client.host,
                 )
             )
+        return acting, {"appservice_user_id": account, "appservice_device_id": device}
 
-    def _appservice_device(self):
-        return f"ODOO-{self._appservice_suffix()}"
+    def _acting_client(self, account, device=None):
+        return MatrixClient(
+            self.env,
+            self.homeserver_url,
+            self._appservice_token(),
+            self.verify_ssl,
+            user_id=account,
+            device_id=device,
+        )
+
+    def _appservice_device(self, is_new=False):
+        suffix = self._appservice_suffix()
+        return f"ODOO-{suffix}-{secrets.token_hex(4)}" if is_new else f"ODOO-{suffix}"
 
     def _acting(self):
         # With all rights: not only managers use the account.

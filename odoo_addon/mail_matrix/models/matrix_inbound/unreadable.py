@@ -12,10 +12,6 @@ class MatrixInbound(models.Model):
     def _follow_unreadable(self, record, event):
         # In the language of the record, as its notes are.
         record = self._as_author(record, event.sender)
-        reason = event.text or record.env._(
-            "the homeserver sends it to Odoo encrypted; on the backend choose that the "
-            "worker reads the messages from rooms"
-        )
-        text = record.env._("It is encrypted, and could not be read: %s.", reason)
+        text = record.env._("It is encrypted, and could not be read: %s.", event.text)
         name = self._name_of(event.sender)
         record.env["matrix.log"]._log_unreadable(self, name, text)

@@ -18,7 +18,6 @@ class MatrixLog(models.Model):
         "matrix_user_id",
         "attachment_id",
         "room_id",
-        "backend_id.inbound_mode",
     )
     def _compute_hint(self):
         retry = self.env._("Then click Retry.")
@@ -48,10 +47,6 @@ class MatrixLog(models.Model):
                 "devices can read."
             ),
         }
-        of_appservice = self.env._(
-            "On the backend choose for “Messages from Rooms” that the worker reads "
-            "them; then ask the sender to write it again."
-        )
         of_chatter = {**hints, **self._hints_of_lost_chatter()}
         for row in self:
             own = of_actions if row.event_type == "automation" else hints
@@ -62,12 +57,6 @@ class MatrixLog(models.Model):
             row.hint = own.get(row.error_code) if row.is_final else False
             if row.status == "ok" and row.error_code in of_deliveries:
                 row.hint = of_deliveries[row.error_code]
-            # With all rights: whoever may read the line need not see the setting.
-            if (
-                row.error_code == words.ERROR_UNREADABLE
-                and row.backend_id.sudo().inbound_mode == "appservice"
-            ):
-                row.hint = of_appservice
             if row.error_code in of_accounts:
                 # Nothing is sent for the account until a person has acted.
                 then = retry if row.is_final else wait
@@ -216,8 +205,9 @@ class MatrixLog(models.Model):
             "M_MISSING_TOKEN": backend,
             "M_UNAUTHORIZED": backend,
             "M_UNKNOWN_DEVICE": self.env._(
-                "The device as which the application service sends is gone. On the "
-                "backend click “Send with the Access Token”, then “Send Through It”."
+                "The device as which the application service sends is gone. If the "
+                "backend encrypts, click “New Device” on its page Encryption; else "
+                "click “Send with the Access Token”, then “Send Through It”."
             ),
             "M_UNRECOGNIZED": backend,
             "org.odoo.token": backend,

@@ -24,8 +24,10 @@ export class MatrixEncryptionDialog extends Component {
         backendId: Number,
         purpose: String,
         account: {type: String, optional: true},
+        // Whether messages are sent through the application service.
+        asAppservice: {type: Boolean, optional: true},
     };
-    static defaultProps = {account: ""};
+    static defaultProps = {account: "", asAppservice: false};
 
     setup() {
         useFocusBack();
@@ -36,7 +38,7 @@ export class MatrixEncryptionDialog extends Component {
         this.title = this.signs ? _t("Verify the Device") : _t("Set Up Encryption");
         this.state = useState({
             user: this.props.account,
-            way: "password",
+            way: this.props.asAppservice ? "service" : "password",
             password: "",
             token: "",
             // What signs the device: nothing that the account has, its recovery key, or
@@ -50,10 +52,16 @@ export class MatrixEncryptionDialog extends Component {
         onWillDestroy(() => clearTimeout(this.timer));
     }
 
+    /** Whether the application service does it, which needs no password. */
+    get byService() {
+        return this.signs ? this.props.asAppservice : this.state.way === "service";
+    }
+
     /** Whether the homeserver may ask for the password. */
     get needsPassword() {
         const {way, signing} = this.state;
-        return this.signs ? signing === "replace" : way === "password" || signing === "replace";
+        const logsIn = !this.signs && way === "password";
+        return logsIn || (signing === "replace" && !this.byService);
     }
 
     get given() {
@@ -66,6 +74,7 @@ export class MatrixEncryptionDialog extends Component {
             token: !this.signs && way === "token" ? token : "",
             recovery_key: signing === "recovery" ? recoveryKey : "",
             replace: signing === "replace",
+            as_appservice: this.byService,
         };
     }
 
