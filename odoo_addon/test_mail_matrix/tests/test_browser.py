@@ -174,6 +174,30 @@ class TestBrowser(BrowserCase):
             "matrix-manager",
         )
 
+    def test_nothing_covers_the_first_steps(self):
+        self.env["matrix.backend"].search([]).unlink()
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_overview_action",
+            """
+            const {action} = odoo.__WOWL_DEBUG__.root.env.services;
+            const free = async (...selectors) => {
+                const shown = () => [...document.querySelectorAll(".o_nocontent_help")]
+                    .find((found) => found.checkVisibility());
+                for (const selector of selectors) {
+                    const box = (await until(() => one(selector), selector))
+                        .getBoundingClientRect();
+                    const help = (await until(shown, "help")).getBoundingClientRect();
+                    if (help.top < box.bottom && box.top < help.bottom)
+                        throw new Error(`The help covers ${selector}`);
+                }
+            };
+            await free(".o_graph_view .o_matrix_setup", ".o_matrix_tile");
+            await action.doAction("mail_matrix.matrix_backend_action");
+            await free(".o_list_view .o_matrix_setup", ".o_list_table thead");
+            """,
+            "matrix-manager",
+        )
+
     def test_a_second_backend_starts_inactive(self):
         self.backend.company_id = self.manager.company_id
         self.browse(

@@ -137,6 +137,11 @@ function belowOverview(renderer) {
         static components = {MatrixOverview};
         static props = ["*"];
         renderer = renderer;
+
+        get isEmpty() {
+            const {model} = this.props;
+            return model.useSampleModel || !model.hasData();
+        }
     };
 }
 
