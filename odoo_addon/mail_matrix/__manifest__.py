@@ -47,6 +47,7 @@
             "mail_matrix/static/src/deliveries/**/*",
             "mail_matrix/static/src/encryption/**/*",
             "mail_matrix/static/src/focus/**/*",
+            "mail_matrix/static/src/lists/**/*",
             "mail_matrix/static/src/message_count/**/*",
             "mail_matrix/static/src/setup/**/*",
             "mail_matrix/static/src/text_editor/**/*",

@@ -121,6 +121,8 @@ class TestFitSmall(FitCase):
                 }
             };
             await list("mail_matrix.matrix_message_action", ["payload", "reason"]);
+            await list("mail_matrix.matrix_log_action",
+                ["payload", "error_message", "outcome"]);
             await list("mail_matrix.matrix_contact_action",
                 ["matrix_user_id", "name"]);
             await list("mail_matrix.matrix_inbound_action", ["sender", "record_ref"]);
