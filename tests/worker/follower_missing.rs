@@ -10,7 +10,7 @@ use stack::{
 use crate::{
     BINARY,
     check::check,
-    follower::{ROOM, say},
+    follower::{MODES, ROOM, say},
 };
 
 async fn served_by_the_homeserver() -> (World, Webhook) {
@@ -23,11 +23,6 @@ async fn served_by_the_homeserver() -> (World, Webhook) {
 
 /// A stall of this machine must not break the reading off.
 const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "10"), ("WORKER_LEASE_SECONDS", "30")];
-
-const ENCRYPT: &str = "UPDATE matrix_backend SET encryption_mode = 'encrypt'";
-
-/// Such a worker needs a homeserver that knows about keys, and the double does not.
-const CAN_ENCRYPT: bool = cfg!(feature = "encryption");
 
 /// Waits until the worker waits for news, and knows all that was said.
 async fn until_read(world: &World) {
@@ -110,17 +105,16 @@ async fn what_is_written_while_odoo_does_not_answer_is_passed_on_too() {
 /// Odoo takes one call at a time, and the homeserver may be calling it.
 #[tokio::test]
 async fn that_odoo_is_busy_is_not_reported() {
-    for is_secret in [false, true].into_iter().filter(|is_secret| !is_secret || !CAN_ENCRYPT) {
+    for mode in MODES {
         let (world, webhook) = served_by_the_homeserver().await;
-        if is_secret {
-            world.client.batch_execute(ENCRYPT).await.unwrap();
-        }
+        let set_up = format!("UPDATE matrix_backend SET encryption_mode = '{mode}'");
+        world.client.batch_execute(&set_up).await.unwrap();
         let _worker = world.worker_with("w1", &PATIENT);
         world.until_followed().await;
         until_read(&world).await;
         webhook.fail_next(1, webhook::Fault::Status(429));
         say(&world, ROOM, "text", [1]);
-        if !is_secret {
+        if *mode == "refuse" {
             until_read(&world).await;
             world.homeserver.fail_reading(homeserver::Fault::Page { status: 502 });
         }
@@ -147,7 +141,7 @@ async fn the_worker_passes_on_everything_while_encryption_is_on_and_nothing_is_m
     assert_eq!(webhook.posts(), 0);
 
     // What the homeserver may not have sent yet, too.
-    world.client.batch_execute(ENCRYPT).await.unwrap();
+    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
     webhook.until_events(2).await;
     say(&world, ROOM, "text", 3..=4);
     webhook.until_events(4).await;
