@@ -15,9 +15,7 @@ const TOKEN: &str = "syt_life_cycle_token";
 
 async fn site() -> Site {
     let odoo = Arc::new(Odoo::install().await.unwrap());
-    let site = Site::make(&odoo, postgres::shared().await, false).await.unwrap();
-    site.install(&["legal_case_matrix".to_owned()]).await.unwrap();
-    site
+    Site::with(&odoo, postgres::shared().await, &["legal_case_matrix".to_owned()]).await.unwrap()
 }
 
 /// A backend, and a case with one event that was sent and one that waits.

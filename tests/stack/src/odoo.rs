@@ -14,13 +14,9 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::sync::Mutex;
 
-use crate::postgres::Postgres;
-pub use base::Base;
 pub use client::Client;
 pub use site::{Server, Site, fernet_key};
 pub use tests::Report;
@@ -32,7 +28,6 @@ pub struct Odoo {
     python_path: Option<PathBuf>,
     series: String,
     source: String,
-    bases: Mutex<Vec<Arc<Base>>>,
 }
 
 impl Odoo {
@@ -62,7 +57,7 @@ impl Odoo {
     }
 
     fn new(command: Vec<OsString>, python_path: Option<PathBuf>, series: String, source: String) -> Self {
-        Self { command, python_path, series, source, bases: Mutex::default() }
+        Self { command, python_path, series, source }
     }
 
     /// `18.0`, `19.0`.
@@ -73,18 +68,6 @@ impl Odoo {
     /// Where this Odoo comes from, for people.
     pub fn source(&self) -> &str {
         &self.source
-    }
-
-    /// The database that has `base` and `mail` (with their demo data, if `demo`) and that sites are copied from. Made once
-    /// for each server; a dump of it is kept in the cache.
-    pub async fn base(&self, postgres: &Postgres, demo: bool) -> Result<Arc<Base>> {
-        let mut bases = self.bases.lock().await;
-        if let Some(base) = bases.iter().find(|base| base.serves(postgres, demo)) {
-            return Ok(Arc::clone(base));
-        }
-        let base = Arc::new(Base::make(self, postgres, demo).await?);
-        bases.push(Arc::clone(&base));
-        Ok(base)
     }
 
     fn command(&self) -> Command {

@@ -140,10 +140,9 @@ async fn open_matrix() -> Result<Matrix> {
 async fn open_odoo(postgres: &Postgres) -> Result<(Site, Server, Client)> {
     let odoo = Arc::new(Odoo::install().await?);
     progress::say(format!("Odoo: {}", odoo.source()));
-    let site = Site::make(&odoo, postgres, false).await?;
     let mut addons = odoo::addon_names()?;
     addons.retain(|name| !name.starts_with("test_"));
-    site.install(&addons).await?;
+    let site = Site::with(&odoo, postgres, &addons).await?;
     let server = site.serve().await?;
     let admin = server.login("admin", ADMIN_PASSWORD).await.context("Odoo's administrator cannot log in")?;
     Ok((site, server, admin))

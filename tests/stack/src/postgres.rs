@@ -153,6 +153,11 @@ impl Postgres {
         Ok(Database { server: self.server.clone(), name, roles: Vec::new(), dropped_with_server })
     }
 
+    /// Whether the server and all that is on it is gone at the latest when this process is.
+    pub(crate) fn ends_with_us(&self) -> bool {
+        !matches!(self.home, Home::Given)
+    }
+
     /// Who Odoo is on this server: a role that may create databases and is not a superuser, as in production. On the server of
     /// `TEST_DATABASE_URL` it is the role of the URL.
     pub async fn odoo_role(&self) -> Result<Server> {

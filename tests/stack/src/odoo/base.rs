@@ -1,14 +1,16 @@
-//! The database that sites are copied from: making it takes Odoo most of a minute, copying it a second.
+//! The databases that sites are copied from: making one takes Odoo most of a minute, copying it a second.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use super::{Odoo, site};
+use super::{Odoo, Site, site};
 use crate::postgres::{self, Database, Postgres};
 use crate::process;
 use crate::{cache, progress, scratch};
@@ -18,22 +20,78 @@ const MODULES: &str = "base,mail";
 const DUMP: &str = "database.dump";
 const FILESTORE: &str = "filestore";
 
-/// A database with `base` and `mail`, and the files that belong to it.
+/// Those of this process' own servers, which end with it.
+static BASES: Mutex<Vec<Arc<Base>>> = Mutex::const_new(Vec::new());
+
+/// A database with `base` and `mail` (with their demo data, if `demo`) and perhaps addons of ours, and the files that belong to it.
 #[derive(Debug)]
-pub struct Base {
+pub(super) struct Base {
     pub(super) database: Database,
     pub(super) filestore: PathBuf,
-    pub(super) demo: bool,
-    port: u16,
+    demo: bool,
+    addons: Vec<String>,
+    series: String,
+    /// Of the server: no two have the same.
+    password: String,
     _folder: TempDir,
 }
 
 impl Base {
-    pub(super) fn serves(&self, postgres: &Postgres, demo: bool) -> bool {
-        self.demo == demo && self.port == postgres.server().port
+    /// Made once for each server, by the first test that asks for it.
+    pub(super) async fn get(odoo: &Arc<Odoo>, postgres: &Postgres, demo: bool, addons: &[String]) -> Result<Arc<Self>> {
+        if !postgres.ends_with_us() {
+            // What is kept would stay there.
+            let plain = Self::make(odoo, postgres, demo).await?;
+            let base = if addons.is_empty() { plain } else { plain.with(odoo, postgres, addons).await? };
+            return Ok(Arc::new(base));
+        }
+        let mut bases = BASES.lock().await;
+        let find = |bases: &[Arc<Self>], addons: &[String]| {
+            let serves = |base: &&Arc<Self>| {
+                (&*base.series, &*base.password) == (odoo.series(), &*postgres.server().password)
+                    && (base.demo, &*base.addons) == (demo, addons)
+            };
+            bases.iter().find(serves).cloned()
+        };
+        if let Some(base) = find(&bases, addons) {
+            return Ok(base);
+        }
+        let plain = match find(&bases, &[]) {
+            Some(plain) => plain,
+            None => {
+                bases.push(Arc::new(Self::make(odoo, postgres, demo).await?));
+                Arc::clone(&bases[bases.len() - 1])
+            }
+        };
+        if addons.is_empty() {
+            return Ok(plain);
+        }
+        let base = Arc::new(plain.with(odoo, postgres, addons).await?);
+        bases.push(Arc::clone(&base));
+        Ok(base)
     }
 
-    pub(super) async fn make(odoo: &Odoo, postgres: &Postgres, demo: bool) -> Result<Self> {
+    /// A copy on which these addons are installed.
+    async fn with(&self, odoo: &Arc<Odoo>, postgres: &Postgres, addons: &[String]) -> Result<Self> {
+        let site = Site::copy(odoo, postgres, self).await?;
+        site.install(addons).await?;
+        let (database, folder) = site.into_parts();
+        Ok(Self {
+            filestore: folder.path().join("data/filestore").join(database.name()),
+            database,
+            demo: self.demo,
+            addons: addons.to_vec(),
+            series: self.series.clone(),
+            password: self.password.clone(),
+            _folder: folder,
+        })
+    }
+
+    pub(super) fn demo(&self) -> bool {
+        self.demo
+    }
+
+    async fn make(odoo: &Odoo, postgres: &Postgres, demo: bool) -> Result<Self> {
         let folder = scratch("base")?;
         let owner = postgres.odoo_role().await?;
         let database = postgres.create_database("odoo_base", None, &owner.role).await?;
@@ -65,7 +123,8 @@ impl Base {
             client.batch_execute("ANALYZE").await?;
         }
         let filestore = cached.join(FILESTORE);
-        Ok(Self { database, filestore, demo, port: postgres.server().port, _folder: folder })
+        let (series, password) = (odoo.series().to_owned(), postgres.server().password.clone());
+        Ok(Self { database, filestore, demo, addons: Vec::new(), series, password, _folder: folder })
     }
 }
 

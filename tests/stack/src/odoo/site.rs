@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use super::base::Base;
 use super::{Client, Odoo, Report, addons, addons_folder, base, tests};
 use crate::postgres::{self, Database, Postgres};
 use crate::process::{self, Process};
@@ -43,7 +44,15 @@ pub struct Server {
 impl Site {
     /// Copies the base database and puts this repository's addons beside it; installs none of them yet.
     pub async fn make(odoo: &Arc<Odoo>, postgres: &Postgres, demo: bool) -> Result<Self> {
-        let base = odoo.base(postgres, demo).await?;
+        Self::copy(odoo, postgres, &*Base::get(odoo, postgres, demo, &[]).await?).await
+    }
+
+    /// As [`Self::make`], with these addons installed.
+    pub async fn with(odoo: &Arc<Odoo>, postgres: &Postgres, addons: &[String]) -> Result<Self> {
+        Self::copy(odoo, postgres, &*Base::get(odoo, postgres, false, addons).await?).await
+    }
+
+    pub(super) async fn copy(odoo: &Arc<Odoo>, postgres: &Postgres, base: &Base) -> Result<Self> {
         let folder = scratch("odoo")?;
         let owner = postgres.odoo_role().await?;
         let database = postgres.create_database("odoo", Some(base.database.name()), &owner.role).await?;
@@ -54,7 +63,11 @@ impl Site {
         addons::copy(addons_folder(), &folder.path().join("data/addons").join(odoo.series()), odoo.series())?;
         let token_key = fernet_key();
         let conf = write_config(folder.path(), &owner, database.name())?;
-        Ok(Self { odoo: Arc::clone(odoo), database, conf, token_key, demo, folder })
+        Ok(Self { odoo: Arc::clone(odoo), database, conf, token_key, demo: base.demo(), folder })
+    }
+
+    pub(super) fn into_parts(self) -> (Database, TempDir) {
+        (self.database, self.folder)
     }
 
     /// The database, with the rights of the server's superuser.
