@@ -29,6 +29,7 @@ async fn a_manager_sets_it_up_without_a_password_and_then_a_case_is_read_answere
     let odoo = office.server.url().to_owned();
     send_to_odoo(&mut office.synapse, &office.admin, office.backend, &odoo).await.unwrap();
     office.lawyer.encrypt(&office.room).await.unwrap();
+    Reader::new(&office.synapse, &office.bot).await.make_signing_keys().await;
     let mut lawyer = Reader::new(&office.synapse, &office.lawyer).await;
     let browser = Browser::start().await.unwrap();
     let page = browser.log_in(&odoo, "admin", ADMIN_PASSWORD).await.unwrap();
@@ -67,7 +68,7 @@ async fn a_manager_sets_it_up_without_a_password_and_then_a_case_is_read_answere
     a_client_that_shares_nothing_with_the_worker_reads_and_answers(&office, case).await;
 }
 
-/// The choice that needs no password is made already: Tab leads to the button.
+/// The choice that needs no password is made already: Tab leads to the button. The account has signing keys that nobody has any more.
 async fn set_up_by_keyboard(page: &Page<'_>) {
     page.click("button[name=action_set_up_encryption]", "Set Up Encryption").await.unwrap();
     page.see(".modal label[for=o_matrix_device_service]", "Through the application service").await.unwrap();
@@ -82,6 +83,11 @@ async fn set_up_by_keyboard(page: &Page<'_>) {
     let stops = [page.tab().await.unwrap(), page.tab().await.unwrap()];
     assert_eq!(stops, ["Set Up", "Cancel"]);
     page.click(".modal #o_matrix_device_service", "").await.unwrap();
+    page.press(Key::Enter).await.unwrap();
+    page.see(".modal .alert-danger", "Enter its recovery key").await.unwrap();
+    page.click(".modal #o_matrix_signing_replace", "").await.unwrap();
+    page.see_count(".modal input[type=password]", 0).await.unwrap();
+    nothing_keeps_anybody_out(page, ".modal-content").await.unwrap();
     page.press(Key::Enter).await.unwrap();
     page.see(".o_notification:has(.bg-success)", "Encryption is set up").await.unwrap();
 }
