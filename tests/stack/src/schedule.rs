@@ -48,11 +48,13 @@ pub async fn alone() -> Turn {
 
 async fn turn(kind: Kind) -> Turn {
     turns().waiting.push(kind);
+    let waiting = Waiting(kind);
     loop {
         let mut ended = pin!(ENDED.notified());
         // From here on no end is missed.
         ended.as_mut().enable();
         if turns().begins(kind) {
+            std::mem::forget(waiting);
             return Turn(());
         }
         ended.await;
@@ -70,6 +72,16 @@ impl Drop for Turn {
     }
 }
 
+/// A test that waits for its turn. If this is dropped, it has given up.
+struct Waiting(Kind);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        turns().forget(self.0);
+        ENDED.notify_waiters();
+    }
+}
+
 impl Turns {
     /// Begins the turn of a test of this kind that waits, if it may.
     fn begins(&mut self, kind: Kind) -> bool {
@@ -78,12 +90,17 @@ impl Turns {
             _ => kind == self.kind && kind != Kind::Alone,
         };
         if may_begin {
-            if let Some(place) = self.waiting.iter().position(|waits| *waits == kind) {
-                self.waiting.swap_remove(place);
-            }
+            self.forget(kind);
             (self.kind, self.running) = (kind, self.running + 1);
         }
         may_begin
+    }
+
+    /// One test of this kind waits no longer.
+    fn forget(&mut self, kind: Kind) {
+        if let Some(place) = self.waiting.iter().position(|waits| *waits == kind) {
+            self.waiting.swap_remove(place);
+        }
     }
 
     /// The same kind again if one of it waits, else the kind of which most wait.
@@ -98,7 +115,21 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_holds_nobody_up() {
+        let now = Duration::ZERO;
+        let first = alone().await;
+        assert!(timeout(now, alone()).await.is_err());
+        drop(first);
+
+        assert!(timeout(now, beside()).await.is_ok());
+    }
 
     #[test]
     fn tests_of_one_kind_have_their_turn_together_and_others_wait() {
