@@ -6,11 +6,14 @@ use odoo_matrix_worker::{
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use stack::synapse::{Options, Synapse, User};
+use stack::{
+    relay::Relay,
+    synapse::{Options, Synapse, User},
+};
 
 use crate::{
     account::Account,
-    people::{Bot, LENIENT, Reader},
+    people::{Bot, LENIENT, Reader, homeserver_at},
     setup::{ask, store_secrets},
 };
 
@@ -144,6 +147,8 @@ struct Damaged {
     phone: Reader,
     room: String,
     bot: Bot,
+    /// By which the bot reaches the homeserver.
+    relay: Relay,
 }
 
 async fn damaged() -> Result<Damaged, CryptoError> {
@@ -164,13 +169,15 @@ async fn damaged() -> Result<Damaged, CryptoError> {
     open().await?.write(&room, "question", "t1").await?;
     phone.keep_up().await;
     damage_sessions(&account).await;
-    let bot = open().await?;
-    Ok(Damaged { _account: account, synapse, anna, phone, room, bot })
+    let relay = Relay::start(synapse.url()).await.unwrap();
+    let following = account.follow(&store).await;
+    let bot = Bot::open_with(&account, &store, &following, homeserver_at(&relay.url(), &user), &user).await?;
+    Ok(Damaged { _account: account, synapse, anna, phone, room, bot, relay })
 }
 
 #[tokio::test]
 async fn a_damaged_session_is_replaced_at_once_and_the_sender_gives_the_key_again() -> Result<(), CryptoError> {
-    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot } = damaged().await?;
+    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot, relay: _relay } = damaged().await?;
 
     let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "lost" })).await;
     phone.give_keys(&keys).await;
@@ -187,8 +194,33 @@ async fn a_damaged_session_is_replaced_at_once_and_the_sender_gives_the_key_agai
 }
 
 #[tokio::test]
+async fn a_device_whose_keys_were_claimed_in_vain_is_asked_again_with_the_next_message_and_hears_of_it()
+-> Result<(), CryptoError> {
+    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot, relay } = damaged().await?;
+
+    relay.alter("/keys/claim", "signed_curve25519", "absent_curve25519");
+    for body in ["lost", "lost as well"] {
+        let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": body })).await;
+        phone.give_keys(&keys).await;
+        bot.hear().await?;
+        assert!(matches!(bot.device.decrypt(&newest(&anna, &room).await).await?, Decrypted::NoKey { .. }), "{body}");
+        phone.keep_up().await;
+    }
+    relay.heal();
+    bot.write(&room, "answer", "t2").await?;
+    phone.keep_up().await;
+    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "found" })).await;
+    phone.give_keys(&keys).await;
+    bot.hear().await?;
+
+    let read = bot.device.decrypt(&newest(&anna, &room).await).await?;
+    assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "found"), "{read:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_device_that_is_gone_before_its_session_is_replaced_holds_nothing_up() -> Result<(), CryptoError> {
-    let Damaged { _account, synapse, anna, mut phone, room, mut bot } = damaged().await?;
+    let Damaged { _account, synapse, anna, mut phone, room, mut bot, relay: _relay } = damaged().await?;
     let laptop = synapse.log_in(&anna, "in").await.unwrap();
     let mut of_laptop = Reader::new(&synapse, &laptop).await;
 

@@ -40,7 +40,11 @@ pub(crate) const LENIENT: TrustRequirement = TrustRequirement::Untrusted;
 pub(crate) const STRICT: TrustRequirement = TrustRequirement::CrossSigned;
 
 pub(crate) fn homeserver(synapse: &Synapse, user: &User) -> Homeserver {
-    Homeserver::new(synapse.url(), user.token().into(), true, TIMEOUT).unwrap()
+    homeserver_at(synapse.url(), user)
+}
+
+pub(crate) fn homeserver_at(url: &str, user: &User) -> Homeserver {
+    Homeserver::new(url, user.token().into(), true, TIMEOUT).unwrap()
 }
 
 pub(crate) async fn send_encrypted(to: &Homeserver, room: &str, content: String) {

@@ -30,7 +30,8 @@ use super::{CryptoError, Device};
 /// A normal exchange takes far fewer rounds; this bounds what a homeserver can cause with its answers.
 const MOST_ROUNDS: usize = 20;
 
-/// A device may have no keys left to begin a session with, or be gone. Such devices are not asked for again for so long.
+/// A device may have no keys left to begin a session with, or be gone. Such devices are asked for again with the next message, otherwise
+/// not for so long.
 const ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 type DeviceKeys = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, OneTimeKeyAlgorithm>>;

@@ -2,6 +2,7 @@
 
 use odoo_matrix_worker::{
     crypto::{CryptoError, Device},
+    matrix::Homeserver,
     message::{RoomId, TxnId},
     store::{Following, Store},
 };
@@ -26,7 +27,17 @@ impl Bot {
         synapse: &Synapse,
         user: &User,
     ) -> Result<Self, CryptoError> {
-        let homeserver = homeserver(synapse, user);
+        Self::open_with(account, store, following, homeserver(synapse, user), user).await
+    }
+
+    /// The same, by a homeserver that is reached in a certain way.
+    pub(crate) async fn open_with(
+        account: &Account,
+        store: &Store,
+        following: &Following,
+        homeserver: Homeserver,
+        user: &User,
+    ) -> Result<Self, CryptoError> {
         let device = Device::open(store, &account.keys, following, homeserver.clone(), false).await?;
         let mut place = Place::new(homeserver, user).await;
         if let Some(since) = device.since().await? {
