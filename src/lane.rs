@@ -190,7 +190,8 @@ impl Delivery<'_> {
         !self.gate.is_closed() && !self.context.shutdown.is_draining() && self.deadline.leaves(self.context.call_needs)
     }
 
-    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &Route) -> Next {
+    async fn sent(&self, message: &Message, tries: &Tries, event_id: EventId, route: &mut Route) -> Next {
+        route.made(message, &event_id);
         self.backend.passed(tries.began);
         self.context.reached.succeeded(self.backend.id, tries.began);
         let duration = tries.began.elapsed();

@@ -126,6 +126,11 @@ impl Route {
         self.room.as_ref()
     }
 
+    /// The message is in the room as `event_id`: later ones of this claim may change it.
+    pub(super) fn made(&mut self, message: &Message, event_id: &EventId) {
+        self.made.insert(message.txn_id.clone(), event_id.clone());
+    }
+
     /// What the log says about a message that was sent.
     pub(super) fn note(&self, id: MessageId) -> Option<&Failure> {
         self.notes.get(&id)
@@ -151,12 +156,7 @@ impl Route {
     ) -> Step {
         loop {
             match self.try_once(delivery, homeserver, message, attempts).await {
-                Ok(Tried::Answered(outcome)) => {
-                    if let Outcome::Sent(event_id) = &outcome {
-                        self.made.insert(message.txn_id.clone(), event_id.clone());
-                    }
-                    return Step::Answered(outcome);
-                }
+                Ok(Tried::Answered(outcome)) => return Step::Answered(outcome),
                 Ok(Tried::Repaired) => {}
                 Err(step) => {
                     // A failed check holds the message back just as a failed PUT does.

@@ -53,6 +53,25 @@ async fn changes_in_the_claim_of_their_message_name_its_event() {
     assert_changed(&world);
 }
 
+/// The message is found in the room when it is too late to send it again.
+#[tokio::test]
+async fn changes_of_a_message_that_arrived_without_an_answer_before_it_expired_name_its_event() {
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("Frist", Fault::SilenceAccepted);
+    let ids = [post(&world).await, edit(&world).await, redact(&world).await];
+    let mark = r#"UPDATE matrix_outbox SET content = content || '{"org.odoo.outbox": "original"}' WHERE id = $1"#;
+    world.client.execute(mark, &[&ids[0]]).await.unwrap();
+    let _worker = world.worker("w1");
+    world.until_resting(ROOM).await;
+
+    let expire = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s' WHERE id = $1";
+    world.client.execute(expire, &[&ids[0]]).await.unwrap();
+    world.later(0).await;
+
+    world.assert_settled(&ids).await;
+    assert_changed(&world);
+}
+
 #[tokio::test]
 async fn changes_that_another_worker_sends_later_name_the_event() {
     let world = World::new(BINARY).await;
