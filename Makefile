@@ -15,9 +15,9 @@ CARGO ?= cargo
 HAS_POSTGRES = $(TEST_DATABASE_URL)$(wildcard /usr/lib/postgresql/*/bin/initdb)$(shell command -v initdb || { [ "$$(id -u)" = 0 ] && command -v apt-get; })
 CONTAINERS ?= $(if $(strip $(HAS_POSTGRES)),,1)
 FEATURES = $(if $(filter-out 0,$(CONTAINERS)),--features odoo-matrix-stack/containers)
-# The worker that people run encrypts, as in the package. The checks build what they need themselves.
-ENCRYPTION = --features odoo-matrix-worker/encryption
-test test-fast test-addons test-systemd deb setup soak reliability: ENCRYPTION =
+# The example has its dependencies in common with the tests, which then need not build them once more.
+LIKE_TESTS =
+test test-fast test-systemd soak reliability: LIKE_TESTS = --example manual
 
 STACK = "$${CARGO_TARGET_DIR:-target}/debug/stack"
 # What the tests of faults have measured: rows of an earlier tree must not be mixed with those of this one.
@@ -26,7 +26,7 @@ RELIABILITY = "$${CARGO_TARGET_DIR:-target}/reliability"
 .PHONY: build deb demo setup test test-fast test-addons test-systemd soak reliability bench
 
 build:
-	$(CARGO) build --locked $(ENCRYPTION) $(FEATURES) -p odoo-matrix-worker -p odoo-matrix-stack --bin odoo-matrix-worker --bin stack
+	$(CARGO) build --locked --workspace $(FEATURES) --bin odoo-matrix-worker --bin stack $(LIKE_TESTS)
 
 demo: build
 	@$(STACK) demo $(if $(filter-out 0,$(DEMO_EXIT)),--exit)
@@ -53,8 +53,8 @@ setup: build
 # Also in their long form: the same code with greater numbers.
 soak: export SOAK = 1
 soak: reliability
-	$(CARGO) test --locked --features encryption --test encryption -- faults whichever_worker_dies
-	$(CARGO) test --locked --features encryption --test encryption -- kills --ignored --test-threads 1
+	$(CARGO) test --locked --test encryption -- faults whichever_worker_dies
+	$(CARGO) test --locked --test encryption -- kills --ignored --test-threads 1
 	@$(STACK) reliability-table
 	$(CARGO) test --locked --test inbound -- two_databases away --ignored
 
@@ -66,7 +66,7 @@ reliability: build
 	@$(STACK) reliability-table
 
 bench:
-	$(CARGO) build --release --locked --features encryption --bin odoo-matrix-worker
+	$(CARGO) build --release --locked --bin odoo-matrix-worker
 	$(CARGO) build --release --locked -p odoo-matrix-stack --bin bench
 	@"$${CARGO_TARGET_DIR:-target}/release/bench" --binary "$${CARGO_TARGET_DIR:-target}/release/odoo-matrix-worker" $(BENCH)
-	$(if $(BENCH),,$(CARGO) test --locked --features encryption --test encryption -- throughput --ignored --nocapture)
+	$(if $(BENCH),,$(CARGO) test --locked --test encryption -- throughput --ignored --nocapture)

@@ -1,11 +1,9 @@
 //! What these tests share: a server of their own, the worker with failpoints, a serial producer, many worlds at once.
 
 use std::{
-    env,
     fmt::Debug,
     path::Path,
-    process::Command,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +11,7 @@ pub(crate) use stack::schedule::{alone, beside};
 use stack::{
     postgres::{Options, Postgres},
     process::Process,
+    worker,
     world::World,
 };
 use tempfile::TempDir;
@@ -20,6 +19,8 @@ use tokio::{
     sync::{OnceCell, Semaphore},
     task::JoinSet,
 };
+
+use crate::BINARY;
 
 /// The lease that the worlds set, in seconds: take-over is measured by it.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
@@ -38,20 +39,9 @@ pub(crate) async fn cluster() -> &'static Postgres {
     CLUSTER.get_or_try_init(start).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// The worker with its failpoints, built beside the one under test at the first call.
+/// The worker with its failpoints.
 pub(crate) fn failpoints() -> &'static str {
-    static BUILT: OnceLock<String> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let name = "odoo-matrix-worker-failpoints";
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        // The whole workspace, so that the dependencies are those that are built already.
-        let build = ["build", "--workspace", "--features", "failpoints", "--locked", "--bin", name, "--target-dir"];
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(build).arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-        assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-        target.join("debug").join(name).into_os_string().into_string().unwrap()
-    })
+    worker::with_failpoints(BINARY)
 }
 
 /// Queues the next messages of some rooms, one transaction after the other, and remembers what was committed.

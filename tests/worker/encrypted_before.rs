@@ -1,7 +1,5 @@
 //! What was encrypted is not sent in clear by a worker that does not encrypt: it refuses the message, and makes no other room for it.
 
-#[cfg(not(feature = "encryption"))]
-use serde_json::json;
 use stack::{
     homeserver::{Membership, Room},
     world::World,
@@ -9,10 +7,10 @@ use stack::{
 
 use crate::{BINARY, direct::PERSON};
 
-const SECRET: &str = "!secret:double.test";
+pub(crate) const SECRET: &str = "!secret:double.test";
 
 /// The person's messages went to this room, encrypted.
-async fn wrote_encrypted(world: &World) {
+pub(crate) async fn wrote_encrypted(world: &World) {
     let sql = format!(
         "INSERT INTO matrix_lane (lane, room_id) VALUES ('{0}/{PERSON}', '{SECRET}');
         INSERT INTO matrix_encrypted_room (backend_id, room_id) VALUES ({0}, '{SECRET}')",
@@ -22,7 +20,7 @@ async fn wrote_encrypted(world: &World) {
 }
 
 /// Sends a message to the person, which must be refused. Returns why.
-async fn refused(world: &World) -> String {
+pub(crate) async fn refused(world: &World) -> String {
     let id = world.enqueue_direct(PERSON, "secret").await;
     let _worker = world.worker("w1");
     world.assert_settled(&[id]).await;
@@ -79,47 +77,4 @@ async fn what_was_encrypted_after_the_configuration_was_read_counts_too() {
     let row = world.log().await.remove(1);
     assert_eq!((row.outbox_id, row.error_code.as_deref()), (secret, Some("org.odoo.encrypted")), "{row:?}");
     assert_eq!(world.homeserver.rooms_made(), [""; 0]);
-}
-
-/// Where another worker would encrypt.
-#[cfg(not(feature = "encryption"))]
-#[tokio::test]
-async fn a_worker_without_encryption_leaves_direct_messages_to_those_that_have_it() {
-    let encrypted = Room { is_encrypted: true, members: vec![PERSON.to_owned()], ..Room::default() };
-    for case in ["wrote before", "has a room", "has a listed room", "would get one"] {
-        let world = World::new(BINARY).await;
-        world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
-        match case {
-            "wrote before" => wrote_encrypted(&world).await,
-            "has a room" => {
-                world.homeserver.room(SECRET, encrypted.clone());
-                let sql = "INSERT INTO matrix_lane (lane, room_id) VALUES ($1, $2)";
-                let lane = format!("{}/{PERSON}", world.backend);
-                world.client.execute(sql, &[&lane, &SECRET]).await.unwrap();
-            }
-            "has a listed room" => {
-                world.homeserver.room(SECRET, encrypted.clone());
-                world.homeserver.set_direct(json!({ PERSON: [SECRET] }));
-            }
-            _ => world.client.batch_execute("UPDATE matrix_backend SET encrypt_new_rooms = true").await.unwrap(),
-        }
-
-        let why = refused(&world).await;
-
-        assert!(why.contains("built without it"), "{case}: {why}");
-    }
-}
-
-/// Nobody follows the account any more, neither for what is written nor for its keys.
-#[cfg(not(feature = "encryption"))]
-#[tokio::test]
-async fn what_is_written_after_following_was_turned_off_is_not_passed_on_later_also_if_encryption_is_set_up() {
-    let world = World::new(BINARY).await;
-    let sql = "UPDATE matrix_backend SET encryption_mode = 'encrypt';
-        INSERT INTO matrix_follower (backend_id, matrix_user_id, since) SELECT id, '@bot:double.test', 's1' FROM matrix_backend";
-    world.client.batch_execute(sql).await.unwrap();
-
-    let _worker = world.worker("w1");
-
-    world.until("SELECT NOT EXISTS (SELECT FROM matrix_follower)").await;
 }

@@ -48,6 +48,8 @@ mod threads;
 mod tls_authorities;
 mod tls_database;
 mod watched;
+#[cfg(not(feature = "encryption"))]
+mod without_encryption;
 
 /// The worker under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_odoo-matrix-worker");

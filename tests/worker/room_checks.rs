@@ -7,16 +7,16 @@ use stack::{
 
 use crate::BINARY;
 
-const ROOM: &str = "!case:double.test";
+pub(crate) const ROOM: &str = "!case:double.test";
 const NEW: &str = "!new:double.test";
 const PERSON: &str = "@jane:double.test";
 
-fn encrypted() -> Room {
+pub(crate) fn encrypted() -> Room {
     Room { is_encrypted: true, ..Room::default() }
 }
 
 /// A table as Odoo makes one for records with a room, and one record.
-async fn record(world: &World, is_allowed: bool) {
+pub(crate) async fn record(world: &World, is_allowed: bool) {
     let sql = format!(
         "CREATE TABLE test_record (id integer PRIMARY KEY, matrix_room_id varchar, matrix_send_unencrypted boolean);
         INSERT INTO test_record VALUES (7, '{ROOM}', {is_allowed})"
@@ -25,7 +25,7 @@ async fn record(world: &World, is_allowed: bool) {
 }
 
 /// Queues a message of that record, to which its users had agreed by then.
-async fn agreed(world: &World, room: &str, body: &str) -> i64 {
+pub(crate) async fn agreed(world: &World, room: &str, body: &str) -> i64 {
     let id = world.enqueue(room, body).await;
     let sql = r#"UPDATE matrix_outbox SET res_model = 'test.record', res_id = 7,
         content = content || '{"org.odoo.unencrypted": true}' WHERE id = $1"#;
@@ -99,20 +99,6 @@ async fn consent_counts_as_it_is_now_and_for_the_record_s_own_room() {
         let wanted: &[_] = if arrives { &["agreed"] } else { &[] };
         assert_eq!(world.homeserver.bodies(room), wanted, "allowed: {is_allowed}, room: {room}");
     }
-}
-
-#[tokio::test]
-async fn consent_does_not_count_once_encryption_is_set_up() {
-    let world = World::new(BINARY).await;
-    world.homeserver.room(ROOM, encrypted());
-    record(&world, true).await;
-    world.client.batch_execute("UPDATE matrix_backend SET encryption_mode = 'encrypt'").await.unwrap();
-    let id = agreed(&world, ROOM, "agreed").await;
-
-    let _worker = world.worker("w1");
-
-    world.assert_settled(&[id]).await;
-    assert_eq!(world.homeserver.count(), 0);
 }
 
 /// All messages of the lane would go there from then on.

@@ -3,8 +3,6 @@
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -14,12 +12,14 @@ use stack::{
     process::Process,
     progress::say,
     synapse::User,
+    worker::with_failpoints,
     world::{World, kill},
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
+    BINARY,
     delivery::Office,
     people::{Reader, STRICT, assert_no_index_twice},
 };
@@ -34,26 +34,6 @@ const PATIENT: [(&str, &str); 2] = [("HTTP_TIMEOUT_SECONDS", "5"), ("WORKER_LEAS
 const STUCK_AFTER: Duration = Duration::from_secs(600);
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// The worker with encryption and its failpoints, built beside the one under test at the first call.
-fn failpoints() -> &'static str {
-    static BUILT: OnceLock<String> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let name = "odoo-matrix-worker-failpoints";
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let build = ["build", "--features", "failpoints,encryption", "--locked", "--bin", name, "--target-dir"];
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built =
-            Command::new(cargo).args(build).arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-        assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-        // Other tests build it without encryption, and an earlier run may still use its own.
-        let ours = target.join("debug").join(format!("{name}-encryption"));
-        let new = ours.with_extension("new");
-        std::fs::copy(target.join("debug").join(name), &new).unwrap();
-        std::fs::rename(new, &ours).unwrap();
-        ours.into_os_string().into_string().unwrap()
-    })
-}
 
 /// A step at which the worker dies, at the `times`-th time that it is there.
 #[derive(Clone, Copy)]
@@ -79,7 +59,7 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn open(postgres: &Postgres) -> Self {
-        let office = Office::on(World::on(postgres, failpoints()).await).await;
+        let office = Office::on(World::on(postgres, with_failpoints(BINARY)).await).await;
         let anna = office.person("anna").await;
         let reader = Reader::new(&office.synapse, &anna).await;
         let mut rooms = Vec::new();

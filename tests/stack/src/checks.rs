@@ -32,8 +32,7 @@ pub(crate) async fn run() -> Result<ExitCode> {
         tests.args(["--features", "odoo-matrix-stack/containers"]);
     }
     tally.rust_tests("Rust tests", tests)?;
-    let encryption = ["test", "--locked", "--features", "encryption", "--lib", "--test", "encryption"];
-    tally.rust_tests("Encryption", side_by_side(&encryption))?;
+    without_encryption(&mut tally)?;
     match addon_tests(Vec::new()).await {
         Ok(report) => tally.addon_tests(&report),
         Err(error) => tally.broken("addon tests", &error),
@@ -55,6 +54,23 @@ pub(crate) async fn fast() -> Result<ExitCode> {
     delivery.args(["delivery::", "refusals::", "rooms::", "contract::", "migrations::", "metrics::"]);
     tally.rust_tests("Delivery", delivery)?;
     Ok(tally.sum_up())
+}
+
+/// Most of the worker is the same without encryption: here is what is not, and that it starts and delivers.
+fn without_encryption(tally: &mut Tally) -> Result<()> {
+    let lint = ["clippy", "--locked", "--no-default-features", "--bins", "--test", "worker", "--", "-D", "warnings"];
+    tally.step("Rust lint without encryption", cargo(&lint))?;
+    let mut tests = side_by_side(&["test", "--locked", "--no-default-features", "--test", "worker", "--"]);
+    tests.args([
+        "without_encryption::",
+        "encrypted_before::",
+        "follower_missing::",
+        "no_longer_to_be_followed",
+        "room_checks::",
+        "keys::",
+        "delivery::",
+    ]);
+    tally.rust_tests("Without encryption", tests)
 }
 
 async fn lint(tally: &mut Tally) -> Result<()> {

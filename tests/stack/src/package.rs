@@ -30,9 +30,9 @@ impl Package {
     pub async fn build() -> Result<Self> {
         let manual = scratch("manual")?;
         let log = manual.path().join("build.log");
-        let arguments = ["build", "--release", "--locked", "--features", "encryption", "--bin", NAME];
+        let arguments = ["build", "--release", "--locked", "--bin", NAME];
         process::run("cargo build --release", cargo(&arguments), &log, BUILD_WITHIN).await?;
-        let mut generate = cargo(&["run", "--locked", "--example", "manual", "--"]);
+        let mut generate = cargo(&["run", "--workspace", "--locked", "--example", "manual", "--"]);
         generate.arg(manual.path());
         process::run("cargo run --example manual", generate, &log, STEP_WITHIN).await?;
         Ok(Self { binary: target().join("release").join(NAME), manual })

@@ -1,7 +1,9 @@
 //! The built worker, with a role of its own, beside a database that has the contract.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -102,6 +104,25 @@ impl Launch {
         progress::say(format!("Worker: {name} delivers"));
         Ok(Worker { process, _folder: folder })
     }
+}
+
+/// The worker with its failpoints, built beside `binary`, the one under test, at the first call.
+///
+/// # Panics
+/// If it does not build.
+pub fn with_failpoints(binary: &str) -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let beside = Path::new(binary).with_file_name("odoo-matrix-worker-failpoints");
+        let target = beside.parent().and_then(Path::parent).expect("cargo's folder `debug` is in its target folder");
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // With the example the dependencies are those that the tests have, which are built already.
+        build.args(["build", "--workspace", "--features", "failpoints", "--locked", "--example", "manual"]);
+        build.args(["--bin", "odoo-matrix-worker-failpoints", "--target-dir"]).arg(target);
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo has built this test");
+        assert!(built.status.success(), "no failpoints:\n{}", String::from_utf8_lossy(&built.stderr));
+        beside.into_os_string().into_string().expect("it was text")
+    })
 }
 
 impl Worker {
