@@ -125,6 +125,7 @@ class TestRoomMark(RoomMarkCase):
                     for number in range(count)
                 ]
             )
+            cases.sudo().matrix_room_health = "encrypted"
             self.env.flush_all()
             self.env.invalidate_all()
             before = self.env.cr.sql_log_count

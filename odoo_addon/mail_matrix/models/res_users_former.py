@@ -26,12 +26,14 @@ class ResUsers(models.Model):
     @api.depends("matrix_user_id")
     @api.depends_context("uid", "lang", "allowed_company_ids")
     def _compute_matrix_former_note(self):
+        seen = self._matrix_rooms_of()
+        former = seen.filtered(lambda person: person._is_former()).grouped("user_id")
         for user in self:
-            former = user._matrix_rooms_of().filtered(lambda seen: seen._is_former())
-            user.matrix_former_note = user._matrix_former_text(former)
+            own = former.get(user._origin)
+            user.matrix_former_note = self._matrix_former_text(own)
 
     def _matrix_rooms_of(self):
-        """Return where this user was last seen in a room, with all rights."""
+        """Return where these users were last seen in a room, with all rights."""
         return (
             self.env["matrix.room.person"]
             .sudo()

@@ -20,17 +20,23 @@ class MatrixNotSent(models.TransientModel):
     def _compute_log_ids(self):
         for dialog in self:
             logs = dialog.message_id._matrix_failures()
-            record = dialog._record_of(logs)
+            records = dialog._records_of(logs)
             dialog.log_ids = logs
-            dialog.can_retry = bool(record) and (
+            dialog.can_retry = bool(records) and all(
                 record._matrix_is_user() and record.has_access("write")
+                for record in records
             )
 
     @api.model
-    def _record_of(self, logs):
-        """Return the record in whose room the message belongs, or nothing."""
-        model = self.env.get(logs[:1].res_model)
-        return model is not None and model.browse(logs[:1].res_id).exists()
+    def _records_of(self, logs):
+        """Return the records in whose rooms the message was posted, as a list: several
+        if its thread was merged into that of another record."""
+        return [
+            record
+            for model, rows in logs.grouped("res_model").items()
+            if model in self.env
+            for record in self.env[model].browse(set(rows.mapped("res_id"))).exists()
+        ]
 
     def action_retry(self):
         """Queue the message and its files again; the chatter shows that at once."""
@@ -38,7 +44,8 @@ class MatrixNotSent(models.TransientModel):
         if not self.log_ids:
             # Handled by somebody else while the dialog was open.
             raise UserError(self.log_ids._queued_explanation())
-        self._record_of(self.log_ids)._matrix_check_person()
+        for record in self._records_of(self.log_ids):
+            record._matrix_check_person()
         notification = self.log_ids._retry()
         self.env["matrix.mirror"]._of(self.message_id)._show_deliveries()
         notification["params"]["next"] = {"type": "ir.actions.act_window_close"}

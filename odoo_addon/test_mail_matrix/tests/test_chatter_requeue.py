@@ -1,4 +1,4 @@
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
 from .test_chatter_changes import ChatterChangesCase
@@ -45,6 +45,37 @@ class TestChatterRequeue(ChatterChangesCase):
         self.env.cr.execute("DELETE FROM matrix_outbox")
 
         self.assert_refused(log, "merged into that of another record")
+
+    def test_only_who_may_write_all_records_of_a_message_sends_it_again(self):
+        """It failed in the room of a record whose thread was then merged into that of
+        another one, and there too."""
+        other = self.ticket.create({"name": "Other", "matrix_room_id": "!other:m.org"})
+        other.matrix_mirror_chatter = True
+        message = self.post()
+        logs = self.lose()
+        mirrors = self.env["matrix.mirror"]
+        [mirror] = mirrors._of(message)
+        values = {"res_id": other.id, "room_id": "!other:m.org", "txn_id": "other"}
+        mirror.copy(values)
+        row = {"backend_id": self.backend.id, "res_model": other._name, **values}
+        logs |= self.log_row(
+            status="failed", event_type="chatter", content={"body": "Hi"}, **row
+        )
+        self.env["ir.rule"].create(
+            {
+                "name": "Only theirs",
+                "model_id": self.env["ir.model"]._get_id(other._name),
+                "domain_force": [("id", "!=", other.id)],
+                "perm_read": False,
+            }
+        )
+        dialog = self.env["matrix.not.sent"].with_user(self.user)
+        dialog = dialog.create({"message_id": message.id})
+
+        self.assertEqual(dialog.log_ids.ids, logs.ids)
+        self.assertFalse(dialog.can_retry)
+        with self.assertRaises(AccessError):
+            dialog.action_retry()
 
     def test_what_is_not_known_any_more_is_not_sent_again(self):
         """As in a database in which it failed before Odoo remembered its posts."""

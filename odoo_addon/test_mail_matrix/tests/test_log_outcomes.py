@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
 from .common import TicketCase
@@ -43,6 +45,35 @@ class TestLogOutcomes(TicketCase):
         sent = self.log(self.outbox()[0], status="ok")
         self.assertEqual(failed.action_view_retried()["res_id"], self.logs()[0].id)
         self.assertEqual(self.logs()[0].outcome, "ok", sent)
+
+    def test_the_outcome_of_a_retried_message_is_found_by_an_index(self):
+        self.log(self.outbox()[0], error_message="Not in this room")
+        self.env.cr.execute(
+            """
+            INSERT INTO matrix_log (status, txn_id, res_model, res_id)
+            SELECT 'ok', 'old-' || n, 'test.matrix.ticket', n
+            FROM generate_series(1000000, 1020000) AS n;
+            ANALYZE matrix_log
+            """
+        )
+        failed = self.logs().filtered(lambda log: log.outcome == "failed")
+        read = []
+        execute = type(self.env.cr).execute
+
+        def noting(cursor, query, *args, **kwargs):
+            read.append(cursor.mogrify(query, *args).decode())
+            return execute(cursor, query, *args, **kwargs)
+
+        with patch.object(type(self.env.cr), "execute", noting):
+            failed.action_view_retried()
+
+        searches = [query for query in read if failed.txn_id in query]
+        searches = [query for query in searches if '"matrix_log"' in query]
+        self.assertTrue(searches)
+        for query in searches:
+            self.env.cr.execute(f"EXPLAIN {query}")
+            plan = "\n".join(line for (line,) in self.env.cr.fetchall())
+            self.assertIn("matrix_log_res_idx", plan)
 
     def test_a_record_says_why_nothing_is_sent_at_the_moment(self):
         mine = self.as_user(self.ticket)

@@ -24,16 +24,27 @@ class MatrixLog(models.Model):
         """Open the message where it is now: in the list Waiting, or as a log line."""
         self.ensure_one()
         self.check_access("read")
-        same = [("txn_id", "=", self.txn_id)]
-        if self.env["matrix.outbox"].search_count(same, limit=1):
+        waiting = [("txn_id", "=", self.txn_id)]
+        if self.env["matrix.outbox"].search_count(waiting, limit=1):
             action = self.env["ir.actions.act_window"]._for_xml_id(
                 "mail_matrix.matrix_outbox_action"
             )
-            return {**action, "domain": same}
-        latest = self.search(same, limit=1)
+            return {**action, "domain": waiting}
         return {
             "type": "ir.actions.act_window",
             "res_model": self._name,
-            "res_id": latest.id,
+            # Without a limit, with which PostgreSQL might read the log from its end.
+            "res_id": self.search(self._outcomes_domain())[:1].id,
             "views": [(False, "form")],
         }
+
+    def _outcomes_domain(self):
+        """Return the domain of the outcomes of this message.
+
+        By its record, because the log has no index on transaction ids.
+        """
+        return [
+            ("res_model", "=", self.res_model),
+            ("res_id", "=", self.res_id),
+            ("txn_id", "=", self.txn_id),
+        ]

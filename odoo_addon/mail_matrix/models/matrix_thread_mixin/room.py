@@ -65,6 +65,7 @@ class MatrixThreadMixin(models.AbstractModel):
     @api.depends("matrix_room_health", "matrix_send_unencrypted")
     def _compute_matrix_encrypts(self):
         """Say what becomes of messages if the room is encrypted."""
+        explanation = None
         for record in self:
             record.matrix_encrypts = encrypts = record._matrix_backend()._encrypts()
             record.matrix_room_advice = False
@@ -78,7 +79,9 @@ class MatrixThreadMixin(models.AbstractModel):
                     "homeserver can read it."
                 )
             else:
-                advice = record._matrix_encrypted_explanation()
+                # The same for all of them.
+                explanation = explanation or self._matrix_encrypted_explanation()
+                advice = explanation
             record.matrix_room_advice = advice
 
     @api.constrains(lambda self: self._matrix_room_company_fields())
