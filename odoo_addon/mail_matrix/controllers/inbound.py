@@ -49,7 +49,9 @@ class InboundController(http.Controller):
             if not is_worker and backend._gets_all_from_worker():
                 # A reaction must not come before the message that it is about, which
                 # only the worker can decrypt.
-                return self._json({})
+                events = backend._before_encryption(events)
+                if not events:
+                    return self._json({})
             self._lock(backend, patience)
             request.env["matrix.inbound"]._ingest(backend, events, names)
         except Refusal as refusal:

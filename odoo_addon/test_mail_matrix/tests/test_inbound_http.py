@@ -1,6 +1,8 @@
 import json
+from datetime import timezone
 from urllib.parse import urlsplit
 
+from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
@@ -89,6 +91,58 @@ class TestAppService(HttpCase, InboundCase):
         event = self.text("Not encrypted")
         self.put([event])
         self.assertEqual(len(self.found(event)), 1)
+
+    def test_what_was_written_before_encryption_was_set_up_is_still_taken_over(self):
+        """Odoo was down, for example, and the worker has begun after it."""
+        now = fields.Datetime.now()
+        self.backend.write(
+            {
+                "encryption_mode": "encrypt",
+                "encryption_asked_at": now,
+                "inbound_account": BOT,
+            }
+        )
+        self.position(BOT, "s1")
+        now_ms = int(now.replace(tzinfo=timezone.utc).timestamp() * 1000)
+        before = self.text("Before", origin_server_ts=now_ms - 1)
+        after = self.text("After", origin_server_ts=now_ms)
+        bad = [{**before, "origin_server_ts": True}, [], {**before, "event_id": 1}]
+
+        self.assertEqual(self.put([after, before, *bad]).status_code, 200)
+
+        self.assertEqual(len(self.found(before)), 1)
+        self.assertFalse(self.found(after))
+
+    def test_no_position_is_used_after_encryption_changed_that_lacks_or_repeats(self):
+        """While it is off the homeserver sends what is written, and while it is on
+        only a worker does."""
+        for mode, age, kept in (
+            ("encrypt", "13 hours", False),
+            ("encrypt", "11 hours", True),
+            ("refuse", "13 hours", True),
+        ):
+            self.backend.encryption_mode = "refuse" if mode == "encrypt" else "encrypt"
+            self.position(BOT, "s1")
+            self.env.cr.execute(
+                """
+                UPDATE matrix_follower
+                SET synced_at = now() AT TIME ZONE 'UTC' - %s::interval
+                WHERE backend_id = %s
+                """,
+                [age, self.backend.id],
+            )
+
+            self.backend.encryption_mode = mode
+
+            self.env.cr.execute(
+                """
+                SELECT since IS NOT NULL AND (%s = 'encrypt'
+                    OR synced_at > now() AT TIME ZONE 'UTC' - interval '12 hours')
+                FROM matrix_follower WHERE backend_id = %s
+                """,
+                [mode, self.backend.id],
+            )
+            self.assertEqual(self.env.cr.fetchone(), (kept,), (mode, age))
 
     def found(self, event):
         self.env.invalidate_all()

@@ -1,5 +1,6 @@
 import hmac
 import secrets
+from datetime import timezone
 from urllib.parse import urlsplit
 
 from odoo import api, fields, models
@@ -109,11 +110,23 @@ class MatrixBackend(models.Model):
             changed = self.filtered(
                 lambda backend: backend.sudo().inbound_mode != vals["inbound_mode"]
             )
+        switched = self.browse()
+        if "encryption_mode" in vals:
+            switched = self.filtered(
+                lambda backend: (
+                    backend.sudo().inbound_mode == "appservice"
+                    and backend.sudo().encryption_mode != vals["encryption_mode"]
+                )
+            )
         result = super().write(vals)
         if any(name in vals and not vals[name] for name in _ADDRESSES):
             self._fill_addresses()
         changed._renew_inbound_secret()
         changed._forget_old_position()
+        if vals.get("encryption_mode") == "encrypt":
+            switched._forget_old_position()
+        else:
+            switched._keep_old_position()
         return result
 
     def _fill_addresses(self):
@@ -148,6 +161,39 @@ class MatrixBackend(models.Model):
                 """,
                 [self.ids],
             )
+
+    def _keep_old_position(self):
+        """Let the worker go on from where it was, however long ago that is.
+
+        What was written since was to come from a worker only, because encryption was
+        on. The position of a worker that runs is not old, and is not written here.
+        """
+        if self.ids:
+            self.env.cr.execute(
+                """
+                UPDATE matrix_follower SET synced_at = now() AT TIME ZONE 'UTC'
+                WHERE backend_id = ANY(%s) AND since IS NOT NULL
+                    AND synced_at < now() AT TIME ZONE 'UTC' - interval '1 hour'
+                """,
+                [self.ids],
+            )
+
+    def _before_encryption(self, events):
+        """Return those of ``events`` that were written before encryption was set up.
+
+        The worker may have begun after them, because it was the homeserver that had to
+        send them, and Odoo may have been down.
+        """
+        asked_at = self.sudo().encryption_asked_at
+        if not asked_at:
+            return []
+        asked_ms = asked_at.replace(tzinfo=timezone.utc).timestamp() * 1000
+
+        def is_before(event):
+            sent = isinstance(event, dict) and event.get("origin_server_ts")
+            return isinstance(sent, int) and 0 < sent < asked_ms
+
+        return [event for event in events if is_before(event)]
 
     def _gets_all_from_worker(self):
         """Whether a worker passes on everything that is written in rooms, in its order.
