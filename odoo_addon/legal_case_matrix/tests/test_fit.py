@@ -178,8 +178,23 @@ class TestFitPhone(FitCase):
             };
             await cards("It was sent", "nobody has invited it", "It waits");
             await action.doAction("mail_matrix.matrix_log_action");
-            await until(() => !one(".o_kanban_record [name=reason]"), "Logs");
+            await until(() => one(".o_kanban_renderer")?.textContent
+                .includes("It waits") === false, "Logs");
             await cards("It was sent", "nobody has invited it");
             """,
             "matrix-lawyer",
+        )
+
+    def test_what_waits_is_cards_on_a_phone(self):
+        self.browse(
+            "/odoo/action-mail_matrix.matrix_lane_action",
+            FITS
+            + """
+            const room = await shows(".o_kanban_record", "!case:example.org");
+            fits(".o_kanban_record:not(.o_kanban_ghost)");
+            room.click();
+            await shows(".o_kanban_record", "It waits");
+            fits(".o_kanban_record:not(.o_kanban_ghost)");
+            """,
+            "matrix-manager",
         )

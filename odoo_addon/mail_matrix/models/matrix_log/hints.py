@@ -130,8 +130,8 @@ class MatrixLog(models.Model):
             ),
             words.ERROR_NO_ROOM: self.env._(
                 "Link or create a room on the record, or enter a default room on the "
-                "backend. What happened before is not sent later, except that the "
-                "record was created."
+                "backend. Earlier events are not sent afterwards, except for the "
+                "message that the record was created."
             ),
             words.ERROR_OFF: self.env._("Turn on “Send to Matrix” on the record."),
             words.ERROR_TEMPLATE: self.env._(
