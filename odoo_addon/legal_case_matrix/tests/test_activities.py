@@ -116,6 +116,25 @@ class TestActivities(LegalMatrixCase):
             count(records)
             self.assertEqual(count(records) - count(records, matrix_failure=True), more)
 
+    def test_at_commit_an_activity_costs_one_query_for_who_is_in_its_room(self):
+        def queries(count):
+            cases = self.case.browse().union(
+                *(self.create_case(matrix_room_id=f"!{n}:m.org") for n in range(count))
+            )
+            self.settle()
+            for case in cases:
+                self.schedule(case)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.commit()
+            self.assertEqual(len(self.outbox()), count)
+            return self.env.cr.sql_log_count - before
+
+        queries(2)
+        few = queries(3)
+        self.assertEqual(queries(12) - few, 12 - 3)
+
     def test_the_person_s_thumb_or_tick_marks_the_activity_as_done(self):
         for key in ("👍", "👍🏽", "✅", "✅\ufe0f"):
             with self.subTest(key):

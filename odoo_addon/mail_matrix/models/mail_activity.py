@@ -39,7 +39,14 @@ class MailActivity(models.Model):
         if not self._matrix_has_room():
             return self.browse()
         # With all rights: activities are seen by people who may not see the record.
-        return self.env[self.res_model].sudo().browse(self.res_id).exists()
+        outbox = self.env["matrix.outbox"].sudo()
+        return outbox._existing(self.res_model, [self.res_id])
+
+    def _matrix_read_together(self):
+        for model, activities in self.grouped("res_model").items():
+            if model in self.env:
+                res_ids = activities.mapped("res_id")
+                self.env["matrix.outbox"]._existing(model, res_ids)
 
     def _matrix_room_record(self):
         about = self._matrix_about()

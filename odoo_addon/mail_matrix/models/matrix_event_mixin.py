@@ -38,6 +38,10 @@ class MatrixEventMixin(models.AbstractModel):
         events."""
         return self
 
+    def _matrix_read_together(self):
+        """Look up at once what the events of these records are about; see
+        _reading_once of matrix.outbox."""
+
     def _matrix_backend(self):
         """Return the backend that serves this record, with all rights, or none."""
         return self.env["matrix.backend"]._active_for_record(self._matrix_room_record())

@@ -215,6 +215,9 @@ class MatrixOutbox(models.Model):
         }
         chatter = [note.cause_id for note in notes if note.event_type == "chatter"]
         self._existing("mail.message", chatter)
+        for records in existing.values():
+            if hasattr(records, "_matrix_read_together"):
+                records._matrix_read_together()
         rows, failures = [], []
         for note in self._opening_first(notes, existing):
             uid = notes[note]
