@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use stack::odoo::{self, Odoo, Report, Site};
 use stack::postgres::{Options, Postgres};
-use stack::progress;
+use stack::{machine, package, progress};
 
 use crate::setup;
-use step::Tally;
+use step::{Begun, Tally};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -27,17 +28,47 @@ pub(crate) async fn run() -> Result<ExitCode> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("Rust documentation", doc)?;
+    tally.step("Rust examples in the documentation", cargo(&["test", "--workspace", "--locked", "--doc"]))?;
+    let (on_odoo, others): (Vec<_>, Vec<_>) =
+        test_targets()?.into_iter().partition(|name| ON_ODOO.contains(&name.as_str()));
+    tally.rust_tests("Rust tests", rust_tests(&["--lib", "--bins"], &others))?;
+    without_encryption(&mut tally)?;
+    // What nobody waits for meanwhile: the package, which the last of these tests installs.
+    let package = machine::why_not().is_none().then(|| package::build_in_idle_time().spawn()).transpose()?;
+    let addons = tokio::spawn(addon_tests(Vec::new()));
+    tally.rust_tests("Rust tests on Odoo", rust_tests(&[], &on_odoo))?;
+    match addons.await? {
+        Ok(report) => tally.addon_tests(&report),
+        Err(error) => tally.broken("addon tests", &error),
+    }
+    if let Some(mut package) = package {
+        package.wait()?;
+    }
+    Ok(tally.sum_up())
+}
+
+/// What the tests of Rust that need Odoo or the package are in. They measure no time and leave cores idle: the addons' tests, which take
+/// one, run beside them.
+const ON_ODOO: [&str; 5] = ["browser", "end_to_end", "files", "life_cycle", "systemd"];
+
+/// The names of all files and folders with integration tests.
+fn test_targets() -> Result<Vec<String>> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked"]).output()?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests = targets.filter(|target| target["kind"][0] == "test");
+    Ok(tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
+}
+
+fn rust_tests(more: &[&str], targets: &[String]) -> Command {
     let mut tests = side_by_side(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     if cfg!(feature = "containers") {
         tests.args(["--features", "odoo-matrix-stack/containers"]);
     }
-    tally.rust_tests("Rust tests", tests)?;
-    without_encryption(&mut tally)?;
-    match addon_tests(Vec::new()).await {
-        Ok(report) => tally.addon_tests(&report),
-        Err(error) => tally.broken("addon tests", &error),
-    }
-    Ok(tally.sum_up())
+    tests.args(more).args(targets.iter().flat_map(|name| ["--test", name]));
+    tests
 }
 
 /// Runs what a change is most likely to break, in the time that somebody waits for it.
@@ -74,13 +105,13 @@ fn without_encryption(tally: &mut Tally) -> Result<()> {
 }
 
 async fn lint(tally: &mut Tally) -> Result<()> {
+    // Most of the time, a compiler uses one core.
+    let python = python_lint().await?.into_iter().map(|(name, command)| Begun::new(name, command));
+    let python = python.collect::<Result<Vec<_>>>()?;
     tally.step("Rust format", cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
     tally.step("Rust lint", cargo(&clippy))?;
-    for (name, command) in python_lint().await? {
-        tally.step(name, command)?;
-    }
-    Ok(())
+    python.into_iter().try_for_each(|begun| tally.end(begun))
 }
 
 /// Runs the addons' tests alone.

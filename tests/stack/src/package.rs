@@ -14,6 +14,8 @@ use crate::{process, scratch};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const NAME: &str = "odoo-matrix-worker";
 
+const RELEASE: [&str; 5] = ["build", "--release", "--locked", "--bin", NAME];
+
 /// A release build from nothing, on two cores that others use too.
 const BUILD_WITHIN: Duration = Duration::from_secs(30 * 60);
 const STEP_WITHIN: Duration = Duration::from_secs(10 * 60);
@@ -30,8 +32,7 @@ impl Package {
     pub async fn build() -> Result<Self> {
         let manual = scratch("manual")?;
         let log = manual.path().join("build.log");
-        let arguments = ["build", "--release", "--locked", "--bin", NAME];
-        process::run("cargo build --release", cargo(&arguments), &log, BUILD_WITHIN).await?;
+        process::run("cargo build --release", cargo(&RELEASE), &log, BUILD_WITHIN).await?;
         let mut generate = cargo(&["run", "--workspace", "--locked", "--example", "manual", "--"]);
         generate.arg(manual.path());
         process::run("cargo run --example manual", generate, &log, STEP_WITHIN).await?;
@@ -106,6 +107,14 @@ impl Package {
         }
         Ok(())
     }
+}
+
+/// The release build, on cores that nobody else wants.
+pub fn build_in_idle_time() -> Command {
+    let cargo = cargo(&RELEASE);
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]).arg(cargo.get_program()).args(cargo.get_args()).args(["--quiet"]).current_dir(ROOT);
+    nice
 }
 
 /// The folder for packages, in cargo's target folder.

@@ -1,7 +1,8 @@
 //! Runs a check with its output on the screen, and counts.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -15,7 +16,35 @@ pub(super) struct Tally {
     lines: Vec<String>,
 }
 
+/// A check that runs beside others. What it says is shown at its end.
+#[derive(Debug)]
+pub(super) struct Begun {
+    name: &'static str,
+    child: Child,
+    output: File,
+    began: Instant,
+}
+
+impl Begun {
+    pub(super) fn new(name: &'static str, mut command: Command) -> Result<Self> {
+        let output = tempfile::tempfile()?;
+        command.stdout(output.try_clone()?).stderr(output.try_clone()?);
+        let child = command.spawn().with_context(|| format!("{name}: cannot start"))?;
+        Ok(Self { name, child, output, began: Instant::now() })
+    }
+}
+
 impl Tally {
+    /// Waits until a check that has begun ends; it passes or fails as a whole.
+    pub(super) fn end(&mut self, mut begun: Begun) -> Result<()> {
+        let ended_well = begun.child.wait()?.success();
+        println!("\n── {}", begun.name);
+        begun.output.rewind()?;
+        io::copy(&mut begun.output, &mut io::stdout())?;
+        self.count(begun.name, usize::from(ended_well), usize::from(!ended_well), begun.began);
+        Ok(())
+    }
+
     /// Runs a check that passes or fails as a whole.
     pub(super) fn step(&mut self, name: &str, command: Command) -> Result<()> {
         let began = Instant::now();
