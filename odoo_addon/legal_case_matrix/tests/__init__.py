@@ -13,6 +13,7 @@ from . import test_first_message
 from . import test_first_room
 from . import test_fit
 from . import test_follow
+from . import test_former
 from . import test_hearing_events
 from . import test_invite
 from . import test_link_room

@@ -145,23 +145,6 @@ class TestFollowPeople(FollowCase):
         self.assertFalse(self.case.sudo().matrix_people_left)
         self.assertIn(AMY, self.members)
 
-    def test_who_changes_an_account_reads_that_the_former_one_stays_in_rooms(self):
-        for reader, named in (
-            (self.lawyer, True),
-            (self.amy, True),
-            (self.user, False),
-        ):
-            form = self.amy.with_user(reader).sudo(False)
-            edited = form.new({"matrix_user_id": "@amy:other.example"}, origin=form)
-            message = edited._matrix_warning_of_former()["warning"]["message"]
-            self.assertIn(AMY, message)
-            self.assertEqual(self.case.name in message, named, reader.name)
-
-        self.assertFalse(self.amy.with_user(self.amy).matrix_former_note)
-        self.amy.with_user(self.amy).matrix_user_id = False
-        self.amy.invalidate_recordset()
-        self.assertIn(AMY, self.amy.with_user(self.amy).matrix_former_note)
-
     def test_a_click_and_the_background_store_the_same_people_at_once(self):
         """Neither transaction sees what the other one has stored."""
         people = self.env["matrix.room.person"].sudo()

@@ -1,3 +1,5 @@
+from itertools import islice
+
 from odoo import api, fields, models
 from odoo.tools import format_list
 
@@ -50,26 +52,29 @@ class ResUsers(models.Model):
         """
         if not people:
             return False
-        names = []
+        # Whoever reads their own preferences does so with all rights.
+        reader = self.env["matrix.log"].sudo(False)
+        names = {}
         for model, group in people.grouped("res_model").items():
-            readable = self.env["matrix.log"]._readable_ids(
-                model, group.mapped("res_id")
-            )
+            readable = reader._readable_ids(model, group.mapped("res_id"))
             if readable:
-                names += self.env[model].browse(readable).mapped("display_name")
+                for record in reader.env[model].browse(readable):
+                    names[model, record.id] = record.display_name
+        named = dict(islice(names.items(), _NAMED))
         accounts = format_list(self.env, sorted(set(people.mapped("account"))))
         note = self.env._(
             "Still in Matrix rooms, where they can read what is posted: %(accounts)s.",
             accounts=accounts,
         )
-        if names:
+        if named:
             note += " " + self.env._(
                 "They can be removed on the page Matrix of: %(records)s.",
-                records=format_list(self.env, names[:_NAMED]),
+                records=format_list(self.env, list(named.values())),
             )
-        beyond = len(people) - len(names[:_NAMED])
+        rooms = people.filtered(lambda seen: (seen.res_model, seen.res_id) in named)
+        beyond = set(people.mapped("room_id")) - set(rooms.mapped("room_id"))
         if beyond:
-            note += " " + self.env._("Further rooms: %(count)s.", count=beyond)
+            note += " " + self.env._("Further rooms: %(count)s.", count=len(beyond))
         return note
 
     def _matrix_warning_of_former(self):

@@ -18,6 +18,13 @@ class TestViews(MatrixCase):
         with self.assertNoLogs("odoo.addons.base.models.ir_ui_view", "WARNING"):
             views._check_xml()
 
+    def test_red_texts_can_be_read_on_white_and_on_dark(self):
+        data = self.env["ir.model.data"].search(
+            [("module", "=", "mail_matrix"), ("model", "=", "ir.ui.view")]
+        )
+        for view in self.env["ir.ui.view"].browse(data.mapped("res_id")):
+            self.assertNotRegex(view.arch, r"text-danger(?!-emphasis)", view.name)
+
     def test_only_matrix_users_are_offered_to_write_to_a_user(self):
         outsider = self.make_user("outsider", "base.group_user")
         for user, is_offered in ((self.user, True), (outsider, False)):
