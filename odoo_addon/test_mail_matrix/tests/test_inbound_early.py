@@ -51,6 +51,39 @@ class TestInboundEarly(InboundCase):
         row.with_user(self.manager).action_try_again()
         self.assertIn("Second", self.notes()[-1].body)
 
+    def test_an_early_edit_that_is_deleted_cannot_be_read_in_its_note(self):
+        original = self.text("Frist")
+        edit = self.edit_of(original, "Secret")
+        self.ingest(edit)
+        [note] = self.ingest(original)
+        self.assertIn("Secret", note.body)
+
+        [note] = self.ingest(self.redaction_of(edit))
+
+        self.assertNotIn("Secret", note.body)
+
+    def test_a_message_comes_in_even_if_its_early_edit_cannot_be_applied(self):
+        original = self.text("Frist")
+        edit = self.edit_of(original, "Second")
+        self.ingest(edit)
+        with (
+            patch.object(
+                type(self.ticket), "_message_update_content", side_effect=ValueError
+            ),
+            mute_logger("odoo.addons.mail_matrix.models.matrix_inbound.inbound"),
+        ):
+            notes = self.ingest(original)
+
+        self.assertEqual(len(notes), 1)
+        self.assertIn("Frist", notes.body)
+        rows = self.env["matrix.inbound"]
+        failed = rows.search([("error", "!=", False)])
+        self.assertEqual(failed.event_id, edit["event_id"])
+        self.assertFalse(failed.kept_at)
+        failed.with_user(self.manager).action_try_again()
+        self.assertIn("Second", self.notes().body)
+        self.assertFalse(failed.error)
+
     def test_edits_that_wait_are_bounded(self):
         rows = self.env["matrix.inbound"]
         originals = [self.text() for _number in range(3)]

@@ -63,10 +63,12 @@ class MatrixInbound(models.Model):
     def _follow_message(self, record, event):
         result = super()._follow_message(record, event)
         for edit in self._kept_edits(self.event_id, self.sender):
-            kept = inbound.read(edit.event)
+            raw = edit.event
+            kept = inbound.read(raw)
             edit._forget()
             if kept:
-                edit._follow(record, kept)
+                # The message comes in even if its edit cannot be applied.
+                edit._follow_or_log(record, kept, raw)
         return result
 
     def _follow_redaction(self, record, event):

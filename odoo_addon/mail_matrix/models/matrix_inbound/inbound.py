@@ -132,14 +132,18 @@ class MatrixInbound(models.Model):
         row = self.browse(row_id)
         # It may have been there.
         row.invalidate_recordset()
+        row._follow_or_log(record, event, raw)
+
+    def _follow_or_log(self, record, event, raw):
+        """Show ``event`` in the chatter of ``record``, or store that this failed."""
         try:
             with self.env.cr.savepoint():
-                row._follow(record, event)
-                if row.kept_at:
-                    row.event = _storable(raw)
+                self._follow(record, event)
+                if self.kept_at:
+                    self.event = _storable(raw)
         except Exception as error:
             self.env["matrix.outbox"]._raise_if_to_run_again(error)
-            row._log_failure(error, raw)
+            self._log_failure(error, raw)
 
     @api.model
     def _claim(self, backend, event):

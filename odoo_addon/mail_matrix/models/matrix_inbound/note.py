@@ -69,7 +69,8 @@ class MatrixInbound(models.Model):
                 [
                     ("backend_id", "=", self.backend_id.id),
                     ("message_id", "=", gone.message_id),
-                    ("kind", "in", ("message", "edit")),
+                    # Not its message, which may have come in later.
+                    ("kind", "=", "edit"),
                 ],
                 limit=1,
             )
