@@ -106,6 +106,17 @@ class TestRoomMark(RoomMarkCase):
         self.assertFalse(self.mark(matrix_room_checked_at="2100-01-01"))
         self.assertEqual(self.known(), ready)
 
+    def test_a_room_that_was_checked_before_an_update_keeps_what_was_found(self):
+        """The time and the details of such a check are not known."""
+        self.refuse()
+        self.assertFalse(self.mark(matrix_room_health="ok"))
+        self.assertEqual(
+            self.known(), ("ok", "The account is in the room and can post.")
+        )
+
+        self.mark(matrix_room_health="replaced")
+        self.assertIn("replaced by another one. Enter", self.known()[1])
+
     def test_the_refusal_of_another_room_does_not_count(self):
         self.refuse()
         self.case.matrix_room_id = "!new:example.org"

@@ -52,7 +52,12 @@ class MatrixThreadMixin(models.AbstractModel):
         ]
 
     @api.depends_context("lang", "tz")
-    @api.depends("matrix_room_id", "matrix_room_health", "matrix_room_found")
+    @api.depends(
+        "matrix_room_id",
+        "matrix_room_health",
+        "matrix_room_found",
+        "matrix_room_checked_at",
+    )
     def _compute_matrix_room_state(self):
         refusals = self._matrix_refusals()
         for record in self:
@@ -68,14 +73,20 @@ class MatrixThreadMixin(models.AbstractModel):
             else:
                 record.matrix_room_state = record.matrix_room_health
                 record.matrix_room_health_note = record._matrix_found_text(
-                    record.matrix_room_found
+                    record.matrix_room_found or {"code": record.matrix_room_health}
                 )
 
     def _matrix_refusals(self):
         """Return by id why the rooms of these records refused the last message, if that
         was after the last check."""
         # With all rights: whoever may read the record may know what was sent about it.
-        linked = self._origin.sudo().filtered("matrix_room_id")
+        linked = self._origin.sudo().filtered(
+            lambda record: (
+                record.matrix_room_id
+                # Earlier versions did not store when a room was checked.
+                and (record.matrix_room_checked_at or not record.matrix_room_health)
+            )
+        )
         if not linked:
             return {}
         rows = self.env.execute_query_dict(
@@ -126,7 +137,9 @@ class MatrixThreadMixin(models.AbstractModel):
     @api.model
     def _matrix_found_texts(self, found):
         """Return by code what a room is like."""
-        account, room = found.get("account") or "", found.get("room") or ""
+        # Earlier versions stored only the code.
+        account = found.get("account") or self.env._("The account")
+        room = found.get("room") or self.env._("another one")
         return {
             "ok": self.env._(
                 "%(account)s is in the room and can post.", account=account
