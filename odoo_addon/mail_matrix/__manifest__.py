@@ -14,6 +14,7 @@
         "security/matrix_groups.xml",
         "security/ir.model.access.csv",
         "security/matrix_rules.xml",
+        "security/matrix_rules_former.xml",
         "wizards/matrix_address_views.xml",
         "wizards/matrix_composer_views.xml",
         "wizards/matrix_not_sent_views.xml",

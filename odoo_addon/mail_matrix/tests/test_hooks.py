@@ -1,4 +1,7 @@
+import re
+
 from odoo.exceptions import UserError
+from odoo.modules.module import get_manifest
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import convert_file
 
@@ -34,6 +37,29 @@ class TestHooks(TransactionCase):
             parameters.search(days).unlink()
             convert_file(self.env, name, path, {}, mode=mode, noupdate=True)
             self.assertEqual(bool(parameters.search(days)), is_there)
+
+    def test_an_update_deletes_the_rules_that_are_no_longer_there(self):
+        """Odoo keeps what may not be updated."""
+        name = "mail_matrix"
+        data = get_manifest(name)["data"]
+        security = [path for path in data if re.fullmatch(r"security/.*\.xml", path)]
+        former = []
+        for model in ("outbox", "lane"):
+            rule = {
+                "xml_id": f"{name}.matrix_{model}_rule_company_shared",
+                "values": {
+                    "name": "Former",
+                    "model_id": self.env.ref(f"{name}.model_matrix_{model}").id,
+                },
+                "noupdate": True,
+            }
+            former.append(self.env["ir.rule"]._load_records([rule]).id)
+
+        # A second time, there is nothing to delete.
+        for _time in range(2):
+            for path in security:
+                convert_file(self.env, name, path, {}, mode="update")
+            self.assertFalse(self.env["ir.rule"].browse(former).exists())
 
     def test_what_others_made_fail_is_not_left_for_a_day(self):
         """Odoo deletes the triggers of a scheduled action that fails."""
