@@ -2,7 +2,7 @@
 -- its device may be another one.
 --
 -- $1 backend, $2 version of the configuration
-SELECT EXISTS (
-    SELECT FROM matrix_crypto_request AS r JOIN matrix_backend AS b ON b.id = r.backend_id
-    WHERE r.backend_id = $1 AND COALESCE(b.config_version, 0) = $2
-) AS is_asked
+-- Returns when it was asked for; no row: it was not.
+SELECT r.requested_at
+FROM matrix_crypto_request AS r JOIN matrix_backend AS b ON b.id = r.backend_id
+WHERE r.backend_id = $1 AND COALESCE(b.config_version, 0) = $2

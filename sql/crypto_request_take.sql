@@ -1,11 +1,14 @@
 -- Take the request to set up encryption: it is deleted before its secret is used.
 --
 -- $1 backend, $2 owner, $3 epoch of the keys, $4 for how many seconds a request is valid, $5 version of the configuration, as in
--- sql/crypto_request.sql
+-- sql/crypto_request.sql, $6 when it was asked for, from there
 WITH gone AS (
     DELETE FROM matrix_crypto_request AS r
     USING matrix_crypto AS c, matrix_backend AS b
     WHERE r.backend_id = $1 AND b.id = r.backend_id AND COALESCE(b.config_version, 0) = $5 AND c.backend_id = r.backend_id AND c.owner = $2 AND c.epoch = $3
+        -- If this waits for a transaction of Odoo that replaces the request, PostgreSQL compares the new request with the configuration from
+        -- before: only a column of the request itself shows that it is another one.
+        AND r.requested_at = $6
     RETURNING r.backend_id, r.kind, r.secret_sealed, r.requested_at
 ), noted AS (
     UPDATE matrix_crypto AS c

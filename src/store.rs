@@ -41,7 +41,7 @@ use tokio_postgres::{
 };
 
 #[cfg(feature = "encryption")]
-pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken, SetupEnd, SetupRequest};
+pub use self::crypto::{ItemName, KeysFound, KeysState, KeysTaken, SetupAsked, SetupEnd, SetupRequest};
 pub use self::{
     access::{Access, ActingRow},
     account::AccountLock,

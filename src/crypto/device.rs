@@ -56,7 +56,7 @@ impl Device {
     /// before it is certain that the device has no keys but these.
     ///
     /// # Errors
-    /// [`CryptoError::Refused`] says what a person has to do, and is stored where Odoo shows it.
+    /// [`CryptoError::Refused`] and [`CryptoError::Removed`] say what a person has to do, and are stored where Odoo shows it.
     pub async fn open(
         store: &Store,
         keys: &Keys,
@@ -71,9 +71,9 @@ impl Device {
             whoami => whoami?,
         };
         let (me, id) = (whoami.user_id, whoami.device_id.ok_or_else(preflight::no_device)?);
-        let is_asked = store.is_setup_asked(following).await?;
+        let asked = store.setup_asked(following).await?;
         let mut found = store.take_keys(following, &me, &id).await?.ok_or(KeysError::Fenced)?;
-        if is_asked && preflight::is_other_device(&found, &me, &id) {
+        if asked.is_some() && preflight::is_other_device(&found, &me, &id) {
             if !store.start_again(found.taken, &me, &id).await? {
                 return Err(KeysError::Fenced.into());
             }
@@ -96,11 +96,11 @@ impl Device {
         store.keys_are(found.taken, state, reason).await?;
         match opened {
             Ok(device) => {
-                device.set_up(store, keys, following, found.taken, is_asked).await?;
+                device.set_up(store, keys, found.taken, asked).await?;
                 Ok(device)
             }
             Err(error) => {
-                setup::refused(store, following, found.taken, is_asked, &error).await?;
+                setup::refused(store, found.taken, asked, &error).await?;
                 Err(error)
             }
         }

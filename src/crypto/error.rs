@@ -28,6 +28,9 @@ pub enum CryptoError {
     /// The keys must not be used until a person has solved the problem.
     #[error("{reason}")]
     Refused { state: KeysState, reason: String },
+    /// The homeserver does not have the device any more as which an application service acts. So it refuses every call.
+    #[error("{reason}")]
+    Removed { error: SendError, reason: String },
     /// There is no time left for another call, or sending is not allowed.
     #[error("no call may be made any more")]
     Stopped,

@@ -2,6 +2,8 @@
 //! posts it to Odoo, and stores the new position. If it ends between two of these steps, the next follower begins at the
 //! same position, and Odoo recognises the events that it already has by their IDs.
 
+#[cfg(feature = "encryption")]
+use std::sync::atomic::AtomicBool;
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
@@ -55,6 +57,9 @@ pub(super) struct Account {
     pub(super) deadline: Deadline,
     /// The present trouble, as it was reported last.
     pub(super) trouble: Mutex<Option<(Trouble, String)>>,
+    /// It is stored and logged that the homeserver does not have the device any more.
+    #[cfg(feature = "encryption")]
+    pub(super) is_removed: AtomicBool,
 }
 
 /// The account, and its position in the homeserver's stream: Odoo has accepted everything before it. If the homeserver itself sends
@@ -70,7 +75,17 @@ impl Account {
         deadline: Deadline,
     ) -> Self {
         let (keys, http_timeout) = (setup.keys.clone(), setup.http_timeout);
-        Self { context, keys, http_timeout, asking, following, deadline, trouble: Mutex::default() }
+        Self {
+            context,
+            keys,
+            http_timeout,
+            asking,
+            following,
+            deadline,
+            trouble: Mutex::default(),
+            #[cfg(feature = "encryption")]
+            is_removed: AtomicBool::new(false),
+        }
     }
 
     /// Ends when another worker follows the account.

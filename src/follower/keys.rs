@@ -1,6 +1,6 @@
 //! The device with the account's keys: opened when the account is followed, and given all that the homeserver says about devices.
 
-use std::{convert::Infallible, pin::pin};
+use std::{convert::Infallible, pin::pin, sync::atomic::Ordering};
 
 use tokio::{sync::Notify, time::sleep};
 use tracing::{debug, error, info, warn};
@@ -19,6 +19,8 @@ use crate::{
 /// How long the device waits after a call that failed, or brought nothing new.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
+const NOTHING_SENT: &str = "Nothing is sent to encrypted rooms until this is fixed";
+
 impl Account {
     /// The account's device, if its backend encrypts. If its keys must not be used, the account is followed without. If Odoo does not want
     /// to have what is written, `place` is where the device was.
@@ -34,6 +36,10 @@ impl Account {
                 opened.device.has_missed().await.map_err(|error| halted(&error))?;
             }
             return Ok(Some(opened));
+        }
+        if self.is_removed.load(Ordering::Relaxed) {
+            homeserver.whoami().await?;
+            self.is_removed.store(false, Ordering::Relaxed);
         }
         let (store, only_verified) = (&self.context.store, self.asking.only_verified);
         let reason = match Device::open(store, &self.keys, &self.following, homeserver.clone(), only_verified).await {
@@ -53,9 +59,14 @@ impl Account {
             Err(error @ (CryptoError::Keys(KeysError::Fenced | KeysError::Store(_)) | CryptoError::Stopped)) => {
                 return Err(halted(&error));
             }
+            Err(CryptoError::Removed { error, reason }) => {
+                self.is_removed.store(true, Ordering::Relaxed);
+                error!(reason, "{NOTHING_SENT}");
+                return Err(error.into());
+            }
             Err(error) => error.to_string(),
         };
-        error!(reason, "Nothing is sent to encrypted rooms until this is fixed");
+        error!(reason, "{NOTHING_SENT}");
         devices.set(backend, Holding::Refused(reason));
         Ok(None)
     }

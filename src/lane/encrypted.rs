@@ -153,7 +153,7 @@ async fn failed(
     }
     match error {
         CryptoError::Homeserver(error) => of_keys(delivery, homeserver, message, error).await,
-        CryptoError::Account(error) => of_account(error),
+        CryptoError::Account(error) | CryptoError::Removed { error, .. } => of_account(error),
         CryptoError::TooLong => {
             Step::Answered(Outcome::Rejected(Failure::new("M_TOO_LARGE", CryptoError::TooLong.to_string())))
         }

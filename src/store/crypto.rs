@@ -1,5 +1,7 @@
 //! The keys of an account's device. Taking them fences off every earlier holder.
 
+use std::time::SystemTime;
+
 use tokio_postgres::Row;
 
 use super::{Following, Store, StoreError, complete::bounded, value};
@@ -31,6 +33,13 @@ pub struct KeysFound {
     pub doubt: Option<String>,
     /// No worker has taken keys of this device before.
     pub is_new: bool,
+}
+
+/// That somebody has asked in Odoo to set up encryption, for the configuration with which the account is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct SetupAsked {
+    config_version: i32,
+    at: SystemTime,
 }
 
 /// What somebody has asked for in Odoo: to set up encryption.
@@ -107,21 +116,24 @@ impl Store {
 
     /// Whether somebody has asked in Odoo to set up encryption, for the configuration with which the account is followed. A newer one may be of
     /// another device.
-    pub async fn is_setup_asked(&self, following: &Following) -> Result<bool, StoreError> {
+    pub async fn setup_asked(&self, following: &Following) -> Result<Option<SetupAsked>, StoreError> {
         let sql = include_str!("../../sql/crypto_request.sql");
-        let rows = self.query(sql, &[&following.backend, &following.config_version]).await?;
-        rows.first().map_or(Ok(false), |row| value(row, "is_asked"))
+        let config_version = following.config_version;
+        let rows = self.query(sql, &[&following.backend, &config_version]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(SetupAsked { config_version, at: value(row, "requested_at")? }))
     }
 
-    /// The request to set up encryption, which is gone from the database afterwards.
+    /// The request to set up encryption, which is gone from the database afterwards. `None` if it was replaced or withdrawn.
     pub async fn take_setup_request(
         &self,
-        following: &Following,
         taken: KeysTaken,
+        asked: SetupAsked,
     ) -> Result<Option<SetupRequest>, StoreError> {
         let sql = include_str!("../../sql/crypto_request_take.sql");
-        let (owner, version) = (&self.name.owner, following.config_version);
-        let rows = self.query(sql, &[&taken.backend, owner, &taken.epoch, &REQUEST_LASTS, &version]).await?;
+        let (owner, SetupAsked { config_version, at }) = (&self.name.owner, asked);
+        let rows =
+            self.query(sql, &[&taken.backend, owner, &taken.epoch, &REQUEST_LASTS, &config_version, &at]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(SetupRequest {
             kind: value(row, "kind")?,

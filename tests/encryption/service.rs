@@ -162,6 +162,8 @@ async fn a_device_that_was_removed_at_the_homeserver_is_lost_until_there_is_a_ne
     let anna = office.person("anna").await;
     let room = office.encrypted_room(&[&anna]).await;
     let mut reader = Reader::new(&office.synapse, &anna).await;
+    let relay = Relay::start(office.synapse.url()).await.unwrap();
+    office.world.client.execute("UPDATE matrix_backend SET homeserver_url = $1", &[&relay.url()]).await.unwrap();
     send_as(&office, "ODOO1").await;
     let _worker = office.worker("w1");
     office.deliver(&room, "one").await;
@@ -177,6 +179,32 @@ async fn a_device_that_was_removed_at_the_homeserver_is_lost_until_there_is_a_ne
     let checked = office.command(&["check"]).await;
     let (_, account) = checked.split_once("(M_UNKNOWN_DEVICE)").unwrap();
     assert!(account.trim_start().starts_with("fix: press «New Device» on the page Encryption"), "{checked}");
+
+    // However often the worker tries again, that is stored and logged once.
+    let times = async || {
+        let row = office.world.client.query_one("SELECT epoch FROM matrix_crypto", &[]).await.unwrap();
+        (row.get::<_, i64>(0), office.world.worker_logs().matches("Nothing is sent to encrypted rooms").count())
+    };
+    let before = times().await;
+    assert_eq!(before.1, 1, "{}", office.world.worker_logs());
+    let is_removed = "SELECT COALESCE(reason, '') LIKE '%(M_UNKNOWN_DEVICE)%' FROM matrix_follower";
+    relay.answer_with("503 Service Unavailable", "/account/whoami", "{}");
+    office.world.until(&is_removed.replace("LIKE", "NOT LIKE")).await;
+    relay.heal();
+    office.world.until(is_removed).await;
+    assert_eq!(times().await, before);
+
+    // Whoever asks to verify it gets the answer at once.
+    let asked = "WITH asked AS (
+            INSERT INTO matrix_crypto_request (backend_id, kind, secret_sealed) SELECT id, 'recovery_key', $1 FROM matrix_backend
+        )
+        UPDATE matrix_backend SET encryption_asked_at = clock_timestamp() AT TIME ZONE 'UTC'";
+    office.world.client.execute(asked, &[&office.seal("EsTc")]).await.unwrap();
+    office.world.until("SELECT NOT EXISTS (SELECT FROM matrix_crypto_request)").await;
+    office
+        .world
+        .until("SELECT setup_state = 'failed' AND setup_reason = reason AND state = 'lost' FROM matrix_crypto")
+        .await;
 
     // Under the same name it has no keys at the homeserver.
     office.synapse.service_device(TOKEN, &office.bot, "ODOO1", true).await.unwrap();

@@ -196,3 +196,43 @@ async fn a_worker_that_died_while_it_made_the_keys_is_followed_by_one_that_makes
     let own = again.get_device(&me().0, &me().1, None).await.unwrap().unwrap();
     assert_eq!(own.ed25519_key(), Some(made.identity_keys().ed25519));
 }
+
+/// Odoo makes a new device and asks for it in one transaction, while an earlier request waits. A worker that follows with the configuration from
+/// before must not take the new request for it.
+#[tokio::test]
+async fn a_request_that_replaces_another_one_is_left_to_the_worker_that_reads_its_configuration() {
+    let account = Account::new().await;
+    let (store, client) = (account.store("w1"), &account.world.client);
+    client
+        .batch_execute(
+            "INSERT INTO matrix_crypto_request (backend_id, kind) SELECT id, 'new_device' FROM matrix_backend",
+        )
+        .await
+        .unwrap();
+    let following = account.follow(&store).await;
+    let asked = store.setup_asked(&following).await.unwrap().unwrap();
+    let found = store.take_keys(&following, &UserId::parse(BOT).unwrap(), DEVICE).await.unwrap().unwrap();
+    let odoo = account.world.database.connect().await.unwrap();
+    odoo.batch_execute(
+        "BEGIN;
+         UPDATE matrix_backend SET token_sealed = 'plain:of another device';
+         INSERT INTO matrix_crypto_request (backend_id, kind) SELECT id, 'new_device' FROM matrix_backend
+         ON CONFLICT (backend_id) DO UPDATE SET kind = excluded.kind, requested_at = excluded.requested_at",
+    )
+    .await
+    .unwrap();
+    let commit = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+            AND query LIKE '%DELETE FROM matrix_crypto_request%' AND pid <> pg_backend_pid())";
+        account.world.until(waits).await;
+        odoo.batch_execute("COMMIT").await.unwrap();
+    };
+
+    let (taken, ()) = tokio::join!(store.take_setup_request(found.taken, asked), commit);
+
+    assert!(taken.unwrap().is_none(), "its device is another one");
+    let following = account.follow(&store).await;
+    let asked = store.setup_asked(&following).await.unwrap().unwrap();
+    let found = store.take_keys(&following, &UserId::parse(BOT).unwrap(), DEVICE).await.unwrap().unwrap();
+    assert_eq!(store.take_setup_request(found.taken, asked).await.unwrap().unwrap().kind, "new_device");
+}

@@ -4,7 +4,7 @@
 use matrix_sdk_crypto::store::CryptoStore as _;
 use serde_json::json;
 
-use super::{CryptoError, KeyStore, KeysError};
+use super::{CryptoError, KeyStore, KeysError, setup};
 use crate::{
     matrix::{Homeserver, SendError},
     message::UserId,
@@ -21,7 +21,8 @@ fn refused(state: KeysState, reason: String) -> CryptoError {
     CryptoError::Refused { state, reason }
 }
 
-/// The homeserver does not have the device any more as which an application service acts. Somebody who asks for a new one makes that first.
+/// The homeserver does not have the device any more as which an application service acts. This is stored, and a request has failed for it:
+/// somebody who asks for a new device makes that first.
 pub(super) async fn forgotten(
     store: &Store,
     following: &Following,
@@ -31,12 +32,15 @@ pub(super) async fn forgotten(
     let Some((user, device)) = homeserver.acts_as() else { return error.into() };
     let Ok(me) = UserId::parse(user) else { return error.into() };
     let reason = format!("the homeserver does not have the device {device} of {user} any more; {AGAIN}");
+    let removed = CryptoError::Removed { error, reason };
     let stored = async {
+        let asked = store.setup_asked(following).await?;
         let found = store.take_keys(following, &me, device).await?.ok_or(KeysError::Fenced)?;
-        store.keys_are(found.taken, KeysState::Lost, Some(&reason)).await?;
+        store.keys_are(found.taken, KeysState::Lost, Some(&removed.to_string())).await?;
+        setup::refused(store, found.taken, asked, &removed).await?;
         Ok::<_, CryptoError>(())
     };
-    stored.await.err().unwrap_or_else(|| refused(KeysState::Lost, reason.clone()))
+    stored.await.err().unwrap_or(removed)
 }
 
 /// Whether the token is of another device than the keys that were taken.

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::{CryptoError, Device, Secret, Signature};
 use crate::{
     seal::{Keys, OpenError},
-    store::{Following, KeysTaken, SetupEnd, SetupRequest, Store, StoreError},
+    store::{KeysTaken, SetupAsked, SetupEnd, SetupRequest, Store, StoreError},
 };
 
 /// Why the secret of a request cannot be used.
@@ -26,12 +26,14 @@ impl Device {
         &self,
         store: &Store,
         keys: &Keys,
-        following: &Following,
         taken: KeysTaken,
-        is_asked: bool,
+        asked: Option<SetupAsked>,
     ) -> Result<(), CryptoError> {
         // It is gone from the database before its secret is used.
-        let request = if is_asked { store.take_setup_request(following, taken).await? } else { None };
+        let request = match asked {
+            Some(asked) => store.take_setup_request(taken, asked).await?,
+            None => None,
+        };
         let secret = request.as_ref().map_or(Ok(Secret::None), |request| secret_of(request, keys));
         let signed = match &secret {
             Ok(secret) => self.sign(secret).await,
@@ -66,12 +68,13 @@ impl Device {
 /// The device could not be opened, and so the request has failed. The secret is deleted all the same.
 pub(super) async fn refused(
     store: &Store,
-    following: &Following,
     taken: KeysTaken,
-    is_asked: bool,
+    asked: Option<SetupAsked>,
     error: &CryptoError,
 ) -> Result<(), StoreError> {
-    if is_asked && store.take_setup_request(following, taken).await?.is_some() {
+    if let Some(asked) = asked
+        && store.take_setup_request(taken, asked).await?.is_some()
+    {
         store.device_is(taken, None, None, Some(&Err(error.to_string()))).await?;
     }
     Ok(())
