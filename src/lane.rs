@@ -30,7 +30,7 @@ use crate::{
     backoff,
     flush::Completions,
     leases::Deadline,
-    message::{EventId, Failure, Message, Outcome, Reply, RoomId, State, code},
+    message::{EventId, Failure, Message, Outcome, Reply, RoomId, State},
     metrics::Metrics,
     reached::Reached,
     rooms::book::{RoomBook, RoomBooks},
@@ -120,17 +120,8 @@ impl Delivery<'_> {
             Ok(homeserver) => homeserver,
             Err(failure) => return self.stop(message, &tries, State::Misconfigured, failure.clone()).await,
         };
-        if message.is_expired {
-            if !self.may_call() {
-                return self.untouched(message, &tries);
-            }
-            // An earlier attempt may have brought it into the room, with the answer lost.
-            return match route.arrived(homeserver, message).await {
-                Some(event_id) => self.sent(message, &tries, event_id, route).await,
-                None => self.expired(message, &tries).await,
-            };
-        }
-        if let Some(failure) = route.closed() {
+        // One that has expired is not sent anyway, and may be in the room.
+        if let Some(failure) = route.closed().filter(|_| !message.is_expired) {
             return self.failed(message, &tries, failure.clone()).await;
         }
         let mut is_retry = false;
@@ -210,10 +201,6 @@ impl Delivery<'_> {
         }
         self.completions.complete(sent).await;
         Next::Done(1)
-    }
-
-    async fn expired(&self, message: &Message, tries: &Tries) -> Next {
-        self.failed(message, tries, Failure::new(code::EXPIRED, "expired before it could be sent")).await
     }
 
     async fn failed(&self, message: &Message, tries: &Tries, failure: Failure) -> Next {

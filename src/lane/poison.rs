@@ -97,13 +97,6 @@ impl Delivery<'_> {
                 return Past::NotSent;
             }
             let mut of_this = Tries::new();
-            if message.is_expired {
-                if let Some(event_id) = route.arrived(homeserver, message).await {
-                    return Past::Sent { place, tries: of_this, event_id, passed_over };
-                }
-                self.expired(message, &of_this).await;
-                continue;
-            }
             if let Some((before, of_that, failure)) = passed_over.last()
                 && !self.record_failure(before, of_that, failure).await
             {
@@ -111,9 +104,13 @@ impl Delivery<'_> {
             }
             of_this.begin(self.backend);
             match route.attempt(self, homeserver, message, &mut of_this.attempts).await {
-                Step::Answered(Outcome::Sent(event_id)) => {
-                    return Past::Sent { place, tries: of_this, event_id, passed_over };
-                }
+                Step::Answered(Outcome::Sent(event_id)) => match route.was_there_before(self, message, head).await {
+                    Ok(false) => return Past::Sent { place, tries: of_this, event_id, passed_over },
+                    Ok(true) => {
+                        self.sent(message, &of_this, event_id, route).await;
+                    }
+                    Err(_) => return Past::NotSent,
+                },
                 // It is at fault itself, so it proves nothing about the head.
                 Step::Answered(Outcome::Rejected(failure)) => {
                     self.failed(message, &of_this, failure).await;

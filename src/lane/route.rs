@@ -176,6 +176,9 @@ impl Route {
         message: &Message,
         attempts: &mut i32,
     ) -> Result<Tried, Step> {
+        if message.is_expired {
+            return self.expired(delivery, homeserver, message).await.map(Tried::Answered);
+        }
         let (room, is_encrypted) = match &message.target {
             Target::Nowhere(failure) => return Ok(Tried::Answered(Outcome::Rejected(failure.clone()))),
             Target::Person(person) => self.direct_room(delivery, homeserver, message, person).await?,

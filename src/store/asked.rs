@@ -17,8 +17,8 @@ const FIRST: i32 = 100;
 pub struct Waiting {
     pub id: MessageId,
     pub txn_id: TxnId,
-    /// It has a failed row in the log.
-    pub has_failed: bool,
+    /// Its failed row in the log, if it has one: a lower number is an earlier row.
+    pub failed_row: Option<i64>,
 }
 
 impl Store {
@@ -44,7 +44,7 @@ impl Store {
         let rows = self.query(include_str!("../../sql/first_of_lane.sql"), &[&lane.as_str(), &FIRST]).await?;
         let read = |row: &Row| {
             let txn_id = TxnId::new(value::<&str>(row, "txn_id")?);
-            Ok(Waiting { id: value(row, "id")?, txn_id, has_failed: value(row, "has_failed")? })
+            Ok(Waiting { id: value(row, "id")?, txn_id, failed_row: value(row, "failed_row")? })
         };
         rows.iter().map(read).collect()
     }

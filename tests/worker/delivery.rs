@@ -114,6 +114,8 @@ async fn an_expired_message_is_logged_and_not_sent() {
     world.assert_settled(&[id]).await;
     assert_eq!(world.log().await[0].error_code.as_deref(), Some("org.odoo.expired"));
     assert_eq!(world.homeserver.events(), []);
+    let is_read = |request: &stack::homeserver::Request| request.path.last().is_some_and(|part| part == "messages");
+    assert!(!world.homeserver.requests().iter().any(is_read), "nobody can have sent it before");
 }
 
 #[tokio::test]

@@ -6,6 +6,10 @@ use crate::BINARY;
 
 const ROOM: &str = "!case:double.test";
 
+/// As Odoo marks each message.
+const MARK: &str = "UPDATE matrix_outbox SET content = content || jsonb_build_object('org.odoo.outbox', txn_id)";
+const EXPIRE: &str = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s'";
+
 /// Nobody else writes, so only time can show that the message is at fault and not the homeserver.
 #[tokio::test]
 async fn a_message_that_the_homeserver_itself_fails_at_for_ten_minutes_is_given_up() {
@@ -35,6 +39,8 @@ async fn a_message_that_was_refused_past_the_head_is_not_tried_again_when_the_he
     let head = world.enqueue(ROOM, "head").await;
     let held = "SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)";
     world.until(held).await;
+    let asked = include_str!("../../sql/waits_behind.sql");
+    assert!(asked.contains("waits behind another one"), "it is not recognised, so it would not be slow: {asked}");
     let slow = "CREATE FUNCTION is_seen(message bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
         BEGIN
             WHILE current_query() LIKE '%waits behind another one%' AND EXISTS (SELECT FROM matrix_outbox WHERE id = message) LOOP
@@ -92,13 +98,11 @@ async fn a_message_that_arrived_without_an_answer_before_it_expired_is_logged_as
     let world = World::new(BINARY).await;
     world.homeserver.poison("reminder", Fault::SilenceAccepted);
     let ids = [world.enqueue(ROOM, "reminder").await, world.enqueue(ROOM, "too late").await];
-    let mark = "UPDATE matrix_outbox SET content = content || jsonb_build_object('org.odoo.outbox', txn_id)";
-    world.client.execute(mark, &[]).await.unwrap();
+    world.client.execute(MARK, &[]).await.unwrap();
     let _worker = world.worker("w1");
     world.until_resting(ROOM).await;
 
-    let expire = "UPDATE matrix_outbox SET expires_at = now() AT TIME ZONE 'UTC' - interval '1 s'";
-    world.client.execute(expire, &[]).await.unwrap();
+    world.client.execute(EXPIRE, &[]).await.unwrap();
     world.later(0).await;
 
     world.assert_settled(&ids).await;
@@ -109,4 +113,95 @@ async fn a_message_that_arrived_without_an_answer_before_it_expired_is_logged_as
         finals,
         [("reminder", "ok"), ("too late", "failed")].map(|(body, status)| (body.to_owned(), status.to_owned()))
     );
+}
+
+/// Whoever reads in Logs that it has failed would send it once more.
+#[tokio::test]
+async fn an_expired_message_that_may_have_arrived_waits_until_its_room_can_be_read() {
+    let world = World::new(BINARY).await;
+    world.homeserver.poison("reminder", Fault::SilenceAccepted);
+    let id = world.enqueue(ROOM, "reminder").await;
+    world.client.execute(MARK, &[]).await.unwrap();
+    let _worker = world.worker("w1");
+    world.until_resting(ROOM).await;
+
+    world.homeserver.fail_shard(&[ROOM], Fault::Refuse { status: 500, errcode: "M_UNKNOWN" });
+    world.client.execute(EXPIRE, &[]).await.unwrap();
+    world.later(0).await;
+    let seen = "SELECT EXISTS (SELECT FROM matrix_lane WHERE attempts >= 4 AND lease_until IS NULL)
+        OR EXISTS (SELECT FROM matrix_log WHERE is_final)";
+    world.until(seen).await;
+    assert!(world.log().await.iter().all(|row| !row.is_final), "{:?}", world.log().await);
+    world.homeserver.heal();
+    world.later(1).await;
+
+    world.assert_settled(&[id]).await;
+    assert_eq!(world.homeserver.bodies(ROOM), ["reminder"]);
+    assert_eq!(world.log().await.last().map(|row| row.status.clone()).as_deref(), Some("ok"));
+}
+
+#[tokio::test]
+async fn a_room_that_may_not_be_read_is_asked_once_for_all_expired_messages_of_a_claim() {
+    let world = World::new(BINARY).await;
+    let _worker = world.worker("w1");
+    world.enqueue(ROOM, "first").await;
+    world.until_empty().await;
+    world.homeserver.fail_shard(&[ROOM], Fault::Refuse { status: 403, errcode: "M_FORBIDDEN" });
+
+    world.client.batch_execute("BEGIN").await.unwrap();
+    world.enqueue_many(&[ROOM], "reminder", 5).await;
+    world.client.execute(EXPIRE, &[]).await.unwrap();
+    world.client.batch_execute("COMMIT").await.unwrap();
+
+    world.until_empty().await;
+    let codes: Vec<_> = world.log().await.into_iter().filter_map(|row| row.error_code).collect();
+    assert_eq!(codes, ["org.odoo.expired"; 5]);
+    assert_eq!(reads(&world), 1);
+}
+
+/// A message arrives and its answer is lost; one that was committed late comes before it and fails. That the later one is in the room says
+/// nothing about the homeserver of now.
+#[tokio::test]
+async fn a_message_that_arrived_before_the_head_was_tried_proves_nothing_about_it() {
+    let refused = Fault::Refuse { status: 500, errcode: "M_UNKNOWN" };
+    for (fault, expires) in [(refused.clone(), true), (refused, false), (Fault::Silence, false)] {
+        let mut world = World::new(BINARY).await;
+        world.homeserver.poison("lost", Fault::SilenceAccepted);
+        world.homeserver.poison("late", fault.clone());
+        let open = world.database.connect().await.unwrap();
+        let other = std::mem::replace(&mut world.client, open);
+        world.client.batch_execute("BEGIN").await.unwrap();
+        let late = world.enqueue(ROOM, "late").await;
+        let open = std::mem::replace(&mut world.client, other);
+        let lost = world.enqueue(ROOM, "lost").await;
+        world.client.execute(MARK, &[]).await.unwrap();
+        let _worker = world.worker("w1");
+        let held = "SELECT EXISTS (SELECT FROM matrix_lane WHERE first_failed_at IS NOT NULL AND lease_until IS NULL)";
+        world.until(held).await;
+        if expires {
+            world.client.execute(EXPIRE, &[]).await.unwrap();
+        }
+
+        open.batch_execute("COMMIT").await.unwrap();
+        world.later(60).await;
+        world.until(&format!("SELECT EXISTS (SELECT FROM matrix_log WHERE outbox_id = {late})")).await;
+        world.until("SELECT lease_until IS NULL FROM matrix_lane").await;
+        world.homeserver.heal();
+        world.later(1).await;
+
+        world.assert_settled(&[late, lost]).await;
+        assert_eq!(world.homeserver.bodies(ROOM), ["lost", "late"], "{fault:?}, {expires}");
+        let finals: Vec<_> = world.log().await.into_iter().filter(|row| row.is_final).map(|row| row.status).collect();
+        assert_eq!(finals, ["ok", "ok"], "{fault:?}, {expires}");
+    }
+}
+
+/// How often a room was read for what is in it already.
+fn reads(world: &World) -> usize {
+    world
+        .homeserver
+        .requests()
+        .iter()
+        .filter(|request| request.path.last().is_some_and(|part| part == "messages"))
+        .count()
 }

@@ -9,7 +9,7 @@ use super::{Route, SHORTEST_REST, Step};
 use crate::{
     lane::Delivery,
     matrix::Homeserver,
-    message::{EventId, Message, MessageId, Outcome, RoomId, Target},
+    message::{EventId, Failure, Message, MessageId, Outcome, RoomId, Target, code},
     store::Waiting,
 };
 
@@ -57,7 +57,7 @@ impl Route {
     }
 
     /// The messages that have failed although a message that waits behind them is in the room: that one was tried past them,
-    /// and its answer was lost.
+    /// and its answer was lost. One that failed itself before they did had been tried before them, which proves nothing.
     async fn overtaken(&mut self, delivery: &Delivery<'_>) -> Result<&[MessageId], Step> {
         if self.overtaken.is_none() {
             let waiting = delivery.context.store.first_of(&delivery.claim.lane).await.map_err(|error| {
@@ -66,9 +66,13 @@ impl Route {
             })?;
             let markers = self.markers.iter().flatten().map(|(txn_id, _)| txn_id.as_str()).collect::<HashSet<_>>();
             let is_there = |message: &Waiting| markers.contains(message.txn_id.as_str());
-            let last = waiting.iter().rposition(is_there).unwrap_or_default();
-            let overtaken = waiting[..last].iter().filter(|message| message.has_failed && !is_there(message));
-            let overtaken: Vec<_> = overtaken.map(|message| message.id).collect();
+            let is_overtaken = |(place, message): &(usize, &Waiting)| {
+                let is_later = |row| message.failed_row.is_some_and(|failed| failed < row);
+                let is_past = |later: &Waiting| is_there(later) && later.failed_row.is_none_or(is_later);
+                message.failed_row.is_some() && !is_there(message) && waiting[place + 1..].iter().any(is_past)
+            };
+            let overtaken = waiting.iter().enumerate().filter(is_overtaken);
+            let overtaken: Vec<_> = overtaken.map(|(_, message)| message.id).collect();
             let is_claimed = |id: &MessageId| delivery.claim.messages.iter().any(|message| message.id == *id);
             if !overtaken.iter().all(is_claimed) {
                 // All of them are given up together, by a claim that has them all.
@@ -79,12 +83,37 @@ impl Route {
         Ok(self.overtaken.as_deref().unwrap_or_default())
     }
 
-    /// The event of a message that is in the room already. If that cannot be found out, it is taken not to be there.
-    pub(in crate::lane) async fn arrived(&mut self, homeserver: &Homeserver, message: &Message) -> Option<EventId> {
-        if self.markers.is_none() {
-            self.markers = self.look_for_markers(homeserver, message).await;
+    /// Whether a message that was found in the room was there before the `head` was tried, which proves nothing about the head.
+    pub(in crate::lane) async fn was_there_before(
+        &mut self,
+        delivery: &Delivery<'_>,
+        message: &Message,
+        head: &Message,
+    ) -> Result<bool, Step> {
+        let is_found = self.markers.as_ref().is_some_and(|markers| markers.contains_key(message.txn_id.as_str()));
+        Ok(is_found && !self.overtaken(delivery).await?.contains(&head.id))
+    }
+
+    /// How a message ends that has expired. An earlier try may have brought it into the room, with the answer lost.
+    pub(super) async fn expired(
+        &mut self,
+        delivery: &Delivery<'_>,
+        homeserver: &Homeserver,
+        message: &Message,
+    ) -> Result<Outcome, Step> {
+        // Nobody can have tried a message of a lane that is leased for the first time.
+        if self.markers.is_none()
+            && delivery.claim.epoch > 1
+            && let Some(room) = self.room_of(message)
+        {
+            self.markers = Some(match homeserver.recent_markers(room).await {
+                Err(error) if error.is_refusal() => BTreeMap::new(),
+                answer => answer?,
+            });
         }
-        self.markers.as_ref()?.get(message.txn_id.as_str()).cloned()
+        let event_id = self.markers.as_ref().and_then(|markers| markers.get(message.txn_id.as_str()));
+        let expired = || Outcome::Rejected(Failure::new(code::EXPIRED, "expired before it could be sent"));
+        Ok(event_id.cloned().map_or_else(expired, Outcome::Sent))
     }
 
     /// What is in the room, looked up again.
@@ -93,14 +122,15 @@ impl Route {
         homeserver: &Homeserver,
         message: &Message,
     ) -> BTreeMap<String, EventId> {
-        self.look_for_markers(homeserver, message).await.unwrap_or_default()
+        let Some(room) = self.room_of(message) else { return BTreeMap::new() };
+        homeserver.recent_markers(room).await.unwrap_or_default()
     }
 
-    async fn look_for_markers(&self, homeserver: &Homeserver, message: &Message) -> Option<BTreeMap<String, EventId>> {
-        let room = match (&self.room, &message.target) {
-            (Some(room), _) | (None, Target::Room(room)) => room,
-            (None, Target::Person(_) | Target::Nowhere(_)) => return None,
-        };
-        homeserver.recent_markers(room).await.ok()
+    /// Where the message is, if it has been sent.
+    fn room_of<'a>(&'a self, message: &'a Message) -> Option<&'a RoomId> {
+        match (&self.room, &message.target) {
+            (Some(room), _) | (None, Target::Room(room)) => Some(room),
+            (None, Target::Person(_) | Target::Nowhere(_)) => None,
+        }
     }
 }
