@@ -79,6 +79,35 @@ class TestEncryptionAppService(AppServiceCase):
         self.keys(device_id=device)
         self.assertEqual(self.backend.encryption_state, "ready")
 
+    def test_a_new_device_that_is_not_sent_through_after_all_is_removed(self):
+        self.set_up()
+        backend = type(self.backend)
+        for name in ("_seal", "_request_encryption", "_test_and_note"):
+            self.homeserver.requests.clear()
+            with (
+                patch.object(backend, name, side_effect=UserError("No")),
+                self.assertRaises(UserError),
+                self.env.cr.savepoint(),
+            ):
+                self.sends()
+
+            self.assertEqual(self.homeserver.asked("POST", "/logout"), [{}], name)
+            device = {"user_id": BOT, "device_id": self.made()[-1]}
+            self.assertEqual(self.homeserver.queries[-1], device)
+            self.assertFalse(self.backend.appservice_device_id)
+
+    def test_the_device_that_unencrypted_messages_share_is_never_removed(self):
+        backend, error = type(self.backend), UserError("No")
+        with (
+            patch.object(backend, "_test_and_note", side_effect=error),
+            self.assertRaises(UserError),
+            self.env.cr.savepoint(),
+        ):
+            self.sends()
+
+        self.assertEqual(len(self.made()), 1)
+        self.assertFalse(self.homeserver.asked("POST", "/logout"))
+
     def test_each_device_is_one_that_never_had_keys(self):
         first = self.sends()
         self.set_up()
@@ -108,7 +137,7 @@ class TestEncryptionAppService(AppServiceCase):
     def test_what_no_worker_could_encrypt_is_not_sent_through_it(self):
         self.set_up()
         for version, reason in (
-            ("1.0.0+contract13.encryption", "cannot encrypt through the application"),
+            ("1.0.0+contract13.encryption", "cannot encrypt where the application"),
             ("1.0.0+contract14", "built without encryption"),
         ):
             self.worker(version)

@@ -165,6 +165,22 @@ class TestEncryptionSetup(SetupCase):
         self.assertIn("Upgrade or stop these workers, then try again: w2.", text)
         self.assertFalse(self.homeserver.requests)
 
+    def test_where_the_homeserver_sends_the_messages_every_worker_must_pass_them_on(
+        self,
+    ):
+        self.backend.inbound_mode = "appservice"
+        self.worker("1.0.0+contract14.encryption")
+        self.worker("1.0.0+contract13.encryption", name="early")
+        by_token = {"user": "", "password": ""}
+        for values in ({}, {**by_token, "token": TOKEN}, {**by_token, "token": ""}):
+            text = self.refused(**values)
+            self.assertIn("stop these workers, then try again: early.", text)
+        self.assertFalse(self.homeserver.requests)
+
+        self.worker("1.0.0+contract14.encryption", name="early")
+        self.ask()
+        self.assertEqual(self.request(), ("password", PASSWORD))
+
     def test_a_worker_without_encryption_does_not_hold_up_a_new_device(self):
         self.set_up(state="lost")
         self.worker("1.0.0", name="w2")

@@ -26,6 +26,7 @@ from . import test_inbound_batch
 from . import test_inbound_early
 from . import test_inbound_encrypted
 from . import test_inbound_encrypted_files
+from . import test_inbound_encrypted_http
 from . import test_inbound_files
 from . import test_inbound_http
 from . import test_inbound_secret

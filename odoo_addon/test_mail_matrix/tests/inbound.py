@@ -1,4 +1,7 @@
+import json
 from itertools import count
+
+from odoo.tests import HttpCase
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
 
@@ -83,3 +86,26 @@ class InboundCase(TicketCase):
         domain = [("model", "=", record._name), ("res_id", "=", record.id)]
         domain += [("message_type", "=", "comment"), ("subtype_id", "=", note.id)]
         return self.env["mail.message"].search(domain, order="id")
+
+
+class AppServiceCase(HttpCase, InboundCase):
+    """The homeserver sends what is written in rooms."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.backend.inbound_mode = "appservice"
+        cls.secret = cls.backend._inbound_secret()
+
+    def put(self, events, secret=None, txn_id="1", body=None, **headers):
+        headers = {
+            "Authorization": f"Bearer {secret or self.secret}",
+            "Content-Type": "application/json",
+            **headers,
+        }
+        url = f"{self.base_url()}{self.path()}/transactions/{txn_id}"
+        data = json.dumps({"events": events}) if body is None else body
+        return self.opener.put(url, data=data, headers=headers, timeout=300)
+
+    def path(self):
+        return f"/mail_matrix/appservice/{self.backend.id}/_matrix/app/v1"

@@ -1,39 +1,18 @@
 import json
-from datetime import timezone
 from urllib.parse import urlsplit
 
-from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.mail_matrix.tests.homeserver import TOKEN, Homeserver
 
-from .inbound import ANNA, BOT, InboundCase
+from .inbound import ANNA, BOT, AppServiceCase, InboundCase
 
 
 @tagged("post_install", "-at_install")
-class TestAppService(HttpCase, InboundCase):
+class TestAppService(AppServiceCase):
     """The homeserver sends what is written in rooms."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.backend.inbound_mode = "appservice"
-        cls.secret = cls.backend._inbound_secret()
-
-    def put(self, events, secret=None, txn_id="1", body=None, **headers):
-        headers = {
-            "Authorization": f"Bearer {secret or self.secret}",
-            "Content-Type": "application/json",
-            **headers,
-        }
-        url = f"{self.base_url()}{self.path()}/transactions/{txn_id}"
-        data = json.dumps({"events": events}) if body is None else body
-        return self.opener.put(url, data=data, headers=headers, timeout=300)
-
-    def path(self):
-        return f"/mail_matrix/appservice/{self.backend.id}/_matrix/app/v1"
 
     def test_a_transaction_comes_in_once(self):
         first = self.text("First")
@@ -66,98 +45,6 @@ class TestAppService(HttpCase, InboundCase):
                 "SELECT since FROM matrix_follower WHERE id = %s", [row]
             )
             self.assertEqual(self.env.cr.fetchone(), (kept,), age)
-
-    def test_where_messages_are_encrypted_only_the_worker_passes_on_what_is_written(
-        self,
-    ):
-        """A reaction must not overtake the message that it is about."""
-        self.backend.write({"encryption_mode": "encrypt", "inbound_account": BOT})
-        other = "@other:example.org"
-        for number, (account, since, is_taken) in enumerate(
-            ((None, None, True), (BOT, None, True), (other, "s1", True))
-            + ((BOT, "s1", False),)
-        ):
-            self.position(account, since)
-            event = self.text(f"Number {number}")
-
-            self.assertEqual(self.put([event]).status_code, 200)
-            self.assertEqual(bool(self.found(event)), is_taken, (account, since))
-
-            self.assertEqual(self.put([event], txn_id="worker").status_code, 200)
-            self.assertEqual(len(self.found(event)), 1)
-
-        self.assertEqual(self.put([], body=b"{").status_code, 400)
-        self.backend.encryption_mode = "refuse"
-        event = self.text("Not encrypted")
-        self.put([event])
-        self.assertEqual(len(self.found(event)), 1)
-
-    def test_what_was_written_before_encryption_was_set_up_is_still_taken_over(self):
-        """Odoo was down, for example, and the worker has begun after it."""
-        now = fields.Datetime.now()
-        self.backend.write(
-            {
-                "encryption_mode": "encrypt",
-                "encryption_asked_at": now,
-                "inbound_account": BOT,
-            }
-        )
-        self.position(BOT, "s1")
-        now_ms = int(now.replace(tzinfo=timezone.utc).timestamp() * 1000)
-        before = self.text("Before", origin_server_ts=now_ms - 1)
-        after = self.text("After", origin_server_ts=now_ms)
-        bad = [{**before, "origin_server_ts": True}, [], {**before, "event_id": 1}]
-
-        self.assertEqual(self.put([after, before, *bad]).status_code, 200)
-
-        self.assertEqual(len(self.found(before)), 1)
-        self.assertFalse(self.found(after))
-
-    def test_no_position_is_used_after_encryption_changed_that_lacks_or_repeats(self):
-        """While it is off the homeserver sends what is written, and while it is on
-        only a worker does."""
-        for mode, age, kept in (
-            ("encrypt", "13 hours", False),
-            ("encrypt", "11 hours", True),
-            ("refuse", "13 hours", True),
-        ):
-            self.backend.encryption_mode = "refuse" if mode == "encrypt" else "encrypt"
-            self.position(BOT, "s1")
-            self.env.cr.execute(
-                """
-                UPDATE matrix_follower
-                SET synced_at = now() AT TIME ZONE 'UTC' - %s::interval
-                WHERE backend_id = %s
-                """,
-                [age, self.backend.id],
-            )
-
-            self.backend.encryption_mode = mode
-
-            self.env.cr.execute(
-                """
-                SELECT since IS NOT NULL AND (%s = 'encrypt'
-                    OR synced_at > now() AT TIME ZONE 'UTC' - interval '12 hours')
-                FROM matrix_follower WHERE backend_id = %s
-                """,
-                [mode, self.backend.id],
-            )
-            self.assertEqual(self.env.cr.fetchone(), (kept,), (mode, age))
-
-    def found(self, event):
-        self.env.invalidate_all()
-        return self.env["matrix.inbound"].search([("event_id", "=", event["event_id"])])
-
-    def position(self, account, since):
-        """Write up to where a worker has read the account."""
-        self.env.cr.execute(
-            """
-            INSERT INTO matrix_follower (backend_id, matrix_user_id, since)
-            VALUES (%s, %s, %s) ON CONFLICT (backend_id) DO UPDATE
-            SET matrix_user_id = excluded.matrix_user_id, since = excluded.since
-            """,
-            [self.backend.id, account, since],
-        )
 
     def test_changes_come_in_as_well(self):
         """Odoo asks who writes, and nobody is logged in."""

@@ -89,7 +89,9 @@ class MatrixBackend(models.Model):
         self.check_access("write")
         self._check_can_encrypt()
         if as_appservice:
-            self._check_encrypts_as_appservice()
+            self._check_is_sent_as_appservice()
+        if as_appservice or self.inbound_mode == "appservice":
+            self._check_workers_encrypt_there()
         password, recovery_key = password or "", (recovery_key or "").strip()
         if replace and not (password or as_appservice):
             raise UserError(
@@ -108,15 +110,21 @@ class MatrixBackend(models.Model):
             client, device = self._make_acting_device(account, is_new=True)
         else:
             client, device = self._token_device(user, password, token)
-        try:
+        with self._removing_unused(client if is_made else None):
             values = self._encryption_vals(client, is_signed)
             # With all rights: no user has access to the columns of the device. Write
             # access was checked.
             self.sudo().write({**device, **values})
             self._request_encryption(password, recovery_key, replace)
+
+    @contextlib.contextmanager
+    def _removing_unused(self, client):
+        """Remove the new device of ``client``, if there is one, where the code within
+        fails: nobody else uses it, and it would stay for ever."""
+        try:
+            yield
         except Exception:
-            if is_made:
-                # Nobody else uses this device: it would stay for ever.
+            if client:
                 with contextlib.suppress(MatrixError):
                     client.logout()
             raise

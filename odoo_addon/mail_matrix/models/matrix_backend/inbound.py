@@ -199,9 +199,10 @@ class MatrixBackend(models.Model):
         """Whether a worker passes on everything that is written in rooms, in its order.
 
         Where messages are encrypted it does so, also if the homeserver sends what it
-        can, from the position at which it has begun to read.
+        can, from the position at which it has begun to read. A worker of an earlier
+        release passes on nothing, and may be the one that serves this backend.
         """
-        if not self._encrypts():
+        if not self._encrypts() or not self._all_workers_encrypt_there():
             return False
         query = SQL(
             "SELECT EXISTS (SELECT FROM matrix_follower WHERE backend_id = %s "

@@ -53,13 +53,14 @@ class MatrixBackend(models.Model):
             self._check_can_encrypt()
             self._check_workers_encrypt_there()
             self._check_signs_another_device(account)
-        _client, device = self._make_acting_device(account, is_new=encrypts)
-        sealed = self._seal(self._appservice_token())
-        # With all rights: no user has access to these columns.
-        self.sudo().write({**device, "appservice_token_sealed": sealed})
-        if encrypts:
-            self._request_encryption()
-        self._test_and_note()
+        client, device = self._make_acting_device(account, is_new=encrypts)
+        with self._removing_unused(client if encrypts else None):
+            sealed = self._seal(self._appservice_token())
+            # With all rights: no user has access to these columns.
+            self.sudo().write({**device, "appservice_token_sealed": sealed})
+            if encrypts:
+                self._request_encryption()
+            self._test_and_note()
         return notification(
             "success",
             self.env._("Sending through the application service"),
@@ -102,22 +103,22 @@ class MatrixBackend(models.Model):
 
     def _check_workers_encrypt_there(self):
         """Raise UserError while a worker runs that would look for the keys on the
-        device of the access token."""
+        device of the access token, and would pass on nothing that is encrypted where
+        the homeserver sends the messages from rooms."""
         early = self._workers_before(_ENCRYPTS)
         if early:
             raise UserError(
                 self.env._(
                     "Upgrade or stop these workers, then try again: %(workers)s. They "
-                    "are from an earlier release, which cannot encrypt through the "
-                    "application service. A worker that was killed counts as running "
-                    "for two minutes.",
+                    "are from an earlier release, which cannot encrypt where the "
+                    "application service is used. A worker that was killed counts as "
+                    "running for two minutes.",
                     workers=", ".join(early.mapped("name")),
                 )
             )
 
-    def _check_encrypts_as_appservice(self):
-        """Raise UserError unless messages are sent through the application service, and
-        can be encrypted there."""
+    def _check_is_sent_as_appservice(self):
+        """Raise UserError unless messages are sent through the application service."""
         if not self.sudo().appservice_user_id:
             raise UserError(
                 self.env._(
@@ -125,7 +126,10 @@ class MatrixBackend(models.Model):
                     "Reload the page."
                 )
             )
-        self._check_workers_encrypt_there()
+
+    def _all_workers_encrypt_there(self):
+        """Whether no worker runs that _check_workers_encrypt_there names."""
+        return not self._workers_before(_ENCRYPTS)
 
     @api.model
     def _workers_before(self, contract):
