@@ -1,9 +1,14 @@
+from unittest.mock import patch
+
 from psycopg2 import IntegrityError
 
 from odoo import Command
 from odoo.exceptions import AccessError
+from odoo.sql_db import Cursor
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+
+from odoo.addons.mail_matrix.models.matrix_room_request import request
 
 from .common import TicketCase
 
@@ -149,6 +154,54 @@ class TestCompanies(TicketCase):
         self.assertEqual(bool(backend.oldest_queued_at), backend.waiting_count != "0")
         return backend.waiting_count
 
+    def readings(self, act, user):
+        """Return how many queries of the outbox ``act`` makes for ``user``."""
+        execute, queries = Cursor.execute, []
+
+        def listen(cursor, query, *args, **options):
+            queries.append(str(getattr(query, "code", query)))
+            return execute(cursor, query, *args, **options)
+
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with patch.object(Cursor, "execute", listen):
+            act(self.env(user=user, context={"allowed_company_ids": self.branch.ids}))
+        return sum("matrix_outbox" in query for query in queries)
+
+    def test_the_state_of_a_backend_reads_no_waiting_message(self):
+        """It is read whenever a record is opened, and very many may be waiting."""
+        self.write_everywhere()
+        self.backend_state("down")
+
+        def show(env):
+            backend = self.backend.with_env(env)
+            self.assertTrue(backend.state and backend.state_note)
+            self.assertTrue(self.branch_ticket.with_env(env).matrix_trouble)
+
+        self.assertEqual(self.readings(show, self.branch_manager), 0)
+
+        def count(env):
+            self.assertEqual(self.backend.with_env(env).waiting_count, "2")
+
+        self.assertGreater(self.readings(count, self.branch_manager), 0)
+
+    def test_a_list_of_lanes_finds_out_once_what_its_reader_may_read(self):
+        self.write_everywhere()
+        outbox = type(self.env["matrix.outbox"])
+        names = {"waiting": {}, "reason": {}}
+        found = []
+
+        def show(env):
+            lanes = env["matrix.lane"]
+            found.append(lanes.web_search_read([], names, limit=1)["length"])
+
+        with patch.object(
+            outbox, "_records_of", autospec=True, side_effect=outbox._records_of
+        ) as asked:
+            self.readings(show, self.branch_manager)
+
+        self.assertEqual((found, asked.call_count), ([2], 1))
+
     def test_a_manager_who_lacks_a_new_company_sees_what_waits_for_the_others(self):
         self.write_everywhere()
         third = self.env["res.company"].create({"name": "Third"})
@@ -184,6 +237,11 @@ class TestCompanies(TicketCase):
                 "2 records wait" if len(tickets) == 2 else "One record waits",
                 found["text"],
             )
+
+            with patch.object(request, "COUNT_AT_MOST", 0):
+                [found] = logs.get_overview()["roomless"]
+
+            self.assertEqual(found["res_ids"], tickets.ids[:1])
 
     def test_who_has_access_to_two_companies_sees_those_that_are_active(self):
         self.backend.company_id = self.main

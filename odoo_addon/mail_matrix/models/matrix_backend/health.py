@@ -26,15 +26,15 @@ class MatrixBackend(models.Model):
     account = fields.Char(compute="_compute_state", groups=_MANAGER)
     waiting_count = fields.Char(
         string="Waiting",
-        compute="_compute_state",
+        compute="_compute_waiting",
         groups=_MANAGER,
         help="Messages that have not been sent yet, as far as you may read them.",
     )
     oldest_queued_at = fields.Datetime(
-        string="Oldest Waiting", compute="_compute_state", groups=_MANAGER
+        string="Oldest Waiting", compute="_compute_waiting", groups=_MANAGER
     )
     oldest_age = fields.Char(
-        string="Oldest Waiting For", compute="_compute_state", groups=_MANAGER
+        string="Oldest Waiting For", compute="_compute_waiting", groups=_MANAGER
     )
     sent_count = fields.Integer(
         string="Sent in 24 Hours", compute="_compute_delivered", groups=_MANAGER
@@ -48,17 +48,14 @@ class MatrixBackend(models.Model):
     @api.depends_context("uid", "allowed_company_ids", "lang", "tz")
     @api.depends("is_active", "homeserver_url", "token_sealed", "appservice_user_id")
     def _compute_state(self):
+        """Read no waiting message of active backends: pages of records show a state."""
         found = self._read_state()
-        self._count_readable(found)
         for backend in self:
             row = found.get(backend._origin.id, {})
             backend.state = row.get("state")
             backend.state_note = self._state_note(row)
             backend.account = row.get("matrix_user_id")
-            backend.waiting_count = count_text(self.env, row.get("waiting") or 0)
-            backend.oldest_queued_at = row.get("oldest_queued_at")
-            backend.oldest_age = self._age_of(row.get("oldest_queued_at"))
-            if row.get("waiting") and not backend.is_active:
+            if not backend.is_active and backend.oldest_queued_at:
                 backend.state_note = self.env._(
                     "This backend is turned off while messages are waiting "
                     "(%(count)s). Turn it on again, move the messages to the "
@@ -66,18 +63,31 @@ class MatrixBackend(models.Model):
                     count=backend.waiting_count,
                 )
 
+    @api.depends_context("uid", "allowed_company_ids", "lang")
+    def _compute_waiting(self):
+        found = self._read_waiting()
+        self._count_readable(found)
+        for backend in self:
+            count, oldest = found.get(backend._origin.id, (0, False))
+            backend.waiting_count = count_text(self.env, count)
+            backend.oldest_queued_at = oldest
+            backend.oldest_age = self._age_of(oldest)
+
     def _count_readable(self, found):
         """Count in ``found`` only what waits for the companies of this manager."""
         if not self._reads_some_only():
             return
         outbox = self.env["matrix.outbox"].sudo(False)
         for backend in self.filtered(lambda backend: not backend.company_id):
-            row = found.get(backend._origin.id)
-            if row and row["waiting"]:
-                waiting = [("backend_id", "=", backend._origin.id)]
-                oldest = outbox.search(waiting, order="id", limit=1)
-                row["oldest_queued_at"] = oldest.queued_at
-                row["waiting"] = outbox.search_count(waiting, limit=COUNT_AT_MOST + 1)
+            if backend._origin.id in found:
+                # One query, since each finds out anew what the manager may read.
+                rows = outbox.search(
+                    [("backend_id", "=", backend._origin.id)],
+                    order="id",
+                    limit=COUNT_AT_MOST + 1,
+                )
+                oldest = rows[:1].sudo().queued_at
+                found[backend._origin.id] = len(rows), oldest
 
     @api.model
     def _age_of(self, time):
@@ -87,7 +97,7 @@ class MatrixBackend(models.Model):
         return format_timedelta(self.env.cr.now() - time, locale=locale)
 
     def _read_state(self):
-        """Return by id what the workers know of these backends, and what waits.
+        """Return by id what the workers know of these backends.
 
         Workers write a state only when something is wrong: a backend without one that
         has delivered within a day is healthy.
@@ -95,9 +105,8 @@ class MatrixBackend(models.Model):
         rows = self.env.execute_query_dict(
             SQL(
                 """
-                SELECT b.id, s.reason, s.paused_until, s.matrix_user_id, w.waiting,
+                SELECT b.id, s.reason, s.paused_until, s.matrix_user_id,
                     b.appservice_user_id IS NOT NULL AS is_appservice,
-                    o.queued_at AS oldest_queued_at,
                     COALESCE(s.state, CASE WHEN EXISTS (
                         SELECT FROM matrix_log AS l
                         WHERE l.backend_id = b.id AND l.status = 'ok'
@@ -106,6 +115,22 @@ class MatrixBackend(models.Model):
                 FROM matrix_backend AS b
                 LEFT JOIN matrix_backend_status AS s ON s.backend_id = b.id
                     AND (%(counts)s)
+                WHERE b.id = ANY(%(ids)s)
+                """,
+                counts=SQL(words.STATE_COUNTS),
+                ids=self._origin.ids,
+            )
+        )
+        return {row["id"]: row for row in rows}
+
+    def _read_waiting(self):
+        """Return by id how many messages wait for these backends, and since when; only
+        those for which some do."""
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT b.id, w.waiting, o.queued_at
+                FROM matrix_backend AS b
                 CROSS JOIN LATERAL (
                     SELECT count(*) AS waiting
                     FROM (
@@ -115,19 +140,18 @@ class MatrixBackend(models.Model):
                         LIMIT %(bound)s
                     ) AS bounded
                 ) AS w
-                LEFT JOIN LATERAL (
+                CROSS JOIN LATERAL (
                     -- no search where nothing waits
                     SELECT queued_at FROM matrix_outbox
                     WHERE w.waiting > 0 AND backend_id = b.id ORDER BY id LIMIT 1
-                ) AS o ON true
+                ) AS o
                 WHERE b.id = ANY(%(ids)s)
                 """,
-                counts=SQL(words.STATE_COUNTS),
                 bound=COUNT_AT_MOST + 1,
                 ids=self._origin.ids,
             )
         )
-        return {row["id"]: row for row in rows}
+        return {id_: (waiting, oldest) for id_, waiting, oldest in rows}
 
     @api.model
     def _state_note(self, row):

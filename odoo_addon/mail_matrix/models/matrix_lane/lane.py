@@ -35,10 +35,6 @@ class MatrixLane(models.Model):
         Only messages that this user may read are counted: records of several companies
         may share a room.
         """
-        readable = SQL("true")
-        if self.env["matrix.backend"]._reads_some_only():
-            outbox = self.env["matrix.outbox"].sudo(False)
-            readable = SQL("id IN %s", outbox._search([]).subselect())
         return SQL(
             """
             SELECT waits.*, oldest.res_model, oldest.res_id, lane.owner,
@@ -55,8 +51,33 @@ class MatrixLane(models.Model):
             LEFT JOIN matrix_outbox AS oldest ON oldest.id = waits.id
             LEFT JOIN matrix_lane AS lane ON lane.lane = waits.lane
             """,
-            readable=readable,
+            readable=self._readable(),
         )
+
+    @api.model
+    def _readable(self):
+        """Return the condition that finds the rows of the outbox that this user may
+        read."""
+        if not self.env["matrix.backend"]._reads_some_only():
+            return SQL("true")
+        outbox = self.env["matrix.outbox"].sudo(False)
+        companies = tuple(self.env.companies.ids)
+        return outbox._once(
+            ("readable", self.env.uid, companies),
+            lambda: SQL("id IN %s", outbox._search([]).subselect()),
+        )
+
+    # What a list needs reads the table several times, each time with this condition.
+
+    @api.model
+    def web_search_read(self, *args, **options):
+        with self.env["matrix.outbox"]._reading_once():
+            return super().web_search_read(*args, **options)
+
+    @api.model
+    def web_read_group(self, *args, **options):
+        with self.env["matrix.outbox"]._reading_once():
+            return super().web_read_group(*args, **options)
 
     @api.depends_context("lang")
     @api.depends("last_error")

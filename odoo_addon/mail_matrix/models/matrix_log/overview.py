@@ -151,9 +151,7 @@ class MatrixLog(models.Model):
         """
         troubles = self.env["matrix.room.request"]._troubles_of(
             backends,
-            lambda model, res_ids: (
-                res_ids if is_all else self._managed_ids(model, res_ids)[0]
-            ),
+            None if is_all else lambda model, ids: self._managed_ids(model, ids)[0],
         )
         return [
             {

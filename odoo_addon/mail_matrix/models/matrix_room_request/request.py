@@ -125,7 +125,8 @@ class MatrixRoomRequest(models.Model):
 
         The text has the reason that most of them share.
 
-        :param readable: returns for a model and ids those that the user may know of
+        :param readable: returns for a model and ids those that the user may know of;
+            None if that is all of them
         """
         rows = self.env.execute_query(
             SQL(
@@ -142,7 +143,8 @@ class MatrixRoomRequest(models.Model):
                 LIMIT %s
                 """,
                 backends.ids,
-                COUNT_AT_MOST + 1,
+                # The first ones may be those that the user may not know of.
+                None if readable else COUNT_AT_MOST + 1,
             )
         )
         notes = defaultdict(dict)
@@ -150,7 +152,8 @@ class MatrixRoomRequest(models.Model):
             notes[model][res_id] = note.strip()
         troubles = []
         for model, by_id in notes.items():
-            res_ids = sorted(readable(model, list(by_id)))
+            found = readable(model, list(by_id)) if readable else by_id
+            res_ids = sorted(found)[: COUNT_AT_MOST + 1]
             if res_ids:
                 [(note, _count)] = Counter(map(by_id.get, res_ids)).most_common(1)
                 troubles.append((model, res_ids, self._trouble(len(res_ids), note)))
