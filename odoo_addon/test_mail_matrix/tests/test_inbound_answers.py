@@ -61,7 +61,9 @@ class TestAnswers(InboundCase):
             matrix_event_id="$moved",
         )
 
-        [note] = self.ingest(self.answer_to("$moved", "Good"))
+        answer = self.answer_to("$moved", "Good")
+        self.ingest(answer)
+        [note] = self.ingest(self.edit_of(answer, "Very good"))
 
         self.assertIn("In reply to: Ticket moved", note.body)
 

@@ -51,6 +51,22 @@ class TestInboundEarly(InboundCase):
         row.with_user(self.manager).action_try_again()
         self.assertIn("Second", self.notes()[-1].body)
 
+    def test_an_edit_whose_key_comes_late_does_not_replace_a_later_one(self):
+        self.backend.encryption_mode = "encrypt"
+        original = self.text("Frist")
+        self.ingest(original)
+        first = self.edit_of(original, "First")
+        secret = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x"}
+        unread = {**first, "type": "m.room.encrypted", "content": secret}
+        self.ingest({**unread, "org.odoo.unreadable": "no key"})
+        self.ingest(self.edit_of(original, "Second"))
+
+        [note] = self.ingest(first)
+
+        self.assertIn("Second", note.body)
+        self.assertNotIn("First", note.body)
+        self.assertNotIn("In reply to", note.body)
+
     def test_an_early_edit_that_is_deleted_cannot_be_read_in_its_note(self):
         original = self.text("Frist")
         edit = self.edit_of(original, "Secret")

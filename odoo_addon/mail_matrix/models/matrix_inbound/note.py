@@ -28,7 +28,7 @@ class MatrixInbound(models.Model):
 
     def _follow_message(self, record, event):
         record = self._as_author(record, event.sender)
-        answered, words = self._answered(record, event)
+        answered, words = self._answered(record, event.target)
         author = record.env.user.partner_id
         message = record.message_post(
             body=self._note_body(record, event, words),
@@ -51,11 +51,26 @@ class MatrixInbound(models.Model):
         if not message:
             return
         self.message_id = message.id
+        if self._is_older_edit():
+            return
         record = self._as_author(record, event.sender)
-        words = self._quote_of(message.parent_id)
+        # Not its parent, which is the first message of the thread if it answers none.
+        _message, words = self._answered(record, original.target_event_id)
         body = self._note_body(record, event, words)
         message = message.with_env(record.env)
         record._message_update_content(message, body=body, strict=False)
+
+    def _is_older_edit(self):
+        """Whether the note shows a later edit: this one could not be read at first, or
+        has failed."""
+        later = [
+            ("backend_id", "=", self.backend_id.id),
+            ("message_id", "=", self.message_id),
+            ("kind", "=", "edit"),
+            ("id", ">", self.id),
+            ("is_redacted", "=", False),
+        ]
+        return bool(self.search_count(later, limit=1))
 
     def _follow_redaction(self, record, event):
         # Whoever redacts it: the homeserver has already checked that they may.
@@ -141,18 +156,19 @@ class MatrixInbound(models.Model):
             name = found.display_name
         return inbound.sender_name(name, sender)
 
-    def _answered(self, record, event):
-        """Return the chatter message that is answered, or none, and its text.
+    def _answered(self, record, event_id):
+        """Return the chatter message of the event that is answered, or none, and its
+        text.
 
         Anything else, such as the message of an event, has only a text.
         """
         nothing = self.env["mail.message"]
-        if not event.target:
+        if not event_id:
             return nothing, None
-        row = self._row_of(self.backend_id, event.target)
+        row = self._row_of(self.backend_id, event_id)
         message = row._message()
         if not row:
-            delivery = self._delivery([record], event.target)
+            delivery = self._delivery([record], event_id)
             if not delivery:
                 return nothing, None
             mirrors = self.env["matrix.mirror"].sudo()
