@@ -151,6 +151,16 @@ struct Damaged {
     relay: Relay,
 }
 
+impl Damaged {
+    /// Anna writes `body` on her phone, which gives the bot the key: what the bot can read of it.
+    async fn read(&mut self, body: &str) -> Result<Decrypted, CryptoError> {
+        let keys = self.phone.say(&self.room, &json!({ "msgtype": "m.text", "body": body })).await;
+        self.phone.give_keys(&keys).await;
+        self.bot.hear().await?;
+        self.bot.device.decrypt(&newest(&self.anna, &self.room).await).await
+    }
+}
+
 async fn damaged() -> Result<Damaged, CryptoError> {
     let synapse = Synapse::start(Options { unlimited: true, ..Options::default() }).await.unwrap();
     let user = synapse.register("odoo", "let me in", false).await.unwrap();
@@ -177,18 +187,12 @@ async fn damaged() -> Result<Damaged, CryptoError> {
 
 #[tokio::test]
 async fn a_damaged_session_is_replaced_at_once_and_the_sender_gives_the_key_again() -> Result<(), CryptoError> {
-    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot, relay: _relay } = damaged().await?;
+    let mut damaged = damaged().await?;
 
-    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "lost" })).await;
-    phone.give_keys(&keys).await;
-    bot.hear().await?;
-    assert!(matches!(bot.device.decrypt(&newest(&anna, &room).await).await?, Decrypted::NoKey { .. }));
-    phone.keep_up().await;
-    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "found" })).await;
-    phone.give_keys(&keys).await;
-    bot.hear().await?;
+    assert!(matches!(damaged.read("lost").await?, Decrypted::NoKey { .. }));
+    damaged.phone.keep_up().await;
 
-    let read = bot.device.decrypt(&newest(&anna, &room).await).await?;
+    let read = damaged.read("found").await?;
     assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "found"), "{read:?}");
     Ok(())
 }
@@ -196,24 +200,18 @@ async fn a_damaged_session_is_replaced_at_once_and_the_sender_gives_the_key_agai
 #[tokio::test]
 async fn a_device_whose_keys_were_claimed_in_vain_is_asked_again_with_the_next_message_and_hears_of_it()
 -> Result<(), CryptoError> {
-    let Damaged { _account, synapse: _synapse, anna, mut phone, room, mut bot, relay } = damaged().await?;
+    let mut damaged = damaged().await?;
 
-    relay.alter("/keys/claim", "signed_curve25519", "absent_curve25519");
+    damaged.relay.alter("/keys/claim", "signed_curve25519", "absent_curve25519");
     for body in ["lost", "lost as well"] {
-        let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": body })).await;
-        phone.give_keys(&keys).await;
-        bot.hear().await?;
-        assert!(matches!(bot.device.decrypt(&newest(&anna, &room).await).await?, Decrypted::NoKey { .. }), "{body}");
-        phone.keep_up().await;
+        assert!(matches!(damaged.read(body).await?, Decrypted::NoKey { .. }), "{body}");
+        damaged.phone.keep_up().await;
     }
-    relay.heal();
-    bot.write(&room, "answer", "t2").await?;
-    phone.keep_up().await;
-    let keys = phone.say(&room, &json!({ "msgtype": "m.text", "body": "found" })).await;
-    phone.give_keys(&keys).await;
-    bot.hear().await?;
+    damaged.relay.heal();
+    damaged.bot.write(&damaged.room, "answer", "t2").await?;
+    damaged.phone.keep_up().await;
 
-    let read = bot.device.decrypt(&newest(&anna, &room).await).await?;
+    let read = damaged.read("found").await?;
     assert!(matches!(&read, Decrypted::Event { content, .. } if content["body"] == "found"), "{read:?}");
     Ok(())
 }
